@@ -1,0 +1,146 @@
+"""What a check says: one verdict with its evidence, and the twin that the same check had to refute.
+
+A verdict is one of five words. ``HOLDS`` and ``REFUTED`` are decisions at the stated confidence; ``UNDECIDED`` means
+that the evidence (or the budget) was not enough; ``VACUOUS`` that nothing could have refuted the claim; ``INVALID``
+that the check accepted its own false twin. A claim holds only if its twin is refuted by the same check on the same data.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """The five words a verdict can say."""
+
+    HOLDS = "HOLDS"
+    REFUTED = "REFUTED"
+    UNDECIDED = "UNDECIDED"
+    VACUOUS = "VACUOUS"
+    INVALID = "INVALID"
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The nearest rival theory: the same check is run with these arguments replaced, and must refute it.
+
+    ``label`` names the rival; ``arguments`` are the arguments of the judge that the rival changes
+    (``predicted=...``, ``bound=...``, ``measured=...``).
+
+    >>> Twin.of("plain gradient descent", predicted=0.0123)        # doctest: +SKIP
+    """
+
+    label: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, label: str, **arguments: Any) -> Twin:
+        """A twin that replaces the named arguments of the judge."""
+        if not label or not arguments:
+            raise ValueError(f"a twin needs a label and at least one replaced argument, got {label!r}, {arguments!r}")
+        return cls(label, arguments)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One decision with its evidence; ``parts`` hold the verdicts it was combined from.
+
+    ``predicted``, ``measured`` and ``margin`` are in the unit of the claim; ``interval`` is the two-sided interval for
+    what ``of`` names (``"mean over replicas"``, ``"share of replicas"``, ...) at level ``confidence``; ``n`` counts
+    ``unit`` (the unit of replication: replica, data set, sample, input). ``witness`` is a plain record from which the
+    refutation can be replayed. Numbers that a judge has no use for are ``None``.
+    """
+
+    outcome: Outcome
+    kind: str
+    of: str = ""
+    predicted: float | None = None
+    measured: float | None = None
+    interval: tuple[float, float] | None = None
+    margin: float | None = None
+    confidence: float | None = None
+    n: int | None = None
+    unit: str = "replica"
+    level: str | None = None
+    twin: str | None = None
+    twin_outcome: Outcome | None = None
+    reason: str = ""
+    witness: dict[str, Any] | None = None
+    name: str = ""
+    parts: tuple[Verdict, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the verdict is HOLDS."""
+        return self.outcome is Outcome.HOLDS
+
+    def named(self, name: str) -> Verdict:
+        """The same verdict under a name, for a part of a combined claim."""
+        return replace(self, name=name)
+
+    def with_twin(self, twin: Twin, outcome: Outcome) -> Verdict:
+        """The verdict after its twin was judged by the same check.
+
+        HOLDS stands only if the twin is REFUTED; a twin that HOLDS makes the check INVALID; otherwise the claim is
+        UNDECIDED. A claim that does not hold keeps its outcome, and the twin's is recorded.
+        """
+        if outcome is Outcome.HOLDS and self.outcome is Outcome.HOLDS:
+            return replace(self, outcome=Outcome.INVALID, twin=twin.label, twin_outcome=outcome,
+                           reason=f"the check also accepts its twin ({twin.label})")
+        if outcome is not Outcome.REFUTED and self.outcome is Outcome.HOLDS:
+            return replace(self, outcome=Outcome.UNDECIDED, twin=twin.label, twin_outcome=outcome,
+                           reason=f"the data cannot tell the claim from its twin ({twin.label})")
+        return replace(self, twin=twin.label, twin_outcome=outcome)
+
+    def record(self) -> dict[str, Any]:
+        """A plain, JSON-ready record: numbers finite or None, no numpy types."""
+        return {
+            "verdict": str(self.outcome), "name": self.name, "kind": self.kind, "level": self.level, "of": self.of,
+            "predicted": _number(self.predicted), "measured": _number(self.measured),
+            "interval": None if self.interval is None else [_number(x) for x in self.interval],
+            "margin": _number(self.margin), "confidence": _number(self.confidence),
+            "n": None if self.n is None else int(self.n), "unit": self.unit,
+            "twin": self.twin, "twin_verdict": None if self.twin_outcome is None else str(self.twin_outcome),
+            "reason": self.reason, "witness": _plain(self.witness),
+            "parts": [part.record() for part in self.parts],
+        }
+
+
+def all_of(*parts: Verdict, of: str = "") -> Verdict:
+    """The conjunction of named verdicts: holds if all hold, is refuted if one is.
+
+    Order of precedence: REFUTED, INVALID, VACUOUS, UNDECIDED, HOLDS. The numbers shown are those of the part that
+    decides (the first with the combined outcome).
+    """
+    if not parts:
+        raise ValueError("all_of needs at least one verdict, got none")
+    for outcome in (Outcome.REFUTED, Outcome.INVALID, Outcome.VACUOUS, Outcome.UNDECIDED, Outcome.HOLDS):
+        deciding = next((part for part in parts if part.outcome is outcome), None)
+        if deciding is not None:
+            break
+    prefix = f"{deciding.name}: " if deciding.name and deciding.reason else ""
+    return replace(deciding, of=of or deciding.of, name="", parts=parts, reason=prefix + deciding.reason)
+
+
+def _number(x: Any) -> float | None:
+    """A finite float or None."""
+    if x is None:
+        return None
+    x = float(x)
+    return x if math.isfinite(x) else None
+
+
+def _plain(x: Any) -> Any:
+    """Numpy arrays and scalars as lists and numbers; everything else unchanged."""
+    if isinstance(x, dict):
+        return {str(k): _plain(v) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [_plain(v) for v in x]
+    if hasattr(x, "tolist"):
+        return _plain(x.tolist())
+    if isinstance(x, float):
+        return _number(x)
+    return x
