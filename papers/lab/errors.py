@@ -1,0 +1,39 @@
+"""Errors that are the user's to mend: one clear message, exit status 2."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+from collections.abc import Iterable
+
+_ENVIRONMENT = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again: finished blocks are kept",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again: finished blocks are kept",
+    errno.EFBIG: "a file-size limit is reached; raise it (ulimit -f) and run again: finished blocks are kept",
+    errno.EROFS: "the file system is read-only; choose another folder with --out DIR or ATTNLAB_HOME",
+    errno.EACCES: "permission denied; choose another folder with --out DIR or ATTNLAB_HOME",
+    errno.EPERM: "operation not permitted; choose another folder with --out DIR or ATTNLAB_HOME",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another folder with --out DIR or ATTNLAB_HOME",
+    errno.EEXIST: "it exists and is not a folder; choose another folder with --out DIR or ATTNLAB_HOME",
+    errno.ENOENT: "no such file or folder; choose another folder with --out DIR or ATTNLAB_HOME",
+}
+
+
+class UsageError(Exception):
+    """A bad target, key, value or environment: the message names it, what was expected and what to do."""
+
+
+def environment_error(error: OSError, doing: str) -> UsageError:
+    """A :class:`UsageError` that says what could not be done, where, and how to go on."""
+    advice = _ENVIRONMENT.get(error.errno or 0, error.strerror or str(error))
+    where = f" {error.filename}" if error.filename else ""
+    return UsageError(f"cannot {doing}{where}: {advice}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`` ; did you mean 'x'?`` for the known name nearest to ``name``, or the list of known names."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(known)}" if known else ""

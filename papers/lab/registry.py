@@ -1,0 +1,78 @@
+"""Which papers there are, and what a target on the command line means."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from attnlab.papers.lab.errors import UsageError, nearest
+from attnlab.papers.lab.paper import Claim, Paper, PaperFigure
+
+
+def paper_keys() -> list[str]:
+    """The keys of all papers: the modules in the ``papers`` folder, found by listing it."""
+    import attnlab.papers
+
+    return sorted(m.name for m in pkgutil.iter_modules(attnlab.papers.__path__) if not m.ispkg and m.name[0] != "_")
+
+
+def load(key: str) -> Paper:
+    """The :class:`Paper` of one module."""
+    paper = getattr(importlib.import_module(f"attnlab.papers.{key}"), "paper", None)
+    if not isinstance(paper, Paper) or paper.key != key:
+        raise UsageError(f"papers/{key}.py must define `paper = Paper(key={key!r}, ...)`, got {paper!r}")
+    return paper
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The claims and figures that a list of targets names, in order, each once."""
+
+    papers: tuple[Paper, ...]
+    claims: tuple[Claim, ...]
+    figures: tuple[PaperFigure, ...]
+    explicit: frozenset[str]
+
+
+def select(targets: Sequence[str]) -> Selection:
+    """Resolve targets ``paper | paper.item | all``; unambiguous prefixes are enough.
+
+    Raises :class:`UsageError` for no target, an unknown one (with the nearest name) and an ambiguous prefix.
+    """
+    if not targets:
+        raise UsageError("no target: name a paper, a claim (paper.claim), a figure (paper.figN) or 'all'; "
+                         "see `attnlab list`")
+    keys = paper_keys()
+    papers: dict[str, Paper] = {}
+    claims: dict[str, Claim] = {}
+    figures: dict[str, PaperFigure] = {}
+    explicit: set[str] = set()
+    for target in targets:
+        paper_part, _, item_part = target.partition(".")
+        chosen = keys if target == "all" else [_unique(paper_part, keys, "paper")]
+        for key in chosen:
+            paper = papers.setdefault(key, load(key))
+            items = [*paper.claims, *paper.figures]
+            if item_part:
+                items = [_unique(item_part, items, f"claim or figure of {key}")]
+                explicit.add(f"{key}.{items[0]}")
+            for item in items:
+                if item in paper.claims:
+                    claims[f"{key}.{item}"] = paper.claims[item]
+                else:
+                    figures[f"{key}.{item}"] = paper.figures[item]
+    return Selection(tuple(papers.values()), tuple(claims.values()), tuple(figures.values()), frozenset(explicit))
+
+
+def _unique(name: str, known: Sequence[str], what: str) -> str:
+    """The one known name that equals or starts with ``name``."""
+    if name in known:
+        return name
+    matches = [k for k in known if name and k.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(f"{name!r} is ambiguous: it may be {' or '.join(matches)}; type more of it")
+    raise UsageError(f"unknown {what} {name!r}{nearest(name, known)}; see `attnlab list`")
