@@ -1,8 +1,9 @@
 """What a check says: one verdict with its evidence, and the twin that the same check had to refute.
 
 A verdict is one of five words. ``HOLDS`` and ``REFUTED`` are decisions at the stated confidence; ``UNDECIDED`` means
-that the evidence (or the budget) was not enough; ``VACUOUS`` that nothing could have refuted the claim; ``INVALID``
-that the check accepted its own false twin. A claim holds only if its twin is refuted by the same check on the same data.
+that the evidence (or the budget) was not enough; ``VACUOUS`` that nothing could have refuted the claim, or its twin;
+``INVALID`` that the check accepted its own false twin. A claim holds only if its twin is refuted by the same check on
+the same data.
 """
 
 from __future__ import annotations
@@ -50,8 +51,10 @@ class Verdict:
 
     ``predicted``, ``measured`` and ``margin`` are in the unit of the claim; ``interval`` is the two-sided interval for
     what ``of`` names (``"mean over replicas"``, ``"share of replicas"``, ...) at level ``confidence``; ``n`` counts
-    ``unit`` (the unit of replication: replica, data set, sample, input). ``witness`` is a plain record from which the
-    refutation can be replayed. Numbers that a judge has no use for are ``None``.
+    ``unit`` (the unit of replication: replica, data set, sample, input). ``relation`` is the sign between measured and
+    predicted (``in``, ``<=``, ``>=``, ``>``), and ``tightness`` says how sharp a one-sided bound is (1 is sharp).
+    ``witness`` is a plain record from which the refutation can be replayed. Numbers that a judge has no use for are
+    ``None``. ``reason`` is one line; it is never empty unless the verdict is HOLDS.
     """
 
     outcome: Outcome
@@ -65,6 +68,8 @@ class Verdict:
     n: int | None = None
     unit: str = "replica"
     level: str | None = None
+    relation: str = ""
+    tightness: float | None = None
     twin: str | None = None
     twin_outcome: Outcome | None = None
     reason: str = ""
@@ -95,13 +100,43 @@ class Verdict:
                            reason=f"the data cannot tell the claim from its twin ({twin.label})")
         return replace(self, twin=twin.label, twin_outcome=outcome)
 
+    def line(self) -> str:
+        """One printed line, the most important word first; parts that a verdict does not have are left out.
+
+        ``HOLDS      he2025.risk  mean over replicas 0.2431 in 0.2429 ± 0.003  [0.2425, 0.2437]  n=16 replicas
+        twin refuted``, on one line.
+        """
+        words = [f"{self.outcome:<9}", self.name, self.level or "", self._comparison()]
+        if self.interval is not None:
+            words.append(f"[{self.interval[0]:.4g}, {self.interval[1]:.4g}]")
+        if self.tightness is not None:
+            words.append(f"tightness {self.tightness:.4g}")
+        if self.n is not None:
+            words.append(f"n={self.n} {_plural(self.unit, self.n)}")
+        if self.twin_outcome is not None:
+            words.append(f"twin {self.twin_outcome.lower()}")
+        words.append(self.reason)
+        return "  ".join(word for word in words if word)
+
+    def _comparison(self) -> str:
+        """The claim in symbols, such as ``mean over replicas 0.2431 in 0.2429 ± 0.003``."""
+        words = [self.of]
+        if self.measured is not None:
+            words.append(f"{self.measured:.4g}")
+        if self.predicted is not None:
+            words.append(f"{self.relation or 'against'} {self.predicted:.4g}")
+            if self.margin:
+                words.append(f"± {self.margin:.4g}" if self.relation == "in" else f"(slack {self.margin:.4g})")
+        return " ".join(word for word in words if word)
+
     def record(self) -> dict[str, Any]:
         """A plain, JSON-ready record: numbers finite or None, no numpy types."""
         return {
             "verdict": str(self.outcome), "name": self.name, "kind": self.kind, "level": self.level, "of": self.of,
             "predicted": _number(self.predicted), "measured": _number(self.measured),
             "interval": None if self.interval is None else [_number(x) for x in self.interval],
-            "margin": _number(self.margin), "confidence": _number(self.confidence),
+            "margin": _number(self.margin), "relation": self.relation, "tightness": _number(self.tightness),
+            "confidence": _number(self.confidence),
             "n": None if self.n is None else int(self.n), "unit": self.unit,
             "twin": self.twin, "twin_verdict": None if self.twin_outcome is None else str(self.twin_outcome),
             "reason": self.reason, "witness": _plain(self.witness),
@@ -123,6 +158,12 @@ def all_of(*parts: Verdict, of: str = "") -> Verdict:
             break
     prefix = f"{deciding.name}: " if deciding.name and deciding.reason else ""
     return replace(deciding, of=of or deciding.of, name="", parts=parts, reason=prefix + deciding.reason)
+
+
+def _plural(unit: str, n: int) -> str:
+    if n == 1:
+        return unit
+    return unit[:-1] + "ies" if unit.endswith("y") and unit[-2:-1] not in "aeiou" else unit + "s"
 
 
 def _number(x: Any) -> float | None:

@@ -1,0 +1,30 @@
+"""Compare a prediction with a measurement, say how sure that is, and draw it.
+
+The public names below load on first use, so importing the package costs nothing. A module's line in ``_MODULES`` lists
+what it offers here.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    "verdict": ("Outcome", "Twin", "Verdict", "all_of"),
+    "ledger": ("ErrorLedger", "LedgerError"),
+    "intervals": ("clopper_pearson", "difference_interval", "dkw_band", "jackknife_interval", "mean_interval",
+                  "median_interval", "paired_interval", "quantile_interval", "slope_interval"),
+    "judges_values": ("agrees", "bounded"),
+    "judges_order": ("ordered", "share"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
