@@ -1,0 +1,142 @@
+"""A toy paper with a toy simulator, importable by spawned workers, and a way to run the command line on it."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+SIMULATOR = '''
+"""A random walk per replica: cheap, resumable, observable."""
+import os
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from attnlab.simulators import monitor
+from attnlab.simulators.simulation import simulation
+
+
+@dataclass(frozen=True)
+class Setting:
+    n_steps: int = 40
+    drift: float = 0.5
+    pause: float = 0.0
+    n_replicas: int = 8
+    colour: str = "red"
+
+    def __post_init__(self):
+        if self.n_steps < 1:
+            raise ValueError(f"n_steps must be at least 1, got {self.n_steps!r}")
+        if not np.isfinite(self.drift):
+            raise ValueError(f"drift must be finite, got {self.drift!r}")
+
+
+@simulation(block=4, reads=("n_steps", "drift", "pause"))
+def walk(setting, seeds, device):
+    """Sum of n_steps normal increments with a drift; a checkpoint after every step."""
+    count = os.environ.get("TOY_COUNT")
+    if count:
+        with open(count, "a") as file:
+            file.write("block\\n")
+    rngs = [np.random.default_rng(seed) for seed in seeds]
+    state = np.zeros(len(seeds))
+    begin = 0
+    saved = monitor.current().restore()
+    if saved is not None:
+        begin, state = int(saved["step"]), saved["state"]
+        for rng in rngs:
+            rng.normal(size=begin)
+    for step in range(begin, setting.n_steps):
+        state = state + setting.drift + np.array([rng.normal() for rng in rngs])
+        time.sleep(setting.pause)
+        monitor.current().save({"step": np.array(step + 1), "state": state})
+        monitor.current().progress(step + 1, setting.n_steps, float(state[0]))
+    diverged = np.full(len(seeds), -1)
+    if setting.drift > 1e6:
+        diverged[0] = 3
+    return {"end": state, "diverged_at": diverged}
+'''
+
+PAPER = '''
+"""A toy paper."""
+from dataclasses import replace
+
+from toy_simulator import Setting, walk
+
+from attnlab.analysis import agrees
+from attnlab.papers.lab.paper import Paper, Source
+
+paper = Paper(key="toy2026_walk", title="On walks", sources=[Source(authors="A. Toy", title="On walks", year=2026)],
+              statements={1: "The walk drifts.", 2: "The walk stands still.", 3: "The walk is infinite."})
+DESK = Setting(pause=0.0)
+paper.scales(smoke=replace(DESK, n_steps=10), desk=DESK, paper=replace(DESK, n_steps=400))
+paper.not_testable(3, "a run is finite")
+
+
+@paper.claim("drift", source="Theorem 1", statements=[1], formula="E x = n_steps drift", judged="equivalence")
+def drift(setting, lab):
+    """The mean end point is n_steps times the drift."""
+    runs = lab.simulate(walk, setting)
+    return agrees(runs["end"] / setting.n_steps, setting.drift, within=1.6 * setting.n_steps**-0.5 * 2, twin=setting.drift + 40.0)
+
+
+@paper.claim("still", source="Theorem 2", statements=[2], expected="REFUTED")
+def still(setting, lab):
+    """The mean end point is zero, which is false."""
+    runs = lab.simulate(walk, replace(setting, drift=100.0))
+    return agrees(runs["end"] / setting.n_steps, 0.0, within=0.5, twin=-100.0)
+
+
+@paper.claim("far", source="Theorem 3", statements=[1], scales=("paper",), why_these_scales="needs 400 steps")
+def far(setting, lab):
+    """The walk gets far."""
+    return drift(setting, lab)
+
+
+if __name__ == "__main__":
+    raise SystemExit(paper.main())
+'''
+
+RUNNER = '''
+import sys
+import attnlab.papers
+attnlab.papers.__path__.append({folder!r})
+from attnlab.papers.lab.cli import main
+if __name__ == "__main__":
+    raise SystemExit(main())
+'''
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """The folder with ``toy_simulator.py``, ``papers/toy2026_walk.py`` and ``run.py``."""
+    folder = tmp_path_factory.mktemp("toy")
+    (folder / "papers").mkdir()
+    (folder / "toy_simulator.py").write_text(textwrap.dedent(SIMULATOR))
+    (folder / "papers" / "toy2026_walk.py").write_text(textwrap.dedent(PAPER))
+    (folder / "run.py").write_text(RUNNER.format(folder=str(folder / "papers")))
+    return folder
+
+
+@pytest.fixture
+def start(toy, tmp_path):
+    """Start the command line on the toy paper; returns the process."""
+    def run(*arguments, out=None, env=None, **more):
+        environment = os.environ | {"PYTHONPATH": str(toy), "ATTNLAB_HOME": str(out or tmp_path / "results")} | (env or {})
+        return subprocess.Popen([sys.executable, str(toy / "run.py"), *map(str, arguments)], env=environment, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, **more)
+    return run
+
+
+@pytest.fixture
+def cli(start):
+    """Run the command line on the toy paper to its end; returns (status, parsed JSON or text, stderr)."""
+    def run(*arguments, **more):
+        process = start(*arguments, **more)
+        out, err = process.communicate(timeout=120)
+        return process.returncode, json.loads(out) if "--json" in arguments and out else out, err
+    return run

@@ -1,0 +1,211 @@
+"""The command line on a toy paper: verdicts, exit statuses, JSON, resuming, damage, bad input."""
+
+import os
+import signal
+import sqlite3
+import time
+
+import numpy as np
+import pytest
+
+QUICK = ("--workers", 1)
+
+
+def blocks(folder):
+    """SHA-256 of every block in a results folder, by key."""
+    with sqlite3.connect(folder / "catalogue.sqlite") as db:
+        return dict(db.execute("select key, sha256 from blocks"))
+
+
+def records(result):
+    """The claims of a run without the seconds they took."""
+    return [{k: v for k, v in claim.items() if k != "seconds"} for claim in result["claims"]]
+
+
+def test_expected_verdicts_exit_0_and_json_is_one_object_with_finite_numbers(cli, tmp_path):
+    status, result, err = cli("reproduce", "toy2026", "--scale", "smoke", "--json", *QUICK)
+    assert status == 0, err
+    claims = {c["id"]: c for c in result["claims"]}
+    assert claims["toy2026_walk.drift"]["verdict"] == "HOLDS" and claims["toy2026_walk.still"]["verdict"] == "REFUTED"
+    assert claims["toy2026_walk.drift"]["n"] == 8 and claims["toy2026_walk.drift"]["twin_verdict"] == "REFUTED"
+    assert [row["id"] for row in result["elsewhere"]] == ["toy2026_walk.far"]
+    assert result["run"]["status"] == 0 and result["run"]["scale"] == "smoke"
+    again = cli("reproduce", "toy2026", "--scale", "smoke", "--json", *QUICK)[1]
+    assert records(again) == records(result) and again["run"]["core_seconds"] == 0
+
+
+def test_results_do_not_depend_on_workers_or_on_how_many_replicas_were_asked_for(cli, tmp_path):
+    one, two, few = (tmp_path / name for name in ("one", "two", "few"))
+    first = cli("reproduce", "toy2026", "--json", "--workers", 1, out=one)[1]
+    assert records(cli("reproduce", "toy2026", "--json", "--workers", 2, out=two)[1]) == records(first)
+    assert blocks(one) == blocks(two)
+    cli("reproduce", "toy2026", "--json", "--replicas", 2, *QUICK, out=few)
+    assert blocks(few).items() < blocks(one).items()
+
+
+def test_a_setting_changes_what_is_run_and_an_unread_one_does_not(cli, tmp_path):
+    out = tmp_path / "results"
+    cli("reproduce", "toy.drift", "--scale", "smoke", *QUICK)
+    before = blocks(out)
+    cli("reproduce", "toy.drift", "colour=blue", "--scale", "smoke", *QUICK)
+    assert blocks(out) == before
+    status, result, _ = cli("reproduce", "--set", "drift=2.5", "--json", "toy.drift", "--scale", "smoke", *QUICK)
+    assert status == 0 and result["claims"][0]["predicted"] == 2.5 and len(blocks(out)) == 2 * len(before)
+
+
+def test_a_contradiction_exits_1_and_divergence_3(cli):
+    assert cli("reproduce", "toy.still", "--seed", 1, *QUICK)[0] == 0        # expected REFUTED, is REFUTED
+    status, _, _ = cli("reproduce", "toy.drift", "drift=-30", *QUICK)        # the twin (drift + 40) is far: still HOLDS
+    assert status == 0
+    status, result, _ = cli("reproduce", "toy.drift", "drift=2e6", "--json", *QUICK)
+    assert status in (1, 3) and result["claims"][0]["diverged"] and result["claims"][0]["n"] == 6
+
+
+@pytest.mark.parametrize("harm", [lambda d: d[:-9], lambda d: d[:200] + bytes([d[200] ^ 4]) + d[201:]])
+def test_a_damaged_result_is_said_and_computed_again(cli, tmp_path, harm):
+    out = tmp_path / "results"
+    _, result, _ = cli("reproduce", "toy.drift", "--json", *QUICK)
+    before = blocks(out)
+    victim = sorted((out / "blocks").glob("*/*.npz"))[0]
+    victim.write_bytes(harm(victim.read_bytes()))
+    status, _, _ = cli("store", "verify", "--json")
+    assert status == 3
+    victim.write_bytes(b"")
+    cli("reproduce", "toy.drift", *QUICK)                                    # recomputes what verify forgot
+    victim.write_bytes(harm(victim.read_bytes()))
+    status, again, err = cli("reproduce", "toy.drift", "--json", *QUICK)
+    assert status == 0 and "is damaged" in err and "computed again" in err
+    assert records(again) == records(result) and blocks(out) == before
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_leave_bit_identical_records(start, cli, tmp_path):
+    out, clean = tmp_path / "killed", tmp_path / "clean"
+    command = ("reproduce", "toy2026", "pause=0.02", "--json", "--workers", 2)
+    expected = cli(*command, out=clean)[1]
+    rng = np.random.default_rng(0)
+    kills = 0
+    while kills < 20:
+        process = start(*command, out=out, start_new_session=True)
+        try:
+            process.wait(timeout=float(rng.uniform(0.5, 5.0)))
+            for block in sorted((out / "blocks").glob("*/*.npz"))[: rng.integers(1, 3)]:
+                block.unlink()                                               # finished: lose a block, and go on killing
+        except Exception:                                                    # noqa: BLE001 - the kill is the point
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+        process.stdout.close()
+        process.stderr.close()
+    status, result, err = cli(*command, out=out)
+    assert status == 0, err
+    assert records(result) == records(expected) and blocks(out) == blocks(clean)
+    assert cli("store", "verify", out=out)[0] == 0
+
+
+def test_a_killed_run_resumes_from_its_checkpoint(start, cli, tmp_path):
+    out, clean, count = tmp_path / "killed", tmp_path / "clean", tmp_path / "count"
+    command = ("reproduce", "toy.drift", "pause=0.1", "--replicas", 4, "--json", "--workers", 1)
+    expected = cli(*command, out=clean)[1]
+    process = start(*command, out=out)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("checkpoints/*.checkpoint")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.kill()
+    process.communicate()
+    left = list(out.glob("checkpoints/*.checkpoint"))
+    assert len(left) == 1 and not blocks(out)
+    started = time.monotonic()
+    status, result, _ = cli("resume", "--json", out=out, env={"TOY_COUNT": str(count)})
+    assert status == 0 and records(result) == records(expected) and blocks(out) == blocks(clean)
+    assert count.read_text().count("block") == 1 and not list(out.glob("checkpoints/*"))
+    assert cli("resume", out=out)[::2][0] == 0 and time.monotonic() - started < 60
+
+
+def test_a_damaged_checkpoint_is_not_used(start, cli, tmp_path):
+    out, clean = tmp_path / "killed", tmp_path / "clean"
+    command = ("reproduce", "toy.drift", "--scale", "smoke", "--replicas", 4, "--json", "--workers", 1)
+    expected = cli(*command, out=clean)[1]
+    key = next(iter(blocks(clean)))
+    (out / "checkpoints").mkdir(parents=True)
+    (out / "checkpoints" / f"{key}.checkpoint").write_bytes(b"\0" * 32 + b"rubbish")
+    status, result, _ = cli(*command, out=out)
+    assert status == 0 and records(result) == records(expected)
+
+
+def test_ctrl_c_exits_130_and_leaves_no_worker(start, tmp_path):
+    out = tmp_path / "results"
+    process = start("reproduce", "toy.drift", "pause=0.5", "--workers", 2)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("checkpoints/*.checkpoint")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "attnlab resume" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (("reproduce",), "no target"), (("reproduce", "nobody2020"), "unknown paper"),
+    (("reproduce", "toy.drifd"), "did you mean 'drift'"), (("reproduce", "toy", "drifft=3"), "did you mean 'drift'"),
+    (("reproduce", "toy", "n_steps=0"), "n_steps must be at least 1"), (("reproduce", "toy", "drift=nan"), "drift must be finite"),
+    (("reproduce", "toy", "n_steps=few"), "not a valid int"), (("reproduce", "toy", "--replicas", "0"), "at least 1"),
+    (("reproduce", "toy", "--workers", "-1"), "at least 1"), (("reproduce", "toy", "--scale", "huge"), "invalid choice"),
+    (("reproduce", "toy", "--seed", "-3"), "at least 0"), (("reproduce", "toy.far"), "needs 400 steps"),
+    (("reproduce", "toy", "--device", "cuda"), "no CUDA device"), (("show",), "no target"), (("cite", "x"), "unknown paper"),
+    (("resume",), "nothing to resume"), (("store", "list"), "no results"), (("reproduce", "toy", "--nonsense"), "unrecognized"),
+])
+def test_bad_input_is_one_clear_line_and_exit_2(cli, arguments, message):
+    status, out, err = cli(*arguments)
+    assert status == 2 and out == "" and message in err
+    assert err.startswith("attnlab: ") and err.count("\n") == 1 and "Traceback" not in err
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_exits_2(cli, tmp_path):
+    (tmp_path / "file").write_text("")
+    for bad in (tmp_path / "file", tmp_path / "file" / "below", "/proc/attnlab-results"):
+        status, _, err = cli("reproduce", "toy", out=bad)
+        assert status == 2 and "results folder" in err and err.count("\n") == 1
+
+
+def test_a_file_size_limit_stops_with_exit_2_and_keeps_what_is_finished(start, cli, tmp_path):
+    resource = pytest.importorskip("resource", reason="needs POSIX resource limits")
+    out = tmp_path / "results"
+    cli("reproduce", "toy.drift", "--scale", "smoke", *QUICK)
+    before = blocks(out)
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
+    process = start("reproduce", "toy.drift", *QUICK, preexec_fn=limit)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and "attnlab: cannot" in err and "Traceback" not in err
+    assert blocks(out) == before
+    assert cli("reproduce", "toy.drift", *QUICK)[0] == 0
+
+
+def test_list_show_cite_doctor_and_store_answer_in_text_and_json(cli):
+    cli("reproduce", "toy.drift", "--scale", "smoke", *QUICK)
+    listed = cli("list", "--json")[1]
+    toy = next(p for p in listed["papers"] if p["key"] == "toy2026_walk")
+    assert toy["claims"][0]["latest"]["verdict"] == "HOLDS" and "HOLDS (smoke)" in cli("list")[1]
+    text = cli("show", "toy")[1]
+    assert "not testable here: a run is finite" in text and "E x = n_steps drift" in text and "n_steps=10" in text
+    assert cli("show", "toy.drift", "--json")[1]["claims"][0]["formula"] == "E x = n_steps drift"
+    assert "@misc{toy2026_walk," in cli("cite", "toy")[1] and "attnlab" in cli("cite", "toy", "--json")[1]["entries"]
+    assert cli("doctor", "--json")[1]["python"] and "results folder" in cli("doctor")[1]
+    rows = cli("store", "list", "--json")[1]["blocks"]
+    assert len(rows) == 2 and "end: float64 (4,)" in cli("store", "show", rows[0]["key"][:10])[1]
+    assert cli("store", "gc", "--dry-run", "--json")[1] == {"stale": [r["key"] for r in rows], "orphans": [], "dry_run": True}
+
+
+def test_a_paper_runs_as_a_script_with_the_same_options(toy, start, tmp_path):
+    import subprocess
+    import sys
+
+    environment = os.environ | {"PYTHONPATH": str(toy), "ATTNLAB_HOME": str(tmp_path / "r")}
+    code = (f"import attnlab.papers; attnlab.papers.__path__.append({str(toy / 'papers')!r}); import runpy;"
+            "import sys; sys.argv[1:] = ['--scale', 'smoke', '--workers', '1'];"
+            "runpy.run_module('attnlab.papers.toy2026_walk', run_name='__main__')")
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "toy2026_walk.drift" in done.stdout, done.stderr
