@@ -258,7 +258,7 @@ def _minimise_scale(form: FormMaker, signs, bounds, sizes) -> HeadOptimum:
         return float(form(np.exp(log_scale) * signs, *sizes).best_risk())
 
     log_bounds = np.log(bounds)
-    grid = np.linspace(*log_bounds, 33)                                   # a bracket first: the profile may be flat
+    grid = np.linspace(*log_bounds, 17)                                   # a bracket first: the profile may be flat
     values = [profile(point) for point in grid]
     best = int(np.argmin(values))
     if best in (0, len(grid) - 1):

@@ -6,8 +6,9 @@ Task and letters as in `in_context_regression`: dimension ``dim`` (d), ``n_conte
 
 import numpy as np
 import sympy
-from attnlab.theory.in_context_regression import check_task
 from scipy.optimize import minimize_scalar
+
+from attnlab.theory.in_context_regression import check_task
 
 
 def debiased_gd_risk_exact(step, dim: int, n_context: int, noise_std: float) -> np.ndarray:
@@ -61,7 +62,7 @@ def debiased_gd_best_risk_exact(dim: int, n_context: int, noise_std: float) -> f
 def plain_gd_best_risk_exact(dim: int, n_context: int, noise_std: float) -> float:
     """Risk of plain gradient descent at its best step, ``1 + sigma^2 - eta``.
 
-    It is always below that of debiased gradient descent, by ``(1 + D) / ((L + D) (L + 1 + D))``, ``D = d (1 + sigma^2)``:
+    With ``D = d (1 + sigma^2)`` it is below that of debiased gradient descent by ``(1 + D) / ((L + D) (L + 1 + D))``:
     centring costs one degree of freedom and covariates of known mean zero do not need it.
     """
     return 1 + noise_std**2 - plain_gd_best_step_exact(dim, n_context, noise_std)

@@ -1,0 +1,86 @@
+r"""Several regression tasks in one attention layer: optimal steps, risks, how many heads are needed (He et al. 2025).
+
+Task t reads the coordinates in its support ``S_t`` of ``x ~ N(0, I_d)``: ``y_t = beta_t^T x_{S_t} + noise``, with
+signal variance ``signal_std^2`` spread evenly over the support. Head h has one key-query matrix ``KQ_h`` for all
+tasks, one readout ``mu_{t,h}`` a task. With small scales the layer is debiased gradient descent with ``M_t = sum_h
+mu_{t,h} KQ_h``, provided ``sum_h mu_{t,h} = 0``.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from attnlab.theory.in_context_regression import check_task
+
+
+def multi_task_best_step_exact(support_size: int, n_context: int, noise_std: float, signal_std: float = 1.0) -> float:
+    r"""Step of a task in ``M_t = step * P_{S_t}``, ``P`` the projector on its support.
+
+    .. math:: \eta_t = \frac{1}{1 + (1 + \sigma^2 / s^2)\, d_t / L}, \qquad d_t = |S_t|,\ s = \text{signal\_std}.
+
+    Coordinates outside the support carry noise only: their best weight is zero, so ``d`` does not enter.
+    """
+    noise_ratio = _noise_ratio(support_size, n_context, noise_std, signal_std)
+    return n_context / (n_context + support_size * (1 + noise_ratio))
+
+
+def multi_task_best_risk_exact(support_size: int, n_context: int, noise_std: float, signal_std: float = 1.0) -> float:
+    """Smallest risk of a task, ``signal_std^2 (1 - ((L - 1) / L) step)``; a noisy query label adds its variance."""
+    step = multi_task_best_step_exact(support_size, n_context, noise_std, signal_std)
+    return signal_std**2 * (1 - (n_context - 1) / n_context * step)
+
+
+def multi_task_minimum_heads_exact(supports: Sequence[Sequence[int]], dim: int) -> int:
+    r"""Fewest heads with which the tasks all reach debiased gradient descent: ``rank + 1``.
+
+    ``rank`` is the number of linearly independent projectors ``P_{S_t}``: the number of tasks N if the supports are
+    independent, so ``N + 1`` then, and fewer when one support is a combination of others (for {0}, {1} and {0, 1}
+    three heads serve three tasks).
+
+    Why: the targets ``mu KQ`` have at most the rank of ``mu`` (task, head), and ``mu 1 = 0`` keeps that below the
+    number of heads. `multi_task_heads` reaches it. This is about the risk of debiased gradient descent: fewer heads
+    reach a larger one at finite scales, as one head does for one task.
+    """
+    return int(np.linalg.matrix_rank(_indicators(supports, dim))) + 1
+
+
+def multi_task_heads(
+    supports: Sequence[Sequence[int]], dim: int, steps: Sequence[float], scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Heads that serve all tasks with the fewest heads: ``mu`` (task, head) and diagonals of ``KQ`` (head, dim).
+
+    ``sum_h mu[t, h] kq[h] = steps[t]`` on the support of t and 0 elsewhere, and ``sum_h mu[t, h] = 0``, both exactly up
+    to rounding. ``scale`` is the root mean square of the key-query entries; the error of the small-scale limit vanishes
+    with it.
+    """
+    if not (np.isfinite(scale) and scale > 0):
+        raise ValueError(f"scale must be positive and finite, got {scale!r}")
+    indicators = _indicators(supports, dim)
+    if np.shape(steps) != (len(indicators),):
+        raise ValueError(f"steps has shape {np.shape(steps)}, expected one for each of the {len(indicators)} tasks")
+    targets = np.asarray(steps, dtype=float)[:, None] * indicators        # (task, dim): diagonals of M_t
+    rank = np.linalg.matrix_rank(indicators)
+    left, values, right = np.linalg.svd(targets, full_matrices=False)
+    zero_sum = np.linalg.svd(np.ones((1, rank + 1)))[2][1:]               # (rank, head), orthogonal to ones
+    kq = zero_sum.T @ right[:rank]                                        # (head, dim)
+    size = scale / np.sqrt(np.mean(kq**2))
+    return (left[:, :rank] * values[:rank]) @ zero_sum / size, size * kq
+
+
+def _noise_ratio(support_size, n_context, noise_std, signal_std) -> float:
+    check_task(support_size, n_context, noise_std)
+    if not (np.isfinite(signal_std) and signal_std > 0):
+        raise ValueError(f"signal_std must be positive and finite, got {signal_std!r}")
+    return (noise_std / signal_std) ** 2
+
+
+def _indicators(supports, dim: int) -> np.ndarray:
+    check_task(dim, 2, 0.0)
+    if len(supports) == 0:
+        raise ValueError("supports is empty; give one sequence of coordinates for each task")
+    indicators = np.zeros((len(supports), dim))
+    for task, support in enumerate(supports):
+        if len(support) == 0 or len(set(support)) != len(support) or not all(0 <= i < dim for i in support):
+            raise ValueError(f"supports[{task}]={support!r} must be distinct coordinates in 0..{dim - 1}")
+        indicators[task, list(support)] = 1.0
+    return indicators
