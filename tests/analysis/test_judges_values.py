@@ -134,9 +134,11 @@ def test_a_twin_inside_the_margin_makes_the_check_vacuous_or_invalid():
     never = agrees(tight, 0.0, within=0.2, twin=0.2)                   # the interval straddles the edge of the twin
     assert never.outcome is Outcome.VACUOUS
     assert "even data equal to the prediction could not tell" in never.reason
-    overlap = agrees(tight + 0.15, 0.0, within=0.2, twin=0.3)           # the data lie where both margins overlap
-    assert overlap.outcome is Outcome.UNDECIDED
-    assert "margins of claim and twin overlap" in overlap.reason
+    # margins [-0.2, 0.2] and [0.1, 0.5] overlap: data in the overlap fit both, data on its edge tell nothing
+    for shift, outcome in ((0.15, Outcome.INVALID), (0.1, Outcome.UNDECIDED)):
+        overlap = agrees(tight + shift, 0.0, within=0.2, twin=0.3)
+        assert overlap.outcome is outcome
+        assert "margins of claim and twin overlap: choose within below 0.15" in overlap.reason
     assert agrees(tight, 0.0, within=0.04, twin=0.1).holds              # the advice works
 
 
