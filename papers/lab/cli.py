@@ -36,6 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:                   # `attnlab list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:                         # Python's own status for a crash, 1, would read as a contradiction
+        import traceback
+
+        traceback.print_exc()
+        print("attnlab: this is an error in attnlab or in the paper module, not a verdict", file=sys.stderr)
+        return 2
 
 
 class _Parser(argparse.ArgumentParser):

@@ -196,7 +196,7 @@ class Store:
 def pack(arrays: dict[str, np.ndarray]) -> bytes:
     """The bytes of an ``.npz`` archive: the same arrays give the same bytes (names sorted, fixed dates)."""
     buffer = io.BytesIO()
-    np.savez(buffer, **{name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)})
+    np.savez(buffer, **{name: np.array(arrays[name], order="C") for name in sorted(arrays)})
     return buffer.getvalue()
 
 

@@ -36,12 +36,8 @@ class Setting:
 
 
 @simulation(block=4, reads=("n_steps", "drift", "pause"))
-def walk(setting, seeds, device):
+def walk(setting: Setting, seeds, device):
     """Sum of n_steps normal increments with a drift; a checkpoint after every step."""
-    count = os.environ.get("TOY_COUNT")
-    if count:
-        with open(count, "a") as file:
-            file.write("block\\n")
     rngs = [np.random.default_rng(seed) for seed in seeds]
     state = np.zeros(len(seeds))
     begin = 0
@@ -50,6 +46,10 @@ def walk(setting, seeds, device):
         begin, state = int(saved["step"]), saved["state"]
         for rng in rngs:
             rng.normal(size=begin)
+    count = os.environ.get("TOY_COUNT")
+    if count:
+        with open(count, "a") as file:
+            file.write(f"block {begin}\\n")
     for step in range(begin, setting.n_steps):
         state = state + setting.drift + np.array([rng.normal() for rng in rngs])
         time.sleep(setting.pause)
@@ -133,10 +133,32 @@ def start(toy, tmp_path):
 
 
 @pytest.fixture
-def cli(start):
-    """Run the command line on the toy paper to its end; returns (status, parsed JSON or text, stderr)."""
+def killable_cli(start):
+    """Run the command line in a process of its own to its end; returns (status, parsed JSON or text, stderr)."""
     def run(*arguments, **more):
         process = start(*arguments, **more)
         out, err = process.communicate(timeout=120)
         return process.returncode, json.loads(out) if "--json" in arguments and out else out, err
+    return run
+
+
+@pytest.fixture
+def cli(toy, tmp_path, monkeypatch, capfd):
+    """Run the command line in this process (workers are spawned); returns (status, parsed JSON or text, stderr)."""
+    import attnlab.papers
+    from attnlab.papers.lab.cli import main
+
+    monkeypatch.setattr(attnlab.papers, "__path__", [*attnlab.papers.__path__, str(toy / "papers")])
+    monkeypatch.syspath_prepend(toy)
+    monkeypatch.setenv("PYTHONPATH", str(toy))
+
+    def run(*arguments, out=None):
+        monkeypatch.setenv("ATTNLAB_HOME", str(out or tmp_path / "results"))
+        capfd.readouterr()
+        try:
+            status = main([str(a) for a in arguments])
+        except SystemExit as end:
+            status = end.code
+        text, err = capfd.readouterr()
+        return status, json.loads(text) if "--json" in arguments and text else text, err
     return run

@@ -103,7 +103,7 @@ def test_twenty_kills_at_random_moments_leave_bit_identical_records(start, cli, 
     assert cli("store", "verify", out=out)[0] == 0
 
 
-def test_a_killed_run_resumes_from_its_checkpoint(start, cli, tmp_path):
+def test_a_killed_run_resumes_from_its_checkpoint(start, cli, tmp_path, monkeypatch):
     out, clean, count = tmp_path / "killed", tmp_path / "clean", tmp_path / "count"
     command = ("reproduce", "toy.drift", "pause=0.1", "--replicas", 4, "--json", "--workers", 1)
     expected = cli(*command, out=clean)[1]
@@ -116,11 +116,13 @@ def test_a_killed_run_resumes_from_its_checkpoint(start, cli, tmp_path):
     process.communicate()
     left = list(out.glob("checkpoints/*.checkpoint"))
     assert len(left) == 1 and not blocks(out)
-    started = time.monotonic()
-    status, result, _ = cli("resume", "--json", out=out, env={"TOY_COUNT": str(count)})
-    assert status == 0 and records(result) == records(expected) and blocks(out) == blocks(clean)
+    monkeypatch.setenv("TOY_COUNT", str(count))
+    status, result, err = cli("resume", "--json", out=out)
+    assert status == 3, err                                                  # 4 replicas do not decide
+    assert records(result) == records(expected) and blocks(out) == blocks(clean)
     assert count.read_text().count("block") == 1 and not list(out.glob("checkpoints/*"))
-    assert cli("resume", out=out)[::2][0] == 0 and time.monotonic() - started < 60
+    assert 0 < float(count.read_text().split()[1])                           # the step it went on from
+    assert cli("resume", out=out)[0] == 0                                    # nothing is left to resume
 
 
 def test_a_damaged_checkpoint_is_not_used(start, cli, tmp_path):
@@ -131,7 +133,7 @@ def test_a_damaged_checkpoint_is_not_used(start, cli, tmp_path):
     (out / "checkpoints").mkdir(parents=True)
     (out / "checkpoints" / f"{key}.checkpoint").write_bytes(b"\0" * 32 + b"rubbish")
     status, result, _ = cli(*command, out=out)
-    assert status == 0 and records(result) == records(expected)
+    assert status in (0, 3) and records(result) == records(expected)
 
 
 def test_ctrl_c_exits_130_and_leaves_no_worker(start, tmp_path):
@@ -149,7 +151,7 @@ def test_ctrl_c_exits_130_and_leaves_no_worker(start, tmp_path):
     (("reproduce",), "no target"), (("reproduce", "nobody2020"), "unknown paper"),
     (("reproduce", "toy.drifd"), "did you mean 'drift'"), (("reproduce", "toy", "drifft=3"), "did you mean 'drift'"),
     (("reproduce", "toy", "n_steps=0"), "n_steps must be at least 1"), (("reproduce", "toy", "drift=nan"), "drift must be finite"),
-    (("reproduce", "toy", "n_steps=few"), "not a valid int"), (("reproduce", "toy", "--replicas", "0"), "at least 1"),
+    (("reproduce", "toy", "n_steps=few"), "not a whole number"), (("reproduce", "toy", "--replicas", "0"), "at least 1"),
     (("reproduce", "toy", "--workers", "-1"), "at least 1"), (("reproduce", "toy", "--scale", "huge"), "invalid choice"),
     (("reproduce", "toy", "--seed", "-3"), "at least 0"), (("reproduce", "toy.far"), "needs 400 steps"),
     (("reproduce", "toy", "--device", "cuda"), "no CUDA device"), (("show",), "no target"), (("cite", "x"), "unknown paper"),

@@ -19,12 +19,13 @@ def identity(name="toy.walk"):
 
 
 def test_arrays_come_back_bit_for_bit(store):
-    arrays = {"b": np.random.default_rng(0).normal(size=(3, 4)), "a": np.array([-0.0, np.nan, np.inf]), "n": np.arange(3)}
+    arrays = {"b": np.random.default_rng(0).normal(size=(3, 4)), "a": np.array([-0.0, np.nan, np.inf]), "n": np.arange(3), "scalar": np.array(7),
+              "turned": np.arange(6.0).reshape(2, 3).T}
     store.put("ab" * 32, identity(), arrays, 1.0)
     back = store.get("ab" * 32)
     assert set(back) == set(arrays)
     for name, value in arrays.items():
-        assert back[name].dtype == value.dtype and back[name].tobytes() == value.tobytes()
+        assert back[name].shape == value.shape and back[name].dtype == value.dtype and back[name].tobytes() == value.tobytes()
 
 
 def test_equal_arrays_give_equal_bytes_whatever_their_order():
