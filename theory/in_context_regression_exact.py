@@ -161,7 +161,7 @@ def _averages_over_query(scale: float, other: float, dim: int, n_context: int, n
 
 def _squared_radius_nodes(dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Trapezoid nodes in log r, r chi-squared; a scale omega is only a shift there, so large scales cost no digits."""
-    step = min(0.25, 1.1 * dim**-0.5)                                     # 0.8 standard deviations of log r
+    step = min(0.3, 1.1 * dim**-0.5)                                      # 0.8 standard deviations of log r
     log_low = 2 / dim * (np.log(1e-13) + gammaln(dim / 2 + 1)) + np.log(2)                # P(r < low) < 1e-13
     high = dim + 2 * np.sqrt(32.0 * dim) + 64.0                           # P(r > high) < e^-32 (Laurent, Massart)
     log_r = np.arange(log_low, np.log(high) + step, step)
