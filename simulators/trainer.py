@@ -1,8 +1,8 @@
 """The trainer of all tasks: many models in one call, the replica axis first, processed in chunks that fit the cache.
 
 Every replica draws from its own random streams, so that what it sees depends on its seed only, not on the replicas
-beside it. A run that is killed goes on from its last checkpoint with the same bits. A replica whose numbers stop being
-finite is recorded and frozen; the others go on.
+beside it. A run that is killed goes on from its last checkpoint with the same bits. A replica that
+diverges is recorded and frozen; the others go on.
 
 A *step* makes one update of a chunk of replicas. The default differentiates ``task.loss`` by autograd; a fused step
 for a hot model is put in its place through ``Plan.step``.
@@ -72,7 +72,9 @@ class Plan:
 
     ``loss_steps``: increasing step counts; ``()`` means about 100 log-spaced ones. ``chunk``: replicas processed
     together, 0 for automatic. Checkpoints are kept every ``checkpoint_seconds``, or every ``checkpoint_steps`` steps if
-    that is not 0. ``label`` tells the trainings of one simulation apart. ``step`` makes the update of a chunk.
+    that is not 0. A replica whose loss exceeds ``diverged_above`` in size, or is not finite, has diverged (Adam with a
+    huge learning rate goes far away without leaving the finite numbers). ``label`` tells the trainings of one
+    simulation apart. ``step`` makes the update of a chunk.
     """
 
     n_steps: int
@@ -82,6 +84,7 @@ class Plan:
     chunk: int = 0
     checkpoint_seconds: float = 30.0
     checkpoint_steps: int = 0
+    diverged_above: float = 1e8
     label: str = "train"
     step: Callable[[Any, Task, Optimiser, Callable[[Tensor], Parameters]], Step] | None = None
 
@@ -91,8 +94,8 @@ class Run:
     """What training gave. ``parameters``: final, ``(replica, ...)``, NaN where the replica diverged.
 
     ``loss[r, i]``: mean of the batch losses of the updates that led from ``loss_steps[i-1]`` to ``loss_steps[i]`` (at
-    step 0: the loss of the first batch). ``records``: observed arrays ``(replica, record, ...)``. ``diverged_at``: the
-    number of updates after which loss, parameters or optimiser state were not finite, -1 if never.
+    step 0: the loss of the first batch). ``records``: observed arrays ``(replica, record, ...)``. ``diverged_at``:
+    number of updates after which loss, parameters or optimiser state were not finite or the loss too large; -1: never.
     """
 
     parameters: Parameters
@@ -152,7 +155,8 @@ def autograd_step(model: Any, task: Task, optimiser: Optimiser, split: Callable[
             leaves = {name: view.detach().requires_grad_() for name, view in split(values).items()}
             losses = task.loss(model, leaves, numbers)
             gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
-        optimiser.update(values, torch.cat([gradient.flatten(1) for gradient in gradients], dim=1), state, count)
+        gradient = torch.cat([each.reshape(len(values), -1) for each in gradients], dim=1)
+        optimiser.update(values, gradient, state, count)
         return losses.detach()
 
     return step
@@ -166,7 +170,7 @@ class _Ensemble:
         self.plan, self.record = plan, record
         initial = model.initialise(random_streams.generators(seeds, "parameters"), plan.dtype)
         self.shapes = {name: tuple(value.shape[1:]) for name, value in initial.items()}
-        self.values = torch.cat([value.flatten(1) for value in initial.values()], dim=1).to(plan.device)
+        self.values = torch.cat([value.reshape(len(seeds), -1) for value in initial.values()], dim=1).to(plan.device)
         self.state = optimiser.start(self.values)
         self.streams = random_streams.generators(seeds, "data")
         self.diverged_at = np.full(len(seeds), -1, dtype=np.int64)
@@ -210,7 +214,7 @@ class _Ensemble:
         finite = self.values.isfinite().all(dim=1)
         for state in self.state.values():
             finite &= state.isfinite().all(dim=1)
-        bad = ~np.isfinite(losses)
+        bad = ~(np.abs(losses) <= self.plan.diverged_above)
         for row in np.flatnonzero((bad.any(axis=1) | ~finite.cpu().numpy()) & (self.diverged_at < 0)):
             self.diverged_at[row] = start + int(bad[row].argmax()) if bad[row].any() else stop
             self.values[row] = torch.nan
