@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import expit
+from scipy.stats import chi
 
 from attnlab.theory.in_context_regression import (
     best_one_head,
@@ -78,6 +79,17 @@ def test_overlaps_of_two_examples_are_one_dimensional_integrals(s, other):
     C, B = softmax_overlaps_exact(s, other, 2)
     assert abs(C - average(lambda u: expit(s * u) * expit(other * u) + expit(-s * u) * expit(-other * u))) < 1e-11
     assert abs(B - 0.5 - average(lambda u: (2 * expit(s * u) - 1) * (2 * expit(other * u) - 1) * u * u / 4)) < 1e-11
+
+
+@pytest.mark.parametrize(("dim", "omega"), [(1, 1.0), (7, 0.5), (30, 0.3)])
+def test_average_over_the_query_is_that_of_adaptive_quadrature(dim, omega):
+    def entry(r):
+        C, B = softmax_overlaps_exact(omega * r**0.5, -omega * r**0.5, 3)
+        return (B + (dim - 1) * C) / dim + 0.09 * C
+
+    # In q = sqrt(r) the density of the chi distribution is smooth at zero; beyond 12 + sqrt(d) it is below 1e-30.
+    oracle = quad(lambda q: entry(q * q) * chi.pdf(q, dim), 0, 12 + dim**0.5, epsabs=1e-11, limit=60)[0]
+    assert abs(heads_form_exact([omega, -omega], dim, 3, 0.3).quadratic[0, 1] - oracle) < 1e-10
 
 
 @pytest.mark.parametrize("n_context", [2, 7, 40, 2000])
