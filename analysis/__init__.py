@@ -14,6 +14,10 @@ _MODULES = {
                   "median_interval", "paired_interval", "quantile_interval", "slope_interval"),
     "judges_values": ("agrees", "bounded"),
     "judges_order": ("ordered", "share"),
+    "judges_rates": ("exponent", "trend"),
+    "judges_limits": ("converges",),
+    "judges_paths": ("aligned", "follows"),
+    "judges_exact": ("exhaustive", "identical"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -189,19 +189,17 @@ def nothing_to_judge(verdict: Verdict, unit: str) -> Verdict:
     return replace(verdict, outcome=Outcome.VACUOUS, n=0, reason=f"no {unit} to judge: the condition is never met")
 
 
-def out_of_reach(verdict: Verdict, name: str, claim: Any, twin: Twin, kind: str = "mean") -> Verdict:
-    """Says precisely when no data, or not these data, can tell an equivalence claim from a twin that moves ``name``.
+def out_of_reach(verdict: Verdict, twin: Twin, distance: float | None) -> Verdict:
+    """Says precisely when no data, or not these data, can tell an equivalence claim from its twin.
 
-    If the twin's prediction lies within the margin of the claim's, data equal to the prediction could not refute the
-    twin: VACUOUS, whatever n (INVALID, if the data were seen to fit both). If it lies within twice the margin, values
-    in the overlap of both margins decide nothing, and ``reason`` says so.
+    ``distance`` is how far the twin's prediction lies from the claim's (None: it has no other prediction). Within the
+    margin, data equal to the prediction could not refute the twin: VACUOUS, whatever n (INVALID, if the data were seen
+    to fit both). Within twice the margin, values in the overlap decide nothing, and ``reason`` says so.
     """
     if verdict.twin_outcome is Outcome.REFUTED or verdict.outcome in (Outcome.REFUTED, Outcome.VACUOUS):
         return verdict
-    if set(twin.arguments) != {name} or verdict.margin is None:
+    if distance is None or verdict.margin is None:
         return verdict
-    gap = np.asarray(twin.arguments[name], dtype=np.float64) - np.asarray(claim, dtype=np.float64)
-    distance = float(np.max(np.abs(gap))) if kind == "every" else abs(float(np.mean(gap)))
     advice = f"choose within below {distance / 2:.4g}"
     if distance <= verdict.margin:
         outcome = Outcome.INVALID if verdict.outcome is Outcome.INVALID else Outcome.VACUOUS
@@ -211,6 +209,14 @@ def out_of_reach(verdict: Verdict, name: str, claim: Any, twin: Twin, kind: str 
     if distance <= 2 * verdict.margin:
         return replace(verdict, reason=f"{verdict.reason}; the margins of claim and twin overlap: {advice}")
     return verdict
+
+
+def rival_distance(name: str, claim: Any, twin: Twin, kind: str = "mean") -> float | None:
+    """How far the twin moves the argument ``name``, in the mean or for ``every`` in the largest entry."""
+    if set(twin.arguments) != {name}:
+        return None
+    gap = np.asarray(twin.arguments[name], dtype=np.float64) - np.asarray(claim, dtype=np.float64)
+    return float(np.max(np.abs(gap))) if kind == "every" else abs(float(np.mean(gap)))
 
 
 def values_witness(values: np.ndarray, **more: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from attnlab.analysis.judges_core import (
     out_of_reach,
     read_of,
     replicas,
+    rival_distance,
     values_witness,
     why,
 )
@@ -125,7 +126,7 @@ def share(successes: ArrayLike, *, at_least: float | None = None, at_most: float
                        reason=why(outcome, found, n, low, high))
 
     verdict = judge(check, arguments, twin)
-    return verdict if within is None else out_of_reach(verdict, "predicted", predicted, twin)
+    return out_of_reach(verdict, twin, None if within is None else rival_distance("predicted", predicted, twin))
 
 
 def _unpaired(a: np.ndarray, b: np.ndarray, error: float) -> Located:

@@ -21,6 +21,7 @@ from attnlab.analysis.judges_core import (
     per_replica,
     read_of,
     replicas,
+    rival_distance,
     values_witness,
     why,
 )
@@ -79,7 +80,7 @@ def agrees(measured: ArrayLike, predicted: ArrayLike, *, within: float, twin: Tw
         return replace(blank, outcome=outcome, witness=witness, reason=why(outcome, found, d.size, -w, w))
 
     verdict = judge(check, arguments, twin)
-    return out_of_reach(verdict, "predicted", predicted, twin, kind)
+    return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin, kind))
 
 
 def bounded(measured: ArrayLike, bound: ArrayLike, *, side: str = "above", within: float = 0.0, twin: Twin | ArrayLike,
