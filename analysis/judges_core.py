@@ -245,7 +245,7 @@ def _from_shorthand(judge_name: str, value: Any, arguments: Mapping[str, Any], s
     if callable(value):
         return Twin.of(f"{shorthand}={getattr(value, '__name__', 'rival')}", **{shorthand: value})
     x = np.asarray(value)
-    if x.dtype.kind not in "fiu":
+    if x.dtype.kind not in ("fiu" if x.ndim == 0 else "fiubc"):
         raise TypeError(f"{judge_name} cannot read twin={value!r}; pass {_examples(shorthand, arguments)}")
     label = f"{shorthand}={float(x):.6g}" if x.ndim == 0 else f"{shorthand} of shape {x.shape}"
     return Twin.of(label, **{shorthand: value})
