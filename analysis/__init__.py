@@ -18,6 +18,7 @@ _MODULES = {
     "judges_limits": ("converges",),
     "judges_paths": ("aligned", "follows"),
     "judges_exact": ("exhaustive", "identical"),
+    "judges_training": ("settles",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
