@@ -199,14 +199,14 @@ def best_one_head(form: FormMaker, dim: int, n_context: int, noise_std: float) -
     """Numerical minimiser over one head, positive sign, of the risk that ``form`` describes.
 
     ``form`` is `effective_form_approx`, `refined_form_approx` or `in_context_regression_exact.heads_form_exact`. The
-    search is over ``0.1 <= sqrt(dim) omega <= 2``; for the refined form only where its correction ``b`` is below 1/10,
-    beyond which its values mean nothing. A risk that is smallest on the edge of the range is a ValueError.
+    search is over ``0.3 <= sqrt(dim) omega <= 1.8``; for the refined form only where its correction ``b`` is below
+    1/10, beyond which its values mean nothing. A risk that is smallest on the edge of the range is a ValueError.
     """
     check_task(dim, n_context, noise_std)
-    high = 2 * dim**-0.5
+    high = 1.8 * dim**-0.5
     if form is refined_form_approx:
         high = min(high, (max(1 - (10 / n_context) ** (2 / (dim + 2)), 1e-3) / 2) ** 0.5)
-    return _minimise_scale(form, np.array([1.0]), (0.1 * dim**-0.5, high), (dim, n_context, noise_std))
+    return _minimise_scale(form, np.array([1.0]), (0.3 * dim**-0.5, high), (dim, n_context, noise_std))
 
 
 def best_symmetric_pair(form: FormMaker, dim: int, n_context: int, noise_std: float) -> HeadOptimum:
@@ -258,13 +258,13 @@ def _minimise_scale(form: FormMaker, signs, bounds, sizes) -> HeadOptimum:
         return float(form(np.exp(log_scale) * signs, *sizes).best_risk())
 
     log_bounds = np.log(bounds)
-    grid = np.linspace(*log_bounds, 17)                                   # a bracket first: the profile may be flat
+    grid = np.linspace(*log_bounds, 13)                                   # a bracket first: the profile may be flat
     values = [profile(point) for point in grid]
     best = int(np.argmin(values))
     if best in (0, len(grid) - 1):
         raise ValueError(f"the risk is smallest at the edge omega={np.exp(grid[best]):.4g} of the range "
                          f"{bounds[0]:.4g} to {bounds[1]:.4g}: no minimiser inside; take another form or other sizes")
-    found = minimize_scalar(profile, bounds=(grid[best - 1], grid[best + 1]), method="bounded", options={"xatol": 1e-9})
+    found = minimize_scalar(profile, bounds=(grid[best - 1], grid[best + 1]), method="bounded", options={"xatol": 1e-8})
     omega = np.exp(found.x) * signs
     solution = form(omega, *sizes)
     return HeadOptimum(omega, solution.best_mu(), float(solution.best_risk()))

@@ -109,9 +109,9 @@ def valley_speed_approx(omega, dim: int, n_context: int, noise_std: float, facto
     .. math:: \dot\omega = -\frac{\ell_v'}{4 (1 + \mu_v'^2)} \ \text{(plain)}, \qquad
               \dot\omega = -\frac{\ell_v'}{1 / \omega + \mu_v'^2 / \mu_v} \ \text{(factorised)},
 
-    with ``mu_v(omega)`` the floor and ``l_v`` the loss on it. Always negative. True for small ``omega``, where it becomes
-    the law of `late_drift_omega_limit`: the flow runs beside the floor by a relative ``K omega^4 / (4 m^2)`` with the
-    letters of that law (0.1 % at ``omega`` = 0.16, d = 5, L = 40).
+    with ``mu_v(omega)`` the floor and ``l_v`` the loss on it. Always negative. True for small ``omega``, where it
+    becomes the law of `late_drift_omega_limit`: the flow runs beside the floor by a relative ``K omega^4 / (4 m^2)``
+    with the letters of that law (0.1 % at ``omega`` = 0.16, d = 5, L = 40).
     """
     mu = symmetric_pair_valley_mu_approx(omega, dim, n_context, noise_std)
     w = np.asarray(omega, dtype=float)
