@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attnlab.analysis.intervals import finite_array, finite_vector, jackknife_interval, mean_interval, replica_slopes
+from attnlab.analysis.intervals import finite_array, finite_vector, mean_interval, replica_slopes
 from attnlab.analysis.judges_core import (
     Located,
     as_twin,
@@ -186,13 +186,12 @@ def locate_on_mean_curve(shape: Callable[[np.ndarray, np.ndarray], np.ndarray], 
         i = int(lost[-1])
         return replace(nowhere, trouble=f"the mean curve is not resolved from zero at point {i}, where it lies in "
                                         f"[{ends[i, 0]:.3g}, {ends[i, 1]:.3g}]; take more replicas or another window")
-
-    def statistic(v: np.ndarray) -> float:
-        return float(shape(u, np.log(sign * v.mean(axis=0))[None])[0])
-
     if np.all(np.ptp(curves, axis=0) == 0):
         return replace(nowhere, trouble="all curves are equal; pass one of them, of shape (points,), as deterministic")
-    return Located(statistic(curves), jackknife_interval(statistic, curves, 1 - error))
+    mean, n = curves.mean(axis=0), len(curves)
+    without = mean + (mean - curves) / (n - 1)                      # mean curves without one replica
+    whole, *parts = shape(u, np.log(sign * np.vstack([mean, without])))
+    return Located(float(whole), mean_interval(n * whole - (n - 1) * np.array(parts), 1 - error))
 
 
 def _bends(u: np.ndarray, logs: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Does training settle at the predicted value? A judge of limits in training time, which a finite run can only approach."""
+"""Does training settle at the predicted value? The judge of limits in training time, which a run can only approach."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from attnlab.analysis import Outcome, Twin, exponent, trend
+from attnlab.analysis import Outcome, Twin, exponent, jackknife_interval, trend
 
 SIZES = np.array([16.0, 32.0, 64.0, 128.0, 256.0])
 
@@ -89,6 +89,8 @@ def test_the_mean_curve_has_an_exponent_where_single_replicas_cross_zero():
     assert verdict.holds
     mean = y.mean(axis=0)
     assert verdict.measured == pytest.approx(np.polyfit(np.log(SIZES), np.log(mean), 1)[0])
+    slope = jackknife_interval(lambda v: np.polyfit(np.log(SIZES), np.log(v.mean(axis=0)), 1)[0], y, 0.995)
+    assert verdict.interval == pytest.approx(slope)
     lost = exponent(SIZES, y - y.mean(axis=0)[-1], -1, within=0.3, twin=-0.5, of="mean curve")
     assert lost.outcome is Outcome.UNDECIDED
     assert "not resolved from zero at point 4" in lost.reason
