@@ -7,6 +7,7 @@ result's identity are the ones that can change it.
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 import typing
 from collections.abc import Callable, Sequence
@@ -152,8 +153,8 @@ def main(*simulations: Simulation, arguments: Sequence[str] | None = None) -> in
 def table(arrays: Arrays) -> str:
     """A text table of arrays: mean, standard deviation, least and largest over replicas, one line per entry.
 
-    Arrays along ``steps`` are shown at their last record. Standard errors (``..._se``) are left out; arrays with more
-    than 8 entries a replica are only named, with their shapes.
+    Arrays along ``steps`` are shown at their last record. Of arrays with more than 8 entries a replica only the means
+    are shown, of those with more than 40 the shapes. Standard errors (``..._se``) are left out.
     """
     lines = [f"{'':34s}{'mean':>12s}{'sd':>12s}{'min':>12s}{'max':>12s}"]
     n_steps = arrays["steps"].shape[1] if "steps" in arrays and arrays["steps"].ndim == 2 else -1
@@ -161,9 +162,14 @@ def table(arrays: Arrays) -> str:
     for name, array in arrays.items():
         last = array[:, -1] if array.ndim > 1 and array.shape[1] == n_steps else array
         entries = last.reshape(len(last), -1)
-        if entries.shape[1] > 8:
+        if name.endswith("_se"):
+            continue
+        if entries.shape[1] > 40:
             named.append(f"{name} {array.shape}")
-        if entries.shape[1] > 8 or name.endswith("_se"):
+        elif entries.shape[1] > 8:
+            means = " ".join(f"{x:.5g}" for x in entries.astype(np.float64).mean(0))
+            lines += textwrap.wrap(f"{name:34s} means {means}", 120, subsequent_indent=" " * 12)
+        if entries.shape[1] > 8:
             continue
         for index, column in enumerate(entries.T.astype(np.float64)):
             label = name if entries.shape[1] == 1 else f"{name}[{index}]"
