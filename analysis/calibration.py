@@ -121,7 +121,7 @@ def measure(trial: Trial, n: int, *, runs: int, seed: int, confidence: float = 0
         if run < power_runs:
             side = trial.sides[run % len(trial.sides)]
             seen += [trial.verdict(data, k, side, confidence).outcome is Outcome.REFUTED for k in (1.0, 2.0, 3.0)]
-    tail = (1 - confidence) / 2
+    tail = round((1 - confidence) / 2, 12)
     worse = max(*refuted.values(), *holds.values())
     # the worse of up to four counts is looked at, hence the four
     too_often = worse > 0 and 4 * float(special.bdtrc(worse - 1, runs, tail)) < SUSPICIOUS

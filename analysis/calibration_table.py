@@ -18,9 +18,10 @@ Written by `{command} --runs {runs} --seed {seed}`; every number is a fraction o
 {confidence:g} (error {error:.3g}).
 
 *Wrongly refuted*: the claim lies on the edge of its margin, just true; *wrongly holds*: a hair beyond, just false.
-There a judge is worst. Each may happen to at most half of the error, {half:.2%}, the other half belonging to the other end of
-the interval; the worse of the two edges is shown. **Bold** is beyond what chance allows (binomial tail below 0.001).
-*Sees 1, 2, 3 sd*: share refuted of claims whose truth lies 1, 2, 3 standard deviations of a replica outside the margin.
+There a judge is worst. Each may happen to at most half of the error, {half:.2%}, the other half belonging to the other
+end of the interval; the worse of the two edges is shown. **Bold** is beyond what chance allows (binomial tail below
+0.001). *Sees 1, 2, 3 sd*: share refuted of claims whose truth lies 1, 2, 3 standard deviations of a replica outside the
+margin (of its slope, rate, distance or angle where the judge is about these).
 
 What to read off it:
 
@@ -61,8 +62,7 @@ def as_csv(rows: list[Row]) -> str:
 def as_markdown(rows: list[Row], runs: int, seed: int) -> str:
     """The page: what it shows, the errors and powers, and the exact power of a mean of normal replicas."""
     error = 2 * rows[0].stated
-    head = _HEAD.format(command=COMMAND, runs=runs, seed=seed, confidence=1 - error, error=error, half=error / 2)
-    lines = [head,
+    lines = [_HEAD.format(command=COMMAND, runs=runs, seed=seed, confidence=1 - error, error=error, half=error / 2),
              "| judge | data | n | wrongly refuted | wrongly holds | sees 1 sd | 2 sd | 3 sd |",
              "|---|---|--:|--:|--:|--:|--:|--:|"]
     for row in rows:

@@ -127,7 +127,10 @@ def why(outcome: Outcome, found: Located, n: int, low: float, high: float) -> st
 def judge(check: Callable[..., Verdict], arguments: Mapping[str, Any], twin: Twin) -> Verdict:
     """Run the check on the claim and on its twin; HOLDS needs the twin REFUTED."""
     verdict = check(**arguments)
-    rival = check(**{**arguments, **twin.arguments})
+    try:
+        rival = check(**{**arguments, **twin.arguments})
+    except ValueError as error:
+        raise ValueError(f"twin {twin.label!r}: {error}") from error
     return verdict.with_twin(twin, rival.outcome)
 
 

@@ -31,7 +31,8 @@ class Twin:
     ``label`` names the rival; ``arguments`` are the arguments of the judge that the rival changes
     (``predicted=...``, ``bound=...``, ``measured=...``).
 
-    >>> Twin.of("plain gradient descent", predicted=0.0123)        # doctest: +SKIP
+    >>> Twin.of("plain gradient descent", predicted=0.0123).arguments
+    {'predicted': 0.0123}
     """
 
     label: str

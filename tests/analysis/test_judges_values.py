@@ -190,6 +190,8 @@ def test_a_judge_without_a_proper_twin_is_an_error():
         agrees(SAMPLE, 0.4, within=0.1, twin="plain")
     with pytest.raises(ValueError, match="did you mean 'predicted'"):
         agrees(SAMPLE, 0.4, within=0.1, twin=Twin.of("plain", predictd=0.5))
+    with pytest.raises(ValueError, match="twin 'plain': predicted is nan"):
+        agrees(SAMPLE, 0.4, within=0.1, twin=Twin.of("plain", predicted=math.nan))
     with pytest.raises(ValueError, match="replaces nothing"):
         agrees(SAMPLE, 0.4, within=0.1, twin=0.4)
 
