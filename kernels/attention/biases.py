@@ -1,0 +1,86 @@
+r"""Additive terms of the logits: relative position tables, ALiBi slopes, forget gates; all differentiable.
+
+A bias object answers ``matrix(n_queries, n_keys, like)`` with a tensor that broadcasts to ``(..., query, key)``. The
+leading axes of its parameter (replica, head, ...) become the leading axes of the matrix. ``attention(bias=...)`` takes
+a tensor, an object, or a tuple of them, which is summed. A bias of minus infinity hides the key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class Bias:
+    """Base of the bias objects."""
+
+    def matrix(self, n_queries: int, n_keys: int, like: Tensor) -> Tensor:
+        """The term added to the logits, (..., query, key), in the dtype and on the device of ``like``."""
+        raise NotImplementedError
+
+
+def _distance(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
+    """j - i with the last query at the place of the last key, as for a causal mask."""
+    i = torch.arange(n_queries, device=device)[:, None] + (n_keys - n_queries)
+    return torch.arange(n_keys, device=device)[None, :] - i
+
+
+@dataclass(frozen=True, eq=False)
+class RelativePosition(Bias):
+    """``table[..., clip(j - i, -m, m) + m]`` for a table of 2m + 1 entries an item."""
+
+    table: Tensor
+
+    def __post_init__(self):
+        if self.table.shape[-1] % 2 == 0:
+            raise ValueError(f"table must have an odd last axis (2m + 1 distances), got {self.table.shape[-1]}")
+
+    def matrix(self, n_queries, n_keys, like):
+        m = self.table.shape[-1] // 2
+        index = _distance(n_queries, n_keys, like.device).clamp(-m, m) + m
+        return self.table.to(like)[..., index]
+
+
+@dataclass(frozen=True, eq=False)
+class ALiBi(Bias):
+    """-slope * |i - j|, one slope an item of the leading axes."""
+
+    slopes: Tensor
+
+    def matrix(self, n_queries, n_keys, like):
+        return -self.slopes.to(like)[..., None, None] * _distance(n_queries, n_keys, like.device).abs().to(like)
+
+
+@dataclass(frozen=True, eq=False)
+class ForgetGate(Bias):
+    r"""Forget gates: :math:`D_{ij} = \sum_{l=j+1}^{i} \ln f_l` for j <= i, from ``log_gates`` = ln f, (..., token).
+
+    Use it with a causal mask. A constant gate gives ALiBi with slope -ln f. The sums are differences of one running
+    sum, so their absolute error is that of the running sum (n eps max|c|).
+    """
+
+    log_gates: Tensor
+
+    def matrix(self, n_queries, n_keys, like):
+        if self.log_gates.shape[-1] != n_keys or n_queries > n_keys:
+            raise ValueError(f"log_gates has {self.log_gates.shape[-1]} tokens for {n_keys} keys and {n_queries} "
+                             "queries; give one gate a key, and no more queries than keys")
+        c = self.log_gates.to(like).cumsum(-1)
+        return c[..., n_keys - n_queries:, None] - c[..., None, :]
+
+
+def as_bias(bias: Bias | Tensor | tuple | None, n_queries: int, n_keys: int, like: Tensor) -> Tensor | None:
+    """The tensor of a bias argument, or None."""
+    if bias is None:
+        return None
+    if isinstance(bias, tuple):
+        parts = [as_bias(part, n_queries, n_keys, like) for part in bias]
+        return sum(parts[1:], parts[0]) if parts else None
+    if isinstance(bias, Bias):
+        return bias.matrix(n_queries, n_keys, like)
+    if not isinstance(bias, Tensor) or not bias.is_floating_point():
+        kind = str(bias.dtype) if isinstance(bias, Tensor) else type(bias).__name__
+        raise ValueError(f"bias must be a floating-point tensor, a Bias object or a tuple of them, got {kind}")
+    return bias.to(like)

@@ -1,0 +1,78 @@
+r"""Derivatives of "f over g" attention written out: backward, forward mode, and the derivative of the backward.
+
+They need the row's logits once, and no graph. The compiled path implements the same lines; here they are plain tensor
+operations, so that autograd can go on to third order. With u = 1/Z, dP = G v^T, F = sum f dP and delta = u F:
+
+.. math:: \partial s = u (f' dP - g' \delta), \qquad \dot p = u (f' a - p A), \quad A = \sum_j g'_j a_j,
+
+where a is the tangent of the logits. For :math:`\Phi = \langle G, \dot o\rangle` with B = sum f b, b = G \dot v^T and
+X = sum f' a dP,
+
+.. math:: \frac{\partial \Phi}{\partial s} = u\bigl[f'' a\, dP + f'(b - u A\, dP) - \delta g'' a
+          + g' u (2 u F A - X - B)\bigr],
+
+and the derivative of Phi in G is the forward-mode derivative of the output.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attnlab.kernels.attention.problem import Problem, on_device
+from attnlab.kernels.attention.scores import FOverG
+
+
+class _Row:
+    """f, g, their derivatives and 1/Z of every row."""
+
+    def __init__(self, problem: Problem, q: Tensor, k: Tensor, bias: Tensor | None):
+        score = problem.score
+        if not isinstance(score, FOverG):
+            raise TypeError(f"score={score!r} is not of the family f over g; use path='reference'")
+        s = problem.scale * (q @ k.mT)
+        if bias is not None:
+            s = s + bias
+        seen = on_device(problem.rows, s.device) if problem.rows is not None else problem.visible
+        visible = s > -torch.inf if seen is None else seen & (s > -torch.inf)
+        s = torch.where(visible, s, 0.0)
+        m = score.level(s.detach(), visible).detach()
+        self.f, self.g, self.f1, self.f2, self.g1, self.g2 = (
+            torch.where(visible, x, 0.0) for x in (score.f(s, m), score.g(s, m), *score.derivatives(s, m)))
+        z = score.constant(m, visible.sum(-1, keepdim=True).to(s.dtype)) + self.g.sum(-1, keepdim=True)
+        self.u = torch.where(z == 0, 0.0, 1.0 / torch.where(z == 0, 1.0, z))
+        self.visible = visible
+
+
+def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, g: Tensor):
+    """Gradients (dq, dk, dv, dbias) for the output's cotangent ``g``; dbias has the shape of the logits."""
+    row = _Row(problem, q, k, bias)
+    p, dp = row.f * row.u, g @ v.mT
+    delta = (p * dp).sum(-1, keepdim=True)
+    ds = row.u * (row.f1 * dp - row.g1 * delta)
+    return problem.scale * ds @ k, problem.scale * ds.mT @ q, p.mT @ g, ds
+
+
+def second(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, tangents: tuple, g: Tensor | None):
+    """Tangent of the output for ``tangents`` of (q, k, v, bias); with ``g`` also the gradients of <g, tangent>.
+
+    Returns (tangent,) or (tangent, dq, dk, dv, dbias).
+    """
+    qt, kt, vt, bt = tangents
+    row = _Row(problem, q, k, bias)
+    scale, u = problem.scale, row.u
+    a = scale * (qt @ k.mT + q @ kt.mT)
+    if bt is not None:
+        a = a + bt
+    a = torch.where(row.visible, a, 0.0)
+    p, A = row.f * u, (row.g1 * a).sum(-1, keepdim=True)
+    pt = u * (row.f1 * a - p * A)
+    tangent = pt @ v + p @ vt
+    if g is None:
+        return (tangent,)
+    dp, b = g @ v.mT, g @ vt.mT
+    delta = (p * dp).sum(-1, keepdim=True)
+    X, B = ((x * y).sum(-1, keepdim=True) for x, y in ((row.f1 * a, dp), (row.f, b)))
+    ds = u * (row.f1 * dp - row.g1 * delta)
+    ds2 = u * (row.f2 * a * dp + row.f1 * (b - u * A * dp) - delta * row.g2 * a + row.g1 * u * (2 * delta * A - X - B))
+    return (tangent, scale * (ds2 @ k + ds @ kt), scale * (ds2.mT @ q + ds.mT @ qt), pt.mT @ g, ds2)

@@ -1,0 +1,176 @@
+"""Which keys a query may see: causal, windows, neighbourhoods on a line or a grid, blocks, subsamples, arbitrary sets.
+
+A mask object answers ``visible(n_queries, n_keys)`` with a boolean matrix that is True where a query sees a key. Masks
+combine with ``&``. ``as_visible`` accepts the name "causal", an object, or a boolean tensor that broadcasts to
+``(..., query, key)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class Mask:
+    """Base of the mask objects."""
+
+    def visible(self, n_queries: int, n_keys: int) -> Tensor:
+        """Boolean (query, key)."""
+        raise NotImplementedError
+
+    def __and__(self, other: Mask) -> Mask:
+        if not isinstance(other, Mask):
+            return NotImplemented
+        return Both(self, other)
+
+
+@dataclass(frozen=True)
+class Both(Mask):
+    """Keys that two masks both show."""
+
+    first: Mask
+    second: Mask
+
+    def visible(self, n_queries, n_keys):
+        return self.first.visible(n_queries, n_keys) & self.second.visible(n_queries, n_keys)
+
+
+def _grid(n_queries: int, n_keys: int) -> tuple[Tensor, Tensor]:
+    return torch.arange(n_queries)[:, None], torch.arange(n_keys)[None, :]
+
+
+@dataclass(frozen=True)
+class Causal(Mask):
+    """Query i sees keys j <= i + ``shift``; by default shift = n_keys - n_queries: the last query sees every key."""
+
+    shift: int | None = None
+
+    def visible(self, n_queries, n_keys):
+        i, j = _grid(n_queries, n_keys)
+        return j <= i + (n_keys - n_queries if self.shift is None else self.shift)
+
+
+@dataclass(frozen=True)
+class Window(Mask):
+    """Query i sees the keys i - before*dilation, ..., i + after*dilation in steps of ``dilation``."""
+
+    before: int
+    after: int = 0
+    dilation: int = 1
+
+    def __post_init__(self):
+        if self.before < 0 or self.after < 0 or self.dilation < 1:
+            raise ValueError(f"need before >= 0, after >= 0 and dilation >= 1, got {self}")
+
+    def visible(self, n_queries, n_keys):
+        i, j = _grid(n_queries, n_keys)
+        return ((j - i) % self.dilation == 0) & (j >= i - self.before * self.dilation) & (
+            j <= i + self.after * self.dilation)
+
+
+@dataclass(frozen=True)
+class Neighbourhood(Mask):
+    """Neighbourhood attention on a line or a grid: every query sees ``size`` keys an axis, also at the edges.
+
+    ``shape`` is the layout of the tokens, (n,) or (rows, columns), row-major; ``size`` the window an axis. At an edge
+    the window is shifted inwards, not cut. With ``dilation`` t a query sees only positions congruent to its own modulo
+    t. With ``stride`` t the queries of a group of t neighbours share the window of the group's middle member. Each
+    entry of ``size``, ``dilation`` and ``stride`` is one number an axis, or a single number for all axes.
+    """
+
+    shape: tuple[int, ...]
+    size: int | tuple[int, ...]
+    dilation: int | tuple[int, ...] = 1
+    stride: int | tuple[int, ...] = 1
+
+    def __post_init__(self):
+        if len(self.shape) not in (1, 2):
+            raise ValueError(f"shape={self.shape!r} must have one or two axes")
+        for n, size, dilation, stride in zip(self.shape, *self._axes(), strict=True):
+            if not 1 <= size * dilation <= n or stride < 1 or dilation < 1:
+                raise ValueError(f"need 1 <= size*dilation <= length and stride >= 1 on every axis, got size={size}, "
+                                 f"dilation={dilation}, stride={stride} on an axis of {n} tokens")
+
+    def _axes(self) -> list[tuple[int, ...]]:
+        given = (self.size, self.dilation, self.stride)
+        return [x if isinstance(x, tuple) else (x,) * len(self.shape) for x in given]
+
+    def visible(self, n_queries, n_keys):
+        total = 1
+        for n in self.shape:
+            total *= n
+        if n_queries != total or n_keys != total:
+            raise ValueError(f"shape={self.shape} has {total} tokens, but there are {n_queries} queries and {n_keys} "
+                             "keys; a neighbourhood needs equal numbers")
+        lines = [_line(*axis) for axis in zip(self.shape, *self._axes(), strict=True)]
+        if len(lines) == 1:
+            return lines[0]
+        rows, columns = lines
+        return (rows[:, None, :, None] & columns[None, :, None, :]).reshape(total, total)
+
+
+def _line(n: int, size: int, dilation: int, stride: int) -> Tensor:
+    i = torch.arange(n)
+    leader = torch.minimum((i // stride) * stride + stride // 2, torch.tensor(n - 1))
+    residue = i % dilation                                    # the comb of positions that query i lives on
+    length = (n - residue + dilation - 1) // dilation         # its number of teeth
+    middle = torch.minimum(leader // dilation, length - 1)
+    start = torch.minimum((middle - size // 2).clamp(min=0), length - size)
+    j = torch.arange(n)[None, :]
+    tooth = j // dilation
+    on_comb = j % dilation == residue[:, None]
+    return on_comb & (tooth >= start[:, None]) & (tooth < (start + size)[:, None])
+
+
+@dataclass(frozen=True, eq=False)
+class BlockSparse(Mask):
+    """``layout[a, b]`` says whether the queries of block a see the keys of block b; blocks have ``block`` tokens."""
+
+    layout: Tensor
+    block: int
+
+    def __post_init__(self):
+        if self.layout.ndim != 2 or self.layout.dtype != torch.bool or self.block < 1:
+            raise ValueError(f"layout must be a boolean matrix and block >= 1, got {self.layout.dtype} of shape "
+                             f"{tuple(self.layout.shape)} and block={self.block}")
+
+    def visible(self, n_queries, n_keys):
+        a, b = self.layout.shape
+        if -(-n_queries // self.block) != a or -(-n_keys // self.block) != b:
+            raise ValueError(f"layout of {a} x {b} blocks of {self.block} does not cover {n_queries} queries and "
+                             f"{n_keys} keys")
+        full = self.layout.repeat_interleave(self.block, 0).repeat_interleave(self.block, 1)
+        return full[:n_queries, :n_keys]
+
+
+@dataclass(frozen=True)
+class KeySubsample(Mask):
+    """Every query sees only the keys in ``keys``."""
+
+    keys: tuple[int, ...]
+
+    def visible(self, n_queries, n_keys):
+        bad = [key for key in self.keys if not 0 <= key < n_keys]
+        if bad:
+            raise ValueError(f"keys={bad} of the subsample are not among the {n_keys} keys; use 0 to {n_keys - 1}")
+        seen = torch.zeros(n_keys, dtype=torch.bool)
+        seen[list(self.keys)] = True
+        return seen.expand(n_queries, n_keys)
+
+
+def as_visible(mask: str | Mask | Tensor | None, n_queries: int, n_keys: int, device: torch.device) -> Tensor | None:
+    """The boolean tensor of a mask argument, or None if every query sees every key."""
+    if mask is None:
+        return None
+    if isinstance(mask, str):
+        if mask != "causal":
+            raise ValueError(f"mask={mask!r} is unknown; use 'causal', a Mask object or a boolean tensor")
+        mask = Causal()
+    if isinstance(mask, Mask):
+        return mask.visible(n_queries, n_keys).to(device)
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        kind = str(mask.dtype) if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(f"mask must be boolean (True where a query sees a key), got {kind}; pass numbers as bias=")
+    return mask

@@ -1,0 +1,59 @@
+"""Torch's fused CPU attention (flash, tiled over keys) as a path: fast for long contexts and wide heads.
+
+Its operators have no second derivative and no forward mode; ``autograd`` supplies both from ``formulas``. They take
+four axes, equal query and value widths, and boolean masks as an additive term without gradient; everything else goes to
+another path.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from attnlab.kernels.attention.problem import Problem
+from attnlab.kernels.attention.scores import ScoreMap, Softmax
+
+_FORWARD = "_scaled_dot_product_flash_attention_for_cpu"
+
+
+@functools.lru_cache(maxsize=1)
+def available() -> bool:
+    """Whether this torch has the operators, forward and backward."""
+    return hasattr(torch.ops.aten, _FORWARD) and hasattr(torch.ops.aten, _FORWARD + "_backward")
+
+
+def supports(score: ScoreMap, dtype: torch.dtype, head_dim: int, value_dim: int) -> bool:
+    """Whether the operators cover this score map, dtype and widths."""
+    plain = type(score) is Softmax and score.sink is None
+    return plain and available() and dtype in (torch.float32, torch.float64) and head_dim == value_dim
+
+
+def _four(x: Tensor) -> Tensor:
+    return x.reshape(-1, 1, *x.shape[-2:])
+
+
+def _mask(problem: Problem, like: Tensor) -> Tensor | None:
+    rows = problem.rows
+    if rows.full or rows.causal:
+        return None
+    return torch.zeros(rows.visible.shape, dtype=like.dtype).masked_fill(~rows.visible, -torch.inf)
+
+
+def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Output and log-sum-exp (which the backward needs)."""
+    o, lse = getattr(torch.ops.aten, _FORWARD)(_four(q), _four(k), _four(v), 0.0, problem.rows.causal,
+                                               attn_mask=_mask(problem, q), scale=problem.scale)
+    unview = torch.ops.aten._unsafe_view
+    return unview(o.contiguous(), (*q.shape[:-1], v.shape[-1])), unview(lse.contiguous(), q.shape[:-1])
+
+
+def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: Tensor, g: Tensor):
+    """Gradients (dq, dk, dv)."""
+    grads = getattr(torch.ops.aten, _FORWARD + "_backward")(
+        _four(g), _four(q), _four(k), _four(v), _four(o), lse.reshape(-1, 1, lse.shape[-1]), 0.0, problem.rows.causal,
+        attn_mask=_mask(problem, q), scale=problem.scale)
+    # not reshape: its views would carry the wrong layout into forward-mode tangents
+    unview = torch.ops.aten._unsafe_view
+    return tuple(unview(grad.contiguous(), x.shape) for grad, x in zip(grads, (q, k, v), strict=True))
