@@ -102,7 +102,7 @@ def test_script_answers_a_bad_argument_with_status_two_and_one_line(capsys, argu
 
 def test_table_shows_arrays_along_steps_at_their_last_record():
     arrays = {"steps": np.tile([0, 5], (3, 1)), "loss": np.array([[9.0, 1.0], [9.0, 2.0], [9.0, 3.0]]),
-              "big": np.zeros((3, 9))}
+              "curve": np.ones((3, 9)), "big": np.zeros((3, 41)), "loss_se": np.ones(3)}
     lines = table(arrays).splitlines()
     assert lines[2].split() == ["loss", "2", "1", "1", "3"]                # mean, sd, min, max of 1, 2, 3
-    assert "also big (3, 9)" in lines[-1]
+    assert lines[3].split() == ["curve", "means", *["1"] * 9] and lines[4:] == ["also big (3, 41)"]
