@@ -127,7 +127,7 @@ def slope_interval(x: ArrayLike, y: ArrayLike, confidence: float = 0.99) -> Inte
     along a curve. ``y`` of shape (points,): the classical interval from the residuals, with points - 2 degrees of
     freedom, for independent noise of equal size at every point.
     """
-    x, y = finite_vector("x", x, at_least=2), finite_array("y", y)
+    x, y = finite_vector("x", x, at_least=2, axis="point"), finite_array("y", y)
     slopes = replica_slopes(x, np.atleast_2d(y))
     if y.ndim == 2:
         return mean_interval(slopes, confidence)
@@ -173,9 +173,9 @@ def has_spread(values: ArrayLike) -> bool:
     return bool(x.size > 1 and np.ptp(x) > 8 * EPS64 * np.max(np.abs(x)))
 
 
-def finite_vector(name: str, values: ArrayLike, at_least: int = 0) -> np.ndarray:
+def finite_vector(name: str, values: ArrayLike, at_least: int = 0, axis: str = "replica") -> np.ndarray:
     """``values`` as a float64 vector; an error names the first entry that is not finite."""
-    x = finite_array(name, values)
+    x = finite_array(name, values, axis)
     if x.ndim != 1:
         raise ValueError(f"{name} must have shape (n,), got {x.shape}; reduce each replica to one number first")
     if x.size < at_least:
@@ -183,19 +183,21 @@ def finite_vector(name: str, values: ArrayLike, at_least: int = 0) -> np.ndarray
     return x
 
 
-def finite_array(name: str, values: ArrayLike) -> np.ndarray:
-    """``values`` as a float64 array; an error names the first entry that is not finite, first index the replica."""
+def finite_array(name: str, values: ArrayLike, axis: str = "replica") -> np.ndarray:
+    """``values`` as a float64 array; an error names the first entry that is not finite, the first index by ``axis``."""
     x = np.asarray(values)
     if x.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold real numbers, got dtype {x.dtype}")
     x = x.astype(np.float64)
-    bad = np.argwhere(~np.isfinite(x))
-    if bad.size:
+    if not np.all(np.isfinite(x)):
+        bad = np.argwhere(~np.isfinite(x))                          # of shape (1, 0) for a single number
         index = tuple(int(i) for i in bad[0])
-        where = f"{name}[{', '.join(map(str, index))}]" if index else name
-        replica = f" (replica {index[0]}; {len(np.unique(bad[:, 0]))} of {len(x)} replicas affected)" if index else ""
-        raise ValueError(f"{where} is {x[index]}{replica}; leave diverged replicas out by a stated rule and claim "
-                         "their share, or mend the measurement")
+        if not index:
+            raise ValueError(f"{name} is {x}; it must be finite")
+        affected = f"({axis} {index[0]}; {len(np.unique(bad[:, 0]))} of {len(x)} {axis}s affected)"
+        advice = ("leave diverged replicas out by a stated rule and claim their share, or mend the measurement"
+                  if axis == "replica" else "it must be finite")
+        raise ValueError(f"{name}[{', '.join(map(str, index))}] is {x[index]} {affected}; {advice}")
     return x
 
 

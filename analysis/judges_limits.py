@@ -119,7 +119,7 @@ def _fall(u: np.ndarray, logs: np.ndarray) -> np.ndarray:
 
 
 def _ascending(sizes: ArrayLike, gaps: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    n, g = finite_vector("sizes", sizes, at_least=3), finite_array("gaps", gaps)
+    n, g = finite_vector("sizes", sizes, at_least=3, axis="size"), finite_array("gaps", gaps)
     if np.any(n <= 0) or np.unique(n).size != n.size:
         raise ValueError(f"sizes must be positive and different, got {n.tolist()}")
     if g.ndim not in (1, 2) or g.shape[-1] != n.size:

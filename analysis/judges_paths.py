@@ -58,7 +58,7 @@ def follows(trajectories: ArrayLike, predicted: ArrayLike | Callable[[np.ndarray
     rival = replace(twin, arguments={"refined": None, **twin.arguments}) if "predicted" in twin.arguments else twin
     kind = "trajectory" if of == "mean trajectory" else read_of(of)[0]
     error = draw("follows", confidence)
-    clock = None if times is None else finite_vector("times", times)
+    clock = None if times is None else finite_vector("times", times, axis="time")
     reference = _path("predicted", predicted, clock)
     unit_of_length = _scale(scale, reference)
 
@@ -163,7 +163,7 @@ def _path(name: str, path: ArrayLike | Callable, clock: np.ndarray | None) -> np
         if clock is None:
             raise ValueError(f"{name} is a function of time, so follows needs times=...")
         path = path(clock)
-    p = finite_array(name, path)
+    p = finite_array(name, path, axis="time")
     if p.ndim == 0 or (clock is not None and len(p) != clock.size):
         length = "" if clock is None else f" of length {clock.size} like times"
         raise ValueError(f"{name} must have a leading time axis{length}, got shape {p.shape}")

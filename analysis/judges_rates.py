@@ -219,7 +219,7 @@ def _every_step(blank: Verdict, u: np.ndarray, curves: np.ndarray, low: float, e
 
 
 def _window(x: ArrayLike, at_least: int = 3) -> np.ndarray:
-    u = finite_vector("x", x, at_least=at_least)
+    u = finite_vector("x", x, at_least=at_least, axis="point")
     if np.unique(u).size != u.size:
         raise ValueError(f"x must hold different values, but {u.size - np.unique(u).size} of {u.size} repeat")
     return u

@@ -171,6 +171,13 @@ def test_a_margin_is_one_positive_number(within):
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"measured\[1\] is nan \(replica 1"):
         agrees([1.0, math.nan], 0.4, within=0.1, twin=0.9)
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"predicted is (nan|inf)"):
+            agrees(SAMPLE, bad, within=0.1, twin=0.9)
+        with pytest.raises(ValueError, match=r"bound is (nan|inf)"):
+            bounded(SAMPLE, bad, twin=0.1)
+    with pytest.raises(ValueError, match=r"predicted\[2\] is nan \(replica 2"):
+        agrees(SAMPLE[:3], [1.0, 2.0, math.nan], within=0.1, twin=0.9)
     with pytest.raises(ValueError, match="predicted must be one number or one for each of the 8 replicas"):
         agrees(SAMPLE, [1.0, 2.0], within=0.1, twin=0.9)
     with pytest.raises(ValueError, match="measured must have shape"):
