@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
 from attnlab.analysis.figure_data import matrix
@@ -31,8 +33,8 @@ class ColourScale:
             raise ValueError(f"low must be below high and both finite, got low={self.low!r}, high={self.high!r}")
 
     @property
-    def colour_map(self) -> str:
-        """Name of the matplotlib colour map."""
+    def colour_map(self) -> Colormap:
+        """Diverging for signed values, sequential for others."""
         return DIVERGING if self.signed else SEQUENTIAL
 
     @property
@@ -64,10 +66,16 @@ def add_colour_bars(figure: Figure, panels: Sequence[Panel]) -> None:
         if panel.mappable is not None:
             artist, label, scale = panel.mappable
             groups.setdefault((scale if scale is not None else id(artist), label), []).append(panel)
-    for (_, label), group in groups.items():
+    # a bar is put outside those that are there: the first group's comes last and ends up furthest right
+    for (_, label), group in reversed(groups.items()):
         hosts = list(dict.fromkeys(panel.host.axes for panel in group))
         many = len(hosts) > 2
         bar = figure.colorbar(group[0].mappable[0], ax=hosts, location="right", label=label, pad=0.02,
                               fraction=0.05, aspect=32 if many else 22, shrink=0.7 if many else 1.0)
         bar.outline.set_linewidth(0.4)
+        if isinstance(group[0].mappable[0], ContourSet):
+            levels = group[0].mappable[0].levels
+            bar.set_ticks(levels[:: 1 if len(levels) <= 8 else 2], minor=False)
+            bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}".replace("-", "−"))
+            bar.ax.yaxis.set_minor_locator(NullLocator())
         bar.ax.tick_params(length=2.0, width=0.5, which="both")

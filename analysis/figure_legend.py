@@ -37,16 +37,22 @@ def shared_legend(figure: Figure, panels: Iterable[Panel], where: str, columns: 
         raise ValueError(f"where must be one of {', '.join(OUTSIDE)}, got {where!r}")
     entries: dict[str, list[Any]] = {}
     for panel in panels:
-        for label, handles in panel.entries.items():
+        for label, handles in panel.unexplained().items():
             entries.setdefault(label, handles)
     if not entries:
         raise ValueError("no panel has a series with a label, so there is nothing for a legend to say")
     if columns is None:
-        entry = HANDLE_INCHES + LETTER_INCHES * max(_length(label) for label in entries)
-        fitting = max(1, int(figure.get_figwidth() / entry))
-        lines = -(-len(entries) // fitting)
-        columns = 1 if where == "right" else -(-len(entries) // lines)
+        columns = 1 if where == "right" else _fitting([_length(label) for label in entries], figure.get_figwidth())
     figure.legend(_handles(entries), list(entries), loc=OUTSIDE[where], ncols=columns, handler_map=_over())
+
+
+def _fitting(lengths: list[int], inches: float) -> int:
+    """The columns of the legend with the fewest rows that fits a width; entries fill it column by column."""
+    for rows in range(1, len(lengths) + 1):
+        widest = [max(lengths[start:start + rows]) for start in range(0, len(lengths), rows)]
+        if sum(HANDLE_INCHES + LETTER_INCHES * letters for letters in widest) <= inches:
+            return len(widest)
+    return 1
 
 
 def _handles(entries: dict[str, list[Any]]) -> list[Any]:

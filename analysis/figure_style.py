@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib import colormaps
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 
 COLUMN_WIDTHS = {"single": 3.4, "double": 7.0}
 """Widths of a figure in inches: one and two columns of a journal page."""
@@ -26,11 +29,12 @@ GREY = "#6B6B6B"
 
 @dataclass(frozen=True)
 class Look:
-    """How one series is drawn: ``colour`` (hex), ``dash`` (on and off lengths in line widths), ``marker``."""
+    """One series' look: ``colour`` (hex), ``dash`` (on and off in line widths), ``marker``, ``hatch`` of bars."""
 
     colour: str
     dash: tuple[float, ...]
     marker: str
+    hatch: str
 
     @property
     def line_style(self) -> tuple[int, tuple[float, ...] | None]:
@@ -39,12 +43,12 @@ class Look:
 
 
 LOOKS = (
-    Look("#34459A", (), "o"),
-    Look("#E46315", (5.0, 1.6), "s"),
-    Look("#057957", (1.2, 1.4), "^"),
-    Look("#5B1F52", (6.0, 1.5, 1.2, 1.5), "D"),
-    Look("#6CB0DC", (9.0, 2.2), "v"),
-    Look("#0A0B0C", (3.0, 1.2, 1.0, 1.2, 1.0, 1.2), "P"),
+    Look("#34459A", (), "o", ""),
+    Look("#E46315", (5.0, 1.6), "s", ""),
+    Look("#057957", (1.2, 1.4), "^", "/////"),
+    Look("#5B1F52", (6.0, 1.5, 1.2, 1.5), "D", "......"),
+    Look("#6CB0DC", (9.0, 2.2), "v", "\\\\\\\\\\"),
+    Look("#0A0B0C", (3.0, 1.2, 1.0, 1.2, 1.0, 1.2), "P", "xxxxx"),
 )
 """Looks of the first six series of a figure.
 
@@ -52,18 +56,25 @@ The colours stay apart for all common kinds of colour vision (CIELAB distance at
 [Machado2009]_ at full severity) and in grey (lightness steps of at least 7); dashes and markers differ as well.
 """
 
-DIVERGING = "RdBu_r"
-"""Colour map of signed values: blue negative, red positive, white zero. Its ends differ for all colour visions."""
+DIVERGING = colormaps["RdBu_r"]
+"""Colour map of signed values: blue negative, white zero, red positive. Its ends differ for all colour visions."""
 
-SEQUENTIAL = "cividis"
-"""Colour map of unsigned values: lightness grows with the value, and it looks alike for all colour visions."""
+SEQUENTIAL = LinearSegmentedColormap.from_list("paper to navy", ["#FFFFFF", "#C6DBEC", "#7EA9CF", "#3D6FA8", "#12305F"])
+"""Colour map of unsigned values: one hue that darkens steadily, so it looks alike in grey and to all colour visions."""
+
+TERRAIN = LinearSegmentedColormap.from_list("light terrain", ["#FFFFFF", "#D5E4F0", "#9DBFDC", "#6695C2"])
+"""The light part of it, for contours: the lines of all series stay visible on top, best where values are low."""
 
 
 def look_of(index: int) -> Look:
     """The look of series number ``index``; beyond the sixth, colours come back with another dash and marker."""
-    n = len(LOOKS)
-    shift = index // n
-    return Look(LOOKS[index % n].colour, LOOKS[(index + shift) % n].dash, LOOKS[(index + shift) % n].marker)
+    first, other = LOOKS[index % len(LOOKS)], LOOKS[(index + index // len(LOOKS)) % len(LOOKS)]
+    return Look(first.colour, other.dash, other.marker, other.hatch)
+
+
+def casing(width: float) -> list[AbstractPathEffect]:
+    """A white edge, ``width`` points wide in all, that sets a line or a text off from what it crosses."""
+    return [Stroke(linewidth=width, foreground="white"), Normal()]
 
 
 @contextmanager
@@ -126,6 +137,7 @@ def _parameters() -> dict[str, Any]:
         "ytick.minor.width": 0.45,
         "xtick.major.pad": 2.2,
         "ytick.major.pad": 2.2,
+        "hatch.linewidth": 0.5,
         "lines.linewidth": 1.3,
         "lines.markersize": 4.2,
         "lines.dash_capstyle": "butt",

@@ -11,7 +11,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
 
 from attnlab.analysis.figure_data import Mark, named, places, replicas, vector
-from attnlab.analysis.figure_style import GREY, style
+from attnlab.analysis.figure_style import GREY, casing, style
 from attnlab.analysis.intervals import mean_interval
 from attnlab.analysis.panel import Panel
 
@@ -33,7 +33,8 @@ def prediction(panel: Panel, x: ArrayLike, y: ArrayLike, label: str, *, series: 
     ends = _ends(low, high, x)
     if ends is not None:
         panel.axes.fill_between(x, *ends, color=look.colour, alpha=0.16, linewidth=0)
-    line, = panel.axes.plot(x, y, color=look.colour, linestyle=look.line_style, zorder=2.5)
+    on_map = {"path_effects": casing(2.6)} if panel.mappable else {}
+    line, = panel.axes.plot(x, y, color=look.colour, linestyle=look.line_style, zorder=2.5, **on_map)
     panel.entry(label, line)
     panel.end_label(label, _last(y), look.colour, of_line=True)
     panel.record(Mark(panel.name, "prediction", label, x, y, *(ends or (None, None))))
@@ -121,8 +122,11 @@ def replica_lines(panel: Panel, t: ArrayLike, trajectories: ArrayLike, label: st
 
 
 @style()
-def reference(panel: Panel, label: str, *, x: float | None = None, y: float | None = None) -> None:
-    """A thin grey line at one x or one y, with its name at its end."""
+def reference(panel: Panel, label: str, *, x: float | None = None, y: float | None = None,
+              where: str = "top") -> None:
+    """A thin grey line at one x or one y, with its name at its end; that of an x at the ``"top"`` or ``"bottom"``."""
+    if where not in ("top", "bottom"):
+        raise ValueError(f"where must be 'top' or 'bottom', got {where!r}")
     if (x is None) == (y is None):
         raise ValueError(f"reference needs exactly one of x and y, got x={x!r}, y={y!r}")
     label = named(label)
@@ -134,8 +138,10 @@ def reference(panel: Panel, label: str, *, x: float | None = None, y: float | No
         panel.record(Mark(panel.name, "reference", label, np.array([np.nan]), at))
     else:
         panel.axes.axvline(at[0], **dots)
-        panel.axes.annotate(label, (at[0], 1.0), (-2, -1), xycoords=panel.axes.get_xaxis_transform(),
-                            textcoords="offset points", rotation=90, ha="right", va="top", color=GREY, size=8)
+        top = where == "top"
+        panel.axes.annotate(label, (at[0], float(top)), (-2, -1 if top else 3), rotation=90, ha="right", va=where,
+                            xycoords=panel.axes.get_xaxis_transform(), textcoords="offset points", color=GREY, size=8,
+                            path_effects=casing(2.5))
         panel.record(Mark(panel.name, "reference", label, at))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from attnlab.analysis.figure_data import Mark, named, replicas, vector
-from attnlab.analysis.figure_style import INK, style
+from attnlab.analysis.figure_style import INK, casing, style
 from attnlab.analysis.figures_curves import mean_and_interval
 from attnlab.analysis.panel import Panel
 
@@ -23,8 +23,8 @@ def bars(panel: Panel, groups: Sequence[str], values: Mapping[str, ArrayLike], *
         counts, centre, low, high = mean_and_interval(data, confidence)
         look = panel.look(label)
         arms = np.nan_to_num(np.vstack([centre - low, high - centre]))
-        drawn = panel.axes.bar(at, centre, width * 0.92, color=look.colour, yerr=arms,
-                               error_kw={"elinewidth": 0.9, "ecolor": INK})
+        drawn = panel.axes.bar(at, centre, width * 0.92, facecolor=look.colour, edgecolor="white", linewidth=0,
+                               hatch=look.hatch, yerr=arms, error_kw={"elinewidth": 0.9, "ecolor": INK})
         panel.entry(label, drawn)
         panel.record(Mark(panel.name, "bar", label, at, centre, low, high, n=counts, categories=tuple(groups)))
         panel.plate.tell(f"Bars: means over replicas with {100 * confidence:.6g} % t intervals", counts)
@@ -62,8 +62,8 @@ def group_prediction(panel: Panel, groups: Sequence[str], values: Mapping[str, A
     """
     rows = {name: vector(f"values[{name!r}]", row)[None] for name, row in values.items()}
     for name, data, at, width in _slots("values", groups, rows):
-        lines = panel.axes.hlines(data[0], at - width * 0.48, at + width * 0.48, color="black", linewidth=1.6,
-                                  linestyle=(0, (1.6, 0.8)), zorder=3.5)
+        lines = panel.axes.hlines(data[0], at - width / 2, at + width / 2, color="black", linewidth=1.1,
+                                  path_effects=casing(2.0), zorder=3.5)
         if name == next(iter(values)):
             panel.entry(named(label), lines)
         panel.record(Mark(panel.name, "prediction", f"{label}, {name}", at, data[0], categories=tuple(groups)))

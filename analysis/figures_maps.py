@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import ArrayLike
 
 from attnlab.analysis.figure_colours import ColourScale, colour_scale
 from attnlab.analysis.figure_data import Mark, matrix, named, places, vector
-from attnlab.analysis.figure_style import INK, SEQUENTIAL, style
+from attnlab.analysis.figure_style import INK, TERRAIN, casing, style
 from attnlab.analysis.panel import Panel
 
 VECTOR_CELLS = 4096
@@ -68,12 +67,15 @@ def contour(panel: Panel, x: ArrayLike, y: ArrayLike, z: ArrayLike, label: str, 
     norm = (LogNorm if log else Normalize)(values[0], values[-1])
     low, high = bool(np.nanmin(z) < values[0]), bool(np.nanmax(z) > values[-1])
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[low, high]
-    filled = panel.axes.contourf(x, y, shown, values, cmap=SEQUENTIAL, norm=norm, extend=extend)
+    filled = panel.axes.contourf(x, y, shown, values, cmap=TERRAIN, norm=norm, extend=extend)
     filled.set_edgecolor("face")
     filled.set_linewidth(0.2)
-    lines = panel.axes.contour(x, y, shown, values, colors="white", linewidths=0.45, alpha=0.8)
+    lines = panel.axes.contour(x, y, shown, values, colors=INK, linewidths=0.35, alpha=0.6)
     if line_labels:
-        panel.axes.clabel(lines, values[1::2], fontsize=6.5, inline_spacing=3, fmt=lambda value: f"{value:.3g}")
+        texts = panel.axes.clabel(lines, values[1::2], fontsize=6.5, inline_spacing=3, fmt=lambda v: f"{v:.3g}")
+        for text in texts:
+            # limits set later may leave a label outside: it must neither show nor take room
+            text.set(clip_on=True, in_layout=False)
     panel.mappable = (filled, label, None)
     column, row = np.meshgrid(x, y)
     panel.record(Mark(panel.name, "contour", label, column.ravel(), row.ravel(), z=z.ravel()))
@@ -88,12 +90,10 @@ def path(panel: Panel, x: ArrayLike, y: ArrayLike, label: str, *, series: str | 
     if both.size == 0:
         raise ValueError("x and y are nowhere finite together, so there is no path to draw")
     look = panel.look(series or label)
-    casing = [Stroke(linewidth=2.6, foreground="white"), Normal()]
-    line, = panel.axes.plot(x, y, color=look.colour, linestyle=look.line_style, path_effects=casing, zorder=4)
+    line, = panel.axes.plot(x, y, color=look.colour, linestyle=look.line_style, path_effects=casing(2.6), zorder=4)
     for index, face in ((both[0], "white"), (both[-1], look.colour)):
         panel.axes.plot(x[index], y[index], "o", color=look.colour, markerfacecolor=face, markersize=4.4,
-                        markeredgewidth=1.0, path_effects=[Stroke(linewidth=2.2, foreground="white"), Normal()],
-                        zorder=4.5)
+                        markeredgewidth=1.0, path_effects=casing(2.2), zorder=4.5)
     panel.entry(label, line)
     panel.record(Mark(panel.name, "path", label, x, y))
 
@@ -106,9 +106,9 @@ def _annotate(panel: Panel, values: np.ndarray, mesh: QuadMesh, scale: ColourSca
             continue
         text = ("+" if value > 0 else "−") if form == "sign" else format(value, form).replace("-", "−")
         red, green, blue, _ = mesh.to_rgba(value)
-        dark = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.18
+        dark = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.25
         panel.axes.text(column, row, text, ha="center", va="center_baseline" if form == "sign" else "center",
-                        size=6.5, color="white" if dark else INK)
+                        size=6.5, color="white" if dark else INK, in_layout=False)
 
 
 def _levels(levels: int | Sequence[float], z: np.ndarray, log: bool) -> np.ndarray:

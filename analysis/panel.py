@@ -158,24 +158,40 @@ class Panel:
         """Draw legend and end labels."""
         if self._ends_named:
             self._ends += self._line_ends
-        elif self.entries and (self._legend or not legend_elsewhere):
-            panel_legend(self.axes, self.entries, self._legend or "best")
+        entries = self.unexplained()
+        if entries and (self._legend or not legend_elsewhere):
+            panel_legend(self.axes, entries, self._legend or "best")
         low, high = sorted(self.axes.get_ylim())
         for end in self._ends:
             end.artist = self.axes.annotate(end.text, (1.0, min(max(end.y, low), high)), (4, 0),
                                             xycoords=self.axes.get_yaxis_transform(), textcoords="offset points",
-                                            ha="left", va="center", color=end.colour, annotation_clip=False, size=8)
+                                            ha="left", va="center", color=end.colour, annotation_clip=False, size=8,
+                                            arrowprops={"arrowstyle": "-", "color": end.colour, "linewidth": 0.5,
+                                                        "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 0})
+            end.artist.arrow_patch.set_visible(False)
 
-    def spread_end_labels(self) -> None:
-        """Move the end labels apart, up and down, by as little as keeps them from touching."""
+    def unexplained(self) -> dict[str, list[Any]]:
+        """The entries that no end label names, which a legend must."""
+        at_end = {end.text for end in self._line_ends} if self._ends_named else set()
+        return {label: handles for label, handles in self.entries.items() if label not in at_end}
+
+    def spread_end_labels(self) -> bool:
+        """Move the end labels apart, up and down, by as little as keeps them from touching; whether any moved.
+
+        Labels that had to move by more than a fifth of their height get thin lines to where they belong.
+        """
         drawn = sorted((end for end in self._ends if end.artist), key=lambda end: (end.artist.xy[1], end.text))
         if len(drawn) < 2:
-            return
+            return False
         to_points = 72 / self.axes.figure.dpi
         wanted = np.array([self.axes.transData.transform((1, end.artist.xy[1]))[1] * to_points for end in drawn])
         heights = np.array([end.artist.get_window_extent().height * to_points for end in drawn])
-        for end, shift in zip(drawn, apart(wanted, heights) - wanted, strict=True):
-            end.artist.xyann = (4, float(shift))
+        shifts = apart(wanted, heights) - wanted
+        moved = bool(np.any(np.abs(shifts) > heights / 5))
+        for end, shift in zip(drawn, shifts, strict=True):
+            end.artist.xyann = (13 if moved else 4, float(shift))
+            end.artist.arrow_patch.set_visible(moved)
+        return bool(np.any(shifts != 0))
 
 
 def apart(wanted: np.ndarray, heights: np.ndarray) -> np.ndarray:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from attnlab.analysis.figure_colours import add_colour_bars
 from attnlab.analysis.figure_data import Mark, named
@@ -55,10 +57,11 @@ class Plate:
         inches = _inches(width)
         with style():
             self.figure = Figure(figsize=(inches, _height(inches, height, rows, columns)), layout="constrained")
+            self._fits_height = height is None
             axes = self.figure.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=share_y,
                                         width_ratios=width_ratios, height_ratios=height_ratios)
             if title:
-                self.figure.suptitle(title)
+                self._suptitle = self.figure.suptitle(title)
         lettered = letters if letters is not None else 2 <= rows * columns <= 12
         self._grid = [[Panel(self, axes[i, j], *_name(i, j, columns, lettered)) for j in range(columns)]
                       for i in range(rows)]
@@ -142,13 +145,26 @@ class Plate:
         # heat maps have a fixed shape: let the panels close up around them
         if all(panel.axes.get_aspect() != "auto" for panel in self.panels):
             self.figure.set_layout_engine("compressed")
+            if self._fits_height:
+                self._fit_height()
         self.figure.draw_without_rendering()
-        for panel in drawn:
-            panel.spread_end_labels()
-        self.figure.draw_without_rendering()
+        if any([panel.spread_end_labels() for panel in drawn]):
+            self.figure.draw_without_rendering()
         # one layout for all files: text is a hair wider in PDF than in PNG and would move the axes
         self.figure.set_layout_engine("none")
         self._finished = True
+
+    def _fit_height(self) -> None:
+        """Make the figure as high as panels of fixed shape need at its width."""
+        inches = self.figure.get_figwidth()
+        rows, columns = len(self._grid), len(self._grid[0])
+        self.figure.set_figheight(2 * rows * inches / columns)
+        self.figure.get_layout_engine().execute(self.figure)
+        boxes = Bbox.union([axes.get_tightbbox() for axes in self.figure.axes])
+        others = [*self.figure.legends, *([self._suptitle] if self.title else [])]
+        pad = 2 * mpl.rcParams["figure.constrained_layout.h_pad"]
+        height = boxes.height + sum(other.get_window_extent().height for other in others)
+        self.figure.set_figheight(height / self.figure.dpi + pad * (1 + len(others)))
 
 
 def _inches(width: str | float) -> float:
