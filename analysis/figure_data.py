@@ -24,7 +24,8 @@ at (x, y).
 class Mark:
     """The numbers of one thing drawn. ``x`` is a vector (points,); the others match it or are None.
 
-    ``categories`` replaces ``x`` by words (bars). ``replica`` is a number or None, ``n`` a count for each point.
+    ``categories`` replaces ``x`` by words (bars; empty for a line across all x). ``replica`` is a number or None, ``n``
+    a count for each point.
     """
 
     panel: str

@@ -120,7 +120,7 @@ def _parameters() -> dict[str, Any]:
         "axes.spines.right": False,
         "axes.titlepad": 5.0,
         "axes.labelpad": 2.5,
-        "axes.xmargin": 0.03,
+        "axes.xmargin": 0.04,
         "axes.ymargin": 0.06,
         "axes.formatter.use_mathtext": True,
         "axes.formatter.useoffset": False,

@@ -18,6 +18,8 @@ from attnlab.analysis.panel import Panel
 REPLICA_WIDTH = 0.45
 """Line width of a single replica's trajectory, in points."""
 
+SINGLE = "Thin lines: single replicas"
+
 
 @style()
 def prediction(panel: Panel, x: ArrayLike, y: ArrayLike, label: str, *, series: str | None = None,
@@ -99,6 +101,7 @@ def band(panel: Panel, t: ArrayLike, trajectories: ArrayLike, label: str, *, sho
     line, = panel.axes.plot(t, centre, color=look.colour, linestyle=look.line_style, zorder=2.2)
     if individuals:
         _replica_lines(panel, t, values, label, look.colour)
+        panel.plate.tell(SINGLE, counts)
     panel.entry(label, shade, line)
     panel.end_label(label, _last(centre), look.colour, of_line=True)
     panel.record(Mark(panel.name, "band", label, t, centre, low, high, n=counts))
@@ -117,7 +120,7 @@ def replica_lines(panel: Panel, t: ArrayLike, trajectories: ArrayLike, label: st
     panel.entry(label, lines[0])
     panel.end_label(label, float(np.nanmedian([_last(row) for row in values if np.any(np.isfinite(row))])),
                     look.colour, of_line=True)
-    panel.plate.tell("Thin lines: single replicas", np.array([len(values)]))
+    panel.plate.tell(SINGLE, [len(values)])
     _tell_missing(panel, label, values)
 
 
@@ -135,7 +138,7 @@ def reference(panel: Panel, label: str, *, x: float | None = None, y: float | No
     if y is not None:
         panel.axes.axhline(at[0], **dots)
         panel.end_label(label, float(at[0]))
-        panel.record(Mark(panel.name, "reference", label, np.array([np.nan]), at))
+        panel.record(Mark(panel.name, "reference", label, np.array([np.nan]), at, categories=("",)))
     else:
         panel.axes.axvline(at[0], **dots)
         top = where == "top"
@@ -194,6 +197,9 @@ def _points(panel: Panel, x: np.ndarray, y: np.ndarray, low: np.ndarray, high: n
     bars = axes.errorbar(x, y, yerr=np.where(np.isfinite(arms), np.maximum(arms, 0), 0), fmt=look.marker,
                          color=look.colour, elinewidth=0.9, capsize=0, markeredgecolor="white", markeredgewidth=0.5,
                          zorder=3, transform=axes.transData + shift if dodge else axes.transData)
+    if dodge:                                                    # matplotlib makes no room for what it finds moved
+        axes.update_datalim(np.column_stack([np.tile(x, 3), np.concatenate([y, low, high])]))
+        axes.autoscale_view()
     panel.entry(label, bars)
 
 

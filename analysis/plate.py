@@ -63,7 +63,7 @@ class Plate:
             if title:
                 self._suptitle = self.figure.suptitle(title)
         lettered = letters if letters is not None else 2 <= rows * columns <= 12
-        self._grid = [[Panel(self, axes[i, j], *_name(i, j, columns, lettered)) for j in range(columns)]
+        self._grid = [[Panel(self, axes[i, j], *_name(i, j, (rows, columns), lettered)) for j in range(columns)]
                       for i in range(rows)]
         for i, j in np.ndindex(rows, columns):
             self._grid[i][j].needs = {"x": not share_x or i == rows - 1, "y": not share_y or j == 0}
@@ -185,10 +185,12 @@ def _height(inches: float, height: float | None, rows: int, columns: int) -> flo
     return float(height)
 
 
-def _name(row: int, column: int, columns: int, lettered: bool) -> tuple[str, str]:
+def _name(row: int, column: int, shape: tuple[int, int], lettered: bool) -> tuple[str, str]:
     """What the data file calls a panel, and the letter on it."""
-    letter = _letter(row * columns + column)
-    return (letter, letter) if lettered else (f"row {row + 1}, column {column + 1}", "")
+    letter = _letter(row * shape[1] + column)
+    if lettered:
+        return letter, letter
+    return ("a" if shape == (1, 1) else f"row {row + 1}, column {column + 1}"), ""
 
 
 def _letter(index: int) -> str:

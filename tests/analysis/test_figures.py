@@ -60,6 +60,21 @@ def test_a_measurement_shows_means_with_students_intervals():
     assert np.allclose(arms, np.transpose([column(rows, "low"), column(rows, "high")]), rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("dodge", [0.0, 5.0, -5.0])
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_dodged_points_keep_their_numbers_and_their_bars_stay_in_view(dodge, scale):
+    plate = figures.Plate()
+    plate[0].scale(y=scale)
+    figures.measurement(plate[0], X, [[9.0, 20, 40], [11, 30, 50]], "trained", dodge=dodge)
+    rows, (bottom, top) = rows_of(plate, "measurement"), plate[0].axes.get_ylim()
+    assert column(rows, "x").tolist() == X.tolist()
+    assert top > column(rows, "high").max()
+    assert bottom < column(rows, "low").min() or scale == "log"  # negative ends have no place on a log axis
+    point = plate[0].axes.lines[0]
+    moved = point.get_transform().transform((2.0, 25.0)) - plate[0].axes.transData.transform((2.0, 25.0))
+    assert np.allclose(moved * 72 / plate.figure.dpi, [dodge, 0], rtol=0, atol=1e-9)
+
+
 def test_a_band_holds_the_stated_share_of_replicas():
     plate = figures.Plate()
     replicas = np.tile(np.arange(11.0)[:, None], (1, 3))         # deciles of 0, 1, ..., 10 are whole numbers
