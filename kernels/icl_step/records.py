@@ -1,0 +1,158 @@
+"""The plain records of the in-context regression step: sizes, state, data, optimiser; all checked at the door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NAMES = ("wq", "wk", "wv", "wo")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of task and model. ``width``: head width, by default dim + 1."""
+
+    dim: int
+    n_context: int
+    n_heads: int
+    batch: int
+    width: int | None = None
+    causal: bool = False
+
+    def __post_init__(self):
+        for name in ("dim", "n_context", "n_heads", "batch"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value!r} must be a positive integer")
+        if self.width is not None and (not isinstance(self.width, int) or self.width < 1):
+            raise ValueError(f"width={self.width!r} must be a positive integer, or None for dim + 1")
+
+    @property
+    def head_width(self) -> int:
+        """Width of a head."""
+        return self.dim + 1 if self.width is None else self.width
+
+    @property
+    def n_rows(self) -> int:
+        """Queries a sequence."""
+        return self.n_context if self.causal else 1
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters of one replica."""
+        wide = (self.n_heads, self.head_width, self.dim + 1)
+        return {"wq": wide, "wk": wide, "wv": wide, "wo": wide[:2]}
+
+    @property
+    def n_parameters(self) -> int:
+        """Parameters of one replica."""
+        return sum(int(np.prod(shape)) for shape in self.parameter_shapes().values())
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Parameters (replica, ...), their Adam moments, the number of steps done, and where replicas diverged."""
+
+    params: dict[str, np.ndarray]
+    moment1: dict[str, np.ndarray]
+    moment2: dict[str, np.ndarray]
+    step: int
+    diverged_at: np.ndarray
+
+    @classmethod
+    def start(cls, params: dict[str, np.ndarray]) -> State:
+        """The state before the first step: moments zero."""
+        n_replicas = next(iter(params.values())).shape[0]
+        zero = {name: np.zeros_like(x) for name, x in params.items()}
+        second = {name: x.copy() for name, x in zero.items()}
+        return cls(dict(params), zero, second, 0, np.full(n_replicas, -1, np.int64))
+
+    @property
+    def n_replicas(self) -> int:
+        """Number of replicas."""
+        return next(iter(self.params.values())).shape[0]
+
+    @property
+    def dtype(self) -> str:
+        """Name of the parameters' dtype."""
+        return str(next(iter(self.params.values())).dtype)
+
+    def check(self, shape: Shape) -> None:
+        """Raise unless the arrays are what ``shape`` asks for."""
+        for part in (self.params, self.moment1, self.moment2):
+            if tuple(sorted(part)) != tuple(sorted(NAMES)):
+                raise ValueError(f"parameters are {sorted(part)}; expected {sorted(NAMES)}")
+            for name, expected in shape.parameter_shapes().items():
+                if part[name].shape != (self.n_replicas, *expected):
+                    raise ValueError(f"{name} has shape {part[name].shape}; expected {(self.n_replicas, *expected)} "
+                                     "(replica, head, width, dim + 1), wo without the last axis")
+                if part[name].dtype != part["wq"].dtype or str(part[name].dtype) not in ("float32", "float64"):
+                    raise ValueError(f"{name} has dtype {part[name].dtype}; use float32 or float64 for all parameters")
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Fresh batches from the counter-based stream: a 64-bit seed and a noise level for each replica."""
+
+    seeds: np.ndarray
+    noise_std: np.ndarray | float = 0.0
+
+    def noise(self) -> np.ndarray:
+        """Noise level of each replica in float64."""
+        return np.ascontiguousarray(np.broadcast_to(np.asarray(self.noise_std, np.float64), (len(self.seeds),)))
+
+    def check(self, shape: Shape, state: State, n_steps: int) -> None:
+        """Raise unless there is one seed and noise level a replica."""
+        if np.asarray(self.seeds).dtype != np.uint64 or np.shape(self.seeds) != (state.n_replicas,):
+            raise ValueError(f"seeds must be {state.n_replicas} numbers of dtype uint64, got "
+                             f"{np.asarray(self.seeds).dtype} of shape {np.shape(self.seeds)}; see replica_seeds")
+        if not (np.isfinite(self.noise()).all() and (self.noise() >= 0).all()):
+            raise ValueError(f"noise_std={self.noise_std!r} must be finite and not negative")
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Batches from outside: x (replica, step, batch, n_context + 1, dim), y (replica, step, batch, n_context + 1)."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def check(self, shape: Shape, state: State, n_steps: int) -> None:
+        """Raise unless the arrays cover ``n_steps`` steps."""
+        expected = (state.n_replicas, n_steps, shape.batch, shape.n_context + 1)
+        if self.y.shape != expected or self.x.shape != (*expected, shape.dim):
+            raise ValueError(f"x and y have shapes {self.x.shape} and {self.y.shape}; expected "
+                             f"{(*expected, shape.dim)} and {expected} (replica, step, batch, pair)")
+
+
+@dataclass(frozen=True, eq=False)
+class Optimiser:
+    """Adam as in torch.optim.Adam, or plain gradient descent ("sgd"); the learning rate may differ between replicas."""
+
+    learning_rate: float | np.ndarray
+    kind: str = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def __post_init__(self):
+        if self.kind not in ("adam", "sgd"):
+            raise ValueError(f"kind={self.kind!r} is unknown; use 'adam' or 'sgd'")
+        if not (np.all(np.isfinite(self.learning_rate)) and np.all(np.asarray(self.learning_rate) >= 0)):
+            raise ValueError(f"learning_rate={self.learning_rate!r} must be finite and not negative")
+        if not all(0 <= beta < 1 for beta in self.betas) or not self.eps > 0:
+            raise ValueError(f"need 0 <= betas < 1 and eps > 0, got betas={self.betas!r}, eps={self.eps!r}")
+
+    def check(self, n_replicas: int) -> None:
+        """Raise unless there is one learning rate, or one a replica."""
+        if np.ndim(self.learning_rate) and np.shape(self.learning_rate) != (n_replicas,):
+            raise ValueError(f"learning_rate has shape {np.shape(self.learning_rate)}; expected a number or "
+                             f"({n_replicas},)")
+
+    def rates(self, n_replicas: int) -> np.ndarray:
+        """Learning rate of each replica in float64."""
+        return np.ascontiguousarray(np.broadcast_to(np.asarray(self.learning_rate, np.float64), (n_replicas,)))
+
+
+def replica_seeds(sequences: list[np.random.SeedSequence]) -> np.ndarray:
+    """The 64-bit seed of each replica's stream, from its ``SeedSequence``."""
+    return np.array([sequence.generate_state(1, np.uint64)[0] for sequence in sequences], dtype=np.uint64)
