@@ -19,6 +19,15 @@ _MODULES = {
     "judges_paths": ("aligned", "follows"),
     "judges_exact": ("exhaustive", "identical"),
     "judges_training": ("settles",),
+    "domains": ("Distribution", "Integer", "Matrix", "Permutation", "PositiveDefinite", "Real", "Simplex", "Sphere",
+                "Vector"),
+    "forall": ("Assumption", "Claim", "ClaimError", "exists", "for_all"),
+    "levels": ("check",),
+    "witness": ("WitnessError", "replay", "save_witness"),
+    "assumptions": ("audit",),
+    "sample": ("hoeffding_interval",),
+    "sequences": ("betting_sequence", "empirical_bernstein_sequence", "gaussian_sequence", "mean_sequence"),
+    "sequential": ("mean_within", "until_decided", "with_looks"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -6,7 +6,7 @@
 'left(x) <= 0.25 for all x in [-2, 2]'
 
 A side is a number, a sympy expression in the variables' names, or a function whose parameters are variables' names;
-it is written for one point, in torch or numpy. The claim is judged by :func:`attnlab.analysis.check.check`.
+it is written for one point, in torch or numpy. The claim is judged by :func:`attnlab.analysis.levels.check`.
 """
 
 from __future__ import annotations

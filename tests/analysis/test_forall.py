@@ -7,7 +7,7 @@ import pytest
 import sympy
 import torch
 
-from attnlab.analysis.check import check
+from attnlab.analysis.levels import check
 from attnlab.analysis.domains import Integer, Real, Vector
 from attnlab.analysis.evaluate import Evaluator, tensors
 from attnlab.analysis.forall import ClaimError, exists, for_all, symbol_home

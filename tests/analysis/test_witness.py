@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnlab.analysis.check import check
+from attnlab.analysis.levels import check
 from attnlab.analysis.domains import Permutation, Real, Simplex, Vector
 from attnlab.analysis.evaluate import Evaluator
 from attnlab.analysis.forall import for_all

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.analysis.check import check
 from attnlab.analysis.domains import Distribution, Integer, Permutation, PositiveDefinite, Real, Simplex, Sphere, Vector
 from attnlab.analysis.evaluate import Evaluator
 from attnlab.analysis.forall import exists, for_all
 from attnlab.analysis.latent import Latent
 from attnlab.analysis.lbfgs import minimise
 from attnlab.analysis.ledger import ErrorLedger
+from attnlab.analysis.levels import check
 from attnlab.analysis.search import search
 from attnlab.analysis.verdict import Outcome, Twin
 
@@ -39,7 +39,7 @@ def test_a_too_small_lipschitz_constant_is_refuted_with_a_readable_witness():
     start = time.monotonic()
     verdict = check(lipschitz(0.2), "searched", budget=20.0)
     assert verdict.outcome is Outcome.REFUTED
-    assert verdict.measured * 0.2 > 0.49                                # the best ratio seen, in the unit of the constant
+    assert verdict.tightness * 0.2 > 0.49                                # the best ratio seen, in the unit of the constant
     assert time.monotonic() - start < 20
     x, y = (np.array(verdict.witness["point"][name]) for name in "xy")
     assert np.count_nonzero(x) <= 3 and np.count_nonzero(y) <= 3
@@ -51,7 +51,7 @@ def test_a_too_small_lipschitz_constant_is_refuted_with_a_readable_witness():
 def test_the_true_lipschitz_constant_survives_and_is_seen_to_be_sharp():
     verdict = check(lipschitz(0.5), "searched", budget=40.0)
     assert verdict.holds and verdict.twin_outcome is Outcome.REFUTED
-    assert 0.99 < verdict.measured <= 1
+    assert 0.99 < verdict.tightness <= 1
 
 
 def test_sampling_alone_misses_the_false_constant_and_says_that_its_check_is_invalid():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -244,7 +245,7 @@ class _Run:
         if searched is not None and chosen.outcome is not Outcome.REFUTED:
             reason = f"{reason}; searched: {searched.reason}"
         if chosen.measured is None and searched is not None:
-            chosen = replace(chosen, measured=searched.measured, predicted=searched.predicted)
+            chosen = replace(chosen, **{f: getattr(searched, f) for f in ("measured", "predicted", "relation", "tightness")})
         chosen = replace(chosen, parts=tuple(parts), reason=reason, name="")
         loose = _loose(claim, drawn, found)
         if loose and chosen.outcome is Outcome.HOLDS:
@@ -327,14 +328,15 @@ def _measures(claim: Claim) -> str:
     return ", ".join(f"{name} {domain.measure()}" for name, domain in claim.variables.items())
 
 
-def _tightness(claim: Claim, sides: Confirmation) -> tuple[str, dict[str, float]]:
-    """How near the sides come, in words and as ``predicted`` and ``measured``: a ratio to 1, or the difference of
-    the sides."""
+def _tightness(claim: Claim, sides: Confirmation) -> tuple[str, dict[str, Any]]:
+    """How near the sides come, in words and as fields of the verdict: both sides at the point, and their ratio."""
     if claim.sense == "equals" and not claim.within:
-        return f"largest difference {sides.lower:.3g}", {"measured": sides.lower, "predicted": 0.0}
+        return f"largest difference {sides.lower:.3g}", {"measured": sides.lower, "predicted": 0.0, "relation": "=="}
+    left, right = (sides.upper, sides.lower) if claim.sense == "at_least" else (sides.lower, sides.upper)
+    numbers: dict[str, Any] = {"measured": left, "predicted": right, "relation": ">=" if claim.sense == "at_least" else "<="}
     if sides.upper > 0 and sides.lower > 0:
-        return f"tightest ratio {sides.ratio:.6g}", {"measured": sides.ratio, "predicted": 1.0}
-    return f"smallest slack {sides.upper - sides.lower:.3g}", {"measured": sides.lower, "predicted": sides.upper}
+        return f"tightest ratio {sides.ratio:.6g}", {**numbers, "tightness": sides.ratio}
+    return f"smallest slack {sides.upper - sides.lower:.3g}", numbers
 
 
 def _loose(claim: Claim, drawn: Sampled, found: Found | None) -> str:
