@@ -30,6 +30,45 @@ def multi_task_best_risk_exact(support_size: int, n_context: int, noise_std: flo
     return signal_std**2 * (1 - (n_context - 1) / n_context * step)
 
 
+def multi_task_missing_direction_risk_exact(
+    n_tasks: int, support_size: int, n_context: int, noise_std: float, signal_std: float = 1.0
+) -> float:
+    r"""Smallest mean risk of N tasks on disjoint supports of size k when there are only N heads, not N + 1.
+
+    .. math:: M_t = a \Bigl( P_t - \frac{1}{N} \sum_s P_s \Bigr), \qquad
+              R = s^2 - \frac{n\, s^4 (1 - 1/N)^2}{(1 - 1/N)^2 ((n + 1) s^2 + k q) + (N - 1) k q / N^2},
+
+    ``n = L - 1``, ``q = s^2 + sigma^2``. At small scales ``sum_h mu_{t,h} = 0`` for every task leaves the targets
+    ``(M_1, ..., M_N)`` a space of rank N - 1; by symmetry the direction that is given up is the common one, because the
+    loss of own weights is convex. N = 1 is the null predictor.
+    """
+    if n_tasks < 1:
+        raise ValueError(f"n_tasks must be at least 1, got {n_tasks!r}")
+    own = 1 - 1 / n_tasks
+    linear, own_square, other_square = _risk_coefficients(support_size, n_context, noise_std, signal_std)
+    square = own**2 * own_square + (n_tasks - 1) / n_tasks**2 * other_square
+    return signal_std**2 - (own * linear) ** 2 / square if own else signal_std**2
+
+
+def multi_task_common_preconditioner_risk_exact(
+    supports: Sequence[Sequence[int]], dim: int, n_context: int, noise_std: float, signal_std: float = 1.0
+) -> float:
+    r"""Smallest mean risk over tasks when one diagonal preconditioner serves them all: the saddle before heads part.
+
+    .. math:: m_i = \frac{\sum_t l_{ti}}{\sum_t q_{ti}}, \qquad
+              \bar R = s^2 - \frac{1}{N} \sum_i \frac{(\sum_t l_{ti})^2}{\sum_t q_{ti}},
+
+    where ``R_t = s^2 - 2 sum_i l_{ti} m_i + sum_i q_{ti} m_i^2`` is the risk of debiased gradient descent.
+    """
+    linear, square = np.zeros(dim), np.zeros(dim)
+    for indicator in _indicators(supports, dim):
+        size = int(indicator.sum())
+        along, own, other = _risk_coefficients(size, n_context, noise_std, signal_std)
+        linear += along / size * indicator
+        square += np.where(indicator > 0, own, other) / size
+    return float(signal_std**2 - np.sum(linear**2 / square) / len(supports))
+
+
 def multi_task_minimum_heads_exact(supports: Sequence[Sequence[int]], dim: int) -> int:
     r"""Fewest heads with which the tasks all reach debiased gradient descent: ``rank + 1``.
 
@@ -72,6 +111,15 @@ def _noise_ratio(support_size, n_context, noise_std, signal_std) -> float:
     if not (np.isfinite(signal_std) and signal_std > 0):
         raise ValueError(f"signal_std must be positive and finite, got {signal_std!r}")
     return (noise_std / signal_std) ** 2
+
+
+def _risk_coefficients(support_size, n_context, noise_std, signal_std) -> tuple[float, float, float]:
+    """Risk of ``M = m P_own + o P_other`` (supports of equal size): ``s^2 - 2 m linear + m^2 own + o^2 other``."""
+    _noise_ratio(support_size, n_context, noise_std, signal_std)
+    n, signal2 = n_context - 1, signal_std**2
+    total = signal2 + noise_std**2
+    scale = n / n_context**2
+    return (n / n_context * signal2, scale * ((n + 1) * signal2 + support_size * total), scale * support_size * total)
 
 
 def _indicators(supports, dim: int) -> np.ndarray:

@@ -136,12 +136,12 @@ class Paper:
     claims: dict[str, Claim] = field(default_factory=dict)
     figures: dict[str, PaperFigure] = field(default_factory=dict)
     untestable: dict[int, str] = field(default_factory=dict)
-    _default: Scales | None = None
+    default: Scales | None = None
 
     def scales(self, *, smoke: Any, desk: Any, paper: Any) -> Scales:
         """Set (and return) the settings that claims and figures use unless they name their own."""
-        self._default = Scales(smoke, desk, paper)
-        return self._default
+        self.default = Scales(smoke, desk, paper)
+        return self.default
 
     def not_testable(self, statement: int, reason: str) -> None:
         """Say why a numbered statement has no claim."""
@@ -218,7 +218,7 @@ class Paper:
             raise ValueError(f"{self.key}.{name} is registered twice; rename one of them")
 
     def _setting(self, setting: Scales | None, name: str) -> Scales:
-        chosen = setting or self._default
+        chosen = setting or self.default
         if chosen is None:
             raise ValueError(f"{self.key}.{name} has no setting: call paper.scales(...) first, or pass setting=...")
         return chosen

@@ -2,16 +2,20 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from attnlab.theory.in_context_regression_multi_task import (
     multi_task_best_risk_exact,
     multi_task_best_step_exact,
+    multi_task_common_preconditioner_risk_exact,
     multi_task_heads,
     multi_task_minimum_heads_exact,
+    multi_task_missing_direction_risk_exact,
 )
 from attnlab.theory.in_context_regression_preconditioned import (
     best_debiased_preconditioned_risk_exact,
     best_debiased_preconditioner_exact,
+    debiased_preconditioned_risk_exact,
 )
 
 OVERLAPPING = [[0, 1, 2, 3], [2, 3, 4, 5]]
@@ -94,3 +98,43 @@ def test_wrong_arguments_are_named():
         multi_task_heads(OVERLAPPING, 6, [0.9, 0.9], 0.0)
     with pytest.raises(ValueError, match="signal_std must be positive"):
         multi_task_best_step_exact(4, 48, 0.3, 0.0)
+
+
+def mean_risk(matrices, supports, dim, n_context, noise_std):
+    """Mean risk over tasks of signal variance 1 with any matrices (task, dim, dim), from the general formula."""
+    priors = [np.diag(np.isin(np.arange(dim), s) / len(s)) for s in supports]
+    return np.mean([debiased_preconditioned_risk_exact(M, np.eye(dim), n_context, noise_std, prior) - noise_std**2
+                    for M, prior in zip(matrices, priors, strict=True)])
+
+
+def test_three_tasks_with_three_heads_reach_the_best_rank_two_targets():
+    L, sigma = 48, 0.1**0.5
+    predicted = multi_task_missing_direction_risk_exact(3, 2, L, sigma)
+    projectors = np.array([np.diag(np.isin(np.arange(6), s) * 1.0) for s in DISJOINT])
+
+    def risk(z):                              # heads with sum_h mu = 0: M_t = sum_s (mu kq)_ts P_s of rank two
+        mu, kq = z[:6].reshape(3, 2), z[6:].reshape(2, 3)
+        return mean_risk(np.einsum("th,hs,sij->tij", mu, kq, projectors), DISJOINT, 6, L, sigma)
+    found = min(minimize(risk, np.random.default_rng(seed).normal(size=12)).fun for seed in range(5))
+    assert abs(found - predicted) < 1e-7                                  # the optimiser's tolerance on a smooth minimum
+    assert predicted > 1.2 * multi_task_best_risk_exact(2, L, sigma)     # the twin "N heads suffice" is false
+    assert abs(multi_task_missing_direction_risk_exact(1, 2, L, sigma) - 1) < 1e-12
+    many = multi_task_missing_direction_risk_exact(10**6, 2, L, sigma)
+    assert abs(many - multi_task_best_risk_exact(2, L, sigma)) < 1e-4    # one direction of a million
+
+
+@pytest.mark.parametrize("supports", [OVERLAPPING, DISJOINT, [[0, 1, 2], [2, 3, 4]]])
+def test_one_preconditioner_for_all_tasks_is_the_minimum_over_common_matrices(supports):
+    L, sigma = 48, 0.1**0.5
+    predicted = multi_task_common_preconditioner_risk_exact(supports, 6, L, sigma)
+
+    def risk(z):
+        return mean_risk([z.reshape(6, 6)] * len(supports), supports, 6, L, sigma)
+    assert abs(minimize(risk, np.eye(6).ravel()).fun - predicted) < 1e-7
+    best = np.mean([multi_task_best_risk_exact(len(s), L, sigma) for s in supports])
+    assert predicted > best
+
+
+def test_one_task_needs_no_second_preconditioner():
+    common = multi_task_common_preconditioner_risk_exact([[0, 1, 2]], 3, 20, 0.3, 1.5)
+    assert abs(common - multi_task_best_risk_exact(3, 20, 0.3, 1.5)) < 1e-12
