@@ -61,7 +61,8 @@ def rows_of_mask(mask: Mask | None, n_queries: int, n_keys: int) -> Rows:
 
 def rows_of_visible(visible: Tensor, causal: bool = False) -> Rows:
     """``Rows`` of a boolean (query, key) matrix."""
-    seen = visible.cpu().numpy()
+    with torch._C._DisableFuncTorch():
+        seen = visible.cpu().numpy()
     n_queries, n_keys = seen.shape
     counts = seen.sum(1).astype(np.int32)
     start = np.where(counts > 0, seen.argmax(1) if n_keys else 0, 0).astype(np.int32)

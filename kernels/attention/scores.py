@@ -146,7 +146,7 @@ class Softpick(FOverG):
 
     def _difference(self, s, m):
         """(e^s - 1) e^{-m} without cancellation at small s."""
-        small = s < 0.35
+        small = s.abs() < 0.35
         return torch.where(small, torch.expm1(torch.where(small, s, 0.0)) * torch.exp(-m),
                            torch.exp(s - m) - torch.exp(-m))
 
@@ -172,14 +172,16 @@ class Sigmoid(FOverG):
     name = "sigmoid"
 
     def f(self, s, m):
-        return torch.sigmoid(s)
+        positive = s >= 0
+        e = torch.exp(torch.where(positive, -s, s))                # slopes keep their digits where 1 - p rounds to 0
+        return torch.where(positive, 1.0, e) / (1 + e)
 
     def g(self, s, m):
         return torch.zeros_like(s)
 
     def derivatives(self, s, m):
-        p = torch.sigmoid(s)
-        return p * (1 - p), p * (1 - p) * (1 - 2 * p), torch.zeros_like(s), torch.zeros_like(s)
+        p, rest = torch.sigmoid(s), torch.sigmoid(-s)
+        return p * rest, p * rest * (rest - p), torch.zeros_like(s), torch.zeros_like(s)
 
     def constant(self, m, n_visible):
         return torch.ones_like(m)

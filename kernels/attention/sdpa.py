@@ -31,6 +31,8 @@ def supports(score: ScoreMap, dtype: torch.dtype, head_dim: int, value_dim: int)
 
 
 def _four(x: Tensor) -> Tensor:
+    """Four axes and a unit stride along the width: the operator reads neighbours in memory whatever the stride says."""
+    x = x if x.stride(-1) == 1 else x.contiguous()
     return x.reshape(-1, 1, *x.shape[-2:])
 
 

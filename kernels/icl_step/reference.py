@@ -16,7 +16,7 @@ def predictions(shape: Shape, params: dict[str, Tensor], x: Tensor, y: Tensor) -
 
     Rows are the pairs 1 .. n_context if causal, else only the last pair.
     """
-    token = torch.cat([x, y[..., None]], -1)[:, :, None, :-1]                      # (replica, batch, 1, context, dim + 1)
+    token = torch.cat([x, y[..., None]], -1)[:, :, None, :-1]                # (replica, batch, 1, context, dim + 1)
     asked = x[:, :, 1:] if shape.causal else x[:, :, -1:]
     query = torch.cat([asked, torch.zeros_like(asked[..., :1])], -1)[:, :, None]   # the label of a query is hidden
     wq, wk, wv, wo = (params[name][:, None] for name in ("wq", "wk", "wv", "wo"))
