@@ -193,6 +193,8 @@ class _Run:
             outcome=Outcome.REFUTED,
             witness=record,
             of=claim.region,
+            interval=None,
+            confidence=None,
             reason=f"{reason}, {tight}; confirmed in {confirmation.how}",
             **numbers,
         )
@@ -201,9 +203,11 @@ class _Run:
         from attnlab.analysis.certify import certify
 
         result = certify(claim, 0.4 * self.budget)
-        region = f"{claim.region}, {result.dimension} coordinates"
+        region = claim.region
+        if result.dimension != sum(math.prod(d.shape) for d in claim.variables.values()):
+            region += f" in {result.dimension} coordinates"
         part = Verdict(
-            Outcome.HOLDS, claim.kind, of=region, n=result.boxes, unit="box", level="certified", name="certified"
+            Outcome.HOLDS, claim.kind, of=region, n=result.boxes, unit="region", level="certified", name="certified"
         )
         tight, numbers = _tightness(claim, Confirmation("met", result.lower, result.upper, ""))
         if result.status == "proved":
@@ -244,7 +248,7 @@ class _Run:
         reason = chosen.reason
         if searched is not None and chosen.outcome is not Outcome.REFUTED:
             reason = f"{reason}; searched: {searched.reason}"
-        if chosen.measured is None and searched is not None:
+        if searched is not None and (chosen.measured is None or (searched.tightness or 0) > (chosen.tightness or math.inf)):
             chosen = replace(chosen, **{f: getattr(searched, f) for f in ("measured", "predicted", "relation", "tightness")})
         chosen = replace(chosen, parts=tuple(parts), reason=reason, name="")
         loose = _loose(claim, drawn, found)
@@ -312,7 +316,7 @@ class _Run:
                     outcome=Outcome.REFUTED,
                     level="certified",
                     n=result.boxes,
-                    unit="box",
+                    unit="region",
                     reason="ball arithmetic proves the opposite on the whole domain",
                     witness={"kind": "certificate", "boxes": result.boxes, "region": claim.region},
                 )

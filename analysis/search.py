@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from attnlab.analysis.domains import Box, Integer, Permutation
-from attnlab.analysis.evaluate import Evaluator, arrays, tensors
+from attnlab.analysis.evaluate import FLOOR, Evaluator, arrays, tensors
 from attnlab.analysis.forall import Claim
 from attnlab.analysis.latent import Latent, starts
 from attnlab.analysis.lbfgs import minimise
@@ -25,6 +25,7 @@ from attnlab.analysis.lbfgs import minimise
 Point = dict[str, np.ndarray]
 STARTS = 64  # climbers a round
 ROUNDS = 8
+SHARP_ROUNDS = 4                        # rounds for a bound that was seen to be attained
 STEPS = 100  # gradient steps a climber
 POLISHED = 16  # best points refined by L-BFGS a round
 
@@ -58,6 +59,8 @@ def search(claim: Claim, budget: float, seed: int, rounds: int = ROUNDS, evaluat
         _round(_Climb(claim, evaluator, latent, generator, deadline), found, first=k == 0)
         found.rounds += 1
         if found.best > 0 and k > 0 and found.best <= before + 0.01 * abs(before):
+            break
+        if abs(found.best) <= 2 * FLOOR and k + 1 >= SHARP_ROUNDS:     # the bound is attained; further rounds repeat it
             break
         if time.monotonic() > deadline and k + 1 < rounds:
             found.out_of_time = True

@@ -133,7 +133,7 @@ def test_existence_is_proved_by_an_example_and_refuted_by_a_certificate():
     x = np.array(found.witness["point"]["x"])
     assert abs(x[0] - x[1]) < 1e-3
     none = check(exists(x=Vector(2, -10, 10)).such_that(two_way, at_least=0.51), "certified")
-    assert none.outcome is Outcome.REFUTED and none.unit == "box"
+    assert none.outcome is Outcome.REFUTED and none.unit == "region"
     assert check(exists(x=Real(0, 2)).such_that(lambda x: x * x, equals=2, within=1e-9)).holds
 
 
