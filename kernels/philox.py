@@ -1,7 +1,7 @@
 r"""The reference of the counter-based stream of normals: which number belongs to which replica, step and sequence.
 
-Philox 4x32-10 turns a counter (block, sequence, step low, step high) and a key (the two words of a 64-bit seed) into four
-32-bit words; Box-Muller turns those into four standard normals,
+Philox 4x32-10 turns a counter (block, sequence, step low, step high) and a key (the two words of a 64-bit seed) into
+four 32-bit words; Box-Muller turns those into four standard normals,
 
 .. math:: u = \frac{\lfloor w_0/2^8\rfloor + 1}{2^{24}},\quad t = \frac{\lfloor w_1/2^8\rfloor}{2^{24}},\qquad
           z_0 = \sqrt{-2\ln u}\,\cos 2\pi t,\quad z_1 = \sqrt{-2\ln u}\,\sin 2\pi t,

@@ -1,8 +1,8 @@
 r"""How far each path may be from float64, and how far it is: the published error budget and its measurement.
 
 Errors are counted in units of eps (of the dtype) times the *absolute evaluation* S of a quantity: its formula with
-every term replaced by its absolute value and every logit's own rounding included. To first order, a logit computed from d
-products carries at most (d + 2) eps D, D = 1 + scale sum_c |q_c k_c| + |bias|, and with A_i = sum_l |g'_il| D_il / Z_i
+every term replaced by its absolute value and every logit's own rounding included. To first order, a logit computed from
+d products carries at most (d + 2) eps D, D = 1 + scale sum_c |q_c k_c|, and with A_i = sum_l |g'_il| D_il / Z_i
 
 .. math:: |\delta W_{ij}| \le \epsilon\,(d + n + 8)\,\bigl( |f'_{ij}| D_{ij}/Z_i + |W_{ij}| (1 + A_i) \bigr),
 

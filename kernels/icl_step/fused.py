@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -81,6 +82,17 @@ def normals(seed: int, step: int, n_sequences: int, n_numbers: int) -> np.ndarra
     out = np.empty((n_sequences // 8, n_numbers, 8), np.float32)
     _need(Shape(1, 1, 1, 1), single=True).normals(seed, step, n_sequences, n_numbers, out.ctypes.data)
     return out.transpose(0, 2, 1).reshape(n_sequences, n_numbers)
+
+
+def time_normals(n_sequences: int, n_numbers: int, rounds: int) -> float:
+    """Best seconds to make that many normals in the lanes, as ``train`` uses them (not reordered)."""
+    out, built = np.empty(n_sequences * n_numbers, np.float32), _need(Shape(1, 1, 1, 1), single=True)
+    best = np.inf
+    for _ in range(rounds):
+        start = time.perf_counter()
+        built.normals(1, 0, n_sequences, n_numbers, out.ctypes.data)
+        best = min(best, time.perf_counter() - start)
+    return best
 
 
 def _need(shape: Shape, single: bool):

@@ -53,7 +53,8 @@ def train(shape: Shape, state: State, n_steps: int, data: Stream | Batches, opti
         losses[:, t] = np.where(diverged_at < 0, value.numpy(), np.nan)
         diverged_at[(diverged_at < 0) & ~finite.numpy()] = state.step + t
         for name in params:
-            _update(params[name], first[name], second[name], gradient[name], rates, alive, state.step + t + 1, optimiser)
+            moments = first[name], second[name]
+            _update(params[name], *moments, gradient[name], rates, alive, state.step + t + 1, optimiser)
     arrays = [{name: a.numpy() for name, a in part.items()} for part in (params, first, second)]
     return State(*arrays, state.step + n_steps, diverged_at), losses
 
@@ -75,7 +76,8 @@ def draw(shape: Shape, stream: Stream, first_step: int, n_steps: int) -> Batches
 def _batch(shape: Shape, state: State, data: Stream | Batches, t: int) -> tuple[Tensor, Tensor]:
     if isinstance(data, Stream):
         data, t = draw(shape, data, state.step + t, 1), 0
-    return tuple(torch.from_numpy(np.ascontiguousarray(a[:, t])).to(getattr(torch, state.dtype)) for a in (data.x, data.y))
+    x, y = (torch.from_numpy(np.ascontiguousarray(a[:, t])) for a in (data.x, data.y))
+    return x.to(getattr(torch, state.dtype)), y.to(getattr(torch, state.dtype))
 
 
 def _gradient(shape: Shape, params: dict[str, Tensor], x: Tensor, y: Tensor):
