@@ -76,7 +76,8 @@ class Neighbourhood(Mask):
 
     ``shape`` is the layout of the tokens, (n,) or (rows, columns), row-major; ``size`` the window an axis. At an edge
     the window is shifted inwards, not cut. With ``dilation`` t a query sees only positions congruent to its own modulo
-    t. With ``stride`` t the queries of a group of t neighbours share the window of the group's middle member. Each
+    t. With ``stride`` t the queries of a group of t neighbours (on their comb, if dilated) share the window of the
+    group's middle member (leader g t + t // 2). Generalised neighbourhood attention, Hassani et al. 2025. Each
     entry of ``size``, ``dilation`` and ``stride`` is one number an axis, or a single number for all axes.
     """
 
@@ -113,10 +114,9 @@ class Neighbourhood(Mask):
 
 def _line(n: int, size: int, dilation: int, stride: int) -> Tensor:
     i = torch.arange(n)
-    leader = torch.minimum((i // stride) * stride + stride // 2, torch.tensor(n - 1))
-    residue = i % dilation                                    # the comb of positions that query i lives on
+    residue, place = i % dilation, i // dilation              # the comb of positions that query i lives on, and where
     length = (n - residue + dilation - 1) // dilation         # its number of teeth
-    middle = torch.minimum(leader // dilation, length - 1)
+    middle = torch.minimum((place // stride) * stride + stride // 2, length - 1)
     start = torch.minimum((middle - size // 2).clamp(min=0), length - size)
     j = torch.arange(n)[None, :]
     tooth = j // dilation

@@ -53,6 +53,14 @@ def test_stride_gives_a_group_the_window_of_its_middle():
         assert torch.equal(strided[i], plain[(i // 4) * 4 + 2])
 
 
+def test_stride_counts_along_the_comb_of_a_dilation():
+    both = Neighbourhood((13,), 3, dilation=2, stride=2).visible(13, 13)
+    for residue, length in ((0, 7), (1, 6)):
+        comb = both[residue::2, residue::2]
+        assert torch.equal(comb, Neighbourhood((length,), 3, stride=2).visible(length, length))
+    assert not both[0::2, 1::2].any() and not both[1::2, 0::2].any()
+
+
 def test_blocks_and_subsamples():
     layout = torch.tensor([[True, False], [True, True]])
     seen = pairs(BlockSparse(layout, 3).visible(5, 4))
