@@ -83,7 +83,7 @@ def test_causal_neighbourhood_ends_at_the_token():
 def test_video_table_of_generalized_neighbourhood_attention(stride, worst, gain):
     found = cost.neighbourhood_speedup((30, 48, 80), (18, 24, 24), stride, (4, 8, 8), (2, 8, 8), dynamic=False)
     assert abs(found.worst_tile - worst) < 6e-3 and abs(found.flops - 11.11) < 2e-3
-    assert abs(cost.amdahl(0.607, found.worst_tile) - gain) < 6e-3
+    assert abs(cost.amdahl(0.607, found.worst_tile) - gain) < 1e-2      # one unit of the table's last digit
     assert found.worst_tile <= found.mean_tile * (1 + 1e-12) and found.mean_tile <= found.flops * (1 + 1e-12)
 
 
