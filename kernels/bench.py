@@ -29,15 +29,19 @@ SHAPES = ((1024, 8, 2), (1024, 16, 4), (1024, 40, 6), (512, 64, 8), (256, 64, 16
 
 
 def paired(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of each candidate in each round; one call of each comes first and is not counted."""
+    """Seconds of each candidate in each round; one call of each comes first and is not counted.
+
+    On one thread these are seconds of processor time, which a busy machine does not stretch; else of the wall clock.
+    """
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     for run in candidates.values():
         run()
     seconds = {name: np.empty(rounds) for name in candidates}
     for i in range(rounds):
         for name, run in candidates.items():
-            start = time.perf_counter()
+            start = clock()
             run()
-            seconds[name][i] = time.perf_counter() - start
+            seconds[name][i] = clock() - start
     return seconds
 
 
@@ -134,24 +138,23 @@ def normals_records(rounds: int = 15) -> list[dict[str, object]]:
 def crossover_table(rounds: int = 7, widths: tuple[int, ...] = (2, 4, 8, 16, 32)) -> dict[str, object]:
     """The data of ``attention/dispatch.json``: the longest context at which the compiled path is not slower.
 
-    Lengths double from 8; a length counts if the median ratio of its rounds is at least 1. The search stops at the
-    first length that does not.
+    Lengths double from 8; a length counts if the compiled path's median is not larger. The search stops after two
+    lengths that do not.
     """
     found: dict[str, dict[str, list[list[int]]]] = {"softmax": {}, "other": {}}
     for family, score, rival in (("softmax", "softmax", "sdpa"), ("other", "relu", "reference")):
         for kind in ("query", "causal", "full"):
             rows = []
             for width in widths:
-                longest, n = 0, 8
-                while n <= (4096 if kind == "query" else 1024):
+                longest, failures, n = 0, 0, 8
+                while n <= (4096 if kind == "query" else 1024) and failures < 2:
                     n_q = 1 if kind == "query" else n
                     problems = max(8, min(1024, (1 << 18) // (n * n_q) // 8 * 8))
                     q, k, v, g = _tensors(problems, n, width, n_q)
                     mask = "causal" if kind == "causal" else None
                     seconds = paired({path: _step(q, k, v, g, mask, path, score) for path in ("c", rival)}, rounds)
-                    if np.median(seconds[rival] / seconds["c"]) < 1:
-                        break
-                    longest, n = n, 2 * n
+                    faster = np.median(seconds[rival]) >= np.median(seconds["c"])
+                    longest, failures, n = (n, 0, 2 * n) if faster else (longest, failures + 1, 2 * n)
                 rows.append([width, longest])
             found[family][kind] = rows
     return {"min_problems": 4, **found}

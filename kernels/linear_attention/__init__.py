@@ -1,0 +1,85 @@
+r"""Causal linear attention with decay in three equal forms: parallel (quadratic), recurrent, and chunked (linear time).
+
+.. math:: o_i = \sum_{j \le i} e^{c_i - c_j}\,(q_i \cdot k_j)\, v_j + e^{c_i} q_i^\top S_0, \qquad
+          c_i = \sum_{l \le i} \ln f_l ,
+
+with gates f in (0, 1], one a token, or one decay for all tokens; f = 1 is plain linear attention. The recurrent form
+keeps the state :math:`S_i = f_i S_{i-1} + k_i v_i^\top`, :math:`o_i = q_i^\top S_i`. The chunked form (Lightning
+Attention-2, arXiv 2401.04658) works on blocks of B tokens, the part within a block as a masked product and the part before
+it through the state:
+
+.. math:: O_t = [(Q_t K_t^\top) \odot M] V_t + \Lambda Q_t S_{t-1}, \qquad
+          S_t = e^{C_B} S_{t-1} + (\mathrm{diag}(e^{C_B - C_r}) K_t)^\top V_t,
+
+C the sums of ln f within the block, M the decays between its tokens. Every exponent is at most 0, so nothing overflows
+however long the sequence. All forms are plain tensor operations: derivatives of any order and ``torch.func`` work.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+FORMS = ("chunked", "recurrent", "parallel")
+
+
+def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, log_decay: float | Tensor = 0.0, state: Tensor | None = None,
+                     form: str = "chunked", chunk: int = 64) -> tuple[Tensor, Tensor]:
+    """Output (..., token, d_v) and the state (..., d, d_v) after the last token.
+
+    q, k (..., token, d), v (..., token, d_v), equal leading axes. ``log_decay``: ln f <= 0, a number, or a tensor
+    (..., token) that broadcasts to the leading axes and receives gradients. ``state``: S_0, by default zero; passing
+    the returned state continues a sequence. There is no scale and no normaliser: put a scale into q; for a normaliser
+    append a column of ones to v.
+    """
+    log_f = _checked(q, k, v, log_decay, state)
+    if form not in FORMS:
+        raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}")
+    if not isinstance(chunk, int) or chunk < 1:
+        raise ValueError(f"chunk={chunk!r} must be a positive integer")
+    if state is None:
+        state = q.new_zeros((*q.shape[:-2], q.shape[-1], v.shape[-1]))
+    if form == "recurrent":
+        return _recurrent(q, k, v, log_f, state)
+    return _chunked(q, k, v, log_f, state, max(q.shape[-2], 1) if form == "parallel" else chunk)
+
+
+def _checked(q: Tensor, k: Tensor, v: Tensor, log_decay: float | Tensor, state: Tensor | None) -> Tensor:
+    if q.shape != k.shape or q.shape[:-1] != v.shape[:-1] or q.ndim < 2:
+        raise ValueError(f"q, k, v have shapes {tuple(q.shape)}, {tuple(k.shape)}, {tuple(v.shape)}; expected (..., "
+                         "token, d) twice and (..., token, d_v) with equal leading axes")
+    if state is not None and state.shape != (*q.shape[:-2], q.shape[-1], v.shape[-1]):
+        raise ValueError(f"state has shape {tuple(state.shape)}; expected {(*q.shape[:-2], q.shape[-1], v.shape[-1])}")
+    if not isinstance(log_decay, Tensor):
+        if not (math.isfinite(log_decay) and log_decay <= 0):
+            raise ValueError(f"log_decay={log_decay!r} must be finite and at most 0 (a decay in (0, 1])")
+        return q.new_full((q.shape[-2],), log_decay).expand(q.shape[:-1])
+    try:
+        return log_decay.to(q).expand(q.shape[:-1])
+    except RuntimeError:
+        raise ValueError(f"log_decay has shape {tuple(log_decay.shape)}; it must broadcast to {tuple(q.shape[:-1])} "
+                         "(leading axes, token)") from None
+
+
+def _recurrent(q: Tensor, k: Tensor, v: Tensor, log_f: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    outputs = []
+    for i in range(q.shape[-2]):
+        state = log_f[..., i, None, None].exp() * state + k[..., i, :, None] * v[..., i, None, :]
+        outputs.append((q[..., i, None, :] @ state).squeeze(-2))
+    return (torch.stack(outputs, -2) if outputs else v.clone()), state
+
+
+def _chunked(q: Tensor, k: Tensor, v: Tensor, log_f: Tensor, state: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    outputs = []
+    for start in range(0, q.shape[-2], chunk):
+        part = slice(start, start + chunk)
+        Q, K, V, C = q[..., part, :], k[..., part, :], v[..., part, :], log_f[..., part].cumsum(-1)
+        gap = C[..., :, None] - C[..., None, :]                                    # (..., query, key), <= 0 below
+        past = torch.ones(gap.shape[-2:], dtype=torch.bool, device=q.device).tril()
+        M = torch.where(past, torch.where(past, gap, 0.0).exp(), 0.0)
+        outputs.append((Q @ K.mT * M) @ V + C[..., None].exp() * (Q @ state))
+        last = C[..., -1:]
+        state = last[..., None].exp() * state + (K * (last - C).exp()[..., None]).mT @ V
+    return (torch.cat(outputs, -2) if outputs else v.clone()), state
