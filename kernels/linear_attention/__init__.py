@@ -5,8 +5,8 @@ r"""Causal linear attention with decay in three equal forms: parallel (quadratic
 
 with gates f in (0, 1], one a token, or one decay for all tokens; f = 1 is plain linear attention. The recurrent form
 keeps the state :math:`S_i = f_i S_{i-1} + k_i v_i^\top`, :math:`o_i = q_i^\top S_i`. The chunked form (Lightning
-Attention-2, arXiv 2401.04658) works on blocks of B tokens, the part within a block as a masked product and the part before
-it through the state:
+Attention-2, arXiv 2401.04658) works on blocks of B tokens, the part within a block as a masked product and the part
+before it through the state:
 
 .. math:: O_t = [(Q_t K_t^\top) \odot M] V_t + \Lambda Q_t S_{t-1}, \qquad
           S_t = e^{C_B} S_{t-1} + (\mathrm{diag}(e^{C_B - C_r}) K_t)^\top V_t,
