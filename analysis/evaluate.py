@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from attnlab.analysis.forall import Claim, ClaimError, is_sympy, parameters
-from attnlab.analysis.record import Recorded, record
+from attnlab.analysis.record import Recorded, record, recorded_at
 from attnlab.analysis.tape import NotTraceable
 from attnlab.analysis.tape_values import torch_values
 
@@ -86,6 +86,28 @@ class Evaluator:
                         f"the {side.label} is NaN at {at}; narrow the domain of {used[0]!r} to where the side is "
                         "defined, or exclude the point by an assumption"
                     )
+
+    def exact_form_agrees(self, seed: int = 0, n: int = 4) -> str:
+        """Why the exact form cannot stand for the functions (it differs at a point, or there is none), or nothing."""
+        claim, generator = self.claim, np.random.default_rng([seed, 0xE8AC7])
+        points = {name: domain.draw(n, generator) for name, domain in claim.variables.items()}
+        for k in range(n):
+            there = tensors({name: v[k:k + 1] for name, v in points.items()})
+            try:
+                whole = {name: np.asarray(points[name][k]) for name, d in claim.variables.items() if d.whole}
+                exact = recorded_at(claim, whole)
+            except NotTraceable as reason:
+                return f"no exact form: {reason}"
+            flat = {name: t.reshape(1, -1) for name, t in there.items()}
+            found = torch.stack(torch_values(exact.tape, [*exact.lower, *exact.upper], flat), dim=1)
+            lower, upper = self(there)
+            if claim.sense == "equals":
+                lower, upper = (lower - upper).abs(), torch.full_like(upper, claim.within)
+            wanted = torch.cat([lower, upper], dim=1).to(torch.float64)
+            if not torch.allclose(found, wanted, rtol=1e-6, atol=1e-6 * float(1 + wanted.abs().max()), equal_nan=True):
+                at = ", ".join(f"{name}={_brief(v[k])}" for name, v in points.items())
+                return f"the exact form differs from the function at {at}: {found.tolist()} against {wanted.tolist()}"
+        return ""
 
     def _check_shapes(self) -> None:
         a, b = self.left.shape, self.right.shape

@@ -160,11 +160,15 @@ class _Run:
         notes = [f"budget ended after {found.rounds} rounds"] if found.out_of_time else []
         notes += [f"NaN at {found.n_nan} starts"] if found.n_nan else []
         notes += [] if found.gradients else ["no gradients: random moves only"]
+        doubt = ""
         for score, point in found.candidates[:6]:
-            if score > -2 * FLOOR:  # the score is blind below the floor, balls are not
-                refuted = self._refutation(claim, point, part, evaluator, "; ".join(["violation found", *notes]))
-                if refuted.outcome is Outcome.REFUTED:
-                    return refuted
+            seen = confirm(claim, point) if score > -2 * FLOOR else None    # the score is blind below the floor, balls are not
+            if seen is not None and seen.violated:
+                return self._refutation(claim, point, part, evaluator, "; ".join(["violation found", *notes]))
+            if seen is not None and score > 0 and seen.status == "unclear":
+                doubt = doubt or f"a violation seen in float64 is not confirmed: {seen.reason} ({seen.how or 'outside'})"
+        if doubt:
+            return replace(part, outcome=Outcome.UNDECIDED, reason=doubt)
         if not found.candidates:
             return replace(part, outcome=Outcome.UNDECIDED, reason="no start meets the assumptions")
         sides = confirm(claim, found.candidates[0][1])
@@ -200,11 +204,12 @@ class _Run:
         )
 
     def _certified(self, claim: Claim, evaluator: Evaluator) -> Verdict:
-        from attnlab.analysis.certify import certify
+        from attnlab.analysis.certify import Certificate, certify
 
-        result = certify(claim, 0.4 * self.budget)
+        trouble = evaluator.exact_form_agrees(self.seed)
+        result = certify(claim, 0.4 * self.budget) if not trouble else Certificate("undecided", advice=trouble)
         region = claim.region
-        if result.dimension != sum(math.prod(d.shape) for d in claim.variables.values()):
+        if result.dimension not in (0, sum(math.prod(d.shape) for d in claim.variables.values())):
             region += f" in {result.dimension} coordinates"
         part = Verdict(
             Outcome.HOLDS, claim.kind, of=region, n=result.boxes, unit="region", level="certified", name="certified"
@@ -217,9 +222,10 @@ class _Run:
         return replace(part, outcome=Outcome.UNDECIDED, reason=result.advice)
 
     def _symbolic(self, claim: Claim, evaluator: Evaluator) -> Verdict:
-        from attnlab.analysis.symbolic import prove
+        from attnlab.analysis.symbolic import Proof, prove
 
-        result = prove(claim, 0.4 * self.budget)
+        trouble = evaluator.exact_form_agrees(self.seed)
+        result = prove(claim, 0.4 * self.budget) if not trouble else Proof("undecided", trouble)
         part = Verdict(
             Outcome.HOLDS,
             claim.kind,

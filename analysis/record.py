@@ -15,6 +15,8 @@ from attnlab.analysis.forall import Claim, is_sympy, parameters, symbol_home
 from attnlab.analysis.tape import Comparison, NotTraceable, Number, Tape
 from attnlab.analysis.trace import Traced, entries_of, trace
 
+_KEPT_TAPES = 32
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -89,6 +91,17 @@ def _arguments(
         entries = trace(definition, needs, tape)
         known[name] = Traced(entries, tape)
     return known
+
+
+def recorded_at(claim: Claim, whole: Mapping[str, np.ndarray]) -> RecordedClaim:
+    """:func:`record_claim` with the last few tapes kept on the claim: a search evaluates one claim at many points."""
+    tapes = claim.__dict__.setdefault("_tapes", {})
+    key = tuple((name, value.tobytes()) for name, value in whole.items())
+    if key not in tapes:
+        if len(tapes) >= _KEPT_TAPES:
+            tapes.clear()
+        tapes[key] = record_claim(claim, whole)
+    return tapes[key]
 
 
 def entry_inputs(tape: Tape, name: str, domain: Domain) -> Traced:

@@ -94,7 +94,7 @@ def nonnegative(expression: Expr, ends: Ends) -> str:
 def _rebuild(statement: dict[str, Any]) -> tuple[Tape, Ends]:
     tape = Tape()
     for op, *args in statement["entries"]:
-        tape.entries.append((op, (Fraction(args[0]),) if op == "constant" else tuple(args)))
+        tape.entries.append((op, (Fraction(args[0]),) if op in ("constant", "rounded") else tuple(args)))
     ends: Ends = {}
     for name, k, low, high in statement["ends"]:
         a = -sympy.oo if low is None else Rational(low)

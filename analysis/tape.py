@@ -1,8 +1,9 @@
 """A formula as a list of scalar operations, recorded once and evaluated in float64 batches, in balls, or in sympy.
 
 A statement is written once; its proof, its search and its certificate need it in different arithmetics. The tape is
-the common form: entry k is an operation and the earlier entries it reads. Constants are exact rationals: a Python
-float stands for the binary number it is, so write ``Fraction(1, 10)`` where one tenth is meant.
+the common form: entry k is an operation and the earlier entries it reads. Constants are exact rationals. A float that
+is not exactly its decimal (0.1, 1/3) stands for every real number that rounds to it: what is certified holds for all of
+these, and what is refuted fails for all of them. Sympy reads its decimal. Write ``Fraction(1, 3)`` for the exact number.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Tape:
         return number
 
     def constant(self, value: Any) -> Number:
-        """An exact constant: an int, a Fraction, or the binary value of a finite float."""
+        """A constant: exact for an int, a Fraction or a float such as 0.25, rounded for a float such as 0.1."""
         if isinstance(value, Number):
             return value
         if isinstance(value, bool) or not isinstance(value, (Rational, Real, Fraction)):
@@ -48,6 +49,8 @@ class Tape:
             value = item()
         if isinstance(value, float) and not math.isfinite(value):
             raise NotTraceable(f"a constant of the statement is {value}")
+        if isinstance(value, float) and Fraction(value) != Fraction(repr(float(value))):
+            return self._number("rounded", (Fraction(value),))
         return self._number("constant", (Fraction(value),))
 
     def pi(self) -> Number:
@@ -94,7 +97,7 @@ class Tape:
 
     def _is_nonnegative(self, op: str, args: tuple[Any, ...]) -> bool:
         """Whether the value is known to be >= 0 from the form of the entry alone."""
-        if op == "constant":
+        if op in ("constant", "rounded"):
             return args[0] >= 0
         if op in ("add", "mul", "div", "min"):
             return all(self.nonnegative[k] for k in args)
@@ -173,7 +176,8 @@ class Number:
         raise NotTraceable("the statement branches on a computed value")
 
     def __float__(self) -> float:
-        value = self.tape.value_of(self)
+        op, args = self.tape.entries[self.index]
+        value = args[0] if op in ("constant", "rounded") else None
         if value is None:
             raise NotTraceable("the statement turns a computed value into a float")
         return float(value)

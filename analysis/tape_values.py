@@ -7,6 +7,7 @@ mean-value form needs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -33,7 +34,7 @@ def torch_values(tape: Tape, outputs: Sequence[int], inputs: Mapping[str, Any]) 
     for op, args in tape.entries:
         if op == "input":
             values.append(inputs[args[0]][:, args[1]].to(torch.float64))
-        elif op == "constant":
+        elif op in ("constant", "rounded"):
             values.append(like + float(args[0]))
         elif op == "pi":
             values.append(like + torch.pi)
@@ -50,6 +51,8 @@ def ball_values(tape: Tape, inputs: Mapping[tuple[str, int], arb]) -> list[arb]:
             value = inputs[args]
         elif op == "constant":
             value = exact_ball(args[0])
+        elif op == "rounded":
+            value = rounded_ball(float(args[0]))
         elif op == "pi":
             value = arb.pi()
         else:
@@ -70,7 +73,7 @@ def ball_gradient(tape: Tape, values: Sequence[arb], output: int) -> dict[tuple[
         op, args = tape.entries[k]
         if op == "input":
             gradient[args] = seed
-        elif op not in ("constant", "pi"):
+        elif op not in ("constant", "rounded", "pi"):
             slopes = _SLOPES[op](values[k], *(values[j] for j in args))
             for j, slope in zip(args, slopes, strict=True):
                 step = seed if slope is None else seed * slope
@@ -95,6 +98,8 @@ def sympy_values(tape: Tape, outputs: Sequence[int], symbol: Callable[[str, int]
             values.append(symbol(*args))
         elif op == "constant":
             values.append(sympy.Rational(args[0].numerator, args[0].denominator))
+        elif op == "rounded":
+            values.append(sympy.Rational(repr(float(args[0]))))
         elif op == "pi":
             values.append(sympy.pi)
         else:
@@ -108,9 +113,9 @@ def exact_ball(value: Fraction | float | int) -> arb:
     return arb(flint.fmpq(fraction.numerator, fraction.denominator))
 
 
-def hull(low: arb, high: arb) -> arb:
-    """A ball around the interval from ``low`` to ``high``."""
-    return low if low.is_exact() and low == high else low.union(high)
+def rounded_ball(value: float) -> arb:
+    """A ball around all reals that round to a float."""
+    return arb(value, math.ulp(value) / 2)
 
 
 def _increasing(function: Callable[[arb], arb]) -> Callable[[arb], arb]:

@@ -170,6 +170,35 @@ def test_every_size_is_judged_and_a_smaller_counterexample_is_reported():
     assert verdict.witness["smaller_size"] == {"sizes": {"n": 1}, "point": {"x": [1.0]}}
 
 
+def test_a_sharp_decimal_constant_is_not_refuted_by_its_binary_neighbour():
+    """0.2 is a little above 1/5 in binary; the collision probability of the uniform law is 1/5 exactly."""
+    fifth = for_all(p=Simplex(5)).bound(lambda p: (p * p).sum(), at_least=0.2)
+    assert check(fifth, "searched", budget=4).holds
+    more = for_all(p=Simplex(5)).bound(lambda p: (p * p).sum(), at_least=0.2 + 1e-12)
+    assert check(more, "searched", budget=4).outcome is Outcome.REFUTED
+
+
+def test_a_side_whose_exact_form_is_another_function_is_not_proved():
+    """A side that treats tensors and traced numbers differently would make balls prove something else."""
+    def two_faced(x):
+        return x * 0 if not isinstance(x, torch.Tensor) else x
+
+    claim = for_all(x=Real(0, 1)).bound(two_faced, at_most=0.9999999)
+    verdict = check(for_all(x=Real(0, 1)).bound(two_faced, at_most=1.5), "certified", budget=4)
+    assert verdict.outcome is Outcome.UNDECIDED and "differs from the function" in verdict.reason
+    assert check(claim, "certified", budget=4).outcome is not Outcome.HOLDS
+
+
+def test_a_violation_that_is_noise_of_the_side_leaves_the_claim_undecided():
+    """Adding and taking away 1e7 leaves noise of 1e-9 in float64, here blown up; the exact value is 0."""
+    def noisy(A):
+        top = torch.linalg.eigvalsh(A.reshape(2, 2) + A.reshape(2, 2).mT).amax()
+        return 1e9 * ((top + 1e7) - 1e7 - top)
+
+    verdict = check(for_all(A=Vector(4, 1, 2)).bound(noisy, at_most=0.5), "searched", budget=4)
+    assert verdict.outcome is Outcome.UNDECIDED and "within rounding" in verdict.reason
+
+
 def test_bad_levels_and_budgets_are_errors():
     claim = for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1)
     with pytest.raises(ValueError, match="level='proved'"):

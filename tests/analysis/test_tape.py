@@ -129,9 +129,13 @@ def test_elementary_balls_contain_mpmath_on_any_interval(ends, op):
             assert ball.overlaps(arb(mpmath.nstr(value, 35)))
 
 
-def test_constants_are_the_binary_values_of_floats_and_the_exact_values_of_fractions():
+def test_a_float_stands_for_all_reals_that_round_to_it_and_a_fraction_for_itself():
     tape = Tape()
-    assert tape.value_of(tape.constant(0.1)) != Fraction(1, 10)
+    tape.constant(1 / 3)
+    (ball,) = ball_values(tape, {})
+    assert ball.contains(arb(1 / 3)) and tape.value_of(tape.constant(0.25)) == Fraction(1, 4)
+    with ctx.workprec(200):
+        assert ball_values(tape, {})[0].contains(arb(1) / 3) and not ball_values(tape, {})[0].contains(arb(1 / 3) + 2.0**-53)
     assert tape.value_of(tape.constant(Fraction(1, 10)) + Fraction(2, 10)) == Fraction(3, 10)
 
 
