@@ -27,7 +27,7 @@ from attnlab.analysis.tape_values import ball_gradient, ball_values
 
 BITS = 64
 MAX_BOXES = 400_000
-MEETING_BOXES = 20_000  # enough to try, once the two sides are seen to meet
+MEETING_BOXES = 8_000  # enough to try, once the two sides are seen to meet
 STUCK = 2.0**-20  # a box this narrow (relative to the domain) that is still open: the sides meet there
 
 

@@ -13,7 +13,7 @@ from attnlab.analysis.sequences import betting_sequence, empirical_bernstein_seq
 from attnlab.analysis.sequential import mean_within, until_decided, with_looks
 from attnlab.analysis.verdict import Outcome, Verdict
 
-RUNS, LENGTH, ERROR = 400, 150, 0.1
+RUNS, LENGTH, ERROR = 200, 100, 0.1
 # misses over all looks are at most ERROR in probability; above this many in RUNS has probability below 1e-4
 ALLOWED = int(stats.binom.isf(1e-4, RUNS, ERROR))
 
