@@ -5,9 +5,10 @@ axes (replica, batch, head, ...), on the fastest path that the committed table `
 
 * ``"c"``: compiled kernels with sequences in the lanes of a vector, for short contexts and narrow heads;
 * ``"sdpa"``: torch's fused attention, for long contexts and wide heads (softmax only);
+* ``"gpu"``: Triton kernels, on CUDA devices, for most score maps without a bias;
 * ``"reference"``: plain tensor operations; the specification, and the path of score maps without a compiled form.
 
-First and second derivatives, forward mode, ``torch.func`` transforms and ``gradgradcheck`` work on all three.
+First and second derivatives, forward mode, ``torch.func`` transforms and ``gradgradcheck`` work on all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import math
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import autograd, cpu, sdpa
+from attnlab.kernels.attention import autograd, cpu, gpu, sdpa
 from attnlab.kernels.attention.biases import Bias, as_bias
 from attnlab.kernels.attention.dispatch import choose_path
 from attnlab.kernels.attention.masks import Causal, Mask, as_visible
@@ -27,7 +28,7 @@ from attnlab.kernels.attention.reference import attention_in_chunks, attention_r
 from attnlab.kernels.attention.scores import ScoreMap, Softmax
 from attnlab.kernels.attention.statistics import Mass, check_names
 
-PATHS = ("auto", "c", "sdpa", "reference")
+PATHS = ("auto", "c", "sdpa", "gpu", "reference")
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, *, score: str | ScoreMap = "softmax",
@@ -47,7 +48,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, score: str | ScoreMap = "softm
     ``scale``: a number (default 1/sqrt(d), 1 for cosine), or a tensor aligned with the first leading axes of q: shape
     (replica,) is one scale a replica, (replica, 1, head) one a replica and head; it receives gradients.
     ``statistics``: names of ``statistics.NAMES``; the answer is then ``(output, {name: (..., query)})``.
-    ``path``: "auto", or one of "c", "sdpa", "reference" to force it (an error if it cannot do the call).
+    ``path``: "auto", or one of "c", "sdpa", "gpu", "reference" to force it (an error if it cannot do the call).
 
     A row without a visible key has output 0 and passes no gradient.
     """
@@ -145,8 +146,14 @@ def _path(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
     if path == "sdpa" and not can_sdpa:
         raise ValueError("path='sdpa' does plain softmax on CPU with equal widths, a shared mask without empty rows, "
                          "no bias and no statistics; use path='auto' or 'reference'")
+    can_gpu = (bias is None and not names and rows is not None and gpu.supports(score, q.dtype, q.device, *widths))
+    if path == "gpu" and not can_gpu:
+        raise ValueError(f"path='gpu' cannot do score={score!r} with dtype {q.dtype} on {q.device}: it needs triton "
+                         "and a CUDA device, a shared mask, no bias and no statistics; use path='auto' or 'reference'")
     if path != "auto":
         return path
+    if can_gpu and not on_cpu:
+        return "gpu"
     if can_c:
         n_q = q.shape[-2]
         kind = "query" if n_q == 1 else "causal" if rows is not None and rows.causal else "full"

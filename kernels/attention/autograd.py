@@ -14,10 +14,13 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from attnlab.kernels.attention import cpu, formulas, sdpa
+from attnlab.kernels.attention import cpu, formulas, gpu, sdpa
 from attnlab.kernels.attention.problem import Problem, on_device
 from attnlab.kernels.attention.reference import attention_reference
 from attnlab.kernels.attention.statistics import Mass
+
+#: Paths without second derivatives of their own; their forward pass keeps the output and a record of each row.
+FUSED = {"sdpa": sdpa, "gpu": gpu}
 
 
 def _front(info, in_dims, args):
@@ -52,12 +55,12 @@ def _push(function, primals, tangents):
 
 
 class Forward(Function):
-    """(path, problem, q, k, v, bias) -> output and log-sum-exp (empty on the compiled path)."""
+    """(path, problem, q, k, v, bias) -> output and a record of each row (empty on the compiled path)."""
 
     @staticmethod
     def forward(path: str, problem: Problem, q, k, v, bias):
-        if path == "sdpa":
-            return sdpa.forward(problem, q, k, v)
+        if path in FUSED:
+            return FUSED[path].forward(problem, q, k, v)
         return cpu.forward(problem, q, k, v, bias)[0], q.new_empty((*q.shape[:-2], 0))
 
     @staticmethod
@@ -94,8 +97,8 @@ class Backward(Function):
 
     @staticmethod
     def forward(path, problem, want_bias, q, k, v, bias, g, o, lse):
-        if path == "sdpa":
-            return sdpa.backward(problem, q, k, v, o, lse, g)
+        if path in FUSED:
+            return FUSED[path].backward(problem, q, k, v, o, lse, g)
         grads = cpu.backward(problem, q, k, v, bias, g, want_bias)
         return grads if want_bias else grads[:3]
 
@@ -134,7 +137,7 @@ class Tangent(Function):
 
     @staticmethod
     def forward(path, problem, q, k, v, bias, qt, kt, vt, bt):
-        engine = formulas.second if path == "sdpa" else cpu.second
+        engine = formulas.second if path in FUSED else cpu.second
         return engine(problem, q, k, v, bias, (qt, kt, vt, bt), None)[0]
 
     @staticmethod
@@ -149,7 +152,7 @@ class Tangent(Function):
         want = bias is not None and (ctx.needs_input_grad[5] or ctx.needs_input_grad[9])
         _, *primal = Second.apply(ctx.path, ctx.problem, want, q, k, v, bias, qt, kt, vt, bt, g)
         o = q.new_empty((*q.shape[:-1], 0))
-        path = "formulas" if ctx.path == "sdpa" else ctx.path
+        path = "formulas" if ctx.path in FUSED else ctx.path
         linear = _backward_of(path, ctx.problem, want, q, k, v, bias, g, o)
         return None, None, *primal[:3], (primal[3] if want else None), *linear[:3], (linear[3] if want else None)
 
@@ -184,7 +187,7 @@ class Second(Function):
 
     @staticmethod
     def forward(path, problem, want_bias, q, k, v, bias, qt, kt, vt, bt, g):
-        if path == "sdpa":
+        if path in FUSED:
             out = formulas.second(problem, q, k, v, bias, (qt, kt, vt, bt), g)
         else:
             out = cpu.second(problem, q, k, v, bias, (qt, kt, vt, bt), g, want_bias)

@@ -1,0 +1,117 @@
+"""The Triton path: fused forward and recomputing backward on GPU, for most of the family "f over g".
+
+float32 and float64 at full precision, bfloat16 and float16 with float32 accumulators. Second derivatives and forward
+mode come from ``formulas``. Triton is the optional extra ``gpu``; without it this path does not exist. With
+``TRITON_INTERPRET=1`` set before triton is imported the same kernels run on CPU tensors, slowly, for tests.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+
+import torch
+from torch import Tensor
+
+from attnlab.kernels.attention.cpu import map_of
+from attnlab.kernels.attention.problem import Problem
+from attnlab.kernels.attention.scores import ScoreMap
+
+MAPS = (0, 1, 2, 3, 4, 8)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+MAX_WIDTH = 128
+
+
+def interpreting() -> bool:
+    """Whether triton was told to run kernels on the CPU."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@functools.lru_cache(maxsize=1)
+def available() -> bool:
+    """Whether triton is installed and there is something to run it on."""
+    return importlib.util.find_spec("triton") is not None and (torch.cuda.is_available() or interpreting())
+
+
+def supports(score: ScoreMap, dtype: torch.dtype, device: torch.device, head_dim: int, value_dim: int) -> bool:
+    """Whether the kernels cover this score map, dtype, device and widths."""
+    number = map_of(score)
+    return (number is not None and number[0] in MAPS and dtype in DTYPES and available()
+            and max(head_dim, value_dim) <= MAX_WIDTH and (device.type == "cuda" or interpreting()))
+
+
+def tiles(dtype: torch.dtype, width: int) -> dict[str, tuple[int, int]]:
+    """(queries, keys) of a tile in each kernel: sizes that compile without spills for sm_80 and sm_90."""
+    if dtype in (torch.bfloat16, torch.float16):
+        return {"forward": (32, 32), "dq": (32, 32), "dkv": (32, 32)}
+    if dtype == torch.float64:
+        return {"forward": (16, 16), "dq": (16, 32), "dkv": (16, 16)}
+    return {"forward": (16, 32 if width <= 64 else 16), "dq": (16, 32), "dkv": (16, 32 if width <= 16 else 16)}
+
+
+def padded(width: int) -> int:
+    """The width that a product runs at: a power of two of at least 16."""
+    return max(16, 1 << (width - 1).bit_length())
+
+
+def constants(problem: Problem, dtype: torch.dtype, head_dim: int, value_dim: int, kernel: str) -> dict[str, object]:
+    """Compile-time arguments of one kernel."""
+    import triton.language as tl
+
+    low = {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
+    rows = problem.rows
+    queries, keys = tiles(dtype, max(head_dim, value_dim))[kernel]
+    return {"D": head_dim, "DV": value_dim, "DP": padded(head_dim), "DVP": padded(value_dim), "BM": queries, "BN": keys,
+            "MAP": map_of(problem.score)[0], "CAUSAL": rows.causal, "MASKED": not (rows.full or rows.causal),
+            "LOW": low[dtype], "ACC": tl.float64 if dtype == torch.float64 else tl.float32,
+            "EMULATE": interpreting() and dtype in (torch.bfloat16, torch.float16)}
+
+
+def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Output, and (level, 1/Z) of every row (..., query, 2), which the backward needs."""
+    from attnlab.kernels.attention import gpu_kernels
+
+    lead, n_q, n_k, widths = q.shape[:-2], q.shape[-2], k.shape[-2], (q.shape[-1], v.shape[-1])
+    o, rows = q.new_empty((*lead, n_q, widths[1])), q.new_empty((2, *lead, n_q), dtype=_accumulator(q.dtype))
+    fixed = constants(problem, q.dtype, *widths, "forward")
+    if o.numel():
+        grid = (-(-n_q // fixed["BM"]), lead.numel())
+        operands = (q.contiguous(), k.contiguous(), v.contiguous(), _mask(problem, q), _scalars(problem, q))
+        gpu_kernels.forward_kernel[grid](*operands, o, rows[0], rows[1], n_q, n_k, **fixed)
+    return o, torch.stack([rows[0], rows[1]], -1)
+
+
+def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, rows: Tensor, g: Tensor):
+    """Gradients (dq, dk, dv)."""
+    from attnlab.kernels.attention import gpu_kernels
+
+    lead, n_q, n_k, widths = q.shape[:-2], q.shape[-2], k.shape[-2], (q.shape[-1], v.shape[-1])
+    q, k, v, g = (x.contiguous() for x in (q, k, v, g))
+    dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+    m, u = (rows[..., i].contiguous() for i in (0, 1))
+    delta = (o.to(m.dtype) * g.to(m.dtype)).sum(-1)
+    shared = (q, k, v, g, _mask(problem, q), _scalars(problem, q), m, u, delta)
+    passes = (("dq", gpu_kernels.dq_kernel, (dq,), n_q), ("dkv", gpu_kernels.dkv_kernel, (dk, dv), n_k))
+    for name, kernel, out, n in passes:
+        fixed = constants(problem, q.dtype, *widths, name)
+        block = fixed["BM"] if name == "dq" else fixed["BN"]
+        if n:
+            kernel[(-(-n // block), lead.numel())](*shared, *out, n_q, n_k, **fixed)
+    return dq, dk, dv
+
+
+def _accumulator(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _scalars(problem: Problem, like: Tensor) -> Tensor:
+    """Scale and the map's parameter, exact in the accumulator type."""
+    return torch.tensor([problem.scale, map_of(problem.score)[1]], dtype=_accumulator(like.dtype), device=like.device)
+
+
+def _mask(problem: Problem, like: Tensor) -> Tensor:
+    rows = problem.rows
+    if rows.full or rows.causal:
+        return torch.empty(1, dtype=torch.uint8, device=like.device)
+    return rows.visible.to(device=like.device, dtype=torch.uint8).contiguous()

@@ -1,0 +1,229 @@
+"""Triton kernels of the family "f over g": forward with running level, and a recomputing backward in two kernels.
+
+Importing this module imports triton; ``gpu`` does so only when it is used. Conventions that keep the kernels exact and
+free of spills: products at full precision ("ieee") with operands in the input type; head widths padded to powers of
+two of at least 16 by masked loads; scalars loaded from one-element tensors of the accumulator type; keys along the rows
+in the dK/dV kernel, so that its products need no transposed operand. ``EMULATE`` widens 16-bit operands after rounding
+them: the interpreter computes 16-bit types wrongly.
+
+Row factors saved for the backward pass: the level m and u = 1/Z. Map numbers are those of ``cpu.MAPS``.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def product(a, b, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
+    a = a.to(LOW)
+    b = b.to(LOW)
+    if EMULATE:
+        a = a.to(ACC)
+        b = b.to(ACC)
+    return tl.dot(a, b, input_precision="ieee", out_dtype=ACC)
+
+
+@triton.jit
+def tile(base, rows, n_rows, WIDTH: tl.constexpr, PADDED: tl.constexpr):
+    cols = tl.arange(0, PADDED)
+    inside = (rows[:, None] < n_rows) & (cols[None, :] < WIDTH)
+    return tl.load(base + rows[:, None] * WIDTH + cols[None, :], mask=inside, other=0.0)
+
+
+@triton.jit
+def store_tile(base, rows, n_rows, x, WIDTH: tl.constexpr, PADDED: tl.constexpr):
+    cols = tl.arange(0, PADDED)
+    tl.store(base + rows[:, None] * WIDTH + cols[None, :], x.to(base.dtype.element_ty),
+             mask=(rows[:, None] < n_rows) & (cols[None, :] < WIDTH))
+
+
+@triton.jit
+def numerators(s, m, MAP: tl.constexpr):
+    """f and g, divided by exp(m)."""
+    if MAP == 0:
+        f = tl.exp(s - m)
+        g = f
+    elif MAP == 1:
+        d = tl.exp(s - m) - tl.exp(-m)
+        f = tl.maximum(d, 0.0)
+        g = tl.abs(d)
+    elif MAP == 2:
+        e = tl.exp(-tl.abs(s))
+        inverse = 1.0 / (1.0 + e)
+        f = tl.where(s >= 0, inverse, e * inverse)
+        g = s * 0.0
+    elif MAP == 3:
+        f = s
+        g = s * 0.0
+    elif MAP == 4:
+        f = tl.maximum(s, 0.0)
+        g = s * 0.0
+    else:
+        g = tl.exp(tl.abs(s) - m)
+        f = tl.where(s > 0, g, tl.where(s < 0, -g, 0.0))
+    return f, g
+
+
+@triton.jit
+def slopes(s, m, MAP: tl.constexpr):
+    """f' and g', divided by exp(m)."""
+    if MAP == 0:
+        f1 = tl.exp(s - m)
+        g1 = f1
+    elif MAP == 1:
+        e = tl.exp(s - m)
+        f1 = tl.where(s > 0, e, 0.0)
+        g1 = tl.where(s > 0, e, tl.where(s < 0, -e, 0.0))
+    elif MAP == 2:
+        e = tl.exp(-tl.abs(s))
+        f1 = e / ((1.0 + e) * (1.0 + e))
+        g1 = s * 0.0
+    elif MAP == 3:
+        f1 = s * 0.0 + 1.0
+        g1 = s * 0.0
+    elif MAP == 4:
+        f1 = tl.where(s > 0, 1.0, 0.0)
+        g1 = s * 0.0
+    else:
+        e = tl.exp(tl.abs(s) - m)
+        f1 = tl.where(s == 0, 0.0, e)
+        g1 = tl.where(s > 0, e, tl.where(s < 0, -e, 0.0))
+    return f1, g1
+
+
+@triton.jit
+def seen(queries, keys, n_q, n_k, mask, CAUSAL: tl.constexpr, MASKED: tl.constexpr):
+    """Visible pairs for index tiles that broadcast against each other."""
+    visible = (queries < n_q) & (keys < n_k)
+    if CAUSAL:
+        visible = visible & (keys <= queries + (n_k - n_q))
+    if MASKED:
+        visible = visible & (tl.load(mask + queries * n_k + keys, mask=visible, other=0) != 0)
+    return visible
+
+
+@triton.jit
+def forward_kernel(q, k, v, mask, scalars, o, rows_m, rows_u, n_q, n_k, D: tl.constexpr, DV: tl.constexpr,
+                   DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, MAP: tl.constexpr,
+                   CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr,
+                   EMULATE: tl.constexpr):
+    problem = tl.program_id(1).to(tl.int64)
+    queries = tl.program_id(0) * BM + tl.arange(0, BM)
+    scale = tl.load(scalars)
+    parameter = tl.load(scalars + 1)
+    Q = tile(q + problem * n_q * D, queries, n_q, D, DP)
+    if MAP == 0:
+        m = tl.zeros([BM], ACC) + parameter                     # log of the constant; minus infinity without a sink
+    else:
+        m = tl.zeros([BM], ACC)
+    z = tl.zeros([BM], ACC)
+    count = tl.zeros([BM], ACC)
+    acc = tl.zeros([BM, DVP], ACC)
+    last = n_k
+    if CAUSAL:
+        last = tl.minimum(n_k, tl.maximum((tl.program_id(0) + 1) * BM + (n_k - n_q), 0))
+    for start in range(0, last, BN):
+        keys = start + tl.arange(0, BN)
+        K = tile(k + problem * n_k * D, keys, n_k, D, DP)
+        V = tile(v + problem * n_k * DV, keys, n_k, DV, DVP)
+        s = product(Q, tl.trans(K), LOW, ACC, EMULATE) * scale
+        visible = seen(queries[:, None], keys[None, :], n_q, n_k, mask, CAUSAL, MASKED)
+        if MAP == 0 or MAP == 1:
+            m_new = tl.maximum(m, tl.max(tl.where(visible, s, float("-inf")), 1))
+        elif MAP == 8:
+            m_new = tl.maximum(m, tl.max(tl.where(visible, tl.abs(s), 0.0), 1))
+        else:
+            m_new = m
+        safe = tl.where(m_new > float("-inf"), m_new, 0.0)
+        f, g = numerators(tl.where(visible, s, 0.0), safe[:, None], MAP)
+        f = tl.where(visible, f, 0.0)
+        g = tl.where(visible, g, 0.0)
+        if MAP == 0 or MAP == 1 or MAP == 8:
+            r = tl.where(m > float("-inf"), tl.exp(m - safe), 0.0)
+            z = z * r
+            acc = acc * r[:, None]
+        z += tl.sum(g, 1)
+        count += tl.sum(tl.where(visible, 1.0, 0.0).to(ACC), 1)
+        acc += product(f, V, LOW, ACC, EMULATE)
+        m = m_new
+    safe = tl.where(m > float("-inf"), m, 0.0)
+    if MAP == 0:
+        z += tl.exp(parameter - safe)
+    elif MAP == 1:
+        z += parameter * tl.exp(-safe)
+    elif MAP == 2:
+        z += 1.0
+    elif MAP == 3 or MAP == 4:
+        z += tl.where(parameter != 0, count, 1.0)
+    u = tl.where(z == 0, 0.0, 1.0 / tl.where(z == 0, 1.0, z))
+    store_tile(o + problem * n_q * DV, queries, n_q, acc * u[:, None], DV, DVP)
+    tl.store(rows_m + problem * n_q + queries, safe, mask=queries < n_q)
+    tl.store(rows_u + problem * n_q + queries, u, mask=queries < n_q)
+
+
+@triton.jit
+def dq_kernel(q, k, v, g, mask, scalars, rows_m, rows_u, rows_delta, dq, n_q, n_k, D: tl.constexpr, DV: tl.constexpr,
+              DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, MAP: tl.constexpr,
+              CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
+    problem = tl.program_id(1).to(tl.int64)
+    queries = tl.program_id(0) * BM + tl.arange(0, BM)
+    inside = queries < n_q
+    scale = tl.load(scalars)
+    Q = tile(q + problem * n_q * D, queries, n_q, D, DP)
+    G = tile(g + problem * n_q * DV, queries, n_q, DV, DVP)
+    m = tl.load(rows_m + problem * n_q + queries, mask=inside, other=0.0)
+    u = tl.load(rows_u + problem * n_q + queries, mask=inside, other=0.0)
+    delta = tl.load(rows_delta + problem * n_q + queries, mask=inside, other=0.0)
+    acc = tl.zeros([BM, DP], ACC)
+    last = n_k
+    if CAUSAL:
+        last = tl.minimum(n_k, tl.maximum((tl.program_id(0) + 1) * BM + (n_k - n_q), 0))
+    for start in range(0, last, BN):
+        keys = start + tl.arange(0, BN)
+        K = tile(k + problem * n_k * D, keys, n_k, D, DP)
+        V = tile(v + problem * n_k * DV, keys, n_k, DV, DVP)
+        visible = seen(queries[:, None], keys[None, :], n_q, n_k, mask, CAUSAL, MASKED)
+        s = tl.where(visible, product(Q, tl.trans(K), LOW, ACC, EMULATE) * scale, 0.0)
+        f1, g1 = slopes(s, m[:, None], MAP)
+        dp = product(G, tl.trans(V), LOW, ACC, EMULATE)
+        ds = tl.where(visible, (f1 * dp - g1 * delta[:, None]) * u[:, None], 0.0)
+        acc += product(ds, K, LOW, ACC, EMULATE)
+    store_tile(dq + problem * n_q * D, queries, n_q, acc * scale, D, DP)
+
+
+@triton.jit
+def dkv_kernel(q, k, v, g, mask, scalars, rows_m, rows_u, rows_delta, dk, dv, n_q, n_k, D: tl.constexpr,
+               DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+               MAP: tl.constexpr, CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr,
+               EMULATE: tl.constexpr):
+    problem = tl.program_id(1).to(tl.int64)
+    keys = tl.program_id(0) * BN + tl.arange(0, BN)
+    scale = tl.load(scalars)
+    K = tile(k + problem * n_k * D, keys, n_k, D, DP)
+    V = tile(v + problem * n_k * DV, keys, n_k, DV, DVP)
+    acc_k = tl.zeros([BN, DP], ACC)
+    acc_v = tl.zeros([BN, DVP], ACC)
+    first = 0
+    if CAUSAL:
+        first = tl.maximum(tl.program_id(0) * BN - (n_k - n_q), 0) // BM * BM
+    for start in range(first, n_q, BM):
+        queries = start + tl.arange(0, BM)
+        inside = queries < n_q
+        Q = tile(q + problem * n_q * D, queries, n_q, D, DP)
+        G = tile(g + problem * n_q * DV, queries, n_q, DV, DVP)
+        m = tl.load(rows_m + problem * n_q + queries, mask=inside, other=0.0)
+        u = tl.load(rows_u + problem * n_q + queries, mask=inside, other=0.0)
+        delta = tl.load(rows_delta + problem * n_q + queries, mask=inside, other=0.0)
+        visible = seen(queries[None, :], keys[:, None], n_q, n_k, mask, CAUSAL, MASKED)
+        s = tl.where(visible, product(K, tl.trans(Q), LOW, ACC, EMULATE) * scale, 0.0)
+        f, _ = numerators(s, m[None, :], MAP)
+        w = tl.where(visible, f * u[None, :], 0.0)
+        acc_v += product(w, G, LOW, ACC, EMULATE)
+        f1, g1 = slopes(s, m[None, :], MAP)
+        dp = product(V, tl.trans(G), LOW, ACC, EMULATE)
+        ds = tl.where(visible, (f1 * dp - g1 * delta[None, :]) * u[None, :], 0.0)
+        acc_k += product(ds, Q, LOW, ACC, EMULATE)
+    store_tile(dk + problem * n_k * D, keys, n_k, acc_k * scale, D, DP)
+    store_tile(dv + problem * n_k * DV, keys, n_k, acc_v, DV, DVP)

@@ -1,0 +1,84 @@
+"""Run by test_gpu.py in a process of its own: compiles the kernels for GPUs that are not there and reads the machine code.
+
+No spills (stack 0, no local stores), shared memory that fits every card, and no tensor-core instruction in the float32
+build, which would mean tf32. float64 products do use tensor cores (exactly).
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+
+import pytest
+import torch
+
+assert os.environ.get("TRITON_INTERPRET") != "1", "compiling needs triton's own functions undecorated"
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+os.environ["TRITON_CACHE_DIR"] = tempfile.mkdtemp()
+
+triton = pytest.importorskip("triton")
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+
+from attnlab.kernels.attention import gpu, gpu_kernels  # noqa: E402
+from attnlab.kernels.attention.masks import Causal  # noqa: E402
+from attnlab.kernels.attention.other_scores import SCORE_MAPS  # noqa: E402
+from attnlab.kernels.attention.problem import Problem, rows_of_mask  # noqa: E402
+from attnlab.kernels.attention.statistics import Mass  # noqa: E402
+
+TOOLS = pathlib.Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+KERNELS = {"forward": gpu_kernels.forward_kernel, "dq": gpu_kernels.dq_kernel, "dkv": gpu_kernels.dkv_kernel}
+POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
+
+
+def report(kernel, dtype, width, score="softmax", capability=90, causal=True):
+    """Stack, spills, shared memory and tensor-core instructions of one build."""
+    function = KERNELS[kernel]
+    problem = Problem(1.0, SCORE_MAPS[score], rows_of_mask(Causal() if causal else None, 64, 64), None, (), Mass())
+    fixed = gpu.constants(problem, dtype, width, width, kernel)
+    accumulator = "*fp64" if dtype == torch.float64 else "*fp32"
+    types = {"n_q": "i32", "n_k": "i32", "mask": "*u8", "scalars": accumulator, "rows_m": accumulator, "rows_u": accumulator,
+             "rows_delta": accumulator}
+    names = function.arg_names
+    signature = {n: "constexpr" if n in fixed else types.get(n, POINTERS[dtype]) for n in names}
+    aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if signature[n].startswith("*")}
+    source = ASTSource(fn=function, signature=signature, constexprs={(names.index(n),): x for n, x in fixed.items()},
+                       attrs=aligned)
+    built = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4, "num_stages": 2})
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(built.asm["cubin"])
+        file.flush()
+        usage = subprocess.run([TOOLS / "cuobjdump", "-res-usage", file.name], capture_output=True, text=True, check=True)
+    sass = built.asm["sass"]
+    return {"stack": int(re.search(r"STACK:(\d+)", usage.stdout)[1]), "shared": built.metadata.shared,
+            "spills": len(re.findall(r"\b(?:STL|LDL)\b", sass)),
+            "tensor_core": len(re.findall(r"\b(?:HMMA|HGMMA|IMMA)\b", sass))}
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("kernel", list(KERNELS))
+@pytest.mark.parametrize(("dtype", "width"), [
+    *((torch.float32, width) for width in (6, 32, 64, 128)), *((torch.float64, width) for width in (6, 32, 64)),
+    *((torch.bfloat16, width) for width in (6, 64, 128))], ids=str)
+def test_softmax_builds_without_spills(kernel, dtype, width, capability):
+    found = report(kernel, dtype, width, capability=capability)
+    assert found["stack"] == 0 and found["spills"] == 0
+    assert found["shared"] <= 99 * 1024
+    if dtype == torch.float32:
+        assert found["tensor_core"] == 0
+    if dtype == torch.bfloat16:
+        assert found["tensor_core"] > 0
+
+
+@pytest.mark.parametrize("kernel", list(KERNELS))
+@pytest.mark.parametrize("score", ["softpick", "sigmoid", "linear", "relu", "signed"])
+def test_other_maps_build_without_spills(kernel, score):
+    found = report(kernel, torch.float32, 6, score=score)
+    assert found["stack"] == 0 and found["spills"] == 0 and found["tensor_core"] == 0
+
+
+def test_gate_sees_spills(monkeypatch):
+    """The twin: a tile that is known to be too large for float32."""
+    monkeypatch.setattr(gpu, "tiles", lambda dtype, width: {"dkv": (64, 64)})
+    assert report("dkv", torch.float32, 64)["stack"] > 0
