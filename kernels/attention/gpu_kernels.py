@@ -1,6 +1,6 @@
 """Triton kernels of the family "f over g": forward with running level, and a recomputing backward in two kernels.
 
-Importing this module imports triton; ``gpu`` does so only when it is used. Conventions that keep the kernels exact and
+Importing this module imports triton if it is there; ``gpu`` does so only when it is used. Conventions that keep the kernels exact and
 free of spills: products at full precision ("ieee") with operands in the input type; head widths padded to powers of
 two of at least 16 by masked loads; scalars loaded from one-element tensors of the accumulator type; keys along the rows
 in the dK/dV kernel, so that its products need no transposed operand. ``EMULATE`` widens 16-bit operands after rounding
@@ -11,11 +11,17 @@ Row factors saved for the backward pass: the level m and u = 1/Z. Map numbers ar
 
 from __future__ import annotations
 
-import triton
-import triton.language as tl
+try:
+    import triton
+    import triton.language as tl
+
+    jit = triton.jit
+except ImportError:                    # the extra "gpu" is not installed: the functions stay plain and are never called
+    def jit(function):
+        return function
 
 
-@triton.jit
+@jit
 def product(a, b, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
     a = a.to(LOW)
     b = b.to(LOW)
@@ -25,21 +31,21 @@ def product(a, b, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
     return tl.dot(a, b, input_precision="ieee", out_dtype=ACC)
 
 
-@triton.jit
+@jit
 def tile(base, rows, n_rows, WIDTH: tl.constexpr, PADDED: tl.constexpr):
     cols = tl.arange(0, PADDED)
     inside = (rows[:, None] < n_rows) & (cols[None, :] < WIDTH)
     return tl.load(base + rows[:, None] * WIDTH + cols[None, :], mask=inside, other=0.0)
 
 
-@triton.jit
+@jit
 def store_tile(base, rows, n_rows, x, WIDTH: tl.constexpr, PADDED: tl.constexpr):
     cols = tl.arange(0, PADDED)
     tl.store(base + rows[:, None] * WIDTH + cols[None, :], x.to(base.dtype.element_ty),
              mask=(rows[:, None] < n_rows) & (cols[None, :] < WIDTH))
 
 
-@triton.jit
+@jit
 def numerators(s, m, MAP: tl.constexpr):
     """f and g, divided by exp(m)."""
     if MAP == 0:
@@ -66,7 +72,7 @@ def numerators(s, m, MAP: tl.constexpr):
     return f, g
 
 
-@triton.jit
+@jit
 def slopes(s, m, MAP: tl.constexpr):
     """f' and g', divided by exp(m)."""
     if MAP == 0:
@@ -93,7 +99,7 @@ def slopes(s, m, MAP: tl.constexpr):
     return f1, g1
 
 
-@triton.jit
+@jit
 def seen(queries, keys, n_q, n_k, mask, CAUSAL: tl.constexpr, MASKED: tl.constexpr):
     """Visible pairs for index tiles that broadcast against each other."""
     visible = (queries < n_q) & (keys < n_k)
@@ -104,7 +110,7 @@ def seen(queries, keys, n_q, n_k, mask, CAUSAL: tl.constexpr, MASKED: tl.constex
     return visible
 
 
-@triton.jit
+@jit
 def forward_kernel(q, k, v, mask, scalars, o, rows_m, rows_u, n_q, n_k, D: tl.constexpr, DV: tl.constexpr,
                    DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, MAP: tl.constexpr,
                    CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr,
@@ -163,7 +169,7 @@ def forward_kernel(q, k, v, mask, scalars, o, rows_m, rows_u, n_q, n_k, D: tl.co
     tl.store(rows_u + problem * n_q + queries, u, mask=queries < n_q)
 
 
-@triton.jit
+@jit
 def dq_kernel(q, k, v, g, mask, scalars, rows_m, rows_u, rows_delta, dq, n_q, n_k, D: tl.constexpr, DV: tl.constexpr,
               DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, MAP: tl.constexpr,
               CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
@@ -193,7 +199,7 @@ def dq_kernel(q, k, v, g, mask, scalars, rows_m, rows_u, rows_delta, dq, n_q, n_
     store_tile(dq + problem * n_q * D, queries, n_q, acc * scale, D, DP)
 
 
-@triton.jit
+@jit
 def dkv_kernel(q, k, v, g, mask, scalars, rows_m, rows_u, rows_delta, dk, dv, n_q, n_k, D: tl.constexpr,
                DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
                MAP: tl.constexpr, CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr,
