@@ -20,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     from attnlab.papers.lab.errors import UsageError
 
+    if argv is None:                          # the workers are the parallelism; a BLAS pool in each would fight for cores
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
     parser = _parser()
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
     if arguments.command is None:
@@ -87,6 +90,15 @@ def _parser() -> argparse.ArgumentParser:
     rep.add_argument("--on", metavar="ADDRESS", help="run the blocks on a Dask cluster, e.g. tcp://scheduler:8786")
     folder(rep)
 
+    fal = command("falsify", _falsify, "look for a counterexample to a claim about all inputs", epilog=_EXIT)
+    fal.add_argument("target", nargs="?", metavar="CLAIM", help="paper.claim (a prefix will do)")
+    fal.add_argument("--level", choices=("symbolic", "certified", "searched", "sampled"),
+                     help="what must decide (default: search every form of the claim)")
+    fal.add_argument("--budget", type=_seconds, metavar="SECONDS", help="seconds for each form with its twins")
+    fal.add_argument("--replay", metavar="FILE", help="evaluate a saved witness again instead of searching")
+    fal.add_argument("--seed", type=_natural, default=0, metavar="S", help="seed of the search (default 0)")
+    folder(fal)
+
     res = command("resume", _resume, "finish what was interrupted")
     res.add_argument("number", nargs="?", type=_count, metavar="RUN",
                      help="run number (default: the latest unfinished)")
@@ -115,6 +127,16 @@ def _natural(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value
 
 
 def _folder(arguments: argparse.Namespace) -> Path:
@@ -160,6 +182,23 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     plan = {"targets": targets, "overrides": overrides, "scale": arguments.scale, "replicas": arguments.replicas,
             "seed": arguments.seed, "device": arguments.device}
     return _run_plan(plan, _folder(arguments), arguments.workers, arguments.on, arguments.json)
+
+
+def _falsify(arguments: argparse.Namespace) -> int:
+    from attnlab.papers.lab.errors import UsageError
+    from attnlab.papers.lab.falsify import falsify, replayed, text
+    from attnlab.papers.lab.reproduce import exit_status
+
+    if arguments.replay is not None:
+        if arguments.level is not None or arguments.budget is not None:
+            raise UsageError("--replay evaluates one saved point: leave --level and --budget out")
+        result = replayed(Path(arguments.replay), arguments.target)
+    elif arguments.target is None:
+        raise UsageError("no claim: name one as paper.claim, or a saved witness by --replay FILE; see `attnlab list`")
+    else:
+        result = falsify(arguments.target, arguments.level, arguments.budget, arguments.seed, _folder(arguments))
+    _print_json(result) if arguments.json else print(text(result))
+    return exit_status(result["claims"])
 
 
 def _resume(arguments: argparse.Namespace) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import multiprocessing
 import threading
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -63,6 +63,9 @@ class Bench:
         self._blocks: dict[str, Future] = {}
         self._executor: Any = None
         self.seconds = 0.0
+        self.closed = False
+        self.judging = threading.Lock()
+        self.judged: dict[Any, Any] = {}
 
     def block(self, simulation: Any, setting: Any, index: int) -> Future:
         """A future of the arrays of block ``index`` and of the seconds they once took."""
@@ -109,6 +112,7 @@ class Bench:
 
     def close(self, *, now: bool = False) -> None:
         """Stop the workers; ``now`` ends them in the middle of their blocks (their checkpoints stay)."""
+        self.closed = True
         if self._executor is None:
             return
         if now:
@@ -130,7 +134,8 @@ class Bench:
 class Lab:
     """What a claim or a figure sees: ``simulate``, and the scale it runs at.
 
-    ``scale`` is ``"smoke"``, ``"desk"`` or ``"paper"``; ``blocks`` and ``diverged`` record what was used.
+    ``scale`` is ``"smoke"``, ``"desk"`` or ``"paper"``, ``seed`` the run's; ``used`` and ``diverged`` record what was
+    simulated.
     """
 
     def __init__(self, bench: Bench, scale: Scale, replicas: int | None = None) -> None:
@@ -138,8 +143,21 @@ class Lab:
         self.diverged: list[str] = []
         self.used: set[str] = set()
         self.n_replicas = 0
+        self.seed = bench.seed
         self._bench = bench
         self._replicas = replicas
+
+    def once(self, key: Any, judge: Callable[[], Any]) -> Any:
+        """``judge()``, computed once a run for each key, whoever asks.
+
+        One at a time: searches and proofs have a budget in seconds, which they must not lose to each other.
+        """
+        with self._bench.judging:
+            if self._bench.closed:
+                raise CancelledError
+            if key not in self._bench.judged:
+                self._bench.judged[key] = judge()
+            return self._bench.judged[key]
 
     def simulate(self, simulation: Any, *settings: Any) -> Any:
         """The runs of ``simulation`` at one setting, or the list of runs at several (computed side by side).

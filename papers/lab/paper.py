@@ -12,18 +12,20 @@ A paper module makes one :class:`Paper` and registers functions on it::
         return agrees(runs["risk"], predicted, within=margin, twin=...)
 
 A claim function gets its setting and the :class:`~attnlab.papers.lab.lab.Lab` and returns a
-:class:`~attnlab.analysis.verdict.Verdict`. A figure function returns a :class:`~attnlab.analysis.plate.Plate`.
+:class:`~attnlab.analysis.verdict.Verdict`; a statement about all inputs is registered by :meth:`Paper.for_all` instead.
+A figure function returns a :class:`~attnlab.analysis.plate.Plate`.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Scale = Literal["smoke", "desk", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "desk", "paper")
+_LEVELS = "for all inputs: every form of the statement at its level, and its twin refuted there"
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Claim:
     scales: tuple[Scale, ...] = SCALES
     why_these_scales: str = ""
     note: str = ""
+    forms: Callable[..., Any] | None = None
 
     @property
     def id(self) -> str:
@@ -174,6 +177,28 @@ class Paper:
             self.claims[name] = Claim(
                 self.key, name, function, self._setting(setting, name), tuple(statements), source, formula,
                 tuple(assumptions), judged, parts, expected, undecided_at_smoke, tuple(scales), why_these_scales, note)
+            return function
+
+        return register
+
+    def for_all(self, name: str, *, source: str, statements: Sequence[int], setting: Scales | None = None,
+                formula: str = "", assumptions: Sequence[str] = (), judged: str = "",
+                expected: Literal["HOLDS", "REFUTED"] = "HOLDS", note: str = "") -> Callable:
+        """Register ``function(setting) -> {level: for-all claim}``: the forms of one statement, the most general first.
+
+        Each form is judged at its level (``searched``, ``certified``, ``symbolic``) and has its own twin; all must hold.
+        ``attnlab falsify`` looks for counterexamples. The setting has a field ``budget_seconds``, a cap on each search.
+        """
+        def register(function: Callable) -> Callable:
+            from attnlab.papers.lab.quantified import judge
+
+            def judged_forms(setting: Any, lab: Any) -> Any:
+                return judge(self.claims[name], setting, lab)
+
+            judged_forms.__doc__ = function.__doc__
+            self.claim(name, source=source, statements=statements, setting=setting, formula=formula,
+                       assumptions=assumptions, judged=judged or _LEVELS, expected=expected, note=note)(judged_forms)
+            self.claims[name] = replace(self.claims[name], forms=function)
             return function
 
         return register
