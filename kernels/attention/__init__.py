@@ -63,8 +63,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, score: str | ScoreMap = "softm
     q, scale = _scaled(q, scale, score)
     bias = as_bias(bias, n_q, n_k, q)
     rows, visible = _visibility(mask, n_q, n_k, q.device)
-    lead = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2],
-                                  *(x.shape[:-2] for x in (bias, visible) if x is not None))
+    lead = _leading(q, k, v, *(x for x in (bias, visible) if x is not None))
     _check_matrix("bias", bias, lead, n_q, n_k)
     _check_matrix("mask", visible, lead, n_q, n_k)
     if path not in PATHS:
@@ -92,11 +91,17 @@ def _checked(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if k.shape[-2] != v.shape[-2]:
         raise ValueError(f"k has {k.shape[-2]} keys and v has {v.shape[-2]} values; every key needs one value")
     try:
-        torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+        _leading(q, k, v)
     except RuntimeError:
         raise ValueError(f"the leading axes of q {tuple(q.shape[:-2])}, k {tuple(k.shape[:-2])} and v "
                          f"{tuple(v.shape[:-2])} do not broadcast") from None
     return q, k, v
+
+
+def _leading(*tensors: Tensor) -> torch.Size:
+    """The common leading axes; equal ones, the usual case, take no time."""
+    first, *others = {x.shape[:-2] for x in tensors}
+    return torch.broadcast_shapes(first, *others) if others else first
 
 
 def _scaled(q: Tensor, scale: float | Tensor | None, score: ScoreMap) -> tuple[Tensor, float]:

@@ -10,6 +10,8 @@ The leading axes of all tensors are equal here, so ``vmap`` only adds one in fro
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -326,3 +328,8 @@ def _raw(problem: Problem, tensors):
         return o, torch.stack(columns, -1)
 
     return function, tuple(tensors[i] for i in live), live
+
+
+# torch binds the arguments of every call to the signature of forward, which it works out anew unless it is stored
+for _function in (Forward, Backward, Tangent, Second, WithStatistics, StatisticsBackward):
+    _function.forward.__signature__ = inspect.signature(_function.forward)

@@ -1,10 +1,10 @@
 """Triton kernels of the family "f over g": forward with running level, and a recomputing backward in two kernels.
 
 Importing this module imports triton if it is there; ``gpu`` does so only when it is used. Conventions that keep the
-kernels exact and free of spills: products at full precision ("ieee") with operands in the input type; head widths padded
-to powers of two of at least 16 by masked loads; scalars loaded from one-element tensors of the accumulator type; keys
-along the rows in the dK/dV kernel, so that its products need no transposed operand. ``EMULATE`` widens 16-bit operands
-after rounding them: the interpreter computes 16-bit types wrongly.
+kernels exact and free of spills: products at full precision ("ieee") with operands in the input type; head widths
+padded to powers of two of at least 16 by masked loads; scalars loaded from one-element tensors of the accumulator type;
+keys along the rows in the dK/dV kernel, so that its products need no transposed operand. ``EMULATE`` widens 16-bit
+operands after rounding them: the interpreter computes 16-bit types wrongly.
 
 Row factors saved for the backward pass: the level m and u = 1/Z. Map numbers are those of ``cpu.MAPS``.
 """
