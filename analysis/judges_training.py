@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attnlab.analysis.intervals import finite_array, mean_interval
+from attnlab.analysis.intervals import finite_array
 from attnlab.analysis.judges_core import (
     as_twin,
     decide,
@@ -36,8 +36,9 @@ def settles(steps: Sequence[float] | np.ndarray, curves: ArrayLike, predicted: A
 
     A last value outside the margin refutes a *limit* only if the curve has stopped approaching it. With D(T) the mean
     distance to the prediction at step T, the claim is REFUTED if the interval at the last step lies wholly outside, and
-    if 10 more doublings of the training time at the pace of the last one, D(T/2) - D(T), would not bring it to the
-    margin; otherwise it is UNDECIDED. So the rule can turn REFUTED into UNDECIDED, and never anything into HOLDS.
+    if 10 more doublings of the training time (a thousand times as long) at the mean pace of the last one, D(T/2) - D(T),
+    would not bring it to the margin; otherwise it is UNDECIDED. So the rule can turn REFUTED into UNDECIDED, and never
+    anything into HOLDS. The twin is judged by the same rule.
 
     Args:
         steps: training steps of the records, increasing, shape (record,).
@@ -67,12 +68,12 @@ def settles(steps: Sequence[float] | np.ndarray, curves: ArrayLike, predicted: A
         outcome = decide(found.interval, -w, w)
         if outcome is not Outcome.REFUTED:
             return replace(blank, outcome=outcome, reason=why(outcome, found, last.size, -w, w))
-        moved = mean_interval(np.abs(half) - np.abs(last), 1 - error)
+        moved = float(np.mean(np.abs(half) - np.abs(last)))
         remaining = abs(found.estimate) - w
-        if PATIENCE * moved[1] >= remaining:
+        if PATIENCE * moved >= remaining:
             return replace(blank, outcome=Outcome.UNDECIDED,
                            reason=f"at step {t[-1]:.0f} still {remaining:.3g} outside the margin and moving: the last "
-                                  f"doubling of the time brought it nearer by {np.mean(moved):.3g}; train longer")
+                                  f"doubling of the time brought it nearer by {moved:.3g}; train longer")
         return replace(blank, outcome=outcome, witness=values_witness(last, predicted=0.0, within=w),
                        reason=f"{why(outcome, found, last.size, -w, w)}; it has stopped approaching the prediction")
 

@@ -30,24 +30,38 @@ def multi_task_best_risk_exact(support_size: int, n_context: int, noise_std: flo
     return signal_std**2 * (1 - (n_context - 1) / n_context * step)
 
 
-def multi_task_missing_direction_risk_exact(
-    n_tasks: int, support_size: int, n_context: int, noise_std: float, signal_std: float = 1.0
+def multi_task_few_heads_risk_exact(
+    n_tasks: int, n_heads: int, support_size: int, n_context: int, noise_std: float, signal_std: float = 1.0
 ) -> float:
-    r"""Smallest mean risk of N tasks on disjoint supports of size k when there are only N heads, not N + 1.
+    r"""Smallest mean risk of N tasks on disjoint supports of size k with H heads of small scale.
 
-    .. math:: M_t = a \Bigl( P_t - \frac{1}{N} \sum_s P_s \Bigr), \qquad
-              R = s^2 - \frac{n\, s^4 (1 - 1/N)^2}{(1 - 1/N)^2 ((n + 1) s^2 + k q) + (N - 1) k q / N^2},
+    .. math:: R = s^2 - \frac{n\, s^4 p^2}{p^2 \bigl( (n + 1) s^2 + k q \bigr) + p (1 - p)\, k q}, \qquad
+              p = \min(H - 1, N) / N,
 
-    ``n = L - 1``, ``q = s^2 + sigma^2``. At small scales ``sum_h mu_{t,h} = 0`` for every task leaves the targets
-    ``(M_1, ..., M_N)`` a space of rank N - 1; by symmetry the direction that is given up is the common one, because the
-    loss of own weights is convex. N = 1 is the null predictor.
+    ``n = L - 1``, ``q = s^2 + sigma^2``; at ``H > N`` it is `multi_task_best_risk_exact`, and one head is null.
+
+    Why: ``sum_h mu_{t,h} = 0`` for every task leaves the targets ``M_t = a sum_s Pi_{ts} P_s`` with ``Pi`` a projector of
+    rank ``H - 1`` in the space of tasks. The weight of a task's own support costs most, and that cost is convex, so the
+    best projector has the equal diagonal ``p``.
     """
-    if n_tasks < 1:
-        raise ValueError(f"n_tasks must be at least 1, got {n_tasks!r}")
-    own = 1 - 1 / n_tasks
-    linear, own_square, other_square = _risk_coefficients(support_size, n_context, noise_std, signal_std)
-    square = own**2 * own_square + (n_tasks - 1) / n_tasks**2 * other_square
-    return signal_std**2 - (own * linear) ** 2 / square if own else signal_std**2
+    if n_tasks < 1 or n_heads < 1:
+        raise ValueError(f"n_tasks and n_heads must be at least 1, got {n_tasks!r} and {n_heads!r}")
+    part = min(n_heads - 1, n_tasks) / n_tasks
+    linear, own, other = _risk_coefficients(support_size, n_context, noise_std, signal_std)
+    return signal_std**2 - (part * linear**2 / (part * own + (1 - part) * other) if part else 0.0)
+
+
+def multi_task_few_heads_distance_exact(n_tasks: int, n_heads: int) -> float:
+    r"""Relative distance of the targets of `multi_task_few_heads_risk_exact` from multiples of the tasks' projectors.
+
+    .. math:: \|M_t - a p P_t\| / \|a p P_t\| = \sqrt{(1 - p) / p}, \qquad p = \min(H - 1, N) / N.
+
+    0 for more heads than tasks, ``1 / sqrt(N - 1)`` for as many.
+    """
+    if n_tasks < 1 or n_heads < 2:
+        raise ValueError(f"need n_tasks >= 1 and n_heads >= 2, got {n_tasks!r} and {n_heads!r}")
+    part = min(n_heads - 1, n_tasks) / n_tasks
+    return ((1 - part) / part) ** 0.5
 
 
 def multi_task_common_preconditioner_risk_exact(

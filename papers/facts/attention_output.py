@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from attnlab.analysis import Matrix, Real, Sphere, Twin, Vector, for_all
-from attnlab.papers.facts.measures import SLACK, diameter, length, softmax_from
+from attnlab.papers.facts.measures import SLACK, UP_TO, diameter, length, softmax_from
 from attnlab.theory import attention_bounds as theory
 
 VALUE_DIM = 2
@@ -32,7 +32,7 @@ def hull(setting):
                 twin=Twin.of("their mean", at_most=lambda v, u: above(v, u).sum(-1) / v.shape[0])),
             "certified": for_all(t=Real(-3, 3), a=Real(-1, 1), b=Real(-1, 1)).bound(
                 lambda t, a, b: torch.sigmoid(t) * (a - b) + b, at_most=lambda a, b: torch.maximum(a, b) + SLACK,
-                twin=Twin.of("their mean", at_most=lambda a, b: (a + b) / 2))}
+                name=UP_TO, twin=Twin.of("their mean", at_most=lambda a, b: (a + b) / 2))}
 
 
 def dropped_mass(setting):
@@ -49,6 +49,7 @@ def dropped_mass(setting):
             "certified": for_all(t=Real(-3, 3), a=Real(-1, 1)).bound(
                 lambda t, a: torch.sigmoid(-t) * (1 - a),
                 at_most=lambda t: theory.dropped_mass_bound(torch.sigmoid(t), 1.0) + SLACK,
+                name=UP_TO,
                 twin=Twin.of("as without renormalising", at_most=lambda t: theory.truncation_bound(torch.sigmoid(t), 1.0)))}
 
 
@@ -77,6 +78,7 @@ def output_change(setting):
             "certified": for_all(s=Real(-2, 2), t=Real(-2, 2), d=Real(0, 1)).bound(
                 lambda s, t, d: (torch.sigmoid(s) - torch.sigmoid(t)).abs() * d,
                 at_most=lambda s, t, d: theory.output_change_bound((s - t).abs(), d) + SLACK,
+                name=UP_TO,
                 twin=Twin.of("spread / 5", at_most=lambda s, t, d: theory.output_change_bound(0.8 * (s - t).abs(), d)))}
 
 
@@ -113,4 +115,4 @@ def loss_gradient(setting):
                 sizes={"n": setting.dim}, twin=Twin.of("wrong mass spread evenly", at_most=even)),
             "certified": for_all(x=Vector(2, -2, 2)).bound(
                 lambda x: norm(softmax_from(x)), at_most=lambda x: theory.loss_gradient_bound(softmax_from(x)[0]) + SLACK,
-                twin=Twin.of("wrong mass spread evenly", at_most=lambda x: 1.5**0.5 * (1 - softmax_from(x)[0])))}
+                name=UP_TO, twin=Twin.of("wrong mass spread evenly", at_most=lambda x: 1.5**0.5 * (1 - softmax_from(x)[0])))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from attnlab.analysis import Matrix, Real, Twin, Vector, for_all
-from attnlab.papers.facts.measures import SLACK, diameter, length, self_attention, spread
+from attnlab.papers.facts.measures import SLACK, UP_TO, diameter, length, self_attention, spread
 from attnlab.theory import attention_bounds, rank_collapse
 from attnlab.theory import sinkhorn_attention as sinkhorn
 
@@ -41,7 +41,7 @@ def rank_collapse_layer(setting):
                 twin=Twin.of("D^2 / 4.2", at_most=bound(1 / 1.05))),
             "certified": for_all(m=Real(-1, 1), h=Real(0, 1)).bound(
                 two_tokens, at_most=lambda h: rank_collapse.collapsed_diameter_bound(2 * h) + SLACK,
-                twin=Twin.of("D^2 / 5", at_most=lambda h: rank_collapse.collapsed_diameter_bound(2 * h, 0.8)))}
+                name=UP_TO, twin=Twin.of("D^2 / 5", at_most=lambda h: rank_collapse.collapsed_diameter_bound(2 * h, 0.8)))}
 
 
 def rank_collapse_depth(setting):
@@ -104,7 +104,7 @@ def birkhoff(setting):
                 two, at_most=bound(1.0), sizes={"n": n}, twin=Twin.of("Delta / 4.4", at_most=bound(1 / 1.1))),
             "certified": for_all(a=Real(-3, 3), d=Real(0, 2)).bound(
                 log_odds_slope, at_most=lambda d: sinkhorn.birkhoff_contraction(2 * d) + SLACK,
-                twin=Twin.of("Delta / 4.4", at_most=lambda d: sinkhorn.birkhoff_contraction(2 * d / 1.1)))}
+                name=UP_TO, twin=Twin.of("Delta / 4.4", at_most=lambda d: sinkhorn.birkhoff_contraction(2 * d / 1.1)))}
 
 
 def log_odds_slope(a, d):

@@ -7,7 +7,7 @@ import math
 import torch
 
 from attnlab.analysis import Real, Twin, Vector, for_all
-from attnlab.papers.facts.measures import SLACK, entropy, softmax_from, spread, variance
+from attnlab.papers.facts.measures import SLACK, UP_TO, entropy, softmax_from, spread, variance
 from attnlab.theory import attention_entropy as theory
 from attnlab.theory import log_sum_exp
 
@@ -26,7 +26,7 @@ def entropy_range(setting):
 
     return {"searched": statement(setting.dim),
             "certified": for_all(t=Real(-8, 8)).bound(binary, at_most=log_sum_exp.max_gap_bound(2) + SLACK,
-                                                      twin=Twin.of("0.68", at_most=0.68))}
+                                                      name=UP_TO, twin=Twin.of("0.68", at_most=0.68))}
 
 
 def entropy_deficit(setting):
@@ -60,7 +60,7 @@ def fano(setting):
                 twin=Twin.of("log(n - 1.2)", at_most=halved)),
             "certified": for_all(x=Vector(2, -2, 2)).bound(
                 entropy3, at_most=lambda x: theory.fano_bound(softmax_from(x)[2], 3) + SLACK,
-                twin=Twin.of("log(n - 1.2)", at_most=lambda x: theory.fano_bound(softmax_from(x)[2], 3)
+                name=UP_TO, twin=Twin.of("log(n - 1.2)", at_most=lambda x: theory.fano_bound(softmax_from(x)[2], 3)
                              + (math.log(1.8) - math.log(2)) * (1 - softmax_from(x)[2])))}
 
 
@@ -82,11 +82,14 @@ def renyi_order(setting):
         p = torch.sigmoid(t)
         return -((p * p + (1 - p) * (1 - p)).log())
 
+    def binary(t):
+        return (1 + t.exp()).log() - t * torch.sigmoid(t)
+
     return {"searched": for_all(x=Vector("n", -3, 3)).bound(
                 steps, at_most=limits, sizes={"n": setting.dim}, twin=Twin.of("0.98 of the entropy", at_most=turned)),
             "certified": for_all(t=Real(-6, 6)).bound(
-                two, at_most=lambda t: (1 + t.exp()).log() - t * torch.sigmoid(t) + SLACK,
-                twin=Twin.of("0.97 of the entropy", at_most=lambda t: 0.97 * ((1 + t.exp()).log() - t * torch.sigmoid(t))))}
+                two, at_most=lambda t: binary(t) + SLACK, name=UP_TO,
+                twin=Twin.of("0.97 of the entropy", at_most=lambda t: 0.97 * binary(t)))}
 
 
 def entropy_slope(setting):
@@ -119,4 +122,4 @@ def score_slope(setting):
             "certified": for_all(t=Real(0.5, 2), b=Real(0.1, 2), h=Real(0.1, 1)).bound(
                 lambda t, b, h: (torch.sigmoid((b + h) * t) - torch.sigmoid(b * t)) * t,
                 at_most=lambda t, h: theory.expected_score_increase_bound(t, h) + SLACK,
-                twin=Twin.of("spread^2 / 6", at_most=lambda t, h: h * t * t / 6))}
+                name=UP_TO, twin=Twin.of("spread^2 / 6", at_most=lambda t, h: h * t * t / 6))}

@@ -7,7 +7,7 @@ import math
 import torch
 
 from attnlab.analysis import Real, Twin, Vector, for_all
-from attnlab.papers.facts.measures import SLACK, divergence, entropy, lse, spread
+from attnlab.papers.facts.measures import SLACK, UP_TO, divergence, entropy, lse, spread
 from attnlab.theory import log_sum_exp as theory
 
 
@@ -71,7 +71,7 @@ def lse_smooth(setting):
                 twin=Twin.of("0.23 beta", at_most=bound(lambda b: 0.23 * b))),
             "certified": for_all(t=Real(-3, 3), s=Real(-2, 2)).bound(
                 two, at_most=lambda s: theory.smoothness() * s * s / 2 + SLACK,
-                twin=Twin.of("0.15 beta", at_most=lambda s: 0.075 * s * s))}
+                name=UP_TO, twin=Twin.of("0.15 beta", at_most=lambda s: 0.075 * s * s))}
 
 
 def lse_convex(setting):
@@ -86,7 +86,7 @@ def lse_convex(setting):
                 lambda y: lse(y), at_least=plane, sizes={"n": setting.dim},
                 twin=Twin.of("strong convexity 0.01", at_least=lambda x, y: plane(x, y) + 0.01 * ((y - x) ** 2).sum(-1))),
             "certified": for_all(t=Real(-4, 4), s=Real(-3, 3)).bound(
-                two, at_least=-SLACK, twin=Twin.of("0.01", at_least=0.01))}
+                two, at_least=-SLACK, name=UP_TO, twin=Twin.of("0.01", at_least=0.01))}
 
 
 def gibbs(setting):
@@ -106,7 +106,7 @@ def gibbs(setting):
     return {"searched": statement(setting.dim),
             "certified": for_all(t=Real(-3, 3), s=Real(-3, 3)).bound(
                 two, at_most=lambda t: (1 + t.exp()).log() + SLACK,
-                twin=Twin.of("0.98 times", at_most=lambda t: 0.98 * (1 + t.exp()).log()))}
+                name=UP_TO, twin=Twin.of("0.98 times", at_most=lambda t: 0.98 * (1 + t.exp()).log()))}
 
 
 def gibbs_gap(setting):
@@ -114,9 +114,10 @@ def gibbs_gap(setting):
     def gap(x, y):
         return lse(x) - (y.softmax(-1) * x).sum(-1) - entropy(y)
 
+    twin = Twin.of("the divergence the other way", equals=divergence)
     return {"searched": for_all(x=Vector("n", -3, 3), y=Vector("n", -3, 3)).identity(
-        gap, equals=lambda x, y: divergence(y, x), within=1e-10, sizes={"n": setting.dim},
-        twin=Twin.of("the divergence the other way", equals=divergence))}
+                gap, equals=lambda x, y: divergence(y, x), within=1e-10, sizes={"n": setting.dim}, twin=twin),
+            "symbolic": for_all(x=Vector(2), y=Vector(2)).identity(gap, equals=lambda x, y: divergence(y, x), twin=twin)}
 
 
 def divergence_at_spread(setting):
@@ -127,7 +128,7 @@ def divergence_at_spread(setting):
             "certified": for_all(t=Real(-2, 2), s=Real(-2, 2)).bound(
                 lambda t, s: (1 + (t + s).exp()).log() - (1 + t.exp()).log() - torch.sigmoid(t) * s,
                 at_most=lambda s: theory.divergence_bound(s) + SLACK,
-                twin=Twin.of("spread^2 / 12", at_most=lambda s: s**2 / 12))}
+                name=UP_TO, twin=Twin.of("spread^2 / 12", at_most=lambda s: s**2 / 12))}
 
 
 def pinsker(setting):
@@ -141,4 +142,4 @@ def pinsker(setting):
             "certified": for_all(t=Real(-2, 2), s=Real(-2, 2)).bound(
                 lambda t, s: (1 + s.exp()).log() - (1 + t.exp()).log() - torch.sigmoid(t) * (s - t),
                 at_least=lambda t, s: 2 * (torch.sigmoid(t) - torch.sigmoid(s)) ** 2 - SLACK,
-                twin=Twin.of("1.5 times", at_least=lambda t, s: 3 * (torch.sigmoid(t) - torch.sigmoid(s)) ** 2))}
+                name=UP_TO, twin=Twin.of("1.5 times", at_least=lambda t, s: 3 * (torch.sigmoid(t) - torch.sigmoid(s)) ** 2))}

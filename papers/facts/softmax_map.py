@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from attnlab.analysis import Real, Sphere, Twin, Vector, for_all
-from attnlab.papers.facts.measures import SLACK, softmax_from, spread, variance
+from attnlab.papers.facts.measures import SLACK, UP_TO, softmax_from, spread, variance
 from attnlab.theory import softmax as theory
 
 
@@ -51,7 +51,7 @@ def lipschitz_l1(setting):
     """Softmax moves in l1 by at most beta / 2 times the l1 move of its logits."""
     return {"searched": _lipschitz(lambda v: v.abs().sum(-1), setting),
             "certified": for_all(x=Vector(2, -4, 4)).bound(row_sums, at_most=theory.softmax_lipschitz() + SLACK,
-                                                           twin=Twin.of("0.49", at_most=0.49))}
+                                                           name=UP_TO, twin=Twin.of("0.49", at_most=0.49))}
 
 
 def lipschitz_linf(setting):
@@ -74,7 +74,7 @@ def l1_saturates(setting):
                 twin=Twin.of("2 tanh(spread / 4.2)", at_most=lambda x, y: 2 * torch.tanh(spread(x - y) / 4.2))),
             "certified": for_all(s=Real(-4, 4), t=Real(-4, 4)).bound(
                 two, at_most=lambda s, t: theory.softmax_l1_bound((s - t).abs()) + SLACK,
-                twin=Twin.of("2 tanh(spread / 5)", at_most=lambda s, t: 2 * torch.tanh((s - t).abs() / 5)))}
+                name=UP_TO, twin=Twin.of("2 tanh(spread / 5)", at_most=lambda s, t: 2 * torch.tanh((s - t).abs() / 5)))}
 
 
 def jacobian_form(setting):
@@ -114,7 +114,7 @@ def _jacobian(setting, ends, bound, twin, small_twin):
                 sizes={"n": setting.dim}, twin=twin),
             "certified": for_all(x=Vector(1, -3, 3), u=Sphere(2)).bound(
                 lambda x, u: variance(softmax_from(x), u), at_most=lambda x: bound(softmax_from(x).amax(-1)) + SLACK,
-                twin=small_twin)}
+                name=UP_TO, twin=small_twin)}
 
 
 def largest_weight_at_spread(setting):
@@ -126,7 +126,7 @@ def largest_weight_at_spread(setting):
             "certified": for_all(x=Vector(2, 0, 4)).bound(
                 lambda x: 1 / (1 + (-x).exp().sum(-1)),
                 at_most=lambda x: theory.largest_weight_bound(x.amax(-1), 3) + SLACK,
-                twin=Twin.of("exp(0.9 s)", at_most=lambda x: 1 / (1 + 2 * (-0.9 * x.amax(-1)).exp())))}
+                name=UP_TO, twin=Twin.of("exp(0.9 s)", at_most=lambda x: 1 / (1 + 2 * (-0.9 * x.amax(-1)).exp())))}
 
 
 def smallest_weight_at_spread(setting):
@@ -138,7 +138,7 @@ def smallest_weight_at_spread(setting):
             "certified": for_all(x=Vector(2, 0, 3)).bound(
                 lambda x: 1 / (1 + x.exp().sum(-1)),
                 at_least=lambda x: theory.smallest_weight_bound(x.amax(-1), 3) - SLACK,
-                twin=Twin.of("one logit above", at_least=lambda x: 1 / (2 + x.amax(-1).exp())))}
+                name=UP_TO, twin=Twin.of("one logit above", at_least=lambda x: 1 / (2 + x.amax(-1).exp())))}
 
 
 def shift_invariance(setting):
@@ -163,7 +163,7 @@ def argmax_limit(setting):
                 twin=Twin.of("rate 1.05 g", at_most=lambda g, b, n: 2 * n / (n + (1.05 * b * g).exp()))),
             "certified": for_all(y=Vector(2, 0, 3), g=Real(0, 2)).bound(
                 lambda y, g: distance(y, g, 1), at_most=lambda g: theory.argmax_distance_bound(g, 1.0, 3) + SLACK,
-                twin=Twin.of("rate 1.1 g", at_most=lambda g: 4 / (2 + (1.1 * g).exp())))}
+                name=UP_TO, twin=Twin.of("rate 1.1 g", at_most=lambda g: 4 / (2 + (1.1 * g).exp())))}
 
 
 def uniform_limit(setting):
@@ -175,7 +175,7 @@ def uniform_limit(setting):
             "certified": for_all(x=Real(0, 4)).bound(
                 lambda x: (2 * torch.sigmoid(x) - 1),
                 at_most=lambda x: theory.uniform_distance_bound(x, 1.0) + SLACK,
-                twin=Twin.of("2 tanh(beta spread / 4.5)", at_most=lambda x: 2 * torch.tanh(x / 4.5)))}
+                name=UP_TO, twin=Twin.of("2 tanh(beta spread / 4.5)", at_most=lambda x: 2 * torch.tanh(x / 4.5)))}
 
 
 def cocoercive(setting):
@@ -197,4 +197,4 @@ def cocoercive(setting):
                 twin=Twin.of("2.1 / beta", at_least=bound(lambda b: 2.1 / b))),
             "certified": for_all(s=Real(-2, 2), t=Real(-2, 2)).bound(
                 two, at_least=two_bound(theory.cocoercivity(), SLACK),
-                twin=Twin.of("3 / beta", at_least=two_bound(3.0, 0.0)))}
+                name=UP_TO, twin=Twin.of("3 / beta", at_least=two_bound(3.0, 0.0)))}

@@ -16,6 +16,7 @@ PROOF_SECONDS = 60.0                          # cap on a proof; proofs that are 
 def forms_of(claim: Claim, setting: Any) -> dict[str, Quantified]:
     """The forms of a claim by level, the most general first, named ``paper.claim`` and ``paper.claim:level``.
 
+    A name that the form already has is a note on it (``"up to 0.01"``); it becomes its source, and the verdict tells it.
     Raises ``ValueError`` if the claim has none, or a form has an unknown level or no twin.
     """
     if claim.forms is None:
@@ -29,15 +30,21 @@ def forms_of(claim: Claim, setting: Any) -> dict[str, Quantified]:
                              "certified or symbolic")
         if not form.twins:
             raise ValueError(f"{claim.id}: the {level} form has no twin; give twin=Twin.of(label, at_most=...)")
-    return {level: replace(form, name=claim.id if k == 0 else f"{claim.id}:{level}", source=claim.source)
+    return {level: replace(form, name=claim.id if k == 0 else f"{claim.id}:{level}", source=form.name or claim.source)
             for k, (level, form) in enumerate(made.items())}
 
 
 def judge(claim: Claim, setting: Any, lab: Any) -> Verdict:
     """The verdict on all forms at their levels; the numbers are those of the most general form."""
-    return lab.once((claim.id, setting), lambda: combined(
-        {level: check(form, level, budget=budget_of(level, setting.budget_seconds), seed=lab.seed)
-         for level, form in forms_of(claim, setting).items()}))
+    def all_forms() -> Verdict:
+        verdicts = {}
+        for level, form in forms_of(claim, setting).items():
+            verdict = check(form, level, budget=budget_of(level, setting.budget_seconds), seed=lab.seed)
+            note = f" {form.source}" if form.source != claim.source else ""
+            verdicts[level] = replace(verdict, of=f"{verdict.of}{note}")
+        return combined(verdicts)
+
+    return lab.once((claim.id, setting), all_forms)
 
 
 def budget_of(level: str, seconds: float) -> float:
@@ -51,9 +58,5 @@ def combined(verdicts: dict[str, Verdict]) -> Verdict:
     whole = all_of(*parts)
     if whole.outcome is not Outcome.HOLDS:
         return whole
-    others = [f"{part.name} for {part.of}" if part.name == "certified" else f"{part.name}: {_how(part)}" for part in parts[1:]]
+    others = [f"{part.name} for {part.of}" for part in parts[1:]]
     return replace(whole, reason="; ".join([parts[0].reason, *others]))
-
-
-def _how(part: Verdict) -> str:
-    return f"{part.reason.split(';')[0]} for {part.of}"

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+from attnlab.analysis.figure_caption import describe
 from attnlab.analysis.ledger import ErrorLedger
 from attnlab.papers.lab.errors import UsageError, environment_error
 from attnlab.papers.lab.lab import Bench, Lab
@@ -56,6 +57,8 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
     def draw(figure: PaperFigure) -> dict[str, Any]:
         lab = Lab(bench, options.scale, options.replicas)
         plate = figure.function(settings[figure.id], lab)
+        seeds = f"seed {options.seed}" if lab.used else ""
+        caption = plate.caption or describe(plate, figure.caption, seeds)
         folder = bench.store.folder / "figures" / figure.paper / options.scale
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +66,7 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
         except OSError as error:
             raise environment_error(error, f"write {figure.id} into {folder}") from error
         bench.store.put_figure(run, figure.id, options.scale, files)
-        return {"id": figure.id, "files": files, "caption": figure.caption, "scale": options.scale}
+        return {"id": figure.id, "files": files, "caption": caption, "scale": options.scale}
 
     with ThreadPoolExecutor(max(1, len(claims))) as judging, ThreadPoolExecutor(1) as drawing:
         pending = [judging.submit(judge, claim) for claim in claims] + [drawing.submit(draw, f) for f in figures]

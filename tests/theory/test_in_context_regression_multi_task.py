@@ -8,9 +8,10 @@ from attnlab.theory.in_context_regression_multi_task import (
     multi_task_best_risk_exact,
     multi_task_best_step_exact,
     multi_task_common_preconditioner_risk_exact,
+    multi_task_few_heads_distance_exact,
+    multi_task_few_heads_risk_exact,
     multi_task_heads,
     multi_task_minimum_heads_exact,
-    multi_task_missing_direction_risk_exact,
 )
 from attnlab.theory.in_context_regression_preconditioned import (
     best_debiased_preconditioned_risk_exact,
@@ -107,20 +108,67 @@ def mean_risk(matrices, supports, dim, n_context, noise_std):
                     for M, prior in zip(matrices, priors, strict=True)])
 
 
-def test_three_tasks_with_three_heads_reach_the_best_rank_two_targets():
+@pytest.mark.parametrize("n_heads", [2, 3, 4])
+def test_three_tasks_with_few_heads_reach_the_best_targets_of_their_rank(n_heads):
     L, sigma = 48, 0.1**0.5
-    predicted = multi_task_missing_direction_risk_exact(3, 2, L, sigma)
+    predicted = multi_task_few_heads_risk_exact(3, n_heads, 2, L, sigma)
     projectors = np.array([np.diag(np.isin(np.arange(6), s) * 1.0) for s in DISJOINT])
 
-    def risk(z):                              # heads with sum_h mu = 0: M_t = sum_s (mu kq)_ts P_s of rank two
-        mu, kq = z[:6].reshape(3, 2), z[6:].reshape(2, 3)
-        return mean_risk(np.einsum("th,hs,sij->tij", mu, kq, projectors), DISJOINT, 6, L, sigma)
-    found = min(minimize(risk, np.random.default_rng(seed).normal(size=12)).fun for seed in range(5))
+    def risk(z):                              # sum_h mu = 0: M_t = sum_s (mu kq)_ts P_s of rank n_heads - 1
+        mu, kq = z.reshape(2, 3, -1)
+        return mean_risk(np.einsum("th,sh,sij->tij", mu, kq, projectors), DISJOINT, 6, L, sigma)
+    found = min(minimize(risk, np.random.default_rng(seed).normal(size=6 * (n_heads - 1))).fun for seed in range(5))
     assert abs(found - predicted) < 1e-7                                  # the optimiser's tolerance on a smooth minimum
-    assert predicted > 1.2 * multi_task_best_risk_exact(2, L, sigma)     # the twin "N heads suffice" is false
-    assert abs(multi_task_missing_direction_risk_exact(1, 2, L, sigma) - 1) < 1e-12
-    many = multi_task_missing_direction_risk_exact(10**6, 2, L, sigma)
-    assert abs(many - multi_task_best_risk_exact(2, L, sigma)) < 1e-4    # one direction of a million
+    best = multi_task_best_risk_exact(2, L, sigma)
+    assert predicted > 1.2 * best if n_heads < 4 else abs(predicted - best) < 1e-12       # the twin "N heads suffice"
+
+
+def test_few_heads_leave_the_null_predictor_and_the_best_one_as_limits():
+    assert multi_task_few_heads_risk_exact(3, 1, 2, 48, 0.3) == 1.0
+    assert abs(multi_task_few_heads_risk_exact(10**6, 10**6, 2, 48, 0.3) - multi_task_best_risk_exact(2, 48, 0.3)) < 1e-4
+    assert abs(multi_task_few_heads_distance_exact(3, 3) - 2**-0.5) < 1e-15 and multi_task_few_heads_distance_exact(3, 4) == 0
+    with pytest.raises(ValueError, match="n_heads"):
+        multi_task_few_heads_distance_exact(3, 1)
+
+
+@pytest.mark.parametrize("supports", [OVERLAPPING, DEPENDENT])
+def test_softmax_heads_of_the_construction_reach_the_risk_of_debiased_gradient_descent(supports):
+    n_context, noise_std, scale, n = 24, 0.3, 0.02, 30_000
+    steps = [multi_task_best_step_exact(4, n_context, noise_std)] * len(supports)
+    mu, kq = multi_task_heads(supports, 6, steps, scale)
+    rng = np.random.default_rng(5)
+    X, x_q = rng.normal(size=(n, n_context, 6)), rng.normal(size=(n, 6))
+    p = np.exp(np.einsum("nld,hd,nd->nhl", X, kq, x_q))
+    p /= p.sum(axis=2, keepdims=True)
+    support = supports[-1]                                                 # a support of four in both cases
+    w = np.einsum("h,nhl->nl", mu[-1], p)
+    v = np.einsum("nl,nld->nd", w, X)[:, support]
+    risk = (1 - 2 * np.sum(v * x_q[:, support], axis=1) / 4 + np.sum(v**2, axis=1) / 4
+            + noise_std**2 * np.sum(w**2, axis=1))                         # averaged over beta and noise, query noiseless
+    error = risk.std() / n**0.5
+    bias = 6 * scale**2 * 6                                                # second order: d omega^2 times the null risk
+    assert abs(risk.mean() - multi_task_best_risk_exact(4, n_context, noise_std)) < 5 * error + bias
+    assert abs(risk.mean() - multi_task_best_risk_exact(6, n_context, noise_std)) > 5 * error + bias   # all coordinates
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match=r"supports\[1\]=\[6\] must be distinct coordinates in 0..5"):
+        multi_task_minimum_heads_exact([[0], [6]], 6)
+    with pytest.raises(ValueError, match="supports is empty"):
+        multi_task_minimum_heads_exact([], 6)
+    with pytest.raises(ValueError, match="steps has shape"):
+        multi_task_heads(OVERLAPPING, 6, [0.9], 0.1)
+    with pytest.raises(ValueError, match="scale must be positive"):
+        multi_task_heads(OVERLAPPING, 6, [0.9, 0.9], 0.0)
+    with pytest.raises(ValueError, match="signal_std must be positive"):
+        multi_task_best_step_exact(4, 48, 0.3, 0.0)
+
+
+def mean_risk(matrices, supports, dim, n_context, noise_std):
+    """Mean risk over tasks of signal variance 1 with any matrices (task, dim, dim), from the general formula."""
+    priors = [np.diag(np.isin(np.arange(dim), s) / len(s)) for s in supports]
+    return np.mean([debiased_preconditioned_risk_exact(M, np.eye(dim), n_context, noise_std, prior) - noise_std**2
+                    for M, prior in zip(matrices, priors, strict=True)])
 
 
 @pytest.mark.parametrize("supports", [OVERLAPPING, DISJOINT, [[0, 1, 2], [2, 3, 4]]])
