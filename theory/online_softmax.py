@@ -10,7 +10,7 @@ from attnlab.theory.array_functions import exp, log
 
 
 def merged_log_weight(log_weight: Any, other_log_weight: Any) -> Any:
-    r"""Log weight of two pieces together: ``log(exp(l) + exp(l'))``."""
+    r"""Log weight of two pieces together: ``log(exp(l) + exp(l'))``; finite while ``l' - l < 700``."""
     difference = other_log_weight - log_weight
     return log_weight + log(1 + exp(difference))
 

@@ -99,7 +99,8 @@ def argmax_distance_bound(gap: Any, inverse_temperature: float, n_keys: int) -> 
 def uniform_distance_bound(spread: Any, inverse_temperature: float) -> Any:
     r"""Largest l1 distance of ``softmax(beta x)`` from equal weights: ``2 tanh(beta spread / 4)``.
 
-    Sharp with half of the logits at either end (even n). The limit beta to 0 is reached linearly.
+    Reached when a share ``1 / (1 + exp(beta spread / 2))`` of the logits is at the top and the rest at the bottom. The
+    limit beta to 0 is reached linearly.
     """
     check_positive("inverse_temperature", inverse_temperature)
     return softmax_l1_bound(inverse_temperature * spread)

@@ -167,7 +167,7 @@ def argmax_limit(setting):
 
 
 def uniform_limit(setting):
-    """Softmax is within 2 tanh(beta spread / 4) of equal weights in l1, and half of the logits at either end reach it."""
+    """Softmax is within 2 tanh(beta spread / 4) of equal weights in l1: linearly in beta as the temperature grows."""
     return {"searched": for_all(x=Vector("n", -3, 3), b=Real(0.1, 2)).bound(
                 lambda x, b, n: ((b * x).softmax(-1) - 1 / n).abs().sum(-1),
                 at_most=lambda x, b: theory.uniform_distance_bound(spread(x), b), sizes={"n": setting.dim},

@@ -99,8 +99,8 @@ def test_argmax_limit_is_reached_by_ties_and_approached_exponentially(n, gap, be
     assert rate == pytest.approx(gap, abs=2 * n * np.exp(-40 * gap))
 
 
-def test_uniform_limit_is_reached_by_halves_and_linear_at_small_temperature():
-    x, beta = np.array([1.0, 1.0, -1.0, -1.0]), 0.7
+def test_uniform_limit_is_reached_by_one_logit_in_four_and_linear_at_small_temperature():
+    x, beta = np.array([2.0, 0.0, 0.0, 0.0]), np.log(3.0)                             # 1 / (1 + exp(beta spread / 2)) = 1/4
     distance = np.abs(softmax(beta * x) - 0.25).sum()
     assert distance == pytest.approx(theory.uniform_distance_bound(2.0, beta), rel=1e-14)
     assert distance > 2 * np.tanh(beta * 2.0 / 4.5)
