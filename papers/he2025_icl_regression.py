@@ -714,7 +714,7 @@ def scales_along_training(setting, lab):
             panel.labels(x="training step", y=f"{'key-query' if row == 0 else 'output-value'} scale {symbol}")
             if row == 0:
                 plateau = exact_plateau(setting)
-                figures.reference(panel, r"$\pm\omega_*$ of the exact risk", y=plateau)
+                figures.reference(panel, r"$\omega_*$ of the exact risk", y=plateau)
                 panel.heading(f"{n_heads} heads")
     plate.legend("below")
     return plate
@@ -781,8 +781,9 @@ def risk_of_trained_models(setting, lab):
     best, single = risks.debiased_gd_best_step_exact(d, L, sigma), one_head_optimum(setting)
     plate = figures.Plate(1, 1, width="double", height=3.2)
     panel = plate[0]
-    figures.prediction(panel, lengths, [float(exact.heads_risk_exact(single.omega, single.mu, d, int(n), sigma))
-                                        for n in lengths], "best single head, exact", series="1 head")
+    bent = np.unique(np.concatenate([np.linspace(fine[0], fine[-1] / 3, 10).astype(int), lengths]))
+    figures.prediction(panel, bent, [float(exact.heads_risk_exact(single.omega, single.mu, d, int(n), sigma)) for n in bent],
+                       "best single head, exact", series="1 head")
     figures.prediction(panel, fine, [risks.debiased_gd_risk_exact(best, d, int(n), sigma) for n in fine],
                        "debiased GD, exact", series="2 heads")
     for k, (n_heads, runs) in enumerate(sorted(results.items())):
@@ -843,22 +844,26 @@ def proportional_limit(setting, lab):
 
 
 @paper.figure("fig7", caption="Diagonals of the key-query matrices (above) and output-value weights of each task (below) for "
-                              "two tasks on overlapping supports, one replica of each: three heads share, four may split",
+                              "two tasks on overlapping supports, one replica each: three heads; four heads in the replica "
+                              "that shares them least; four heads in the one that shares them most",
               source="Figure 7", setting=TWO_SCALES)
 def task_diagonals(setting, lab):
-    three, four = (solved(setting, lab, n) for n in (3, 4))
-    plate = figures.Plate(2, 2, width="double", height=3.6, letters=True)
-    for column, (runs, left, _, _) in enumerate((three, four)):
-        chosen = int(np.argmax(left))
-        n_heads = runs["mu"].shape[2]
+    (three, left, *_), (four, there, *_) = (solved(setting, lab, n) for n in (3, 4))
+    shared = np.where(there, sharing(four)[:, -1], np.nan)
+    order = np.argsort(np.nan_to_num(shared, nan=0.5))
+    shown = [(three, int(np.argmax(left)), "3 heads"), (four, int(order[0]), "4 heads, split"),
+             (four, int(order[-1]), "4 heads, shared")]
+    plate = figures.Plate(2, 3, width="double", height=3.4, letters=True)
+    for column, (runs, chosen, title) in enumerate(shown):
         top, bottom = plate[0, column], plate[1, column]
-        covariates = [f"$x_{{{i + 1}}}$" for i in range(setting.dim)]
-        figures.bars(top, covariates, {f"head {h + 1}": runs["KQ_diagonal"][chosen, -1, h][None] for h in range(n_heads)})
-        figures.bars(bottom, [f"task {t + 1}" for t in range(len(setting.supports))],
-                     {f"head {h + 1}": runs["mu"][chosen, -1, h][None] for h in range(n_heads)})
-        top.heading(f"{n_heads} heads")
-        top.labels(x="covariate", y="key-query diagonal")
-        bottom.labels(x="task", y=r"output-value weight $\mu$")
+        heads = range(runs["mu"].shape[2])
+        figures.bars(top, [f"$x_{i + 1}$" for i in range(setting.dim)],
+                     {f"head {h + 1}": runs["KQ_diagonal"][chosen, -1, h][None] for h in heads})
+        figures.bars(bottom, [str(t + 1) for t in range(len(setting.supports))],
+                     {f"head {h + 1}": runs["mu"][chosen, -1, h][None] for h in heads})
+        top.heading(title)
+        top.labels(x="covariate", y="key-query diagonal" if column == 0 else "")
+        bottom.labels(x="task", y=r"output-value weight $\mu$" if column == 0 else "")
     plate.legend("below")
     return plate
 

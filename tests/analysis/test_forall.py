@@ -7,10 +7,10 @@ import pytest
 import sympy
 import torch
 
-from attnlab.analysis.levels import check
 from attnlab.analysis.domains import Integer, Real, Vector
 from attnlab.analysis.evaluate import Evaluator, tensors
 from attnlab.analysis.forall import ClaimError, exists, for_all, symbol_home
+from attnlab.analysis.levels import check
 from attnlab.analysis.verdict import Twin
 
 X = sympy.Symbol("x")

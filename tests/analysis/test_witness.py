@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnlab.analysis.levels import check
 from attnlab.analysis.domains import Permutation, Real, Simplex, Vector
 from attnlab.analysis.evaluate import Evaluator
 from attnlab.analysis.forall import for_all
+from attnlab.analysis.levels import check
 from attnlab.analysis.shrink import shrink
 from attnlab.analysis.verdict import Outcome
 from attnlab.analysis.witness import WitnessError, confirm, replay, save_witness

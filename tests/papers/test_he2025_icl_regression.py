@@ -40,7 +40,7 @@ def planted(seed=0, n=16, coefficient=0.0, omega=0.17, step=None, diagonal=0.98,
     """Runs of a trained model: at ``coefficient`` 0 debiased, at 1 plain gradient descent."""
     rng = np.random.default_rng(seed)
     eta = risks.debiased_gd_best_step_exact(D, L, SIGMA) if step is None else step
-    way = (1 - np.exp(-STEPS / 1500.0))[None, :]
+    way = (1 - np.exp(-STEPS / 300.0))[None, :]
     eta_t = eta * way + 0.01 * rng.normal(size=(n, len(STEPS)))
     drift = omega * (STEPS / STEPS[-1]) ** -0.15
     heads = np.array([1, 1, -1, -1])

@@ -131,46 +131,6 @@ def test_few_heads_leave_the_null_predictor_and_the_best_one_as_limits():
         multi_task_few_heads_distance_exact(3, 1)
 
 
-@pytest.mark.parametrize("supports", [OVERLAPPING, DEPENDENT])
-def test_softmax_heads_of_the_construction_reach_the_risk_of_debiased_gradient_descent(supports):
-    n_context, noise_std, scale, n = 24, 0.3, 0.02, 30_000
-    steps = [multi_task_best_step_exact(4, n_context, noise_std)] * len(supports)
-    mu, kq = multi_task_heads(supports, 6, steps, scale)
-    rng = np.random.default_rng(5)
-    X, x_q = rng.normal(size=(n, n_context, 6)), rng.normal(size=(n, 6))
-    p = np.exp(np.einsum("nld,hd,nd->nhl", X, kq, x_q))
-    p /= p.sum(axis=2, keepdims=True)
-    support = supports[-1]                                                 # a support of four in both cases
-    w = np.einsum("h,nhl->nl", mu[-1], p)
-    v = np.einsum("nl,nld->nd", w, X)[:, support]
-    risk = (1 - 2 * np.sum(v * x_q[:, support], axis=1) / 4 + np.sum(v**2, axis=1) / 4
-            + noise_std**2 * np.sum(w**2, axis=1))                         # averaged over beta and noise, query noiseless
-    error = risk.std() / n**0.5
-    bias = 6 * scale**2 * 6                                                # second order: d omega^2 times the null risk
-    assert abs(risk.mean() - multi_task_best_risk_exact(4, n_context, noise_std)) < 5 * error + bias
-    assert abs(risk.mean() - multi_task_best_risk_exact(6, n_context, noise_std)) > 5 * error + bias   # all coordinates
-
-
-def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match=r"supports\[1\]=\[6\] must be distinct coordinates in 0..5"):
-        multi_task_minimum_heads_exact([[0], [6]], 6)
-    with pytest.raises(ValueError, match="supports is empty"):
-        multi_task_minimum_heads_exact([], 6)
-    with pytest.raises(ValueError, match="steps has shape"):
-        multi_task_heads(OVERLAPPING, 6, [0.9], 0.1)
-    with pytest.raises(ValueError, match="scale must be positive"):
-        multi_task_heads(OVERLAPPING, 6, [0.9, 0.9], 0.0)
-    with pytest.raises(ValueError, match="signal_std must be positive"):
-        multi_task_best_step_exact(4, 48, 0.3, 0.0)
-
-
-def mean_risk(matrices, supports, dim, n_context, noise_std):
-    """Mean risk over tasks of signal variance 1 with any matrices (task, dim, dim), from the general formula."""
-    priors = [np.diag(np.isin(np.arange(dim), s) / len(s)) for s in supports]
-    return np.mean([debiased_preconditioned_risk_exact(M, np.eye(dim), n_context, noise_std, prior) - noise_std**2
-                    for M, prior in zip(matrices, priors, strict=True)])
-
-
 @pytest.mark.parametrize("supports", [OVERLAPPING, DISJOINT, [[0, 1, 2], [2, 3, 4]]])
 def test_one_preconditioner_for_all_tasks_is_the_minimum_over_common_matrices(supports):
     L, sigma = 48, 0.1**0.5

@@ -91,7 +91,7 @@ def test_twenty_kills_at_random_moments_leave_bit_identical_records(start, cli, 
             process.wait(timeout=float(rng.uniform(0.5, 5.0)))
             for block in sorted((out / "blocks").glob("*/*.npz"))[: rng.integers(1, 3)]:
                 block.unlink()                                               # finished: lose a block, and go on killing
-        except Exception:                                                    # noqa: BLE001 - the kill is the point
+        except Exception:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
