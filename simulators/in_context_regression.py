@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from attnlab.simulators.compiled_regression import compiled_steps
 from attnlab.simulators.in_context_regression_evaluation import Evaluation, evaluate
 from attnlab.simulators.in_context_regression_model import AttentionRegressor
 from attnlab.simulators.in_context_regression_task import RegressionTask
@@ -76,7 +77,7 @@ def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
     steps = log_spaced_steps(setting.n_steps, setting.n_records)
     snapshots = tuple(sorted({step for step in setting.snapshot_steps if step < setting.n_steps} | {setting.n_steps}))
     run = train_ensemble(model, task, Adam(setting.learning_rate), seeds,
-                         Plan(setting.n_steps, loss_steps=steps, device=device),
+                         Plan(setting.n_steps, loss_steps=steps, device=device, compiled=compiled_steps),
                          [Record(AttentionRegressor.observe, steps), Record(AttentionRegressor.matrices, snapshots)])
     records = dict(run.records)
     kept = {"snapshot_steps": np.tile(snapshots, (len(seeds), 1)), "KQ": records.pop("KQ"), "OV": records.pop("OV")}

@@ -4,12 +4,13 @@ Every replica draws from its own random streams, so that what it sees depends on
 beside it. A run that is killed goes on from its last checkpoint with the same bits. A replica that
 diverges is recorded and frozen; the others go on.
 
-A *step* makes one update of a chunk of replicas. The default differentiates ``task.loss`` by autograd; a fused step
-for a hot model is put in its place through ``Plan.step``.
+A *step* makes one update of a chunk of replicas by differentiating ``task.loss`` with autograd. For a hot model,
+``Plan.compiled`` puts compiled code in its place, which makes its own batches and many updates in one call.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -58,6 +59,13 @@ class Task(Protocol):
         """Entries of the largest array that one replica needs for one step."""
 
 
+class Compiled(Protocol):
+    """Compiled steps of a chunk of replicas."""
+
+    def run(self, values: Tensor, state: State, start: int, stop: int) -> np.ndarray:
+        """Make updates ``start`` to ``stop - 1`` in place; returns the losses ``(replica, step)`` before each."""
+
+
 @dataclass(frozen=True)
 class Record:
     """Something observed on the way: ``observe(model, parameters)`` gives float arrays ``(replica, ...)`` by name."""
@@ -74,7 +82,8 @@ class Plan:
     together, 0 for automatic. Checkpoints are kept every ``checkpoint_seconds``, or every ``checkpoint_steps`` steps if
     that is not 0. A replica whose loss exceeds ``diverged_above`` in size, or is not finite, has diverged (Adam with a
     huge learning rate goes far away without leaving the finite numbers). ``label`` tells the trainings of one
-    simulation apart. ``step`` makes the update of a chunk.
+    simulation apart. ``compiled(model, task, optimiser, seeds, dtype)`` gives the compiled steps of a chunk, or None where
+    there are none; it is asked on the CPU only.
     """
 
     n_steps: int
@@ -86,7 +95,7 @@ class Plan:
     checkpoint_steps: int = 0
     diverged_above: float = 1e8
     label: str = "train"
-    step: Callable[[Any, Task, Optimiser, Callable[[Tensor], Parameters]], Step] | None = None
+    compiled: Callable[[Any, Any, Any, Sequence[np.random.SeedSequence], torch.dtype], Compiled | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -185,7 +194,7 @@ class _Ensemble:
             raise ValueError("two records observe the same name; give every observed array its own name")
         self.recent_loss: float | None = None
         size = plan.chunk or max(1, _CHUNK_BYTES // (plan.dtype.itemsize * max(task.largest_array(model), 1)))
-        self.chunks = [_Chunk(self, slice(low, min(low + size, len(seeds))), model, task, optimiser)
+        self.chunks = [_Chunk(self, slice(low, min(low + size, len(seeds))), model, task, optimiser, seeds)
                        for low in range(0, len(seeds), size)]
 
     def split(self, values: Tensor) -> Parameters:
@@ -264,14 +273,18 @@ class _Ensemble:
 class _Chunk:
     """Some replicas of the ensemble: views of their state, and the buffer of their random numbers."""
 
-    def __init__(self, ensemble: _Ensemble, rows: slice, model: Model, task: Task, optimiser: Optimiser) -> None:
+    def __init__(self, ensemble: _Ensemble, rows: slice, model: Model, task: Task, optimiser: Optimiser,
+                 seeds: Sequence[np.random.SeedSequence]) -> None:
         plan, self.ensemble, self.rows = ensemble.plan, ensemble, rows
         self.model, self.task = _part(model, rows), _part(task, rows)
         self.values = ensemble.values[rows]
         self.state = {name: state[rows] for name, state in ensemble.state.items()}
         self.streams = ensemble.streams[rows]
-        make = plan.step or autograd_step
-        self.step = make(self.model, self.task, optimiser.part(rows), ensemble.split)
+        own = optimiser.part(rows)
+        self.compiled = None
+        if plan.compiled is not None and plan.device == "cpu":
+            self.compiled = plan.compiled(self.model, self.task, own, seeds[rows], plan.dtype)
+        self.step = autograd_step(self.model, self.task, own, ensemble.split)
         self.block = 1
         while self.block < _BLOCK and 2 * self.block * task.numbers_per_step <= _DRAW:
             self.block *= 2
@@ -279,11 +292,23 @@ class _Chunk:
 
     def advance(self, start: int, stop: int) -> np.ndarray:
         """Make the updates ``start`` to ``stop - 1``; returns the losses ``(replica, step)`` before each."""
+        if self.compiled is not None:
+            return self._advance_compiled(start, stop)
         losses = []
         for count in range(start, stop):
             self.observe(count)
             losses.append(self.step(self.values, self.state, self._numbers(count), count))
         return torch.stack(losses, dim=1).double().cpu().numpy()
+
+    def _advance_compiled(self, start: int, stop: int) -> np.ndarray:
+        """The same in calls that end where something is to be observed."""
+        seen = {count for index in self.ensemble.record_index for count in index if start <= count < stop}
+        ends = [*sorted(seen | {start}), stop]
+        losses = []
+        for low, high in itertools.pairwise(ends):
+            self.observe(low)
+            losses.append(self.compiled.run(self.values, self.state, low, high))
+        return np.concatenate(losses, axis=1).astype(np.float64)
 
     def _numbers(self, count: int) -> Tensor | None:
         """The random numbers of one step; several steps are drawn at once, always from a multiple of the block."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform as machine
-import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,17 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
     import torch
 
     packages = {extra: {name: _version(name) for name in names} for extra, names in _PACKAGES.items()}
-    compiler = shutil.which(os.environ.get("CC", "cc"))
+    from attnlab.kernels.compiler import compiler_report
+
+    report = compiler_report()
+    compiler = report["compiler"]
     writable = _writable(folder)
     record = {
         "attnlab": _version("attnlab"), "python": machine.python_version(), "system": machine.platform(),
         "packages": packages, "cores": os.cpu_count(), "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "compiler": compiler, "results_folder": str(folder), "writable": writable, "advice": [],
+        "compiler": {key: report[key] for key in ("compiler", "version", "target", "cache")},
+        "results_folder": str(folder), "writable": writable, "advice": [],
     }
     advice = record["advice"]
     for extra, names in packages.items():
@@ -50,7 +53,9 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
         elif missing:
             advice.append(f"optional extra '{extra}' lacks {', '.join(missing)}: pip install 'attnlab[{extra}]'")
     if compiler is None:
-        advice.append("no C compiler (cc): everything runs on torch; install gcc or clang for the compiled kernels")
+        advice.append(f"no C compiler ({report['reason']}): everything runs on torch, several times slower; install gcc or clang")
+    if report["failed"]:
+        advice.append(f"builds that failed: {report['failed']}; everything runs on torch instead")
     if not record["cuda"]:
         advice.append("no CUDA device: simulations run on the CPU")
     if not writable:

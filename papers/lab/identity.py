@@ -97,7 +97,10 @@ def platform(device: str) -> dict[str, str]:
 
     import torch
 
-    record = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "torch": torch.__version__,
+    from attnlab.kernels.compiler import compiler_report
+
+    record = {"kernels": compiler_report()["target"] or "torch",
+              "python": f"{sys.version_info.major}.{sys.version_info.minor}", "torch": torch.__version__,
               "numpy": np.__version__, "instruction_set": torch.backends.cpu.get_cpu_capability()}
     if device.startswith("cuda"):
         record["gpu"] = torch.cuda.get_device_name(device)

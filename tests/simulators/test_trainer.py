@@ -227,17 +227,6 @@ def test_gradient_equals_finite_differences(seeds):
         assert abs((ends[0] - ends[1]) / (2 * h) - gradient[index]) < 100 * h**2 / 6 + 10 * EPS64 / (2 * h)
 
 
-def test_another_step_can_take_the_place_of_autograd(seeds):
-    made = []
-
-    def make(model, task, optimiser, split):
-        made.append(autograd_step(model, task, optimiser, split))
-        return made[-1]
-
-    assert np.array_equal(flat(run(seeds(3), step=make)), flat(run(seeds(3))))
-    assert len(made) == 1
-
-
 def test_global_random_state_and_gradient_mode_are_untouched(seeds):
     before = torch.get_rng_state()
     with torch.no_grad():
