@@ -5,7 +5,8 @@ PYTHON    ?= python3
 PIP_FLAGS ?=
 WORKERS   ?= 2
 BIN       := .venv/bin
-PYTEST    := $(BIN)/python -m pytest -n $(WORKERS)
+# one BLAS thread in each test process: the processes are the parallelism
+PYTEST    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .PHONY: install reproduce test test-all lint clean
 

@@ -150,8 +150,8 @@ def as_twin(judge_name: str, twin: Any, arguments: Mapping[str, Any], shorthand:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"twin {twin.label!r} replaces {name!r}, but {judge_name} lets a twin replace only "
                              f"{', '.join(arguments)}{hint}")
-    # data may happen to coincide with a rival's: then the rival passes, too, and the verdict says so
-    if all(np.ndim(value) == 0 and _same(arguments[name], value) for name, value in twin.arguments.items()):
+    # successes may happen to be those of the rival, too: then the rival passes, and the verdict says so
+    if all(np.asarray(value).dtype != bool and _same(arguments[name], value) for name, value in twin.arguments.items()):
         raise ValueError(f"twin {twin.label!r} replaces nothing: its {', '.join(twin.arguments)} equals the claim's "
                          "own; name the nearest rival theory")
     return twin

@@ -10,11 +10,15 @@ import functools
 import hashlib
 import importlib.util
 import json
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+
+_parsing = threading.Lock()                   # Python's own parser fails now and then when threads use it at once
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,10 @@ def canonical(record: Any) -> str:
 def block_identity(simulation: Any, setting: Any, seed: int, block: int, device: str) -> BlockIdentity:
     """The identity of block number ``block`` of ``simulation`` (a decorated simulator function) at ``setting``."""
     fields = {name: getattr(setting, name) for name in sorted(simulation.reads)}
+    with _parsing:
+        code = code_fingerprint(simulation.module)
     return BlockIdentity(simulation.name, json.loads(canonical(fields)), seed, block * simulation.block,
-                         simulation.block, device, code_fingerprint(simulation.module), platform(device))
+                         simulation.block, device, code, platform(device))
 
 
 def replica_seeds(simulation: str, fields: dict[str, Any], seed: int, first: int,
