@@ -96,3 +96,17 @@ def test_no_file_unpickles_or_names_a_machine_path():
     found = [str(p) for p in paths if p.suffix in {".py", ".md", ".toml", ".c", ".txt"} and p.exists()
              and p != Path(__file__).resolve() and forbidden.search(p.read_text(encoding="utf-8"))]
     assert not found
+
+
+def test_the_example_of_the_readme_runs_and_holds():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = text.split("```python\n", 1)[1].split("```", 1)[0]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", timeout=120)
+    assert done.returncode == 0 and done.stdout.startswith("HOLDS"), done.stderr
+
+
+def test_the_documents_link_to_files_that_are_there():
+    broken = [f"{page.name}: {target}" for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+              for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+              if not (page.parent / target).exists()]
+    assert not broken

@@ -91,7 +91,7 @@ def _claim_lines(claim: Claim, latest: dict[str, Any]) -> list[str]:
     rows = [("formula", claim.formula), ("assumes", "; ".join(claim.assumptions)), ("source", claim.source),
             ("covers", "statement " + ", ".join(map(str, claim.statements))), ("judged", claim.judged),
             ("note", claim.note),
-            ("smoke", claim.undecided_at_smoke and f"may stay undecided: {claim.undecided_at_smoke}"),
+            ("caveat", claim.undecided_at_smoke and f"may stay undecided at smoke: {claim.undecided_at_smoke}"),
             ("expected", claim.expected if claim.expected != "HOLDS" else "")]
     for name, value in rows:
         if value:
