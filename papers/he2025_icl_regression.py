@@ -478,6 +478,9 @@ def longer_prompts(setting, lab):
     """
     if verdict := needs_two_heads(setting):
         return verdict
+    if max(setting.test_lengths) <= setting.n_context:
+        return Verdict(Outcome.VACUOUS, "assumption",
+                       reason=f"test_lengths={setting.test_lengths} holds none beyond n_context={setting.n_context}")
     _, runs, early = trained(setting, lab)
     if early:
         return early

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-
 _parsing = threading.Lock()                   # Python's own parser fails now and then when threads use it at once
 
 

@@ -94,6 +94,11 @@ def test_a_single_head_makes_the_statements_about_several_vacuous():
         assert paper.claims[name].function(setting, Planted()).outcome == "VACUOUS"
 
 
+def test_without_longer_prompts_there_is_nothing_to_say_about_them():
+    setting = replace(SETTING, n_context=100)
+    assert paper.claims["longer_prompts"].function(setting, Planted()).outcome == "VACUOUS"
+
+
 def test_replicas_on_the_one_head_plateau_are_left_out_and_too_few_decide_nothing():
     runs = planted()
     runs["loss"][:15, -1] = 0.40
