@@ -23,7 +23,7 @@ from attnlab.analysis.judges_core import (
     why,
 )
 from attnlab.analysis.ledger import draw
-from attnlab.analysis.verdict import Outcome, Twin, Verdict
+from attnlab.analysis.verdict import TRAIN_LONGER, Outcome, Twin, Verdict
 
 PATIENCE = 10                # doublings of the training time that a curve on its way is still given
 
@@ -73,7 +73,7 @@ def settles(steps: Sequence[float] | np.ndarray, curves: ArrayLike, predicted: A
         if PATIENCE * moved >= remaining:
             return replace(blank, outcome=Outcome.UNDECIDED,
                            reason=f"at step {t[-1]:.0f} still {remaining:.3g} outside the margin and moving: the last "
-                                  f"doubling of the time brought it nearer by {moved:.3g}; train longer")
+                                  f"doubling of the time brought it nearer by {moved:.3g}; {TRAIN_LONGER}")
         return replace(blank, outcome=outcome, witness=values_witness(last, predicted=0.0, within=w),
                        reason=f"{why(outcome, found, last.size, -w, w)}; it has stopped approaching the prediction")
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+TRAIN_LONGER = "train longer"              # ends the reason of a verdict that more replicas would not decide
+
 
 class Outcome(StrEnum):
     """The five words a verdict can say."""
@@ -82,6 +84,12 @@ class Verdict:
     def holds(self) -> bool:
         """Whether the verdict is HOLDS."""
         return self.outcome is Outcome.HOLDS
+
+    @property
+    def more_replicas_may_decide(self) -> bool:
+        """Whether it is UNDECIDED for want of replicas, and not because the training is not at its end."""
+        undecided = [part for part in self.parts or (self,) if part.outcome is Outcome.UNDECIDED]
+        return self.outcome is Outcome.UNDECIDED and not any(part.reason.endswith(TRAIN_LONGER) for part in undecided)
 
     def named(self, name: str) -> Verdict:
         """The same verdict under a name, for a part of a combined claim."""

@@ -25,6 +25,7 @@ from attnlab.analysis import (
     settles,
     share,
 )
+from attnlab.analysis.verdict import TRAIN_LONGER
 from attnlab.papers.lab.paper import Paper, Scales, Source
 from attnlab.simulators import in_context_regression as simulator
 from attnlab.simulators.in_context_regression import Setting
@@ -123,7 +124,7 @@ def not_yet(condition, what):
     """The verdict if fewer than two replicas meet a condition that longer training may bring about."""
     if condition.sum() < 2:
         return Verdict(Outcome.UNDECIDED, "condition", n=int(condition.sum()),
-                       reason=f"{condition.sum()} of {len(condition)} replicas {what}; train longer")
+                       reason=f"{condition.sum()} of {len(condition)} replicas {what}; {TRAIN_LONGER}")
     return None
 
 

@@ -138,14 +138,14 @@ class Lab:
     simulated.
     """
 
-    def __init__(self, bench: Bench, scale: Scale, replicas: int | None = None) -> None:
+    def __init__(self, bench: Bench, scale: Scale, replicas: int | None = None, times: int = 1) -> None:
         self.scale = scale
         self.diverged: list[str] = []
         self.used: set[str] = set()
-        self.n_replicas = 0
         self.seed = bench.seed
         self._bench = bench
         self._replicas = replicas
+        self._times = times
 
     def once(self, key: Any, judge: Callable[[], Any]) -> Any:
         """``judge()``, computed once a run for each key, whoever asks.
@@ -162,12 +162,12 @@ class Lab:
     def simulate(self, simulation: Any, *settings: Any) -> Any:
         """The runs of ``simulation`` at one setting, or the list of runs at several (computed side by side).
 
-        The number of replicas is the setting's ``n_replicas``, unless ``--replicas`` says otherwise.
+        The number of replicas is the setting's ``n_replicas``, times 2 and 4 at later looks at an undecided claim,
+        unless ``--replicas`` says otherwise.
         """
         futures = []
         for setting in settings:
-            n = self._replicas or setting.n_replicas
-            self.n_replicas = max(self.n_replicas, n)
+            n = self._replicas or setting.n_replicas * self._times
             blocks = [self._bench.block(simulation, setting, i) for i in range(math.ceil(n / simulation.block))]
             futures.append((setting, n, blocks))
         results = []

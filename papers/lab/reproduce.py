@@ -19,6 +19,7 @@ from attnlab.papers.lab.paper import Claim, PaperFigure, Scale
 from attnlab.papers.lab.registry import Selection
 
 BUDGET = 0.01                                 # chance that a run of true claims says anything false
+LOOKS = 3                                     # an undecided claim is judged again on twice, then on four times the replicas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Options:
 def reproduce(selection: Selection, options: Options, bench: Bench, run: int) -> dict[str, Any]:
     """Records ``{"claims": [...], "figures": [...]}`` of all selected items that the scale can decide.
 
-    Claims run side by side and share simulations; each verdict is entered in the store as soon as it is there.
+    Claims run side by side and share simulations; each verdict is entered in the store as soon as it is there. Without a
+    fixed number of replicas an undecided claim gets more of them until it is decided or has had :data:`LOOKS` looks; look
+    k draws the fraction 1 / (k (k + 1)) of the claim's error, so looking costs no validity.
     """
     claims, figures, elsewhere = _at_scale(selection, options)
     check_known(options.overrides, [item.setting.at(options.scale) for item in (*claims, *figures)])
@@ -43,16 +46,21 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
     share = {paper.key: BUDGET / len(selection.papers) / max(1, paper.judged_parts()) for paper in selection.papers}
 
     def judge(claim: Claim) -> dict[str, Any]:
-        lab = Lab(bench, options.scale, options.replicas)
         started = time.perf_counter()
-        with ledger.claim(claim.id, share=share[claim.paper] * claim.parts, parts=claim.parts):
-            try:
-                verdict = claim.function(settings[claim.id], lab)
-            except ValueError as error:
-                raise UsageError(f"{claim.id} cannot be evaluated at this setting: {error}") from error
+        for look in range(1, LOOKS + 1):
+            lab = Lab(bench, options.scale, options.replicas, times=2 ** (look - 1))
+            with ledger.claim(claim.id, share=share[claim.paper] * claim.parts, parts=claim.parts,
+                              look=None if options.replicas else look):
+                try:
+                    verdict = claim.function(settings[claim.id], lab)
+                except ValueError as error:
+                    raise UsageError(f"{claim.id} cannot be evaluated at this setting: {error}") from error
+            excused = options.scale == "smoke" and claim.undecided_at_smoke
+            if options.replicas or excused or not lab.used or not verdict.more_replicas_may_decide:
+                break
         record = claim_record(claim, verdict, options, settings[claim.id], lab, time.perf_counter() - started)
-        bench.store.put_verdict(run, record)
-        return record
+        bench.store.put_verdict(run, record | {"looks": look})
+        return record | {"looks": look}
 
     def draw(figure: PaperFigure) -> dict[str, Any]:
         lab = Lab(bench, options.scale, options.replicas)

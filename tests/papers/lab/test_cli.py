@@ -53,6 +53,14 @@ def test_a_setting_changes_what_is_run_and_an_unread_one_does_not(cli, tmp_path)
     assert status == 0 and result["claims"][0]["predicted"] == 2.5 and len(blocks(out)) == 2 * len(before)
 
 
+def test_an_undecided_claim_gets_more_replicas_until_it_is_decided_unless_their_number_is_fixed(cli):
+    status, result, _ = cli("reproduce", "toy.close", "--json", *QUICK)
+    claim = result["claims"][0]
+    assert status == 0 and claim["verdict"] == "HOLDS" and claim["looks"] > 1 and claim["n"] == 4 * 2 ** (claim["looks"] - 1)
+    status, result, _ = cli("reproduce", "toy.close", "--json", "--replicas", 4, *QUICK)
+    assert status == 3 and result["claims"][0]["verdict"] == "UNDECIDED" and result["claims"][0]["looks"] == 1
+
+
 def test_a_contradiction_exits_1_and_divergence_3(cli):
     assert cli("reproduce", "toy.still", "--seed", 1, *QUICK)[0] == 0        # expected REFUTED, is REFUTED
     status, _, _ = cli("reproduce", "toy.drift", "drift=-30", *QUICK)        # the twin (drift + 40) is far: still HOLDS
