@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attnlab.papers import he2025_icl_regression as module
+from attnlab.papers.he2025 import common, several_tasks
 from attnlab.papers.he2025_icl_regression import paper
 from attnlab.theory import in_context_regression_risks as risks
 
-SETTING = replace(module.DESK, n_replicas=16)
-D, L, SIGMA = module.sizes(SETTING)
+SETTING = replace(common.DESK, n_replicas=16)
+D, L, SIGMA = common.sizes(SETTING)
 STEPS = np.unique(np.geomspace(1, 20_000, 60).astype(int))
 
 
@@ -102,7 +102,7 @@ def test_without_longer_prompts_there_is_nothing_to_say_about_them():
 def test_replicas_on_the_one_head_plateau_are_left_out_and_too_few_decide_nothing():
     runs = planted()
     runs["loss"][:15, -1] = 0.40
-    assert module.past_plateau(SETTING, runs).sum() == 1
+    assert common.past_plateau(SETTING, runs).sum() == 1
     found = paper.claims["debiased_gd"].function(SETTING, Planted(train=runs))
     assert found.outcome == "UNDECIDED" and "1 of 16 replicas" in found.reason
 
@@ -123,7 +123,7 @@ def test_what_smoke_cannot_decide_says_why_and_false_statements_have_a_correctio
 def test_sharing_is_zero_for_separate_heads_and_half_for_one_shared_head_of_three():
     separate = {"mu": np.array([[[[1, 0], [-1, 0], [0, 1], [0, -1]]]], float), "omega": np.ones((1, 1, 4, 2))}
     shared = {"mu": np.array([[[[1, 0], [0, 1], [-1, -1]]]], float), "omega": np.ones((1, 1, 3, 2))}
-    assert module.sharing(separate)[0, 0] == 0 and module.sharing(shared)[0, 0] == 0.5
+    assert several_tasks.sharing(separate)[0, 0] == 0 and several_tasks.sharing(shared)[0, 0] == 0.5
 
 
 def test_a_figure_has_the_same_bytes_when_it_is_drawn_again(tmp_path):
