@@ -19,7 +19,7 @@ def listing(papers: Sequence[Paper], latest: dict[str, Any]) -> tuple[dict[str, 
     record, lines = {"papers": []}, []
     for paper in papers:
         claims = [{"id": c.id, "statement": c.statement, "source": c.source, "scales": list(c.scales),
-                   "latest": _latest(latest.get(c.id))} for c in paper.claims.values()]
+                   "latest": _latest(latest.get(c.id))} for c in paper.in_order()]
         figures = [{"id": f.id, "caption": f.caption, "scales": list(f.scales)} for f in paper.figures.values()]
         record["papers"].append({"key": paper.key, "title": paper.title, "claims": claims, "figures": figures})
         lines += [f"{paper.key}  {paper.title}"]
@@ -42,7 +42,7 @@ def description(targets: Sequence[str], selection: Selection, latest: dict[str, 
         whole = not any(name.startswith(f"{paper.key}.") for name in selection.explicit) or "all" in targets
         if whole:
             statements = [{"number": n, "statement": text,
-                           "claims": [c.id for c in paper.claims.values() if n in c.statements],
+                           "claims": [c.id for c in paper.in_order() if n in c.statements],
                            "not_testable": paper.untestable.get(n)} for n, text in paper.statements.items()]
             record["papers"].append({"key": paper.key, "title": paper.title, "statements": statements,
                                      "sources": [dataclasses.asdict(s) for s in paper.sources]})

@@ -26,7 +26,7 @@ class UsageError(Exception):
 def environment_error(error: OSError, doing: str) -> UsageError:
     """A :class:`UsageError` that says what could not be done, where, and how to go on."""
     advice = _ENVIRONMENT.get(error.errno or 0, error.strerror or str(error))
-    where = f" {error.filename}" if error.filename else ""
+    where = f" ({error.filename})" if error.filename and str(error.filename) not in doing else ""
     return UsageError(f"cannot {doing}{where}: {advice}")
 
 

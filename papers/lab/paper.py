@@ -217,6 +217,10 @@ class Paper:
 
         return register
 
+    def in_order(self) -> list[Claim]:
+        """The claims by the first statement they cover."""
+        return sorted(self.claims.values(), key=lambda claim: min(claim.statements))
+
     def judged_parts(self) -> int:
         """The number of judged parts of all claims: what an error budget is divided by."""
         return sum(claim.parts for claim in self.claims.values())

@@ -54,7 +54,7 @@ def select(targets: Sequence[str]) -> Selection:
         chosen = keys if target == "all" else [_unique(paper_part, keys, "paper")]
         for key in chosen:
             paper = papers.setdefault(key, load(key))
-            items = [*paper.claims, *paper.figures]
+            items = [*(claim.name for claim in paper.in_order()), *paper.figures]
             if item_part:
                 items = [_unique(item_part, items, f"claim or figure of {key}")]
                 explicit.add(f"{key}.{items[0]}")
