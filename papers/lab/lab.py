@@ -118,7 +118,10 @@ class Bench:
         if now:
             for child in multiprocessing.active_children():
                 child.terminate()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        if self._address:
+            self._executor.shutdown(wait=not now)
+        else:
+            self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _submit(self, task: executors.BlockTask) -> Future:
         with self._lock:
@@ -162,7 +165,7 @@ class Lab:
     def simulate(self, simulation: Any, *settings: Any) -> Any:
         """The runs of ``simulation`` at one setting, or the list of runs at several (computed side by side).
 
-        The number of replicas is the setting's ``n_replicas``, times 2 and 4 at later looks at an undecided claim,
+        The number of replicas is the setting's ``n_replicas``, twice as many at a second look at an undecided claim,
         unless ``--replicas`` says otherwise.
         """
         futures = []

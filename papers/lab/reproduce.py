@@ -19,7 +19,7 @@ from attnlab.papers.lab.paper import Claim, PaperFigure, Scale
 from attnlab.papers.lab.registry import Selection
 
 BUDGET = 0.01                                 # chance that a run of true claims says anything false
-LOOKS = 3                                     # an undecided claim is judged again on twice, then on four times the replicas
+LOOKS = 2                                     # an undecided claim is judged once more, on twice the replicas
 
 
 @dataclasses.dataclass(frozen=True)

@@ -209,6 +209,16 @@ def test_list_show_cite_doctor_and_store_answer_in_text_and_json(cli):
     assert cli("store", "gc", "--dry-run", "--json")[1] == {"stale": [r["key"] for r in rows], "orphans": [], "dry_run": True}
 
 
+@pytest.mark.slow
+def test_a_dask_cluster_gives_the_same_bits(cli, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        status, there, err = cli("reproduce", "toy.drift", "--json", "--on", cluster.scheduler_address, out=tmp_path / "there")
+    assert status == 0, err
+    _, here, _ = cli("reproduce", "toy.drift", "--json", *QUICK, out=tmp_path / "here")
+    assert records(there) == records(here) and blocks(tmp_path / "there") == blocks(tmp_path / "here")
+
+
 def test_a_paper_runs_as_a_script_with_the_same_options(toy, start, tmp_path):
     import subprocess
     import sys
