@@ -165,7 +165,7 @@ def drift_exponents(setting, lab):
     return all_of(*verdicts)
 
 
-SHALLOW = ReducedSetting(dim=3, lengths=(16,), n_sequences=40_000, n_replicas=16)
+SHALLOW = ReducedSetting(dim=3, lengths=(16,), n_sequences=100_000, n_replicas=16)
 SHALLOW_SCALES = Scales(smoke=SHALLOW, desk=SHALLOW, paper=replace(SHALLOW, n_sequences=400_000))
 
 
