@@ -111,7 +111,10 @@ def sign_matching(setting, lab):
              assumptions=["H >= 2", "replicas past the one-head plateau"],
              judged="share of the mean left in the covariates is 0 within 1/3; eta tends to its best value within half of "
                     "the distance to the product mu omega of one head; the risk is that of debiased gradient descent "
-                    "within a tenth of the distance to the risk of one head")
+                    "within a tenth of the distance to the risk of one head",
+             note="The shared run has H = 4. With n_heads=2 half of the replicas start with heads of one sign and may stay on "
+                  "the one-head plateau for thousands of steps; n counts those past it. H = 8 is drawn at paper scale (fig4), and "
+                  "150 000 or 500 000 steps (fig2) belong to that scale, too.")
 def debiased_gd(setting, lab):
     """Two or more heads compute one step of gradient descent on centred covariates, with the best step size.
 
