@@ -113,8 +113,8 @@ def sign_matching(setting, lab):
                     "the distance to the product mu omega of one head; the risk is that of debiased gradient descent "
                     "within a tenth of the distance to the risk of one head",
              note="The shared run has H = 4. With n_heads=2 half of the replicas start with heads of one sign and may stay on "
-                  "the one-head plateau for thousands of steps; n counts those past it. H = 8 is drawn at paper scale (fig4), and "
-                  "150 000 or 500 000 steps (fig2) belong to that scale, too.")
+                  "the one-head plateau for thousands of steps; n counts those past it. H = 8 is drawn at paper scale (fig4), "
+                  "and 150 000 or 500 000 steps (fig2) belong to that scale, too.")
 def debiased_gd(setting, lab):
     """Two or more heads compute one step of gradient descent on centred covariates, with the best step size.
 
