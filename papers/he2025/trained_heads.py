@@ -17,7 +17,17 @@ from attnlab.analysis import (
     settles,
     share,
 )
-from attnlab.papers.he2025.common import SHORT, needs_two_heads, one_head_optimum, paper, single_head, sizes, trained, weighted
+from attnlab.papers.he2025.common import (
+    SHORT,
+    needs_two_heads,
+    not_yet,
+    one_head_optimum,
+    paper,
+    single_head,
+    sizes,
+    trained,
+    weighted,
+)
 from attnlab.papers.lab.paper import Scales
 from attnlab.simulators import in_context_regression as simulator
 from attnlab.theory import in_context_regression_preconditioned as preconditioned
@@ -178,6 +188,10 @@ def drift(setting, lab):
     omega = trailing_mean(steps, np.log(np.abs(runs["group_omega"]).mean(-1)))
     product = trailing_mean(steps, np.log(np.abs(runs["step_size"])))
     half = np.searchsorted(steps, steps[-1] / 2)
+    there = np.isfinite(omega[:, half])                                       # past the plateau for the last half, too
+    if verdict := not_yet(there, "are past the plateau for half of the training"):
+        return verdict
+    omega, product = omega[there], product[there]
     falls = ordered(omega[:, -1], omega[:, half], of="median over replicas",
                     twin=Twin.of("omega still grows", smaller=omega[:, half], larger=omega[:, -1]))
     fall, change = omega[:, -1] - omega[:, half], product[:, -1] - product[:, half]
