@@ -91,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     folder(rep)
 
     fal = command("falsify", _falsify, "look for a counterexample to a claim about all inputs", epilog=_EXIT)
-    fal.add_argument("target", nargs="?", metavar="CLAIM", help="paper.claim (a prefix will do)")
+    fal.add_argument("tokens", nargs="*", metavar="CLAIM|KEY=VALUE",
+                     help="paper.claim (a prefix will do); a token with = overrides a field of the setting (dim=8)")
     fal.add_argument("--level", choices=("symbolic", "certified", "searched", "sampled"),
                      help="what must decide (default: search every form of the claim)")
     fal.add_argument("--budget", type=_seconds, metavar="SECONDS", help="seconds for each form with its twins")
@@ -187,16 +188,21 @@ def _reproduce(arguments: argparse.Namespace) -> int:
 def _falsify(arguments: argparse.Namespace) -> int:
     from attnlab.papers.lab.errors import UsageError
     from attnlab.papers.lab.falsify import falsify, replayed, text
+    from attnlab.papers.lab.overrides import split_tokens
     from attnlab.papers.lab.reproduce import exit_status
 
+    targets, overrides = split_tokens(arguments.tokens)
+    if len(targets) > 1:
+        raise UsageError(f"{' '.join(targets)!r} names {len(targets)} claims; search one at a time")
+    target = targets[0] if targets else None
     if arguments.replay is not None:
         if arguments.level is not None or arguments.budget is not None:
             raise UsageError("--replay evaluates one saved point: leave --level and --budget out")
-        result = replayed(Path(arguments.replay), arguments.target)
-    elif arguments.target is None:
+        result = replayed(Path(arguments.replay), target, overrides)
+    elif target is None:
         raise UsageError("no claim: name one as paper.claim, or a saved witness by --replay FILE; see `attnlab list`")
     else:
-        result = falsify(arguments.target, arguments.level, arguments.budget, arguments.seed, _folder(arguments))
+        result = falsify(target, arguments.level, arguments.budget, arguments.seed, _folder(arguments), overrides)
     _print_json(result) if arguments.json else print(text(result))
     return exit_status(result["claims"])
 

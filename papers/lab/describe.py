@@ -83,7 +83,7 @@ def _claim_record(claim: Claim, latest: dict[str, Any]) -> dict[str, Any]:
             "judged": claim.judged, "parts": claim.parts, "expected": claim.expected,
             "undecided_at_smoke": claim.undecided_at_smoke or None, "scales": list(claim.scales),
             "why_these_scales": claim.why_these_scales or None, "note": claim.note or None,
-            "settings": _settings(claim), "latest": _latest(latest.get(claim.id))}
+            "forms": _forms(claim), "settings": _settings(claim), "latest": _latest(latest.get(claim.id))}
 
 
 def _claim_lines(claim: Claim, latest: dict[str, Any]) -> list[str]:
@@ -96,6 +96,8 @@ def _claim_lines(claim: Claim, latest: dict[str, Any]) -> list[str]:
     for name, value in rows:
         if value:
             lines += _wrap(value, f"  {name + ':':<10}", " " * 12)
+    for level, statement in _forms(claim).items():
+        lines += _wrap(statement, f"  {level + ':':<10}".ljust(13), " " * 13)
     lines += _scale_note(claim)
     for scale, setting in _settings(claim).items():
         fields = ", ".join(f"{key}={value}" for key, value in setting.items())
@@ -105,6 +107,17 @@ def _claim_lines(claim: Claim, latest: dict[str, Any]) -> list[str]:
         lines += _wrap(f"{shown['verdict']} at {shown['scale']}{': ' + shown['reason'] if shown['reason'] else ''}",
                        "  latest:   ", " " * 12)
     return [*lines, ""]
+
+
+def _forms(claim: Claim) -> dict[str, str]:
+    """What is judged at each level, of a claim about all inputs, at its desk setting."""
+    if claim.forms is None:
+        return {}
+    from attnlab.papers.lab.quantified import forms_of
+
+    forms = forms_of(claim, claim.setting.desk)
+    return {level: form.statement + (f" ({form.source})" if form.source != claim.source else "")
+            for level, form in forms.items()}
 
 
 def _settings(item: Claim | PaperFigure) -> dict[str, dict[str, Any]]:

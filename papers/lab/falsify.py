@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from attnlab.analysis.levels import check
 from attnlab.analysis.verdict import Outcome, Verdict
 from attnlab.analysis.witness import WitnessError, replay, save_witness
 from attnlab.papers.lab.errors import UsageError, environment_error
+from attnlab.papers.lab.overrides import apply, check_known
 from attnlab.papers.lab.paper import Claim
 from attnlab.papers.lab.quantified import budget_of, forms_of
 from attnlab.papers.lab.registry import select
@@ -16,15 +18,16 @@ from attnlab.papers.lab.registry import select
 SCALE = "desk"                                # the setting whose dimensions are searched
 
 
-def falsify(target: str, level: str | None, budget: float | None, seed: int, folder: Path) -> dict[str, Any]:
-    """Judge the forms of one claim and save a witness of each that is refuted.
+def falsify(target: str, level: str | None, budget: float | None, seed: int, folder: Path,
+            overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Judge the forms of one claim and save a witness of each that is refuted; ``overrides`` change its desk setting.
 
     Without a level every form is searched. With one, the form stated for it is judged, or else the most general form.
     ``budget`` is in seconds for each form with its twins (default: the setting's, or a minute for a proof). Raises
     :class:`UsageError` for a target that is not one claim, and for a claim that speaks of replicas.
     """
     claim = _one_claim(target)
-    setting = claim.setting.at(SCALE)
+    setting = _setting(claim, overrides)
     forms = forms_of(claim, setting)
     if level is not None:
         form = forms.get(level, next(iter(forms.values())))
@@ -39,8 +42,10 @@ def falsify(target: str, level: str | None, budget: float | None, seed: int, fol
     return {"claims": records}
 
 
-def replayed(file: Path, target: str | None) -> dict[str, Any]:
+def replayed(file: Path, target: str | None, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Evaluate the witness in ``file`` again, with the claim as it is stated now; ``target`` must agree, if given.
+
+    ``overrides`` are those with which it was found.
 
     REFUTED if it still refutes the claim, UNDECIDED if not. Raises :class:`UsageError` for a damaged file, an unknown
     claim and a point that does not fit it.
@@ -51,7 +56,7 @@ def replayed(file: Path, target: str | None) -> dict[str, Any]:
         claim_id, _, level = name.partition(":")
         claim = _one_claim(claim_id)
         found.append(claim)
-        forms = forms_of(claim, claim.setting.at(SCALE))
+        forms = forms_of(claim, _setting(claim, overrides))
         if level not in forms and level:
             raise UsageError(f"{claim.id} has no {level} form any more; it has {', '.join(forms)}")
         return forms[level] if level else next(iter(forms.values()))
@@ -75,6 +80,13 @@ def text(result: dict[str, Any]) -> str:
             at = "  ".join(f"{name}={value}" for name, value in record["witness"]["point"].items())
             lines.append(f"           witness {at}  in {record['witness_file']}")
     return "\n".join(lines)
+
+
+def _setting(claim: Claim, overrides: Mapping[str, str] | None) -> Any:
+    """The desk setting of the claim with the overrides, each of which it must have."""
+    setting = claim.setting.at(SCALE)
+    check_known(overrides or {}, [setting])
+    return apply(setting, overrides or {})
 
 
 def _one_claim(target: str) -> Claim:

@@ -149,6 +149,19 @@ def test_a_witness_is_plain_and_an_independent_computation_agrees(command, tmp_p
     assert record["sizes"] == {"n": 3} and record["claim"] == "toy2026_bounds.fifth"
 
 
+def test_a_setting_changes_the_dimension_searched_and_the_replay_takes_it_too(command, tmp_path):
+    status, result, _ = command("falsify", "toy2026_bounds.fifth", "dim=5", "--level", "searched", "--json")
+    assert status == 1 and len(result["claims"][0]["witness"]["point"]["x"]) == 5
+    file = tmp_path / "results" / "witnesses" / "toy2026_bounds.fifth.json"
+    assert command("falsify", "dim=5", "--replay", file)[0] == 1
+
+
+def test_show_lists_the_forms_of_a_claim_about_all_inputs(command):
+    text = command("show", "toy2026_bounds.quarter")[1]
+    assert "searched:" in text and "<= 0.25 for all x in [-4, 4]^n" in text and "(up to 0.001)" in text
+    assert "searched:" not in command("show", "toy2026_bounds.replicas")[1]
+
+
 def test_a_published_false_claim_is_as_expected(command, tmp_path):
     assert command("falsify", "toy2026_bounds.published")[0] == 0
     status, text, _ = command("falsify", "--replay", tmp_path / "results" / "witnesses" / "toy2026_bounds.published.json")
@@ -171,7 +184,8 @@ def test_the_general_form_stands_in_for_a_level_that_has_none(command):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["toy2026_bounds.replicas"], "attnlab reproduce toy2026_bounds.replicas --seed"),
-    (["toy2026_bounds"], "not one claim"), ([], "no claim"), (["toy2026_bounds.quater"], "did you mean 'quarter'"),
+    (["toy2026_bounds"], "not one claim"), (["toy2026_bounds.fifth", "dmi=5"], "did you mean 'dim'"),
+    (["toy2026_bounds.fifth", "toy2026_bounds.quarter"], "one at a time"), ([], "no claim"), (["toy2026_bounds.quater"], "did you mean 'quarter'"),
     (["toy2026_bounds.quarter", "--budget", "0"], "not a positive number of seconds"),
     (["toy2026_bounds.quarter", "--level", "proved"], "invalid choice"),
     (["--replay", "nowhere.json"], "cannot read the witness"),
