@@ -34,14 +34,14 @@ def philox_words(counter: np.ndarray, key: tuple[int, int], rounds: int = 10) ->
     return np.stack(c, -1).astype(np.uint32)
 
 
-def philox_normals(seed: int, step: int, n_sequences: int, n_numbers: int) -> np.ndarray:
+def philox_normals(seed: int, step: int, n_sequences: int, n_numbers: int, first_sequence: int = 0) -> np.ndarray:
     """Standard normals (sequence, number) in float64, rounded nowhere but in Box-Muller itself."""
     if not 0 <= seed < 1 << 64:
         raise ValueError(f"seed={seed!r} must be a 64-bit non-negative integer")
     blocks = -(-n_numbers // 4)
     counter = np.zeros((n_sequences, blocks, 4), dtype=np.uint64)
     counter[..., 0] = np.arange(blocks)
-    counter[..., 1] = np.arange(n_sequences)[:, None]
+    counter[..., 1] = first_sequence + np.arange(n_sequences)[:, None]
     counter[..., 2], counter[..., 3] = step & 0xFFFFFFFF, step >> 32
     w = philox_words(counter, (seed & 0xFFFFFFFF, seed >> 32)) >> np.uint32(8)
     u, t = (w[..., ::2] + 1.0) / 2**24, w[..., 1::2] / 2**24
