@@ -30,6 +30,16 @@ typedef ureal uvec __attribute__((vector_size(32)));
 #define INLINE static inline __attribute__((always_inline))
 #define NOINLINE static __attribute__((noinline, unused))
 
+/* What a build with -DCOUNT does, counted where it is done and for all lanes: multiply-adds of the products, exponentials,
+ * and bytes of the operands read and written. Other builds have no trace of it. */
+#ifdef COUNT
+struct { uint64_t multiply_adds, exponentials, bytes_read, bytes_written; } work_done;
+#define TALLY(what, n) (work_done.what += (uint64_t)(n))
+#else
+#define TALLY(what, n) ((void)0)
+#endif
+#define FMA(n) TALLY(multiply_adds, LANES *(n)) /* n vector multiply-adds */
+
 INLINE vec splat(real x) {
     vec r = {0};
     for (int l = 0; l < LANES; l++) r[l] = x;
@@ -60,6 +70,7 @@ INLINE vec exp_poly(vec r) { /* (e^r - 1) for |r| <= 0.35 */
     return p * r * r + r;
 }
 INLINE vec vexp(vec x) {
+    TALLY(exponentials, LANES);
     vec t = x * 1.44269504088896341f + 12582912.0f, n = t - 12582912.0f;
     vec r = x - n * 0.693359375f;
     r = r - n * -2.12194440e-4f;
@@ -77,6 +88,7 @@ INLINE vec exp_poly(vec r) {
     return p * r * r + r;
 }
 INLINE vec vexp(vec x) {
+    TALLY(exponentials, LANES);
     vec t = x * 1.44269504088896341 + 6755399441055744.0, n = t - 6755399441055744.0;
     vec r = x - n * 6.93147180369123816490e-01;
     r = r - n * 1.90821492927058770002e-10;
@@ -157,6 +169,7 @@ INLINE void transpose(vec r[LANES]) {
 
 /* n consecutive numbers of each lane's sequence, as n vectors; and the way back. */
 NOINLINE void pack_flat(const real *const src[LANES], int64_t n, vec *dst) {
+    TALLY(bytes_read, n * (int64_t)sizeof(vec));
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         vec r[LANES];
@@ -168,6 +181,7 @@ NOINLINE void pack_flat(const real *const src[LANES], int64_t n, vec *dst) {
         for (int l = 0; l < LANES; l++) ((real *)(dst + i))[l] = src[l][i];
 }
 NOINLINE void unpack_flat(const vec *src, int64_t n, real *const dst[LANES], int n_lanes) {
+    TALLY(bytes_written, n * n_lanes * (int64_t)sizeof(real));
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         vec r[LANES];

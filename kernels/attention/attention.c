@@ -28,6 +28,7 @@ NOINLINE void pack(const view *x, int64_t p, int64_t n, int64_t rows, int64_t co
         if (x->col == 1) {
             pack_flat(at, cols, dst + i * cols);
         } else {
+            TALLY(bytes_read, cols * (int64_t)sizeof(vec));
             for (int64_t c = 0; c < cols; c++)
                 for (int l = 0; l < LANES; l++) ((real *)(dst + i * cols + c))[l] = at[l][c * x->col];
         }
@@ -57,6 +58,7 @@ INLINE row open_row(const task *t, int64_t i) {
     return r;
 }
 INLINE vec dot(const vec *a, const vec *b, int n) {
+    FMA(n);
     vec x = a[0] * b[0], y = splat(0);
     UNROLL for (int c = 1; c + 1 < n; c += 2) x += a[c] * b[c], y += a[c + 1] * b[c + 1];
     if (n % 2 == 0) x += a[n - 1] * b[n - 1];
@@ -175,6 +177,7 @@ void forward(const task *t, int64_t p0, int64_t p1) {
                 e[j] = x.f;
                 sum += x.g;
                 const vec *v = V + KEY(&r, j) * DV;
+                FMA(DV);
                 for (int c = 0; c < DV; c++) acc[c] += x.f * v[c];
             }
             close_row(t, &r, sum);
@@ -241,6 +244,7 @@ void backward(const task *t, int64_t p0, int64_t p1) {
                 const vec w = f[j] * r.inv_z, ds = ds_all[j];
                 const vec *restrict k = K + key * D;
                 vec *restrict dk = dK + key * D, *restrict dv = dV + key * DV;
+                FMA(2 * D + DV);
                 UNROLL for (int c = 0; c < DV; c++) dv[c] += w * G_i[c];
                 UNROLL for (int c = 0; c < D; c++) dk[c] += ds * q[c], dq[c] += ds * k[c];
             }
@@ -306,11 +310,13 @@ void second(const task *t, int64_t p0, int64_t p1) {
                 const int64_t key = KEY(&r, j);
                 const vec w = f[j] * u, wt = (f1[j] * a[j] - f[j] * Au) * u;
                 const vec *v = V + key * DV, *vt = Vt + key * DV, *k = K + key * D, *kt = Kt + key * D;
+                FMA(2 * DV);
                 for (int c = 0; c < DV; c++) tangent[c] += wt * v[c] + w * vt[c];
                 if (full) {
                     const vec ds = (f1[j] * dp[j] - g1[j] * Fu) * u;
                     const vec ds2 = (f2[j] * a[j] * dp[j] + f1[j] * (b[j] - dp[j] * Au) - Fu * g2[j] * a[j] + g1[j] * rest) * u;
                     vec *dk = dK + key * D, *dv = dV + key * DV;
+                    FMA(4 * D + DV);
                     for (int c = 0; c < D; c++) dq[c] += ds2 * k[c] + ds * kt[c];
                     for (int c = 0; c < D; c++) dk[c] += scale * (ds2 * q[c] + ds * qt[c]);
                     for (int c = 0; c < DV; c++) dv[c] += wt * G_i[c];

@@ -76,7 +76,8 @@ class Forward(Function):
     def backward(ctx, g, _):
         q, k, v, bias, o, lse = ctx.saved_tensors
         want = bias is not None and ctx.needs_input_grad[5]
-        grads = Backward.apply(ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse)
+        # detached: a graph through o would run this backward again, on zeros, in every second derivative
+        grads = Backward.apply(ctx.path, ctx.problem, want, q, k, v, bias, g, o.detach(), lse)
         return (None, None, *grads) if want else (None, None, *grads, None)
 
     @staticmethod

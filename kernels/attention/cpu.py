@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attnlab.kernels import compiler
+from attnlab.kernels import compiler, counters
 from attnlab.kernels.attention.problem import Problem
 from attnlab.kernels.attention.scores import (
     Linear,
@@ -76,10 +76,11 @@ def supports(score: ScoreMap, dtype: torch.dtype, head_dim: int, value_dim: int)
 
 
 @functools.lru_cache(maxsize=256)
-def library(map_number: int, dtype: torch.dtype, head_dim: int, value_dim: int, order: int):
-    """The build for these compile-time constants, or None without a working compiler."""
+def library(map_number: int, dtype: torch.dtype, head_dim: int, value_dim: int, order: int, count: bool = False):
+    """The build for these compile-time constants, or None without a working compiler; ``count``: one that counts."""
     single = int(dtype == torch.float32)
-    built = compiler.load(SOURCE, MAP=map_number, REAL32=single, D=head_dim, DV=value_dim, PASS=order)
+    built = compiler.load(SOURCE, MAP=map_number, REAL32=single, D=head_dim, DV=value_dim, PASS=order,
+                          **({"COUNT": 1} if count else {}))
     if built is None:
         return None
     for name in ("forward", "backward") if order == 1 else ("second",):
@@ -164,9 +165,14 @@ class _Call:
         return x
 
     def run(self, function: str, order: int) -> None:
-        built = library(self.map_number, self.like.dtype, *self.widths, order)
+        counter = counters.active()
+        built = library(self.map_number, self.like.dtype, *self.widths, order, counter is not None)
         if built is None:
             raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiler.compiler_report()")
+        if counter is not None:
+            getattr(built, function)(self.task, 0, self.n_problems)
+            counters.collect(built, counter)
+            return
         call, lanes = getattr(built, function), 8 if self.like.dtype == torch.float32 else 4
         groups = -(-self.n_problems // lanes)
         threads = min(torch.get_num_threads(), groups) if self.work > _THREAD_WORK else 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from attnlab.kernels import compiler
+from attnlab.kernels import compiler, counters
 from attnlab.kernels.icl_step.records import NAMES, Batches, Optimiser, Shape, State, Stream
 
 SOURCE = Path(__file__).with_name("icl_step.c")
@@ -29,8 +29,8 @@ class _Run(ctypes.Structure):
 
 
 @functools.lru_cache(maxsize=64)
-def _library(dim: int, n_heads: int, single: bool):
-    built = compiler.load(SOURCE, D=dim, H=n_heads, REAL32=int(single))
+def _library(dim: int, n_heads: int, single: bool, count: bool = False):
+    built = compiler.load(SOURCE, D=dim, H=n_heads, REAL32=int(single), **({"COUNT": 1} if count else {}))
     if built is None:
         return None
     built.train.argtypes, built.train.restype = [ctypes.POINTER(_Run), ctypes.c_int64, ctypes.c_int64], None
@@ -95,8 +95,8 @@ def time_normals(n_sequences: int, n_numbers: int, rounds: int) -> float:
     return best
 
 
-def _need(shape: Shape, single: bool):
-    built = _library(shape.dim, shape.n_heads, single)
+def _need(shape: Shape, single: bool, count: bool = False):
+    built = _library(shape.dim, shape.n_heads, single, count)
     if built is None:
         raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiler.compiler_report()")
     return built
@@ -129,7 +129,8 @@ def _unpack(shape: Shape, flat: np.ndarray) -> dict[str, np.ndarray]:
 
 def _call(shape: Shape, state: State, n_steps: int, data: Stream | Batches, optimiser: Optimiser):
     dtype = np.dtype(state.dtype)
-    built = _need(shape, dtype == np.float32)
+    counter = counters.active()
+    built = _need(shape, dtype == np.float32, counter is not None)
     flat = [_pack(part) for part in (state.params, state.moment1, state.moment2)]
     gradient, losses = np.zeros_like(flat[0]), np.empty((state.n_replicas, n_steps))
     diverged_at, rates = state.diverged_at.copy(), optimiser.rates(state.n_replicas)
@@ -145,9 +146,11 @@ def _call(shape: Shape, state: State, n_steps: int, data: Stream | Batches, opti
     else:
         keep += [np.ascontiguousarray(data.x, dtype), np.ascontiguousarray(data.y, dtype)]
         run.x, run.y = keep[1].ctypes.data, keep[2].ctypes.data
-    threads = min(torch.get_num_threads(), state.n_replicas)
+    threads = min(torch.get_num_threads(), state.n_replicas) if counter is None else 1
     if threads <= 1:
         built.train(run, 0, state.n_replicas)
+        if counter is not None:
+            counters.collect(built, counter)
     else:
         cuts = [state.n_replicas * i // threads for i in range(threads + 1)]
         with ThreadPoolExecutor(threads) as pool:

@@ -33,6 +33,7 @@ typedef struct {
 } model;
 
 INLINE vec dot(const vec *a, const vec *b) {
+    FMA(N);
     vec x = a[0] * b[0];
     UNROLL for (int c = 1; c < N; c++) x += a[c] * b[c];
     return x;
@@ -77,6 +78,7 @@ INLINE void group(const run *r, model *m, const vec *Z, vec *scratch_space, vec 
     vec *U = scratch_space, *dU = U + H * L, *E = dU + H * L;
     for (int h = 0; h < H; h++)
         for (int64_t j = 0; j < L; j++) {
+            FMA(N);
             vec u = m->OV[h][0] * Z[j * N];
             UNROLL for (int c = 1; c < N; c++) u += m->OV[h][c] * Z[j * N + c];
             U[h * L + j] = u;
@@ -88,6 +90,7 @@ INLINE void group(const run *r, model *m, const vec *Z, vec *scratch_space, vec 
         for (int h = 0; h < H; h++) {
             vec t[N], top = splat(-INFINITY), total = splat(0), mean = splat(0), *e = E + h * L;
             const vec *u = U + h * L;
+            FMA(N * D);
             UNROLL for (int a = 0; a < N; a++) {
                 t[a] = m->KQ[h][a][0] * x[0];
                 UNROLL for (int b = 1; b < D; b++) t[a] += m->KQ[h][a][b] * x[b];
@@ -97,6 +100,7 @@ INLINE void group(const run *r, model *m, const vec *Z, vec *scratch_space, vec 
                 top = vmax(e[j], top);
             }
             for (int64_t j = 0; j < i; j++) {
+                FMA(1);
                 e[j] = vexp(e[j] - top);
                 total += e[j], mean += e[j] * u[j];
             }
@@ -115,8 +119,10 @@ INLINE void group(const run *r, model *m, const vec *Z, vec *scratch_space, vec 
                 const vec *restrict z = Z + j * N;
                 const vec p = e[j] * factor, ds = p * (u[j] - mean);
                 du[j] += p;
+                FMA(N);
                 UNROLL for (int a = 0; a < N; a++) dt[a] += ds * z[a];
             }
+            FMA(N * D);
             UNROLL for (int a = 0; a < N; a++)
                 UNROLL for (int b = 0; b < D; b++) g[a * D + b] += dt[a] * x[b];
         }
@@ -124,6 +130,7 @@ INLINE void group(const run *r, model *m, const vec *Z, vec *scratch_space, vec 
     for (int h = 0; h < H; h++) {
         vec g[N];
         UNROLL for (int a = 0; a < N; a++) g[a] = m->gOV[h][a];
+        FMA(L * N);
         for (int64_t j = 0; j < L; j++)
             UNROLL for (int a = 0; a < N; a++) g[a] += dU[h * L + j] * Z[j * N + a];
         UNROLL for (int a = 0; a < N; a++) m->gOV[h][a] = g[a];
@@ -135,6 +142,7 @@ NOINLINE void fold(const run *r, const real *p, model *m) {
     const real scale = (real)(1 / sqrt((double)N));
     for (int h = 0; h < H; h++) {
         const real *q = p + h * w * N, *k = q + block, *v = k + block, *o = p + 3 * block + h * w;
+        TALLY(multiply_adds, w * N * (D + 1));
         for (int a = 0; a < N; a++) {
             real ov = 0;
             for (int64_t i = 0; i < w; i++) ov += v[i * N + a] * o[i];
@@ -158,6 +166,7 @@ NOINLINE void unfold(const run *r, const real *p, const model *m, real *g) {
             gOV[a] = vsum(m->gOV[h][a]);
             for (int b = 0; b < D; b++) gKQ[a][b] = scale * vsum(m->gKQ[h][a * D + b]);
         }
+        TALLY(multiply_adds, 2 * w * N * (D + 1));
         for (int64_t i = 0; i < w; i++) {
             go[i] = 0;
             for (int a = 0; a < N; a++) {
