@@ -8,7 +8,7 @@ BIN       := .venv/bin
 # one BLAS thread in each test process: the processes are the parallelism
 PYTEST    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: install reproduce test test-all lint clean
+.PHONY: install reproduce bench test test-all lint clean
 
 install: $(BIN)/.installed
 
@@ -21,6 +21,11 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 
 reproduce: install
 	$(BIN)/attnlab reproduce he2025
+
+# some four minutes; the tables of docs/measured/kernels_cpu.md are made with it
+bench: install
+	$(BIN)/attnlab bench kernels
+	$(BIN)/attnlab bench training
 
 test: install
 	$(PYTEST)

@@ -112,6 +112,15 @@ def _parser() -> argparse.ArgumentParser:
     store.add_argument("--dry-run", action="store_true", help="gc: say what would be removed, remove nothing")
     folder(store)
 
+    ben = command("bench", _bench, "side-by-side timings against public alternatives, as ratios; cost model and counted work")
+    ben.add_argument("what", choices=("kernels", "training"),
+                     help="kernels: attention on the laboratory's shapes; training: steps of an ensemble")
+    ben.add_argument("--rounds", type=_count, default=9, metavar="N", help="rounds of each comparison (default 9)")
+    ben.add_argument("--threads", type=_count, default=1, metavar="N", help="threads of every candidate (default 1)")
+    ben.add_argument("--dispatch", metavar="FILE",
+                     help="kernels: measure the sizes up to which the compiled path wins and write the table to FILE (minutes)")
+    folder(ben)
+
     folder(command("doctor", _doctor, "versions, devices, compiler, what is missing and how to get it"))
     cite = command("cite", _cite, "BibTeX of what was used")
     cite.add_argument("targets", nargs="*", metavar="TARGET", help="paper or claim, or all")
@@ -273,6 +282,22 @@ def _store(arguments: argparse.Namespace) -> int:
     record, text, status = act(Store(folder), arguments.action, arguments.key, arguments.dry_run)
     _print_json(record) if arguments.json else print(text)
     return status
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from attnlab.papers.lab.bench import bench, dispatch_table
+    from attnlab.papers.lab.errors import UsageError
+
+    if arguments.dispatch is not None and (arguments.what != "kernels" or arguments.threads != 1):
+        raise UsageError("--dispatch measures the kernels on one thread: use `attnlab bench kernels --dispatch FILE`")
+    if arguments.threads > (os.cpu_count() or 1):
+        raise UsageError(f"--threads {arguments.threads} is more than the {os.cpu_count()} cores of this machine")
+    if arguments.dispatch is not None:
+        record, text = dispatch_table(Path(arguments.dispatch), arguments.rounds)
+    else:
+        record, text = bench(arguments.what, _folder(arguments), arguments.rounds, arguments.threads)
+    _print_json(record) if arguments.json else print(text)
+    return 0
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
