@@ -217,8 +217,7 @@ class Optimiser:
 
     def each(self, n_replicas: int) -> tuple[np.ndarray, np.ndarray]:
         """Learning rate and decay of each replica in float64."""
-        return tuple(np.ascontiguousarray(np.broadcast_to(np.asarray(x, np.float64), (n_replicas,)))
-                     for x in (self.learning_rate, self.decay))
+        return tuple(np.array(np.broadcast_to(x, (n_replicas,)), np.float64) for x in (self.learning_rate, self.decay))
 
 
 def replica_seeds(sequences: list[np.random.SeedSequence]) -> np.ndarray:
