@@ -3,8 +3,9 @@
  * Word w of a sequence is word w mod 4 of Philox block 2^31 + w div 4 of its counter; a choice of one of m is
  * floor(word m / 2^32). Words: 0 novel classes?, 1 bursty?, 2 start of the window, 3 which of the distinct classes is the
  * target; then, bursty: n distinct labels (a partial shuffle), n classes with these labels or by rank frequency, a shuffle
- * of the pairs from the last down; else: a class for each item and the target by rank frequency. Normals 0 .. (pairs + 1) dim - 1 of the
- * sequence are the noise of its items and target; those of sequence 2^31 + c are the mean of novel class c in this step.
+ * of the pairs from the last down; else: a class for each item and the target by rank frequency. Normals 0 to
+ * (pairs + 1) dim - 1 of the sequence are the noise of its items and target; those of sequence 2^31 + c are the mean of
+ * novel class c in this step.
  */
 #ifndef BATCHES_H
 #define BATCHES_H
@@ -91,7 +92,8 @@ NOINLINE void choose(const run *r, const uint32_t *words, int lane, int64_t *shu
         for (int64_t i = 0; i <= N; i++) chosen[i] += r->classes;
 }
 /* dim normals a sequence as rows of a padded matrix: row i of sequence n at to + (n * rows + i) * ld */
-NOINLINE void normal_rows(uint64_t seed, uint64_t step, uint32_t first, int64_t rows, int64_t dim, int64_t ld, vec *numbers, real *to) {
+NOINLINE void normal_rows(uint64_t seed, uint64_t step, uint32_t first, int64_t rows, int64_t dim, int64_t ld, vec *numbers,
+                          real *to) {
     const int64_t total = rows * dim;
     for (int64_t b = 0; 4 * b < total; b += 2) philox_normals(seed, step, first, (uint32_t)b, numbers + 4 * b);
     for (int64_t i = 0; i < rows; i++) {
@@ -102,7 +104,8 @@ NOINLINE void normal_rows(uint64_t seed, uint64_t step, uint32_t first, int64_t 
 }
 NOINLINE void generate(const run *r, int64_t replica, uint64_t step, batch_data *b) {
     const int64_t N = r->pairs, D = r->dim, ld = up(D, 16), words = n_words(r);
-    const real unit = 1 / sqrtf((float)D), spread = (real)r->noise * unit, shrink = (real)(1 / sqrt(1 + r->noise * r->noise));
+    const real unit = 1 / sqrtf((float)D), spread = (real)r->noise * unit;
+    const real shrink = (real)(1 / sqrt(1 + r->noise * r->noise));
     const real *means = r->class_means + replica * r->classes * D;
     if (r->novel_below)
         for (int64_t c = 0; c < r->novel; c += LANES)
@@ -113,7 +116,8 @@ NOINLINE void generate(const run *r, int64_t replica, uint64_t step, batch_data 
             philox_words(r->seed[replica], step, (uint32_t)first, SEQUENCE_BLOCKS + (uint32_t)(w / 4), found);
             memcpy(b->words + w * LANES, found, sizeof found);
         }
-        if (r->noise > 0) normal_rows(r->seed[replica], step, (uint32_t)first, N + 1, D, ld, b->numbers, b->items + first * (N + 1) * ld);
+        if (r->noise > 0)
+            normal_rows(r->seed[replica], step, (uint32_t)first, N + 1, D, ld, b->numbers, b->items + first * (N + 1) * ld);
         for (int lane = 0; lane < LANES; lane++) {
             const int64_t s = first + lane;
             real *item = b->items + s * (N + 1) * ld;
@@ -121,7 +125,8 @@ NOINLINE void generate(const run *r, int64_t replica, uint64_t step, batch_data 
                 memset(item, 0, (size_t)((N + 1) * ld) * sizeof(real));
                 continue;
             }
-            choose(r, b->words, lane, b->chosen + r->batch * (N + 1), b->chosen + s * (N + 1), b->label + s * N, b->target + s, b->start + s);
+            choose(r, b->words, lane, b->chosen + r->batch * (N + 1), b->chosen + s * (N + 1), b->label + s * N,
+                   b->target + s, b->start + s);
             for (int64_t i = 0; i <= N; i++, item += ld) {
                 const int64_t c = b->chosen[s * (N + 1) + i];
                 const real *mean = c < r->classes ? means + c * D : b->fresh + (c - r->classes) * ld;
@@ -138,7 +143,8 @@ NOINLINE void generate(const run *r, int64_t replica, uint64_t step, batch_data 
 
 NOINLINE void fetch(const run *r, int64_t replica, int64_t step, batch_data *b) {
     const int64_t N = r->pairs, D = r->dim, ld = up(D, 16), first = (replica * r->n_steps + step) * r->batch;
-    for (int64_t i = 0; i < r->batch * (N + 1); i++) memcpy(b->items + i * ld, r->items + (first * (N + 1) + i) * D, (size_t)D * sizeof(real));
+    for (int64_t i = 0; i < r->batch * (N + 1); i++)
+        memcpy(b->items + i * ld, r->items + (first * (N + 1) + i) * D, (size_t)D * sizeof(real));
     memcpy(b->label, r->label + first * N, (size_t)(r->batch * N) * sizeof(int32_t));
     memcpy(b->target, r->target + first, (size_t)r->batch * sizeof(int32_t));
     memcpy(b->start, r->start + first, (size_t)r->batch * sizeof(int32_t));

@@ -29,8 +29,8 @@ typedef struct {
     real *C, *S, *dS, *turn;     /* of one sequence: contents, scores (key, query), gradients, A u_i by query */
     real *P1;                    /* (sequence, key, query) */
     real *a, *gk, *p2, *ds2;     /* (sequence, token): u . r1, u . dG, p2, its gradient */
-    real *mq, *vq, *q2, *r, *r1, *G, *x, *w_out, *h[3], *logits;            /* (sequence, .) */
-    real *dlogits, *dh, *dh2, *dw, *dx, *dG, *dr, *dr1, *dq2, *dvq, *dmq;
+    real *mq, *vq, *q2, *r, *r1, *G, *x, *w_out, *h[3], *logits; /* (sequence, .) */
+    real *dlogits, *dh, *dh2, *dx, *dG, *dr, *dr1, *dq2, *dvq, *dmq;
     batch_data data;
     void *memory;
 } model;
@@ -51,7 +51,8 @@ INLINE void dots(const model *m, const real *r, int64_t start, real *y) {
             }
         else
             for (int l = 0; l < rows; l++)
-                for (int64_t d = 0; d < m->Dr; d += LANES) sum[l] += *(const loose *)(C + (j0 + l) * m->Dr + d) * *(const loose *)(r + d);
+                for (int64_t d = 0; d < m->Dr; d += LANES)
+                    sum[l] += *(const loose *)(C + (j0 + l) * m->Dr + d) * *(const loose *)(r + d);
         *(loose *)(y + j0) = lane_sums(sum) + *(const loose *)(position + j0);
         for (int l = rows; l < LANES; l++) y[j0 + l] = 0;
     }
@@ -76,6 +77,25 @@ INLINE const real *content(const model *m, int64_t s, int64_t i) {
 }
 INLINE void contents(const model *m, int64_t s) {
     for (int64_t i = 0; i < m->T; i++) memcpy(m->C + i * m->Dr, content(m, s, i), (size_t)m->Dr * sizeof(real));
+}
+/* y_i += sum_k a_k p1_ik; and y_k = sum_i b_i p1_ik */
+INLINE void add_over_keys(const model *m, const real *P1, const real *a, real *y) {
+    for (int64_t i0 = 0; i0 < m->T; i0 += LANES) {
+        vec x = *(vec *)(y + i0);
+        for (int64_t k = 0; k < m->T && k < i0 + LANES; k++) x += a[k] * *(const vec *)(P1 + k * m->Tr + i0);
+        *(vec *)(y + i0) = x;
+    }
+}
+INLINE void over_queries(const model *m, const real *P1, const real *b, real *y) {
+    for (int64_t k0 = 0; k0 < m->T; k0 += LANES) {
+        vec sum[LANES];
+        for (int l = 0; l < LANES; l++) {
+            sum[l] = splat(0);
+            for (int64_t i0 = k0; i0 < m->T && k0 + l < m->T; i0 += LANES)
+                sum[l] += *(const vec *)(b + i0) * *(const vec *)(P1 + (k0 + l) * m->Tr + i0);
+        }
+        *(vec *)(y + k0) = lane_sums(sum);
+    }
 }
 INLINE vec token_number(int64_t first) {
     vec t;
@@ -172,21 +192,9 @@ NOINLINE void second_layer(model *m, int64_t s) {
     real *a = m->a + s * Tr, *p2 = m->p2 + s * Tr, *g = m->S;
     contents(m, s);
     dots(m, m->r + s * m->ld, start, p2), dots(m, m->r1 + s * m->ld, start, a);
-    for (int64_t i0 = 0; i0 < T; i0 += LANES) {
-        const int64_t keys = i0 + LANES < T ? i0 + LANES : T;
-        vec x = *(vec *)(p2 + i0);
-        for (int64_t k = 0; k < keys; k++) x += a[k] * *(const vec *)(P1 + k * Tr + i0);
-        *(vec *)(p2 + i0) = x;
-    }
+    add_over_keys(m, P1, a, p2);
     softmax(p2, T);
-    for (int64_t k0 = 0; k0 < T; k0 += LANES) {
-        vec sum[LANES];
-        for (int l = 0; l < LANES; l++) {
-            sum[l] = splat(0);
-            for (int64_t i0 = k0; i0 < T && k0 + l < T; i0 += LANES) sum[l] += *(const vec *)(p2 + i0) * *(const vec *)(P1 + (k0 + l) * Tr + i0);
-        }
-        *(vec *)(g + k0) = lane_sums(sum);
-    }
+    over_queries(m, P1, p2, g);
     mix(m, p2, 1, start, m->x + s * m->ld), mix(m, g, 1, start, m->G + s * m->ld);
 }
 
@@ -197,42 +205,36 @@ NOINLINE void second_layer_back(model *m, int64_t s) {
     real *gk = m->gk + s * Tr, *ds2 = m->ds2 + s * Tr, *da = m->S;
     contents(m, s);
     dots(m, m->dx + s * m->ld, start, ds2), dots(m, m->dG + s * m->ld, start, gk);
+    add_over_keys(m, P1, gk, ds2);
     vec total = splat(0);
-    for (int64_t i0 = 0; i0 < T; i0 += LANES) {
-        const int64_t keys = i0 + LANES < T ? i0 + LANES : T;
-        vec x = *(vec *)(ds2 + i0);
-        for (int64_t k = 0; k < keys; k++) x += gk[k] * *(const vec *)(P1 + k * Tr + i0);
-        *(vec *)(ds2 + i0) = x, total += x * *(const vec *)(p2 + i0);
-    }
+    for (int64_t i0 = 0; i0 < T; i0 += LANES) total += *(const vec *)(ds2 + i0) * *(const vec *)(p2 + i0);
     const real mean = vsum(total);
     for (int64_t i0 = 0; i0 < T; i0 += LANES) *(vec *)(ds2 + i0) = (*(vec *)(ds2 + i0) - mean) * *(const vec *)(p2 + i0);
-    for (int64_t k0 = 0; k0 < T; k0 += LANES) {
-        vec sum[LANES];
-        for (int l = 0; l < LANES; l++) {
-            sum[l] = splat(0);
-            for (int64_t i0 = k0; i0 < T && k0 + l < T; i0 += LANES) sum[l] += *(const vec *)(ds2 + i0) * *(const vec *)(P1 + (k0 + l) * Tr + i0);
-        }
-        *(vec *)(da + k0) = lane_sums(sum);
-    }
+    over_queries(m, P1, ds2, da);
     mix(m, ds2, 1, start, m->dr + s * m->ld), mix(m, da, 1, start, m->dr1 + s * m->ld);
 }
 
 /* from all that reaches p1 to the gradients of A u_i: to the table of labels, the rows of positions, and the items */
 NOINLINE void first_layer_back(model *m, int64_t s, int64_t slot) {
     const int64_t T = m->T, Tr = m->Tr, Dr = m->Dr, start = m->data.start[s];
-    const real *P1 = m->P1 + s * T * Tr, *a = m->a + s * Tr, *gk = m->gk + s * Tr, *p2 = m->p2 + s * Tr, *ds2 = m->ds2 + s * Tr;
+    const real *P1 = m->P1 + s * T * Tr, *a = m->a + s * Tr, *gk = m->gk + s * Tr, *p2 = m->p2 + s * Tr;
+    const real *ds2 = m->ds2 + s * Tr;
     real *f = m->S, *dS = m->dS;
     contents(m, s);
     dots(m, m->dmq + s * m->ld, start, f);
     for (int64_t i0 = 0; i0 < T; i0 += LANES) {
         const int64_t keys = i0 + LANES < T ? i0 + LANES : T;
-        const vec p = *(const vec *)(p2 + i0), d = *(const vec *)(ds2 + i0), last = pick(token_number(i0) == splat((real)(T - 1)), splat(1), splat(0));
+        const vec p = *(const vec *)(p2 + i0), d = *(const vec *)(ds2 + i0);
+        const vec last = pick(token_number(i0) == splat((real)(T - 1)), splat(1), splat(0));
         vec mean = splat(0);
         for (int64_t k = 0; k < keys; k++) {
             const vec x = gk[k] * p + a[k] * d + f[k] * last;
             *(vec *)(dS + k * Tr + i0) = x, mean += x * *(const vec *)(P1 + k * Tr + i0);
         }
-        for (int64_t k = 0; k < keys; k++) *(vec *)(dS + k * Tr + i0) = (*(vec *)(dS + k * Tr + i0) - mean) * *(const vec *)(P1 + k * Tr + i0);
+        for (int64_t k = 0; k < keys; k++) {
+            vec *x = (vec *)(dS + k * Tr + i0);
+            *x = (*x - mean) * *(const vec *)(P1 + k * Tr + i0);
+        }
     }
     for (int64_t i0 = 0; i0 < T; i0 += LANES) {
         const int64_t rows = T - i0 < LANES ? T - i0 : LANES;
@@ -254,9 +256,15 @@ NOINLINE void first_layer_back(model *m, int64_t s, int64_t slot) {
 /* ---- the parts that go matrix by matrix ---- */
 
 /* Y (+)= X W^T and Y (+)= X W for rows X of the batch; dW (+)= Y^T X */
-INLINE void through(model *m, const real *X, int w, real *Y, int add) { product(m->Br, m->nr, m->n, X, m->ld, 1, m->wt[w], m->ld, Y, m->ld, add); }
-INLINE void against(model *m, const real *X, int w, real *Y, int add) { product(m->Br, m->nr, m->n, X, m->ld, 1, m->w[w], m->ld, Y, m->ld, add); }
-INLINE void outer(model *m, const real *Y, const real *X, int w, int add) { product(m->nr, m->nr, m->B, Y, 1, m->ld, X, m->ld, m->g[w], m->ld, add); }
+INLINE void through(model *m, const real *X, int w, real *Y, int add) {
+    product(m->Br, m->nr, m->n, X, m->ld, 1, m->wt[w], m->ld, Y, m->ld, add);
+}
+INLINE void against(model *m, const real *X, int w, real *Y, int add) {
+    product(m->Br, m->nr, m->n, X, m->ld, 1, m->w[w], m->ld, Y, m->ld, add);
+}
+INLINE void outer(model *m, const real *Y, const real *X, int w, int add) {
+    product(m->nr, m->nr, m->B, Y, 1, m->ld, X, m->ld, m->g[w], m->ld, add);
+}
 
 NOINLINE void rectify(model *m, int layer) {
     real *h = m->h[layer];
@@ -283,7 +291,8 @@ NOINLINE double forward(model *m) {
         product(per_group, m->nr, m->D, m->data.items + first * (m->N + 1) * m->Dr, m->Dr, 1, m->At, m->ld, m->Ti, m->ld, 0);
         for (int64_t s = first; s < first + GROUP && s < m->B; s++) first_layer(m, s, s - first);
     }
-    through(m, m->mq, V1, m->vq, 1), through(m, m->vq, Q2, m->q2, 0), against(m, m->q2, K2, m->r, 0), against(m, m->r, V1, m->r1, 0);
+    through(m, m->mq, V1, m->vq, 1), through(m, m->vq, Q2, m->q2, 0);
+    against(m, m->q2, K2, m->r, 0), against(m, m->r, V1, m->r1, 0);
     for (int64_t s = 0; s < m->B; s++) second_layer(m, s);
     through(m, m->G, V1, m->x, 1);
     memcpy(m->w_out, m->vq, (size_t)(m->B * m->ld) * sizeof(real));
@@ -305,7 +314,6 @@ NOINLINE double forward(model *m) {
     return loss / (double)m->B;
 }
 NOINLINE void backward(model *m) {
-    const int64_t per_group = GROUP * (m->N + 1);
     product(m->Lr, m->nr, m->B, m->dlogits, 1, m->ldl, m->h[2], m->ld, m->g[R], m->ld, 0);
     product(m->Br, m->nr, m->L, m->dlogits, m->ldl, 1, m->w[R], m->ld, m->dh, m->ld, 0), rectify_back(m, 2, m->dh);
     outer(m, m->dh, m->h[1], W3, 0), against(m, m->dh, W3, m->dh2, 0), rectify_back(m, 1, m->dh2);
@@ -322,7 +330,8 @@ NOINLINE void backward(model *m) {
     for (int64_t first = 0; first < m->B; first += GROUP) {
         const int64_t count = m->B - first < GROUP ? m->B - first : GROUP;
         for (int64_t s = first; s < first + count; s++) first_layer_back(m, s, s - first);
-        product(m->Dr, m->nr, count == GROUP ? per_group : count * (m->N + 1), m->data.items + first * (m->N + 1) * m->Dr, 1, m->Dr, m->Ti, m->ld, m->gAt, m->ld, 1);
+        product(m->Dr, m->nr, count * (m->N + 1), m->data.items + first * (m->N + 1) * m->Dr, 1, m->Dr, m->Ti, m->ld, m->gAt,
+                m->ld, 1);
     }
     product(m->Dr, m->nr, m->L, m->labels, 1, m->Dr, m->gTl, m->ld, m->gAt, m->ld, 1);
     product(m->nr, m->nr, m->n, m->w[Q1], m->ld, 1, m->gAt, m->ld, m->g[K1], m->ld, 0);
@@ -347,8 +356,9 @@ NOINLINE void exchange(model *m, real *given, real *const used[MATRICES], real *
         for (int64_t o = 0; o < rows_of(m, w); o++, given += m->n) {
             real *row = used[w] + place(m, out_moved[w], o) * m->ld, *split = given + (in_moved[w] ? m->P : 0);
             const int64_t first = in_moved[w] ? m->D : m->n; /* contents, or everything */
-            if (load) memcpy(row, split, (size_t)first * sizeof(real)), memcpy(row + first, given, (size_t)(m->n - first) * sizeof(real));
-            else memcpy(split, row, (size_t)first * sizeof(real)), memcpy(given, row + first, (size_t)(m->n - first) * sizeof(real));
+            const size_t size = (size_t)first * sizeof(real), rest = (size_t)(m->n - first) * sizeof(real);
+            if (load) memcpy(row, split, size), memcpy(row + first, given, rest);
+            else memcpy(split, row, size), memcpy(given, row + first, rest);
         }
     }
 }
@@ -391,17 +401,20 @@ NOINLINE int64_t layout(const run *r, model *m, char *base) {
     m->At = cut(&at, m->nr * m->ld), m->gAt = cut(&at, m->nr * m->ld), m->gA = cut(&at, m->nr * m->ld);
     m->labels = cut(&at, m->Lr * m->Dr), m->Tl = cut(&at, m->Lr * m->ld), m->gTl = cut(&at, m->Lr * m->ld);
     m->Ti = cut(&at, GROUP * (m->N + 1) * m->ld);
-    m->C = cut(&at, m->Tr * m->Dr), m->S = cut(&at, m->Tr), m->dS = cut(&at, m->T * m->Tr), m->turn = cut(&at, (m->Dr + m->Tr) * up(m->Tr > m->Dr ? m->Tr : m->Dr, 8));
+    m->C = cut(&at, m->Tr * m->Dr), m->S = cut(&at, m->Tr), m->dS = cut(&at, m->T * m->Tr);
+    m->turn = cut(&at, (m->Dr + m->Tr) * (m->Tr > m->Dr ? m->Tr : m->Dr));
     m->P1 = cut(&at, m->B * m->T * m->Tr);
     real **tokens[] = {&m->a, &m->gk, &m->p2, &m->ds2};
     for (int i = 0; i < 4; i++) *tokens[i] = cut(&at, m->B * m->Tr);
-    real **rows[] = {&m->mq, &m->vq, &m->q2, &m->r, &m->r1, &m->G, &m->x, &m->w_out, &m->h[0], &m->h[1], &m->h[2], &m->dh, &m->dh2, &m->dx, &m->dG, &m->dr, &m->dr1, &m->dq2, &m->dvq, &m->dmq};
+    real **rows[] = {&m->mq,   &m->vq,   &m->q2,   &m->r,  &m->r1,  &m->G,  &m->x,  &m->w_out, &m->h[0], &m->h[1],
+                     &m->h[2], &m->dh,   &m->dh2,  &m->dx, &m->dG,  &m->dr, &m->dr1, &m->dq2,  &m->dvq,  &m->dmq};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) *rows[i] = cut(&at, m->Br * m->ld);
     m->logits = cut(&at, m->Br * m->ldl), m->dlogits = cut(&at, m->Br * m->ldl);
     m->data.items = cut(&at, m->Br * (m->N + 1) * m->Dr), m->data.fresh = cut(&at, up(r->novel, 8) * m->Dr);
     m->data.numbers = (vec *)cut(&at, ((m->N + 1) * m->D + 8) * LANES);
-    m->data.label = (int32_t *)cut(&at, m->B * m->N + 1), m->data.target = (int32_t *)cut(&at, m->B), m->data.start = (int32_t *)cut(&at, m->B);
-    m->data.chosen = (int64_t *)cut(&at, 2 * (m->B * (m->N + 1) + m->L + 2 * m->N + 8)), m->data.words = (uint32_t *)cut(&at, n_words(r) * 8);
+    m->data.label = (int32_t *)cut(&at, m->B * m->N), m->data.target = (int32_t *)cut(&at, m->B);
+    m->data.start = (int32_t *)cut(&at, m->B), m->data.words = (uint32_t *)cut(&at, n_words(r) * 8);
+    m->data.chosen = (int64_t *)cut(&at, 2 * (m->B * (m->N + 1) + m->L + 2 * m->N)); /* and room to shuffle */
     return at - base;
 }
 static model *make(const run *r) {

@@ -11,7 +11,11 @@
 #define BAND_BYTES 64
 #define TILE_ROWS 8
 #else
+#ifdef __AVX__
 #define BAND_BYTES 32
+#else
+#define BAND_BYTES 16
+#endif
 #define TILE_ROWS 4
 #endif
 #define BAND ((int)(BAND_BYTES / sizeof(real)))
