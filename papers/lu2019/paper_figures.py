@@ -198,7 +198,7 @@ def plane(setting, lab):
 @paper.figure("fig6", caption="The equation, and Transformer stacks trained on its end alone. (a), (b): a coordinate of three "
                               "particles along the layers, the most bent ones of a held-out state, for stacks that share one "
                               "layer's weights and for stacks whose layers have their own. (c): distance to the flow on the way, "
-                              "relative to that of its ends. (d): error at the end when shared weights are run with other numbers "
+                              "relative to its length. (d): error at the end when shared weights are run with another number "
                               "of layers; lines: the teacher's own weights", setting=SHARED_SCALES, source="Section 3")
 def trained_stacks(setting, lab):
     own = lab.simulate(train_stacks, replace(setting, kind="transformer", shared=False, n_replicas=8))
