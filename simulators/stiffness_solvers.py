@@ -94,12 +94,13 @@ def kepler_steps(setting: KeplerSetting, seeds: Sequence[np.random.SeedSequence]
         clock = np.linspace(-np.pi, np.pi, setting.n_shown)
         from_pericentre = (time[keep] - b + np.pi) % (2 * np.pi) - np.pi
         sorted_by = np.argsort(from_pericentre)
-        nearest = sorted_by[np.clip(np.searchsorted(from_pericentre[sorted_by], clock), 0, sorted_by.size - 1)]
+        distance = np.linalg.norm(path.states[:-1, :2], axis=1)
+        shown = {name: np.interp(clock, from_pericentre[sorted_by], values[keep][sorted_by], period=2 * np.pi)
+                 for name, values in (("index", index), ("step", step), ("position", distance))}
         rows.append({"rank_correlation": rank_correlation(step[keep], index[keep]),
                      "slope": np.polyfit(np.log(index[keep]), np.log(step[keep]), 1)[0],
                      "burst_share": step[whole][order][:half + 1].sum() / step[whole].sum(),
-                     "shown_time": clock, "shown_index": index[keep][nearest], "shown_step": step[keep][nearest],
-                     "shown_position": np.linalg.norm(path.states[:-1][keep][nearest, :2], axis=1)})
+                     "shown_time": clock, **{f"shown_{name}": values for name, values in shown.items()}})
     return _stacked(rows, len(seeds))
 
 
@@ -133,12 +134,12 @@ def van_der_pol_steps(setting: VanDerPolSetting, seeds: Sequence[np.random.SeedS
         time = path.times[:-1]
         slow = keep[index[keep] <= weighted_median(index[keep], step[keep])]
         clock = np.linspace(time[keep[0]], time[keep[-1]], setting.n_shown)
-        nearest = keep[np.clip(np.searchsorted(time[keep], clock), 0, keep.size - 1)]
+        shown = {name: np.interp(clock, time[keep], values[keep])
+                 for name, values in (("index", index), ("step", step), ("eigenvalue", largest), ("position", x))}
         rows.append({"index_correlation": rank_correlation(step[keep], index[keep]),
                      "eigenvalue_correlation": rank_correlation(step[keep], largest[keep]),
                      "slow_product": np.median(step[slow] * largest[slow]),
-                     "shown_time": clock - clock[0], "shown_index": index[nearest], "shown_step": step[nearest],
-                     "shown_eigenvalue": largest[nearest], "shown_position": x[nearest]})
+                     "shown_time": clock - clock[0], **{f"shown_{name}": values for name, values in shown.items()}})
     return _stacked(rows, len(seeds))
 
 

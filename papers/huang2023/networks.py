@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, all_of, bounded, follows, ordered, settles, trend
+from attnlab.analysis import Outcome, Twin, Verdict, all_of, bounded, follows, ordered, settles, trend
+from attnlab.analysis.verdict import TRAIN_LONGER
 from attnlab.papers.huang2023.common import EASY, EASY_SCALES, HARD, KINDS, SHORT, paper, peak
 from attnlab.papers.lab.paper import Scales
 from attnlab.simulators.stiffness_euler import GateSetting, train_gates
@@ -26,6 +27,9 @@ def depth_bursts(setting, lab):
     """
     runs = lab.simulate(train_gated, setting)
     solved = runs["accuracy"][:, 0] >= 0.95
+    if solved.sum() < 2:
+        return Verdict(Outcome.UNDECIDED, "condition", n=int(solved.sum()),
+                       reason=f"{solved.sum()} of {len(solved)} replicas solve the task; {TRAIN_LONGER}")
     before, after = (peak(runs[name][solved, 0]) for name in ("index_before", "index"))
     return ordered(before, after, of="median over replicas", twin=Twin.of("reversed", smaller=after, larger=before))
 

@@ -179,11 +179,11 @@ def gate_against_index(setting, lab):
     return plate
 
 
-@paper.figure("fig6", caption="Training of the gates of a chain of Euler blocks: its error in units of the best possible, and "
-                              "the slope of log gate on log index over blocks. Line: reduced flow of an infinitely deep "
-                              "chain, the whole gradient; dashed: each gate sees its own block only. Right: gates of the "
-                              "trained chain over the index of their blocks, with the "
-                              "steps proportional to 1 / index", source="derived for the paper's analogy", setting=GATES_AS_STEPS)
+@paper.figure("fig6", caption="Training of the gates of a chain of Euler blocks. (a): its error in units of the best possible; "
+                              "reduced flow of an infinitely deep chain, and the rival flow in which each gate sees its own "
+                              "block only. (b): trained gates against the time that the chain has reached, and the steps "
+                              "proportional to 1 / index",
+              source="derived for the paper's analogy", setting=GATES_AS_STEPS)
 def training_of_gates(setting, lab):
     runs = lab.simulate(train_gates, setting)
     time = runs["time"][0][1:]
