@@ -8,7 +8,7 @@ BIN       := .venv/bin
 # one BLAS thread in each test process: the processes are the parallelism
 PYTEST    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: install reproduce bench test test-all lint clean
+.PHONY: install reproduce bench test test-all test-triton lint clean
 
 install: $(BIN)/.installed
 
@@ -33,8 +33,16 @@ test: install
 test-all: install
 	$(PYTEST) -m "slow or not slow" --timeout 1800
 
+# the checks of the Triton code on another version of it, e.g. `make test-triton VERSION=3.9.0`; .venv stays as it is.
+# Triton 3.6 interprets loops only with numpy before 2.4.
+VERSION ?= 3.7.1
+test-triton: install
+	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --no-deps --upgrade --target .triton/$(VERSION) triton==$(VERSION) \
+		$(if $(filter 3.6%,$(VERSION)),numpy==2.3.5)
+	PYTHONPATH=.triton/$(VERSION) $(PYTEST) -n 0 -m "slow or not slow" --timeout 1800 tests/kernels/test_gpu.py
+
 lint: install
 	$(BIN)/ruff check .
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .triton build *.egg-info .pytest_cache .ruff_cache .hypothesis

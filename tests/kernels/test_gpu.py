@@ -18,26 +18,30 @@ NEEDS_TRITON = pytest.mark.skipif(importlib.util.find_spec("triton") is None,
                                   reason="triton is not installed (pip install 'attnlab[gpu]')")
 
 
-def run(name, **environment):
+def run(name, *options, **environment):
     file = Path(__file__).with_name(name)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", str(file)]
-    if importlib.util.find_spec("xdist") is None:
-        command = [word for word in command if word not in ("-n", "0")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(file)]
+    if importlib.util.find_spec("xdist") is not None:
+        command[4:4] = ["-n", "0"]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True,
                           cwd=file.parents[2], check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
 @NEEDS_TRITON
-@pytest.mark.slow
 def test_interpreted_kernels_are_right():
     run("gpu_interpreted.py", TRITON_INTERPRET="1")
 
 
 @NEEDS_TRITON
-@pytest.mark.slow
 def test_compiled_kernels_do_not_spill():
     run("gpu_compiled.py", TRITON_INTERPRET="0")
+
+
+@NEEDS_TRITON
+@pytest.mark.slow
+def test_all_compiled_kernels_that_are_shipped_do_not_spill():
+    run("gpu_compiled.py", "-m", "slow", TRITON_INTERPRET="0")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
