@@ -34,7 +34,9 @@ SPLITTINGS: dict[str, tuple[tuple[str, float], ...]] = {
 SCHEMES = ("transformer exact", "reversed exact", "macaron exact", "macaron_swapped exact",
            "transformer midpoint", "macaron midpoint", "parallel midpoint",
            "transformer euler", "macaron euler", "macaron_swapped euler", "parallel euler")
-"""Splitting and sub-flow of the measured schemes, in the order of the returned arrays."""
+"""Splittings with their sub-flows that are measured by default."""
+
+SUB_FLOWS = ("exact", "midpoint", "euler")
 
 _FINEST = 64                        # Runge-Kutta steps per unit of time of an "exact" sub-flow, at least 2 in each
 
@@ -44,7 +46,8 @@ Field = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Setting:
-    """``depths``: numbers L of layers, with step size ``horizon / L`` each. ``reference_steps`` of the reference solution.
+    """``depths``: numbers L of layers, with step size ``horizon / L`` each. ``schemes``: splitting and sub-flow of those to
+    measure, such as ``"macaron euler"``. ``reference_steps`` of the reference solution.
 
     One replica is one random system (weights and initial state): queries, keys, values, outputs and first feed-forward
     matrix have entries of variance 1/dim, the second 1/hidden, biases have standard deviation 0.1, particles are standard
@@ -58,6 +61,7 @@ class Setting:
     activation: str = "tanh"
     horizon: float = 1.0
     depths: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256)
+    schemes: tuple[str, ...] = SCHEMES
     reference_steps: int = 2_048
     n_replicas: int = 24
 
@@ -68,35 +72,41 @@ class Setting:
         require_one_of(self, "activation", tuple(ACTIVATIONS))
         if self.dim % self.n_heads:
             raise ValueError(f"n_heads={self.n_heads!r} does not divide dim={self.dim}; use a divisor")
+        for scheme in self.schemes:
+            splitting, _, sub_flow = scheme.partition(" ")
+            if splitting not in SPLITTINGS or sub_flow not in SUB_FLOWS:
+                raise ValueError(f"schemes names {scheme!r}; use one of {', '.join(SPLITTINGS)}, a space, and one of "
+                                 f"{', '.join(SUB_FLOWS)}")
 
 
 @simulation(block=8)
 def splitting_errors(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
-    """Errors of all :data:`SCHEMES`, after one step and at the horizon.
+    """Errors of splitting schemes after one step and at the horizon.
 
-    Returns ``depths``, ``steps`` (step sizes), ``local_error`` and ``global_error (replica, scheme, depth, n, d)``, exact
-    minus scheme; the systems (``W_Q`` ... ``b_2``), their ``start`` and their state ``end`` at the horizon.
+    Returns ``depths``, ``steps`` (step sizes); ``"local error of <scheme>"`` and ``"global error of <scheme>"``, shape
+    ``(replica, depth, n, d)``, exact minus scheme; the systems (``W_Q`` ... ``b_2``), their ``start``, and ``end``, the
+    solution at the horizon.
     """
     weights, X = draw(setting, seeds, device)
     fields = _fields(weights, setting.n_heads, setting.activation)
     end = runge_kutta(fields["FG"], X, setting.horizon, setting.reference_steps)
     depths = setting.depths
-    shape = (len(seeds), len(SCHEMES), len(depths), *X.shape[1:])
-    local, overall = np.zeros(shape), np.zeros(shape)
+    shape = (len(seeds), len(depths), *X.shape[1:])
+    found = {f"{which} error of {scheme}": np.zeros(shape) for scheme in setting.schemes for which in ("local", "global")}
     for column, depth in enumerate(depths):
         step = setting.horizon / depth
         after = runge_kutta(fields["FG"], X, step, max(16, setting.reference_steps // depth))
-        for row, name in enumerate(SCHEMES):
-            splitting, sub_flow = name.split()
+        for scheme in setting.schemes:
+            splitting, sub_flow = scheme.split()
             Y = X
             for layer in range(depth):
                 Y = split_step(fields, Y, step, SPLITTINGS[splitting], sub_flow)
                 if layer == 0:
-                    local[:, row, column] = (after - Y).cpu().numpy()
-            overall[:, row, column] = (end - Y).cpu().numpy()
+                    found[f"local error of {scheme}"][:, column] = (after - Y).cpu().numpy()
+            found[f"global error of {scheme}"][:, column] = (end - Y).cpu().numpy()
         current().progress(column + 1, len(depths))
-    return _tiled(seeds, depths, setting.horizon) | as_arrays(weights) | {
-        "local_error": local, "global_error": overall, "start": X.cpu().numpy(), "end": end.cpu().numpy()}
+    return _tiled(seeds, depths, setting.horizon) | found | as_arrays(weights) | {
+        "start": X.cpu().numpy(), "end": end.cpu().numpy()}
 
 
 def draw(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str = "cpu") -> tuple[Weights, Tensor]:

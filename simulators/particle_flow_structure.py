@@ -29,10 +29,11 @@ from attnlab.simulators.simulation import main, simulation
 TIMED_SCHEMES = ("printed", "clock on G", "true time", "all at the middle")
 """How weights that depend on time are frozen in a Strang step, in the order of the returned arrays."""
 
+_READS = ("n_particles", "dim", "hidden", "n_heads", "activation", "horizon", "depths")
 _PRECISE = 128                      # Runge-Kutta steps of a sub-flow where identities are to hold to rounding
 
 
-@simulation(block=8)
+@simulation(block=8, reads=_READS)
 def merged_stacks(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """A Macaron stack of shared weights against the stack in which neighbouring half-steps are merged into one.
 
@@ -99,7 +100,7 @@ def fixed_attention_errors(setting: Setting, seeds: Sequence[np.random.SeedSeque
     return tiled | {"P": P.numpy(), "V": V.numpy(), "C": C.numpy(), "start": X.numpy()} | found
 
 
-@simulation(block=8)
+@simulation(block=8, reads=_READS)
 def time_dependent_errors(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     r"""Global errors of Strang steps G/2, F, G/2 whose weights depend on time, W(t) = cos(t) W_a + sin(t) W_b.
 

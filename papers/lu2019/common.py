@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.papers.lab.paper import Paper, Scales, Source
-from attnlab.simulators.particle_flow import SCHEMES, Setting
+from attnlab.simulators.particle_flow import Setting
 from attnlab.theory.particle_flow import ParticleSystem
 from attnlab.theory.particle_flow_splitting import SCHEMES as STAGES
 from attnlab.theory.particle_flow_splitting import error_terms
@@ -53,7 +53,7 @@ def systems(runs, setting) -> ParticleSystem:
 
 def errors(runs, which, scheme):
     """Error vectors ``(replica, depth, n, d)`` of one scheme, ``which`` "local" or "global"."""
-    return runs[f"{which}_error"][:, SCHEMES.index(scheme)]
+    return runs[f"{which} error of {scheme}"]
 
 
 def norm(X):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from attnlab.analysis import Twin, agrees, all_of, bounded, exponent, share
@@ -10,9 +12,10 @@ from attnlab.papers.lu2019.common import N_POINTS, errors, norm, paper, relative
 from attnlab.simulators.particle_flow import Setting, splitting_errors
 from attnlab.theory.particle_flow_splitting import error_coefficient, error_constant
 
-WIDE = Setting(dim=8, hidden=32, depths=(6, 12, 64), n_replicas=96)
-WIDE_SCALES = Scales(smoke=Setting(dim=8, hidden=32, depths=(6, 12, 64), n_replicas=16), desk=WIDE,
-                     paper=Setting(n_particles=32, dim=512, hidden=1_024, n_heads=4, depths=(6, 12, 64), n_replicas=96))
+WIDE = Setting(dim=8, hidden=32, depths=(6, 12, 64), schemes=("transformer euler", "macaron euler", "macaron_swapped euler"),
+               n_replicas=192)
+WIDE_SCALES = Scales(smoke=replace(WIDE, n_replicas=16), desk=WIDE,
+                     paper=replace(WIDE, n_particles=32, dim=512, hidden=1_024, n_heads=4))
 RATE = ("relative distance of error vector and prediction falls like 1/L: log-log slope over the four largest depths -1 within "
         "0.25 and straight within 0.25; a wrong prediction leaves a distance that stays, slope 0")
 

@@ -12,7 +12,7 @@ from attnlab.papers.lab.paper import Scales
 from attnlab.papers.lu2019.common import errors, norm, paper, systems, terms
 from attnlab.papers.lu2019.constants import WIDE_SCALES, measured_ratio, predicted_ratio
 from attnlab.papers.lu2019.orders import RELU
-from attnlab.papers.lu2019.trained import SHARED_SCALES, both
+from attnlab.papers.lu2019.trained import OWN_SCALES, SHARED_SCALES, both, log_ratios
 from attnlab.simulators.particle_flow import Setting, splitting_errors
 from attnlab.simulators.particle_flow_stacks import train_stacks
 from attnlab.theory.particle_flow import integrate
@@ -46,7 +46,7 @@ def error_plate(setting, lab, predicted):
         panel.heading("one step" if which == "local" else f"{setting.horizon:g} unit of time")
         for order, scheme in ((2, "transformer euler"), (3, "macaron exact")) if which == "local" else (
                 (1, "transformer euler"), (2, "macaron exact")):
-            size = geometric(norm(errors(runs, which, scheme)))[0][-1] * (2.5 if scheme.endswith("euler") else 0.3)
+            size = geometric(norm(errors(runs, which, scheme)))[0][-1] * (4 if scheme.endswith("euler") else 0.12)
             figures.power_law(panel, order, (steps[-1], size), (steps[-1], steps[1]), f"slope {order}")
     plate.legend("below", columns=3)
     return plate
@@ -163,7 +163,7 @@ def draw_layer(panel, x, name, parts):
     panel.record(figures.Mark(panel.name, "layer", name, np.arange(len(parts), dtype=float), categories=parts))
 
 
-PLANE = Scales(*[Setting(dim=2, n_replicas=8, depths=(6, 12))] * 3)
+PLANE = Scales(*[Setting(dim=2, n_replicas=8, depths=(6, 12), schemes=("transformer euler", "macaron euler"))] * 3)
 
 
 @paper.figure("fig5", caption="Paths of 8 particles in the plane: the exact flow from an open to a filled circle, and the states "
@@ -217,7 +217,10 @@ def trained_stacks(setting, lab):
             figures.prediction(panel, fine, exact[:, particle, coordinate], "flow dX/dt = F(X) + G(X)")
         figures.band(plate[2], times[1:], runs["path_error"][:, 1:], name)
         panel.labels(x=r"depth as time $t = l\,T/L$", y="coordinate of a particle")
-    plate[0].heading("one layer's weights for all")
+    ends = np.array([panel.axes.get_ylim() for panel in plate.panels[:2]])
+    for panel in plate.panels[:2]:
+        panel.limits(y=(ends[:, 0].min(), ends[:, 1].max()))
+    plate[0].heading("one layer’s weights for all")
     plate[1].heading("weights of their own")
     figures.prediction(plate[2], times, shared[0]["straight_error"].mean(0), "straight line at constant speed")
     plate[2].labels(x=r"depth as time $t = l\,T/L$", y="rms distance to the flow")
@@ -230,5 +233,26 @@ def trained_stacks(setting, lab):
     plate[3].ticks(x=depths, y=[0.02, 0.03, 0.05, 0.1, 0.2])
     plate[3].labels(x="layers $L$ at the same horizon", y="rms error at the end")
     plate[3].heading(f"other depths, trained at $L = {L}$")
+    plate.legend("below")
+    return plate
+
+
+@paper.figure("fig7", caption="Error of Macaron stacks over that of Transformer stacks with as many parameters, on held-out states of "
+                              "the same teacher: with the teacher's own weights in every layer, and trained. Below 1: "
+                              "Macaron is better", setting=OWN_SCALES)
+def equal_parameters(setting, lab):
+    before, after = log_ratios(*both(setting, lab))
+    plate = figures.Plate(1, 2, width="double", height=3.0, width_ratios=(1, 1.25))
+    figures.strip(plate[0], ["teacher’s weights", "trained"], {"pairs of stacks": np.exp(np.stack([before, after], axis=1))})
+    plate[0].labels(x="", y="error of Macaron / error of Transformer")
+    scatter(plate[1], np.exp(before), np.exp(after), "pairs of stacks")
+    ends = np.exp([min(before.min(), after.min()) - 0.1, max(before.max(), after.max()) + 0.1])
+    figures.prediction(plate[1], ends, ends, "training changes nothing")
+    plate[1].labels(x="ratio with the teacher’s weights", y="ratio after training")
+    for panel, x in zip(plate.panels, ("linear", "log"), strict=True):
+        panel.scale(x=x, y="log")
+        shown = [value for value in (0.25, 0.5, 1.0, 2.0) if ends[0] < value < ends[1]]
+        panel.ticks(x=shown if x == "log" else None, y=shown)
+        figures.reference(panel, "equal", y=1.0)
     plate.legend("below")
     return plate

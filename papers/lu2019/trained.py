@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, bounded, ordered
+from attnlab.analysis import Outcome, Twin, Verdict, all_of, bounded, ordered
 from attnlab.analysis.verdict import TRAIN_LONGER
 from attnlab.papers.lab.paper import Scales
 from attnlab.papers.lu2019.common import paper
 from attnlab.simulators.particle_flow_stacks import KINDS, StackSetting, train_stacks
 
-OWN = StackSetting(n_replicas=24)
-SHARED = StackSetting(shared=True, teacher_seed=0, n_replicas=16)
+OWN = StackSetting(n_replicas=32)
+SHARED = StackSetting(shared=True, teacher_seed=0, n_replicas=24)
 SHORT = {"n_steps": 300, "n_replicas": 8}
 OWN_SCALES = Scales(smoke=replace(OWN, **SHORT), desk=OWN, paper=replace(OWN, n_steps=20_000, n_states=16_384))
 SHARED_SCALES = Scales(smoke=replace(SHARED, **SHORT), desk=SHARED, paper=replace(SHARED, n_steps=20_000, n_states=16_384))
@@ -46,29 +46,29 @@ def not_trained(*runs):
     return None
 
 
-@paper.claim("equal_parameters", source="Section 4, on a small task", statements=[10], parts=2, setting=OWN_SCALES,
-             undecided_at_smoke=UNTRAINED,
-             formula="log (error of Macaron / error of Transformer) on held-out states, paired by teacher, states and batches",
-             assumptions=[*TASK, "each layer has weights of its own", "equal parameters (2 112)"],
-             judged="mean log ratio of trained stacks within half of log(3/2) of 0; that of stacks with the teacher's weights "
-                    "is below minus that half",
-             note="An exploration: the paper makes no claim on small stacks. Half of log(3/2), the median gain of the error "
-                  "constants (smaller_constant), separates the gain from none.")
-def equal_parameters(setting, lab):
-    """Training removes most of Macaron's smaller error: with the teacher's weights it is ahead, at equal parameters hardly.
+def log_ratios(transformer, macaron):
+    """Logarithms of Macaron's error over the Transformer's, ``(replica,)``: with the teacher's weights, and trained."""
+    return (np.log(macaron["exact_weights_error"][:, 0] / transformer["exact_weights_error"][:, 0]),
+            np.log(macaron["error"] / transformer["error"]))
 
-    A trained layer need not be an Euler step of the flow, so the error of that step does not bound it. Twins: the ratio of the
-    error constants persists; there is no difference before training, either.
+
+@paper.claim("equal_parameters", source="Section 4, on a small task", statements=[10], setting=OWN_SCALES,
+             undecided_at_smoke=UNTRAINED,
+             formula="log (error of Macaron / error of Transformer): mean after training > mean with the teacher's weights",
+             assumptions=[*TASK, "each layer has weights of its own", "equal parameters (2 112)"],
+             judged="paired difference of the log ratios over replicas; a pair has one teacher, one set of states, equal batches",
+             note="An exploration: the paper makes no claim on small stacks, and this says nothing on large ones.")
+def equal_parameters(setting, lab):
+    """Training takes from Macaron's lead: the Transformer, whose Euler step is worse, gains more by it at equal parameters.
+
+    A trained layer need not be an Euler step of the flow, so the error of that step does not bound it. Twin: training widens the
+    lead.
     """
     transformer, macaron = both(setting, lab)
     if verdict := not_trained(transformer, macaron):
         return verdict
-    half = np.log(1.5) / 2
-    trained = np.log(macaron["error"] / transformer["error"])
-    exact = np.log(macaron["exact_weights_error"][:, 0] / transformer["exact_weights_error"][:, 0])
-    return all_of(
-        agrees(trained, 0.0, within=half, twin=Twin.of("the constants' ratio persists", predicted=-2 * half)).named("trained"),
-        bounded(exact, -half, twin=Twin.of("after training, too", measured=trained)).named("teacher's weights"))
+    before, after = log_ratios(transformer, macaron)
+    return ordered(before, after, twin=Twin.of("training widens the lead", smaller=after, larger=before))
 
 
 @paper.claim("shared_layers_follow_the_flow", source="Section 3, depth as time", statements=[10, 1], parts=2,

@@ -55,9 +55,9 @@ def planted(local, overall, n=16, seed=1):
     rng, shape = np.random.default_rng(seed), (n, 1, SETTING.n_particles, SETTING.dim)
     runs = drawn(n)
     for which, powers in (("local", local), ("global", overall)):
-        runs[f"{which}_error"] = np.stack([
-            rng.normal(size=shape) * (STEPS ** powers[scheme])[:, None, None] * (1 + 0.3 * rng.random((n, 1, 1, 1)) * STEPS[:, None, None])
-            for scheme in SCHEMES], axis=1)
+        for scheme in SCHEMES:
+            higher = 1 + 0.3 * rng.random((n, 1, 1, 1)) * STEPS[:, None, None]
+            runs[f"{which} error of {scheme}"] = rng.normal(size=shape) * (STEPS ** powers[scheme])[:, None, None] * higher
     return runs
 
 
@@ -92,7 +92,7 @@ def with_terms(runs, vectors, which, power):
     rng = np.random.default_rng(7)
     for scheme, vector in vectors.items():
         higher = np.linalg.norm(vector, axis=(-2, -1))[:, None, None, None] * rng.normal(size=(len(vector), 1, *vector.shape[1:]))
-        runs[f"{which}_error"][:, SCHEMES.index(scheme)] = (
+        runs[f"{which} error of {scheme}"] = (
             vector[:, None] + 0.3 * higher * STEPS[:, None, None]) * STEPS[:, None, None] ** power
     return runs
 
@@ -124,9 +124,9 @@ def with_ratio(shift, n=96):
     runs = planted(TRUE_LOCAL, TRUE_GLOBAL, n=n)
     ratio = constants.predicted_ratio(runs, SETTING)
     for scheme, size in (("transformer euler", np.ones(n)), ("macaron euler", ratio * np.exp(shift))):
-        error = np.zeros_like(runs["global_error"][:, 0])
+        error = np.zeros_like(runs[f"global error of {scheme}"])
         error[..., 0, 0] = size[:, None] * STEPS
-        runs["global_error"][:, SCHEMES.index(scheme)] = error
+        runs[f"global error of {scheme}"] = error
     return runs, ratio
 
 
@@ -188,7 +188,7 @@ def test_stacks_with_the_stated_properties_satisfy_the_claim(name, changes):
 
 
 @pytest.mark.parametrize("name, changes", [
-    ("equal_parameters", {"ratio": 0.6}), ("own_layers_leave_the_flow", {"way": 0.3}), ("tuned_to_their_depth", {"deeper": 0.7}),
+    ("equal_parameters", {"ratio": 0.4}), ("own_layers_leave_the_flow", {"way": 0.3}), ("tuned_to_their_depth", {"deeper": 0.7}),
     ("tuned_to_their_depth", {"exact": 0.02})])
 def test_stacks_with_other_properties_do_not(name, changes):
     assert judged(name, **changes).outcome == "REFUTED"
@@ -217,7 +217,7 @@ def test_layers_are_told_from_parallel_ones_and_from_attention_first():
 
 def test_every_numbered_statement_has_a_claim_or_a_reason_and_every_listed_figure_is_there():
     assert paper.uncovered() == [] and len(paper.statements) == 10 and list(paper.untestable) == [6]
-    assert sorted(paper.figures) == [f"fig{i}" for i in range(1, 7)]
+    assert sorted(paper.figures) == [f"fig{i}" for i in range(1, 8)]
 
 
 def test_every_claim_is_described_and_false_statements_have_a_correction_beside_them():
@@ -255,7 +255,7 @@ def test_smoke_says_nothing_wrong_and_a_second_run_gives_the_same_records_and_by
     status, first, err = run(tmp_path, "--scale", "smoke")
     assert status == 0, err
     figures = {path: path.read_bytes() for path in (tmp_path / "figures").rglob("fig*")}
-    assert len(figures) == 6 * 4
+    assert len(figures) == 7 * 4
     status, second, err = run(tmp_path, "--scale", "smoke", "--workers", "1")
     assert status == 0 and second["run"]["core_seconds"] == 0
     assert [{**c, "seconds": 0} for c in first["claims"]] == [{**c, "seconds": 0} for c in second["claims"]]

@@ -68,9 +68,9 @@ def test_errors_are_solution_minus_scheme(seeds):
     second = first + convection(weights, first)
     euler["macaron_swapped euler"] = second + interaction(weights, second) / 2
     for name, state in euler.items():
-        row = SCHEMES.index(name)
-        assert np.allclose(runs["global_error"][:, row, 0], runs["end"] - state.numpy(), atol=1e-13)
-        assert np.allclose(runs["local_error"][:, row, 0], runs["global_error"][:, row, 0], atol=1e-9)   # one layer, two references
+        local, overall = (runs[f"{which} error of {name}"][:, 0] for which in ("local", "global"))
+        assert np.allclose(overall, runs["end"] - state.numpy(), atol=1e-13)
+        assert np.allclose(local, overall, atol=1e-9)                         # one layer, two references
 
 
 def test_the_measured_schemes_are_splittings_that_exist():
@@ -106,5 +106,7 @@ def test_settings_that_make_no_sense_are_errors():
         Setting(n_heads=3)
     with pytest.raises(ValueError, match="activation='tan'"):
         Setting(activation="tan")
+    with pytest.raises(ValueError, match="schemes names 'macron euler'"):
+        Setting(schemes=("macron euler",))
     with pytest.raises(ValueError, match="depths"):
         Setting(depths=(4, 0))
