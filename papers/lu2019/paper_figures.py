@@ -237,22 +237,24 @@ def trained_stacks(setting, lab):
     return plate
 
 
-@paper.figure("fig7", caption="Error of Macaron stacks over that of Transformer stacks with as many parameters, on held-out states of "
-                              "the same teacher: with the teacher's own weights in every layer, and trained. Below 1: "
+@paper.figure("fig7", caption="Error of Macaron stacks over that of Transformer stacks with as many parameters, on held-out "
+                              "states of the same teacher: with the teacher's own weights in every layer, and trained. Below 1 "
                               "Macaron is better", setting=OWN_SCALES)
 def equal_parameters(setting, lab):
     before, after = log_ratios(*both(setting, lab))
+    ends = np.exp([min(before.min(), after.min()) - 0.1, max(before.max(), after.max()) + 0.1])
+    shown = [value for value in (0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0) if ends[0] < value < ends[1]]
     plate = figures.Plate(1, 2, width="double", height=3.0, width_ratios=(1, 1.25))
+    plate[0].scale(y="log")
+    plate[1].scale(x="log", y="log")
     figures.strip(plate[0], ["teacher’s weights", "trained"], {"pairs of stacks": np.exp(np.stack([before, after], axis=1))})
     plate[0].labels(x="", y="error of Macaron / error of Transformer")
     scatter(plate[1], np.exp(before), np.exp(after), "pairs of stacks")
-    ends = np.exp([min(before.min(), after.min()) - 0.1, max(before.max(), after.max()) + 0.1])
     figures.prediction(plate[1], ends, ends, "training changes nothing")
     plate[1].labels(x="ratio with the teacher’s weights", y="ratio after training")
-    for panel, x in zip(plate.panels, ("linear", "log"), strict=True):
-        panel.scale(x=x, y="log")
-        shown = [value for value in (0.25, 0.5, 1.0, 2.0) if ends[0] < value < ends[1]]
-        panel.ticks(x=shown if x == "log" else None, y=shown)
+    plate[1].ticks(x=shown)
+    for panel in plate.panels:
+        panel.ticks(y=shown)
         figures.reference(panel, "equal", y=1.0)
     plate.legend("below")
     return plate
