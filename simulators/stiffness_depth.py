@@ -64,7 +64,7 @@ class TransformerSetting:
     dim: int = 32
     n_heads: int = 2
     n_layers: int = 6
-    batch: int = 32
+    batch: int = 16
     learning_rate: float = 1e-3
     n_steps: int = 250
     n_test: int = 512

@@ -45,7 +45,7 @@ class SpiralSetting:
     learning_rate: float = 3e-3
     n_steps: int = 1_200
     n_shown: int = 40
-    n_replicas: int = 48
+    n_replicas: int = 40
 
     def __post_init__(self) -> None:
         checked(self)

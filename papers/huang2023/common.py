@@ -41,7 +41,7 @@ paper.not_testable(5, "needs the architecture of StepNet, of which no code is pu
                       "block output and feature, step-like but not StepNet, stands beside the plain gate in statement 3")
 
 HARD = SpiralSetting()
-EASY = replace(HARD, turns=1.5)
+EASY = replace(HARD, turns=1.5)                     # solved by every network
 SHORT = "300 steps of 8 replicas end before the profiles have formed"
 
 

@@ -95,6 +95,25 @@ def gates_tilt_profile(setting, lab):
         ordered(zero, last, twin=Twin.of("lower", smaller=last, larger=zero)).named("last blocks"))
 
 
+@paper.claim("gates_spread_inputs", source="figure of the index by block", statements=[3], parts=4, setting=EASY_SCALES,
+             undecided_at_smoke=SHORT, formula="log of largest over smallest S_t of all inputs, mean over t, larger with gates",
+             assumptions=["channel gates on the block's output, or on output and feature", "spirals of 1.5 and 3.5 turns"],
+             judged="paired by replica, median over replicas (sign test)")
+def gates_spread_inputs(setting, lab):
+    """The index varies more between inputs in trained networks with channel gates than in trained networks without.
+
+    Twin: the reverse.
+    """
+    parts = []
+    for task, runs in both_tasks(setting, lab):
+        spread = np.log(runs["index_high"] / runs["index_low"]).mean(-1)
+        for name, column in KINDS.items():
+            plain, gated = spread[:, 0], spread[:, column]
+            found = ordered(plain, gated, of="median over replicas", twin=Twin.of("reversed", smaller=gated, larger=plain))
+            parts.append(found.named(f"gate on {name}, {task}"))
+    return all_of(*parts)
+
+
 @paper.claim("gate_sign", source="derived from the paper's analogy", statements=[11], parts=4, setting=EASY_SCALES,
              undecided_at_smoke=SHORT, formula="rank correlation over blocks of mean gate and raw index > 0",
              assumptions=["channel gates", "spirals of 1.5 and 3.5 turns"],

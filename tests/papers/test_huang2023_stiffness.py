@@ -52,7 +52,9 @@ def trained(before=0.0, after=0.3, gated=0.3, tilt=0.15, follow=1.0, accuracy=1.
     plain = profile(after)
     other = [profile(after + gated) * np.exp(tilt * (blocks - 4.5)) for _ in range(2)]
     raw = np.exp(rng.normal(size=(N, 3, 10)))
-    return {"index_before": np.stack([profile(before)] * 3, axis=1), "index": np.stack([plain, *other], axis=1), "raw_index": raw,
+    spread = np.exp(np.array([0.5, 0.5 + gated, 0.5 + gated])[:, None] + 0.05 * rng.normal(size=(N, 3, 10)))
+    return {"index_low": 1 / spread, "index_high": spread,
+            "index_before": np.stack([profile(before)] * 3, axis=1), "index": np.stack([plain, *other], axis=1), "raw_index": raw,
             "gate": 0.5 + 0.05 * follow * np.log(raw) + 0.02 * rng.normal(size=raw.shape), "accuracy": np.full((N, 3), accuracy)}
 
 
@@ -60,7 +62,8 @@ def network_claim(name, **changes):
     return paper.claims[name].function(EASY, Planted(train_gated=trained(**changes)))
 
 
-@pytest.mark.parametrize("name", ["depth_bursts", "gates_raise_peak", "gates_tilt_profile", "gate_sign"])
+@pytest.mark.parametrize("name", ["depth_bursts", "gates_raise_peak", "gates_spread_inputs", "gates_tilt_profile",
+                                  "gate_sign"])
 def test_networks_that_do_as_claimed_satisfy_the_claim(name):
     found = network_claim(name)
     assert found.holds, found
@@ -68,7 +71,7 @@ def test_networks_that_do_as_claimed_satisfy_the_claim(name):
 
 @pytest.mark.parametrize("name, changes", [("depth_bursts", {"after": -0.2, "before": 0.4}), ("gates_tilt_profile", {"tilt": -0.15}),
                                            ("gates_raise_peak", {"gated": -0.3, "after": 0.6, "tilt": 0.0}),
-                                           ("gate_sign", {"follow": -1.0})])
+                                           ("gates_spread_inputs", {"gated": -0.3}), ("gate_sign", {"follow": -1.0})])
 def test_networks_that_do_the_reverse_refute_it(name, changes):
     assert network_claim(name, **changes).outcome == "REFUTED"
 
@@ -185,6 +188,7 @@ def test_claims_say_how_they_are_judged_and_refuted_ones_have_a_correction_besid
                                       for other in paper.claims.values())
 
 
+@pytest.mark.slow
 def test_the_published_sizes_start(seeds):
     from attnlab.simulators.stiffness_networks import train_gated
 
