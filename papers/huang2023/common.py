@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from attnlab.analysis import Outcome, Verdict
 from attnlab.papers.lab.paper import Paper, Scales, Source
 from attnlab.simulators.setting import checked, require_at_least, require_positive
 from attnlab.simulators.stiffness_networks import GATES, SpiralSetting
@@ -71,6 +72,14 @@ class InputSetting:
 
 INPUTS = Scales(smoke=InputSetting(dim=4, budget_seconds=1.5), desk=InputSetting(),
                 paper=InputSetting(dim=16, budget_seconds=60.0))
+
+
+def without(values, needed, name):
+    """The verdict if a setting lacks values that a statement speaks of; None if it has them."""
+    missing = [value for value in needed if value not in values]
+    if missing:
+        return Verdict(Outcome.VACUOUS, "assumption", reason=f"{name}={values!r} lacks {missing!r}, which the statement is about")
+    return None
 
 
 def peak(index):

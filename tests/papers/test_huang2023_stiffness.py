@@ -175,6 +175,15 @@ def test_the_mean_square_over_directions_is_told_from_the_mean_singular_value(me
     assert paper.claims["linear_index"].function(setting, Planted(linear_index=runs)).outcome == outcome
 
 
+@pytest.mark.parametrize("name, changes", [("index_is_not_stiffness", {"mu": (1.0, 5.0)}), ("best_power", {"powers": (0.0, 1.0)}),
+                                           ("kepler_steps", {"eccentricities": (0.1, 0.3)}),
+                                           ("solution_bursts", {"eccentricities": (0.1,)}), ("adaptive_steps", {"powers": (1.0,)})])
+def test_settings_without_what_a_statement_is_about_say_so(name, changes):
+    setting = replace(paper.claims[name].setting.desk, **changes)
+    found = paper.claims[name].function(setting, Planted())
+    assert found.outcome == "VACUOUS" and "lacks" in found.reason
+
+
 def test_every_numbered_statement_has_a_claim_or_a_reason_and_every_figure_is_there():
     assert paper.uncovered() == [] and len(paper.statements) == 11 and set(paper.untestable) == {2, 4, 5}
     assert [f"fig{i}" for i in range(1, 7)] == list(paper.figures)
