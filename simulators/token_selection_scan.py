@@ -1,0 +1,79 @@
+r"""The scalar model of scanning and snapping, integrated numerically.
+
+Tian, Wang, Chen and Du 2023 (arXiv 2305.16380), section 5: one query, one common token with logit z, normalisers frozen at
+their initial values (C_0 = rho_0^4 / K), decoder growth h.
+
+.. math:: \dot h = \frac{\eta_Y / K}{M - 1 + e^{Mh}}, \quad \gamma = \frac{(M-1)^2 h}{M - 1 + e^{Mh}}, \quad
+    \dot z = -\frac{\eta_Z}{C_0} \gamma e^{4z}, \quad \dot B = \frac{\eta_Z}{C_0} \gamma e^{4z}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from attnlab.simulators.setting import checked, require_positive
+from attnlab.simulators.simulation import main, simulation
+
+
+@dataclass(frozen=True)
+class ScanSetting:
+    """``scales`` (C_0), ``vocabularies`` (M) and ``n_classes`` (K) are drawn from between two ends each, log-uniformly, and so
+    are the rates; time runs to ``end`` times K ln M / eta_Y in ``n_steps`` equal steps of the classical Runge-Kutta method."""
+
+    scales: tuple[float, float] = (0.1, 4.0)
+    vocabularies: tuple[float, float] = (50.0, 5000.0)
+    n_classes: tuple[float, float] = (2.0, 20.0)
+    decoder_rates: tuple[float, float] = (0.2, 5.0)
+    attention_rates: tuple[float, float] = (0.2, 5.0)
+    end: float = 20.0
+    n_steps: int = 4000
+    n_records: int = 40
+    n_replicas: int = 16
+
+    def __post_init__(self) -> None:
+        checked(self)
+        require_positive(self, "scales", "vocabularies", "n_classes", "decoder_rates", "attention_rates", "end", "n_steps",
+                         "n_records", "n_replicas")
+
+
+@simulation(block=16)
+def scan_flow(setting: ScanSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+    """The flow from zero, one replica for each draw of the constants.
+
+    Returns ``scale``, ``vocabulary``, ``classes``, ``decoder_rate``, ``attention_rate (replica,)`` and, ``(replica, record)``,
+    ``time`` (steps of gradient descent), ``growth`` (h), ``z`` and ``exposure`` (B).
+    """
+    ends = np.log([setting.scales, setting.vocabularies, setting.n_classes, setting.decoder_rates, setting.attention_rates])
+    drawn = np.exp(np.stack([np.random.default_rng(seed).uniform(*ends.T) for seed in seeds]).T)
+    drawn[1:3] = np.round(drawn[1:3])
+    C0, M, K, eta_Y, eta_Z = drawn
+    last = setting.end * K * np.log(M) / eta_Y
+
+    def velocity(state: np.ndarray) -> np.ndarray:
+        h, z, _ = state
+        inverse = 1 / (M - 1 + np.exp(M * h))
+        moved = eta_Z / C0 * (M - 1) ** 2 * h * inverse * np.exp(4 * z)
+        return np.stack([eta_Y / K * inverse, -moved, moved])
+
+    state, dt = np.zeros((3, len(seeds))), last / setting.n_steps
+    kept = set(np.unique(np.round(np.linspace(0, setting.n_steps, setting.n_records + 1))).astype(int).tolist())
+    path = []
+    for step in range(setting.n_steps + 1):
+        if step in kept:
+            path.append(np.concatenate([(step * dt)[None], state]))
+        k1 = velocity(state)
+        k2 = velocity(state + dt / 2 * k1)
+        k3 = velocity(state + dt / 2 * k2)
+        k4 = velocity(state + dt * k3)
+        state = state + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    time, growth, z, exposure = np.stack(path, axis=-1)
+    return {"scale": C0, "vocabulary": M, "classes": K, "decoder_rate": eta_Y, "attention_rate": eta_Z, "time": time,
+            "growth": growth,
+            "z": z, "exposure": exposure}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(scan_flow))
