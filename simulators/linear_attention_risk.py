@@ -47,13 +47,15 @@ class RiskSetting:
 def risk(setting: RiskSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Risks ``(replica, matrix, length)``, the noise of the query included, and ``lengths (replica, length)``.
 
+    ``unlimited (replica, matrix)``: the risk on the same task vectors with ``beta = S w``, its value in an unlimited context.
+
     Matrices and lengths see the same sequences: a prompt of length M is the first M examples of the longest.
     """
     d, longest = len(setting.spectrum), max(setting.lengths)
     G = torch.tensor(setting.matrices, dtype=torch.float64)
     S = torch.tensor(setting.spectrum, dtype=torch.float64)
     root = torch.linalg.cholesky(torch.tensor(setting.prior, dtype=torch.float64)) if setting.prior else torch.eye(d).double()
-    total = torch.zeros(len(seeds), len(G), len(setting.lengths), dtype=torch.float64)
+    total = torch.zeros(len(seeds), len(G), len(setting.lengths) + 1, dtype=torch.float64)
     for row, stream in enumerate(generators(seeds, "data")):
         for low in range(0, setting.n_sequences, part := max(1, _PART // (longest * d))):
             n = min(part, setting.n_sequences - low)
@@ -61,12 +63,13 @@ def risk(setting: RiskSetting, seeds: Sequence[np.random.SeedSequence], device: 
             w = torch.empty(n, d, dtype=torch.float64).normal_(generator=stream) @ root.mT
             y = (x @ w[..., None])[..., 0] + setting.noise_std * torch.empty(n, longest).double().normal_(generator=stream)
             sums = (y[..., None] * x).cumsum(dim=1)
-            for column, length in enumerate(setting.lengths):
-                left = w - (sums[:, length - 1] / length) @ G                      # (matrix, n, dim)
+            betas = [sums[:, length - 1] / length for length in setting.lengths] + [w * S]
+            for column, beta in enumerate(betas):
+                left = w - beta @ G                                                # (matrix, n, dim)
                 total[row, :, column] += (left**2 * S).sum((-2, -1))
         current().progress(row + 1, len(seeds))
-    return {"lengths": np.tile(setting.lengths, (len(seeds), 1)),
-            "risk": (total / setting.n_sequences + setting.noise_std**2).numpy()}
+    mean = (total / setting.n_sequences + setting.noise_std**2).numpy()
+    return {"lengths": np.tile(setting.lengths, (len(seeds), 1)), "risk": mean[..., :-1], "unlimited": mean[..., -1]}
 
 
 if __name__ == "__main__":

@@ -93,8 +93,8 @@ def staircase(setting, lab):
     return plate
 
 
-EIGHT = replace(STAIRS, spectrum=tuple(round((8 - i) / 36, 6) for i in range(8)), n_heads=9, init_scale=0.02, learning_rate=0.25,
-                n_steps=30_000, n_records=1_000)
+EIGHT = replace(STAIRS, spectrum=tuple(round((8 - i) / 36, 6) for i in range(8)), n_heads=9, init_scale=0.02, learning_rate=0.4,
+                n_steps=16_000, n_records=1_000)
 EIGHT_SCALES = Scales(smoke=EIGHT, desk=EIGHT, paper=replace(EIGHT, init_scale=5e-3, learning_rate=0.02, normalised=False,
                                                              n_sequences=80_000, n_steps=20_001))
 
@@ -173,7 +173,8 @@ def learning_curves(setting, lab):
         for fine in (np.linspace(0.1, 0.96, 60), np.linspace(1.04, 5, 60)):
             figures.prediction(plate[0], fine, [pretraining.icl_error_limit(alpha, base.kappa, t, rho) for t in fine],
                                f"{name}, limit", series=name)
-        figures.measurement(plate[0], np.array(taus), extrapolated(base, run["icl_error"]), f"{name}, measured", series=name)
+        found = np.exp(extrapolated(base, run["icl_error"]))
+        figures.measurement(plate[0], np.array(taus), found, f"{name}, measured", series=name)
     plate[0].scale(y="log")
     plate[0].limits(y=(0.2, 30))
     plate[0].labels(x=r"sequences $\tau = n / d^2$", y=r"ICL error")
@@ -186,11 +187,11 @@ def learning_curves(setting, lab):
     errors = (("icl_error", "ICL", pretraining.icl_error_limit), ("idg_error", "IDG", pretraining.idg_error_limit))
     for key, name, limit in errors:
         figures.prediction(plate[1], fine, [limit(alpha, base.kappa, tau, rho) for alpha in fine], f"{name}, limit", series=name)
-        found = np.concatenate([extrapolated(base, run[key]) for run in runs], axis=1)
+        found = np.exp(np.concatenate([extrapolated(base, run[key]) for run in runs], axis=1))
         figures.measurement(plate[1], np.array(many), found, f"{name}, measured", series=name)
         line = [limit(setting.alpha, kappa, tau, rho) for kappa in fine_kappa]
         figures.prediction(plate[2], fine_kappa, line, f"{name}, limit", series=name)
-        found = np.concatenate([extrapolated(setting, run[key]) for run in over_kappa], axis=1)
+        found = np.exp(np.concatenate([extrapolated(setting, run[key]) for run in over_kappa], axis=1))
         figures.measurement(plate[2], np.array(kappas), found, f"{name}, measured", series=name)
     figures.prediction(plate[2], fine_kappa, rho + pretraining.memorisation_error_limit(fine_kappa),
                        r"$\rho + (1-\kappa)_+$", series="unlimited")
