@@ -7,7 +7,8 @@ and :math:`\beta \sim N(0, I/d)`. With tokens :math:`z_l = (x_l, y_l)` and query
           p^{(h)}_{i\cdot} = \mathrm{softmax}_j\, z_j^\top W_k^{(h)\top} W_q^{(h)} (x_i, 0) / \sqrt{d + 1},
 
 and the loss is the mean over the batch of :math:`(\hat y_i - y_i)^2` at the last pair (single query), or also over
-i = 1 .. n_context (``causal``: every position is a query that sees the pairs before it).
+i = 1 .. n_context (``causal``: every position is a query that sees the pairs before it). A pair may have several labels,
+each with an output of its own, and a ``Law`` may correlate the covariates or let a label depend on some of them only.
 
 ``train`` runs data generation, forward, loss, backward and optimiser for all replicas in compiled code, or as plain
 tensor operations where there is no compiler; fed the same batches the two agree to rounding. Batches come from the
@@ -19,9 +20,9 @@ from __future__ import annotations
 import numpy as np
 
 from attnlab.kernels.icl_step import fused, reference
-from attnlab.kernels.icl_step.records import Batches, Optimiser, Shape, State, Stream, replica_seeds
+from attnlab.kernels.icl_step.records import Batches, Law, Optimiser, Shape, State, Stream, replica_seeds
 
-__all__ = ["Batches", "Optimiser", "Shape", "State", "Stream", "draw", "loss_and_gradient", "replica_seeds", "train"]
+__all__ = ["Batches", "Law", "Optimiser", "Shape", "State", "Stream", "draw", "loss_and_gradient", "replica_seeds", "train"]
 
 PATHS = ("auto", "c", "reference")
 

@@ -15,22 +15,23 @@ from attnlab.kernels import compiler, counters
 from attnlab.kernels.icl_step.records import NAMES, Batches, Optimiser, Shape, State, Stream
 
 SOURCE = Path(__file__).with_name("icl_step.c")
-MAX_DIM, MAX_HEADS = 64, 64
+MAX_DIM, MAX_HEADS, MAX_LABELS = 64, 64, 16
 _CHUNK_BYTES = 64 << 20
 
 
 class _Run(ctypes.Structure):
     _fields_ = ([(name, ctypes.c_int64) for name in (
         "n_replicas", "batch", "n_context", "width", "n_steps", "first_step", "causal", "adam")]
-        + [(name, ctypes.c_double) for name in ("beta1", "beta2", "eps")]
+        + [(name, ctypes.c_double) for name in ("beta1", "beta2", "eps")] + [("clean_query", ctypes.c_int64)]
+        + [("coefficient_std", ctypes.c_double)]
         + [(name, ctypes.c_void_p) for name in (
-            "learning_rate", "noise_std", "seed", "x", "y", "params", "moment1", "moment2", "loss", "diverged_at",
-            "gradient")])
+            "learning_rate", "noise_std", "root", "mask", "noise_scale", "seed", "x", "y", "params", "moment1", "moment2", "loss",
+            "diverged_at", "gradient")])
 
 
 @functools.lru_cache(maxsize=64)
-def _library(dim: int, n_heads: int, single: bool, count: bool = False):
-    built = compiler.load(SOURCE, D=dim, H=n_heads, REAL32=int(single), **({"COUNT": 1} if count else {}))
+def _library(dim: int, n_heads: int, n_labels: int, single: bool, count: bool = False):
+    built = compiler.load(SOURCE, D=dim, H=n_heads, M=n_labels, REAL32=int(single), **({"COUNT": 1} if count else {}))
     if built is None:
         return None
     built.train.argtypes, built.train.restype = [ctypes.POINTER(_Run), ctypes.c_int64, ctypes.c_int64], None
@@ -43,8 +44,8 @@ def _library(dim: int, n_heads: int, single: bool, count: bool = False):
 
 def available(shape: Shape, dtype: str) -> bool:
     """Whether the compiled step can do these sizes on this machine."""
-    return (shape.dim <= MAX_DIM and shape.n_heads <= MAX_HEADS
-            and _library(shape.dim, shape.n_heads, dtype == "float32") is not None)
+    return (shape.dim <= MAX_DIM and shape.n_heads <= MAX_HEADS and shape.n_labels <= MAX_LABELS
+            and _library(shape.dim, shape.n_heads, shape.n_labels, dtype == "float32") is not None)
 
 
 def train(shape: Shape, state: State, n_steps: int, data: Stream | Batches, optimiser: Optimiser):
@@ -66,12 +67,13 @@ def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches):
 def draw(shape: Shape, stream: Stream, first_step: int, n_steps: int) -> Batches:
     """As ``icl_step.draw``."""
     built = _need(shape, single=True)
-    seeds, noise = np.ascontiguousarray(stream.seeds, np.uint64), stream.noise()
-    x = np.empty((len(seeds), n_steps, shape.batch, shape.n_context + 1, shape.dim), np.float32)
-    y = np.empty(x.shape[:-1], np.float32)
-    run = _Run(n_replicas=len(seeds), batch=shape.batch, n_context=shape.n_context, n_steps=n_steps,
-               first_step=first_step, noise_std=noise.ctypes.data, seed=seeds.ctypes.data)
+    x = np.empty((len(stream.seeds), n_steps, shape.batch, shape.n_context + 1, shape.dim), np.float32)
+    y = np.empty((*x.shape[:-1], *shape.label_axis), np.float32)
+    run = _Run(n_replicas=len(stream.seeds), batch=shape.batch, n_context=shape.n_context, n_steps=n_steps,
+               first_step=first_step)
+    keep = _stream(run, shape, stream)
     built.batches(run, x.ctypes.data, y.ctypes.data)
+    del keep
     return Batches(x, y)
 
 
@@ -96,14 +98,14 @@ def time_normals(n_sequences: int, n_numbers: int, rounds: int) -> float:
 
 
 def _need(shape: Shape, single: bool, count: bool = False):
-    built = _library(shape.dim, shape.n_heads, single, count)
+    built = _library(shape.dim, shape.n_heads, shape.n_labels, single, count)
     if built is None:
         raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiler.compiler_report()")
     return built
 
 
 def _train_in_chunks(shape: Shape, state: State, n_steps: int, stream: Stream, optimiser: Optimiser):
-    each = 8 * state.n_replicas * shape.batch * (shape.n_context + 1) * (shape.dim + 1)
+    each = 8 * state.n_replicas * shape.batch * (shape.n_context + 1) * (shape.dim + shape.n_labels)
     chunk, losses, done = max(1, _CHUNK_BYTES // each), [], 0
     while done < n_steps:
         count = min(chunk, n_steps - done)
@@ -111,6 +113,18 @@ def _train_in_chunks(shape: Shape, state: State, n_steps: int, stream: Stream, o
         losses.append(part)
         done += count
     return state, np.concatenate(losses, 1)
+
+
+def _stream(run: _Run, shape: Shape, stream: Stream) -> list[np.ndarray]:
+    """Fill in where a stream lies; returns the arrays that must live as long."""
+    law, arrays = stream.law, {"seed": np.ascontiguousarray(stream.seeds, np.uint64), "noise_std": stream.noise()}
+    run.clean_query, run.coefficient_std = law.clean_query, law.coefficient_std or 0.0
+    for name, array in (("root", law.covariance_root), ("mask", law.mask(shape)), ("noise_scale", law.noise_scale)):
+        if array is not None:
+            arrays[name] = np.ascontiguousarray(array, np.float64)
+    for name, array in arrays.items():
+        setattr(run, name, array.ctypes.data)
+    return list(arrays.values())
 
 
 def _pack(part: dict[str, np.ndarray]) -> np.ndarray:
@@ -141,8 +155,7 @@ def _call(shape: Shape, state: State, n_steps: int, data: Stream | Batches, opti
                params=flat[0].ctypes.data, moment1=flat[1].ctypes.data, moment2=flat[2].ctypes.data,
                loss=losses.ctypes.data, diverged_at=diverged_at.ctypes.data, gradient=gradient.ctypes.data)
     if isinstance(data, Stream):
-        keep += [np.ascontiguousarray(data.seeds, np.uint64), data.noise()]
-        run.seed, run.noise_std = keep[1].ctypes.data, keep[2].ctypes.data
+        keep += _stream(run, shape, data)
     else:
         keep += [np.ascontiguousarray(data.x, dtype), np.ascontiguousarray(data.y, dtype)]
         run.x, run.y = keep[1].ctypes.data, keep[2].ctypes.data

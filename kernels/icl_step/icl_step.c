@@ -1,35 +1,42 @@
 /* Training steps of one attention layer on in-context linear regression, for an ensemble, in one call.
  *
- * Compile-time: D (covariates), H (heads), REAL32. A sequence holds n_context + 1 pairs (x, y). With token z = (x, y) and
- * query (x, 0), head h adds sum_j p_j OV_h.z_j to the prediction, p = softmax over the earlier pairs of
- * z_j^T KQ_h x_i, where KQ = Wk^T Wq / sqrt(D + 1) and OV = Wv^T Wo are formed once a step: keys are the tokens
- * themselves and values are numbers. Rows: every i = 1 .. n_context (causal), or only i = n_context (single query).
- * Loss: mean over the batch and the rows of (prediction - y_i)^2.
+ * Compile-time: D (covariates), M (labels), H (heads), REAL32. A sequence holds n_context + 1 pairs (x, y). With token
+ * z = (x, y) and query (x, 0), head h adds sum_j p_j OV_h.z_j to the prediction of each label, p = softmax over the earlier
+ * pairs of z_j^T KQ_h x_i, where KQ = Wk^T Wq / sqrt(D + M) and OV = Wv^T Wo are formed once a step: keys are the tokens
+ * themselves and values are one number a label. Rows: every i = 1 .. n_context (causal), or only i = n_context (single
+ * query). Loss: mean over the batch, the rows and the labels of (prediction - y_i)^2.
  *
- * Sequences lie in the lanes of a vector. With G the derivative in the prediction: ds_j = G p_j (u_j - o),
+ * Sequences lie in the lanes of a vector. With G the derivative in the prediction: ds_j = p_j sum_labels G (u_j - o),
  * d(KQ x) = sum_j ds_j z_j, d(OV) = sum_j (sum_i G p_ij) z_j. Order of all sums is fixed: same numbers on every run.
  */
 #include "philox.h"
 #include <math.h>
 
-#define N (D + 1)
+#ifndef M
+#define M 1
+#endif
+#define N (D + M)
 #define UNROLL _Pragma("GCC unroll 16")
 
 typedef struct {
     int64_t n_replicas, batch, n_context, width, n_steps, first_step, causal, adam;
     double beta1, beta2, eps;
+    int64_t clean_query;                     /* the last pair has labels without noise */
+    double coefficient_std;                  /* of the linear maps; 0: 1 / sqrt D */
     const double *learning_rate, *noise_std; /* of each replica */
+    const double *root;                      /* (D, D) lower triangular: x = root * normals; or NULL */
+    const double *mask, *noise_scale;        /* (M, D): 1 where a covariate counts for a label, or NULL; (M) */
     const uint64_t *seed;                    /* of each replica, unused if x is given */
-    const real *x, *y;                       /* (replica, step, batch, pair, D) and (..., pair), or NULL: generate */
-    real *params, *moment1, *moment2;        /* (replica, parameter): Wq, Wk, Wv (H, width, N), Wo (H, width) */
+    const real *x, *y;                       /* (replica, step, batch, pair, D) and (..., M), or NULL: generate */
+    real *params, *moment1, *moment2;        /* (replica, parameter): Wq, Wk, Wv (H, width, N), Wo (H, M, width) */
     double *loss;                            /* (replica, step), before the update */
     int64_t *diverged_at;                    /* (replica), -1: never */
     real *gradient;                          /* (replica, parameter) of the last step, or NULL */
 } run;
 
 typedef struct {
-    real KQ[H][N][D], OV[H][N];
-    vec gKQ[H][N * D], gOV[H][N], loss;
+    real KQ[H][N][D], OV[H][M][N];
+    vec gKQ[H][N * D], gOV[H][M][N], loss;
 } model;
 
 INLINE vec dot(const vec *a, const vec *b) {
@@ -42,16 +49,29 @@ INLINE vec dot(const vec *a, const vec *b) {
 /* pairs of 8 sequences: Z[l] = (x_l, y_l) */
 NOINLINE void generate(const run *r, int64_t replica, uint64_t step, int64_t first, vec *numbers, vec *Z) {
 #if REAL32
-    const int64_t pairs = r->n_context + 1, total = D + pairs * N;
-    const real sigma = (real)r->noise_std[replica], unit = 1 / sqrtf(D);
+    const int64_t pairs = r->n_context + 1, total = M * D + pairs * N;
+    const real sigma = (real)r->noise_std[replica], unit = r->coefficient_std > 0 ? (real)r->coefficient_std : 1 / sqrtf(D);
     for (int64_t b = 0; 4 * b < total; b += 2)
         philox_normals(r->seed[replica], step, (uint32_t)first, (uint32_t)b, numbers + 4 * b);
-    const vec *beta = numbers, *x = numbers + D, *noise = x + pairs * D;
+    vec *beta = numbers, *x = numbers + M * D;
+    const vec *noise = x + pairs * D;
+    if (r->mask)
+        for (int i = 0; i < M * D; i++) beta[i] *= (real)r->mask[i];
+    if (r->root)
+        for (int64_t l = 0; l < pairs; l++)
+            for (int c = D - 1; c >= 0; c--) {
+                vec sum = (real)r->root[c * D] * x[l * D];
+                for (int b = 1; b <= c; b++) sum += (real)r->root[c * D + b] * x[l * D + b];
+                x[l * D + c] = sum;
+            }
     for (int64_t l = 0; l < pairs; l++) {
-        vec y = beta[0] * x[l * D];
-        for (int c = 1; c < D; c++) y += beta[c] * x[l * D + c];
         for (int c = 0; c < D; c++) Z[l * N + c] = x[l * D + c];
-        Z[l * N + D] = y * unit + noise[l] * sigma;
+        for (int t = 0; t < M; t++) {
+            vec y = beta[t * D] * x[l * D];
+            for (int c = 1; c < D; c++) y += beta[t * D + c] * x[l * D + c];
+            const real size = r->clean_query && l == pairs - 1 ? 0 : r->noise_scale ? sigma * (real)r->noise_scale[t] : sigma;
+            Z[l * N + D + t] = y * unit + noise[l * M + t] * size;
+        }
     }
 #else
     (void)r, (void)replica, (void)step, (void)first, (void)numbers, (void)Z;
@@ -62,63 +82,74 @@ NOINLINE void fetch(const run *r, int64_t replica, int64_t step, int64_t first, 
     const real *x[LANES], *y[LANES];
     for (int l = 0; l < LANES; l++) {
         const int64_t item = (replica * r->n_steps + step) * r->batch + first + (l < n ? l : n - 1);
-        x[l] = r->x + item * pairs * D, y[l] = r->y + item * pairs;
+        x[l] = r->x + item * pairs * D, y[l] = r->y + item * pairs * M;
     }
     vec *labels = numbers + pairs * D;
-    pack_flat(x, pairs * D, numbers), pack_flat(y, pairs, labels);
+    pack_flat(x, pairs * D, numbers), pack_flat(y, pairs * M, labels);
     for (int64_t l = 0; l < pairs; l++) {
         for (int c = 0; c < D; c++) Z[l * N + c] = numbers[l * D + c];
-        Z[l * N + D] = labels[l];
+        for (int t = 0; t < M; t++) Z[l * N + D + t] = labels[l * M + t];
     }
 }
 
 /* forward, loss and backward of 8 sequences; weight: 1 for real sequences, 0 for padding lanes */
 INLINE void group(const run *r, model *m, const vec *Z, vec *scratch_space, vec weight, real grad_scale) {
     const int64_t L = r->n_context;
-    vec *U = scratch_space, *dU = U + H * L, *E = dU + H * L;
+    vec *U = scratch_space, *dU = U + H * M * L, *E = dU + H * M * L; /* U, dU: (head, label, pair) */
     for (int h = 0; h < H; h++)
-        for (int64_t j = 0; j < L; j++) {
-            FMA(N);
-            vec u = m->OV[h][0] * Z[j * N];
-            UNROLL for (int c = 1; c < N; c++) u += m->OV[h][c] * Z[j * N + c];
-            U[h * L + j] = u;
-        }
-    memset(dU, 0, (size_t)(H * L) * sizeof(vec));
+        for (int t = 0; t < M; t++)
+            for (int64_t j = 0; j < L; j++) {
+                FMA(N);
+                vec u = m->OV[h][t][0] * Z[j * N];
+                UNROLL for (int c = 1; c < N; c++) u += m->OV[h][t][c] * Z[j * N + c];
+                U[(h * M + t) * L + j] = u;
+            }
+    memset(dU, 0, (size_t)(H * M * L) * sizeof(vec));
     for (int64_t i = r->causal ? 1 : L; i <= L; i++) {
         const vec *x = Z + i * N;
-        vec prediction = splat(0), o[H], inv[H];
+        vec prediction[M], o[H][M], inv[H], G[M];
+        UNROLL for (int t = 0; t < M; t++) prediction[t] = splat(0);
         for (int h = 0; h < H; h++) {
-            vec t[N], top = splat(-INFINITY), total = splat(0), mean = splat(0), *e = E + h * L;
-            const vec *u = U + h * L;
+            vec q[N], top = splat(-INFINITY), total = splat(0), mean[M], *e = E + h * L;
+            const vec *u = U + h * M * L;
             FMA(N * D);
             UNROLL for (int a = 0; a < N; a++) {
-                t[a] = m->KQ[h][a][0] * x[0];
-                UNROLL for (int b = 1; b < D; b++) t[a] += m->KQ[h][a][b] * x[b];
+                q[a] = m->KQ[h][a][0] * x[0];
+                UNROLL for (int b = 1; b < D; b++) q[a] += m->KQ[h][a][b] * x[b];
             }
             for (int64_t j = 0; j < i; j++) {
-                e[j] = dot(t, Z + j * N);
+                e[j] = dot(q, Z + j * N);
                 top = vmax(e[j], top);
             }
+            UNROLL for (int t = 0; t < M; t++) mean[t] = splat(0);
             for (int64_t j = 0; j < i; j++) {
-                FMA(1);
+                FMA(M);
                 e[j] = vexp(e[j] - top);
-                total += e[j], mean += e[j] * u[j];
+                total += e[j];
+                UNROLL for (int t = 0; t < M; t++) mean[t] += e[j] * u[t * L + j];
             }
             inv[h] = 1 / total;
-            o[h] = mean * inv[h];
-            prediction += o[h];
+            UNROLL for (int t = 0; t < M; t++) o[h][t] = mean[t] * inv[h], prediction[t] += o[h][t];
         }
-        const vec residual = (prediction - x[D]) * weight;
-        m->loss += residual * residual;
-        const vec G = residual * grad_scale;
+        UNROLL for (int t = 0; t < M; t++) {
+            const vec residual = (prediction[t] - x[D + t]) * weight;
+            m->loss += residual * residual;
+            G[t] = residual * grad_scale;
+        }
         for (int h = 0; h < H; h++) {
-            const vec *restrict u = U + h * L, *restrict e = E + h * L, factor = G * inv[h], mean = o[h];
-            vec *restrict du = dU + h * L, *g = m->gKQ[h], dt[N];
+            const vec *restrict u = U + h * M * L, *restrict e = E + h * L;
+            vec *restrict du = dU + h * M * L, *g = m->gKQ[h], dt[N], factor[M];
+            UNROLL for (int t = 0; t < M; t++) factor[t] = G[t] * inv[h];
             UNROLL for (int a = 0; a < N; a++) dt[a] = splat(0);
             for (int64_t j = 0; j < i; j++) {
                 const vec *restrict z = Z + j * N;
-                const vec p = e[j] * factor, ds = p * (u[j] - mean);
+                vec p = e[j] * factor[0], ds = p * (u[j] - o[h][0]);
                 du[j] += p;
+                UNROLL for (int t = 1; t < M; t++) {
+                    p = e[j] * factor[t];
+                    ds += p * (u[t * L + j] - o[h][t]);
+                    du[t * L + j] += p;
+                }
                 FMA(N);
                 UNROLL for (int a = 0; a < N; a++) dt[a] += ds * z[a];
             }
@@ -127,26 +158,29 @@ INLINE void group(const run *r, model *m, const vec *Z, vec *scratch_space, vec 
                 UNROLL for (int b = 0; b < D; b++) g[a * D + b] += dt[a] * x[b];
         }
     }
-    for (int h = 0; h < H; h++) {
-        vec g[N];
-        UNROLL for (int a = 0; a < N; a++) g[a] = m->gOV[h][a];
-        FMA(L * N);
-        for (int64_t j = 0; j < L; j++)
-            UNROLL for (int a = 0; a < N; a++) g[a] += dU[h * L + j] * Z[j * N + a];
-        UNROLL for (int a = 0; a < N; a++) m->gOV[h][a] = g[a];
-    }
+    for (int h = 0; h < H; h++)
+        for (int t = 0; t < M; t++) {
+            vec g[N];
+            UNROLL for (int a = 0; a < N; a++) g[a] = m->gOV[h][t][a];
+            FMA(L * N);
+            for (int64_t j = 0; j < L; j++)
+                UNROLL for (int a = 0; a < N; a++) g[a] += dU[(h * M + t) * L + j] * Z[j * N + a];
+            UNROLL for (int a = 0; a < N; a++) m->gOV[h][t][a] = g[a];
+        }
 }
 
 NOINLINE void fold(const run *r, const real *p, model *m) {
     const int64_t w = r->width, block = H * w * N;
     const real scale = (real)(1 / sqrt((double)N));
     for (int h = 0; h < H; h++) {
-        const real *q = p + h * w * N, *k = q + block, *v = k + block, *o = p + 3 * block + h * w;
-        TALLY(multiply_adds, w * N * (D + 1));
+        const real *q = p + h * w * N, *k = q + block, *v = k + block, *o = p + 3 * block + h * M * w;
+        TALLY(multiply_adds, w * N * (D + M));
         for (int a = 0; a < N; a++) {
-            real ov = 0;
-            for (int64_t i = 0; i < w; i++) ov += v[i * N + a] * o[i];
-            m->OV[h][a] = ov;
+            for (int t = 0; t < M; t++) {
+                real ov = 0;
+                for (int64_t i = 0; i < w; i++) ov += v[i * N + a] * o[t * w + i];
+                m->OV[h][t][a] = ov;
+            }
             for (int b = 0; b < D; b++) {
                 real x = 0;
                 for (int64_t i = 0; i < w; i++) x += k[i * N + a] * q[i * N + b];
@@ -160,18 +194,19 @@ NOINLINE void unfold(const run *r, const real *p, const model *m, real *g) {
     const real scale = (real)(1 / sqrt((double)N));
     for (int h = 0; h < H; h++) {
         const int64_t at = h * w * N;
-        const real *q = p + at, *k = q + block, *v = k + block, *o = p + 3 * block + h * w;
-        real *gq = g + at, *gk = gq + block, *gv = gk + block, *go = g + 3 * block + h * w, gKQ[N][D], gOV[N];
+        const real *q = p + at, *k = q + block, *v = k + block, *o = p + 3 * block + h * M * w;
+        real *gq = g + at, *gk = gq + block, *gv = gk + block, *go = g + 3 * block + h * M * w, gKQ[N][D], gOV[M][N];
         for (int a = 0; a < N; a++) {
-            gOV[a] = vsum(m->gOV[h][a]);
+            for (int t = 0; t < M; t++) gOV[t][a] = vsum(m->gOV[h][t][a]);
             for (int b = 0; b < D; b++) gKQ[a][b] = scale * vsum(m->gKQ[h][a * D + b]);
         }
-        TALLY(multiply_adds, 2 * w * N * (D + 1));
+        TALLY(multiply_adds, 2 * w * N * (D + M));
         for (int64_t i = 0; i < w; i++) {
-            go[i] = 0;
+            for (int t = 0; t < M; t++) go[t * w + i] = 0;
             for (int a = 0; a < N; a++) {
-                gq[i * N + a] = gk[i * N + a] = 0;
-                gv[i * N + a] = gOV[a] * o[i], go[i] += gOV[a] * v[i * N + a];
+                gq[i * N + a] = gk[i * N + a] = gv[i * N + a] = 0;
+                for (int t = 0; t < M; t++)
+                    gv[i * N + a] += gOV[t][a] * o[t * w + i], go[t * w + i] += gOV[t][a] * v[i * N + a];
             }
             for (int a = 0; a < N; a++)
                 for (int b = 0; b < D; b++)
@@ -198,13 +233,13 @@ NOINLINE void update(const run *r, int64_t replica, int64_t step, int64_t n, con
 }
 
 void train(const run *r, int64_t r0, int64_t r1) {
-    const int64_t L = r->n_context, n = 3 * H * r->width * N + H * r->width, rows = r->causal ? L : 1;
-    const int64_t numbers_size = D + (L + 1) * N + 8;
-    vec *work = scratch((L + 1) * N + numbers_size + 3 * H * L + 8);
+    const int64_t L = r->n_context, n = 3 * H * r->width * N + H * M * r->width, rows = r->causal ? L : 1;
+    const int64_t numbers_size = M * D + (L + 1) * N + 8;
+    vec *work = scratch((L + 1) * N + numbers_size + (2 * M + 1) * H * L + 8);
     vec *Z = work, *numbers = Z + (L + 1) * N, *space = numbers + numbers_size;
     model *m = (model *)aligned_alloc(64, (sizeof(model) + 63) / 64 * 64);
     real *g = (real *)malloc((size_t)n * sizeof(real));
-    const real grad_scale = (real)(2.0 / (double)(r->batch * rows));
+    const real grad_scale = (real)(2.0 / (double)(r->batch * rows * M));
     for (int64_t replica = r0; replica < r1; replica++) {
         real *p = r->params + replica * n;
         for (int64_t step = 0; step < r->n_steps; step++) {
@@ -223,7 +258,7 @@ void train(const run *r, int64_t r0, int64_t r1) {
                 else generate(r, replica, (uint64_t)(r->first_step + step), first, numbers, Z);
                 group(r, m, Z, space, weight, grad_scale);
             }
-            *loss = (double)vsum(m->loss) / (double)(r->batch * rows);
+            *loss = (double)vsum(m->loss) / (double)(r->batch * rows * M);
             unfold(r, p, m, g);
             real check = 0;
             for (int64_t i = 0; i < n; i++) check += g[i] * 0; /* NaN if any entry is not finite */
@@ -239,10 +274,10 @@ void train(const run *r, int64_t r0, int64_t r1) {
 }
 
 #if REAL32
-/* the batches that train() makes, as (replica, step, batch, pair, D) and (..., pair) */
+/* the batches that train() makes, as (replica, step, batch, pair, D) and (..., M) */
 void batches(const run *r, float *x, float *y) {
     const int64_t pairs = r->n_context + 1;
-    vec *work = scratch(2 * pairs * N + D + 16), *Z = work, *numbers = Z + pairs * N;
+    vec *work = scratch(2 * pairs * N + M * D + 16), *Z = work, *numbers = Z + pairs * N;
     for (int64_t item = 0; item < r->n_replicas * r->n_steps; item++)
         for (int64_t first = 0; first < r->batch; first += LANES) {
             const int64_t replica = item / r->n_steps, step = r->first_step + item % r->n_steps;
@@ -251,7 +286,7 @@ void batches(const run *r, float *x, float *y) {
                 for (int64_t i = 0; i < pairs; i++) {
                     const int64_t at = (item * r->batch + first + l) * pairs + i;
                     for (int c = 0; c < D; c++) x[at * D + c] = Z[i * N + c][l];
-                    y[at] = Z[i * N + D][l];
+                    for (int t = 0; t < M; t++) y[at * M + t] = Z[i * N + D + t][l];
                 }
         }
     free(work);

@@ -11,7 +11,7 @@ NAMES = ("wq", "wk", "wv", "wo")
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of task and model. ``width``: head width, by default dim + 1."""
+    """Sizes of task and model. ``width``: head width, by default dim + n_labels, the size of a token."""
 
     dim: int
     n_context: int
@@ -19,19 +19,25 @@ class Shape:
     batch: int
     width: int | None = None
     causal: bool = False
+    n_labels: int = 1
 
     def __post_init__(self):
-        for name in ("dim", "n_context", "n_heads", "batch"):
+        for name in ("dim", "n_context", "n_heads", "batch", "n_labels"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}={value!r} must be a positive integer")
         if self.width is not None and (not isinstance(self.width, int) or self.width < 1):
-            raise ValueError(f"width={self.width!r} must be a positive integer, or None for dim + 1")
+            raise ValueError(f"width={self.width!r} must be a positive integer, or None for dim + n_labels")
 
     @property
     def head_width(self) -> int:
         """Width of a head."""
-        return self.dim + 1 if self.width is None else self.width
+        return self.dim + self.n_labels if self.width is None else self.width
+
+    @property
+    def label_axis(self) -> tuple[int, ...]:
+        """The last axis of labels and of ``wo``: none for a single label."""
+        return () if self.n_labels == 1 else (self.n_labels,)
 
     @property
     def n_rows(self) -> int:
@@ -40,8 +46,8 @@ class Shape:
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters of one replica."""
-        wide = (self.n_heads, self.head_width, self.dim + 1)
-        return {"wq": wide, "wk": wide, "wv": wide, "wo": wide[:2]}
+        wide = (self.n_heads, self.head_width, self.dim + self.n_labels)
+        return {"wq": wide, "wk": wide, "wv": wide, "wo": (self.n_heads, *self.label_axis, self.head_width)}
 
     @property
     def n_parameters(self) -> int:
@@ -85,17 +91,58 @@ class State:
             for name, expected in shape.parameter_shapes().items():
                 if part[name].shape != (self.n_replicas, *expected):
                     raise ValueError(f"{name} has shape {part[name].shape}; expected {(self.n_replicas, *expected)} "
-                                     "(replica, head, width, dim + 1), wo without the last axis")
+                                     "(replica, head, width, dim + labels), wo (replica, head, labels if many, width)")
                 if part[name].dtype != part["wq"].dtype or str(part[name].dtype) not in ("float32", "float64"):
                     raise ValueError(f"{name} has dtype {part[name].dtype}; use float32 or float64 for all parameters")
 
 
 @dataclass(frozen=True, eq=False)
+class Law:
+    r"""What the pairs of a stream are, :math:`x = C \xi` and, for label t,
+
+    .. math:: y_t = \sum_{i \in S_t} \beta_{ti} x_i + s_t \sigma \epsilon_t, \qquad \beta_{ti} \sim N(0, b^2).
+
+    ``covariance_root``: C, lower triangular, None for the identity. ``supports``: the covariates S_t of each label, None
+    for all. ``coefficient_std``: b, None for dim^(-1/2). ``noise_scale``: s_t, None for 1. ``clean_query``: the last pair
+    has labels without noise.
+    """
+
+    covariance_root: np.ndarray | None = None
+    supports: tuple[tuple[int, ...], ...] | None = None
+    coefficient_std: float | None = None
+    noise_scale: tuple[float, ...] | None = None
+    clean_query: bool = False
+
+    def mask(self, shape: Shape) -> np.ndarray | None:
+        """1 where a covariate counts for a label, (label, dim)."""
+        if self.supports is None:
+            return None
+        return np.array([[float(i in support) for i in range(shape.dim)] for support in self.supports])
+
+    def check(self, shape: Shape) -> None:
+        """Raise unless the law can make sequences of this shape."""
+        root, supports, scale = self.covariance_root, self.supports, self.noise_scale
+        if root is not None and (np.shape(root) != (shape.dim,) * 2 or not np.isfinite(root).all() or np.triu(root, 1).any()):
+            raise ValueError(f"covariance_root must be lower triangular, {shape.dim} by {shape.dim} and finite")
+        if supports is not None and (len(supports) != shape.n_labels or any(
+                not support or not set(support) <= set(range(shape.dim)) for support in supports)):
+            raise ValueError(f"supports={supports!r} must name covariates from 0 to {shape.dim - 1} for each of "
+                             f"{shape.n_labels} labels")
+        if self.coefficient_std is not None and not 0 < self.coefficient_std < np.inf:
+            raise ValueError(f"coefficient_std={self.coefficient_std!r} must be positive")
+        if scale is not None and (np.shape(scale) != (shape.n_labels,) or not all(0 <= s < np.inf for s in scale)):
+            raise ValueError(f"noise_scale={scale!r} must be {shape.n_labels} numbers, one a label, not negative")
+        if self.clean_query and shape.causal:
+            raise ValueError("clean_query=True needs a single query; with causal=True every pair is context and query")
+
+
+@dataclass(frozen=True, eq=False)
 class Stream:
-    """Fresh batches from the counter-based stream: a 64-bit seed and a noise level for each replica."""
+    """Fresh batches from the counter-based stream: a 64-bit seed and a noise level for each replica, and the law of all."""
 
     seeds: np.ndarray
     noise_std: np.ndarray | float = 0.0
+    law: Law = Law()
 
     def noise(self) -> np.ndarray:
         """Noise level of each replica in float64."""
@@ -108,11 +155,13 @@ class Stream:
                              f"{np.asarray(self.seeds).dtype} of shape {np.shape(self.seeds)}; see replica_seeds")
         if not (np.isfinite(self.noise()).all() and (self.noise() >= 0).all()):
             raise ValueError(f"noise_std={self.noise_std!r} must be finite and not negative")
+        self.law.check(shape)
 
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Batches from outside: x (replica, step, batch, n_context + 1, dim), y (replica, step, batch, n_context + 1)."""
+    """Batches from outside: x (replica, step, batch, n_context + 1, dim), y (replica, step, batch, n_context + 1), with an
+    axis of labels last if there are several."""
 
     x: np.ndarray
     y: np.ndarray
@@ -120,9 +169,9 @@ class Batches:
     def check(self, shape: Shape, state: State, n_steps: int) -> None:
         """Raise unless the arrays cover ``n_steps`` steps."""
         expected = (state.n_replicas, n_steps, shape.batch, shape.n_context + 1)
-        if self.y.shape != expected or self.x.shape != (*expected, shape.dim):
+        if self.y.shape != (*expected, *shape.label_axis) or self.x.shape != (*expected, shape.dim):
             raise ValueError(f"x and y have shapes {self.x.shape} and {self.y.shape}; expected "
-                             f"{(*expected, shape.dim)} and {expected} (replica, step, batch, pair)")
+                             f"{(*expected, shape.dim)} and {(*expected, *shape.label_axis)} (replica, step, batch, pair, ...)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +199,7 @@ class Optimiser:
 
     def rates(self, n_replicas: int) -> np.ndarray:
         """Learning rate of each replica in float64."""
-        return np.ascontiguousarray(np.broadcast_to(np.asarray(self.learning_rate, np.float64), (n_replicas,)))
+        return np.array(np.broadcast_to(self.learning_rate, (n_replicas,)), np.float64)
 
 
 def replica_seeds(sequences: list[np.random.SeedSequence]) -> np.ndarray:

@@ -12,23 +12,25 @@ from attnlab.kernels.philox import philox_normals
 
 
 def predictions(shape: Shape, params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """Predictions (replica, batch, row) for x (replica, batch, pair, dim), y (replica, batch, pair).
+    """Predictions (replica, batch, row, label) for x (replica, batch, pair, dim), y (replica, batch, pair[, label]).
 
     Rows are the pairs 1 .. n_context if causal, else only the last pair.
     """
-    token = torch.cat([x, y[..., None]], -1)[:, :, None, :-1]                # (replica, batch, 1, context, dim + 1)
+    y = y.reshape(*x.shape[:3], shape.n_labels)
+    token = torch.cat([x, y], -1)[:, :, None, :-1]                           # (replica, batch, 1, context, dim + labels)
     asked = x[:, :, 1:] if shape.causal else x[:, :, -1:]
-    query = torch.cat([asked, torch.zeros_like(asked[..., :1])], -1)[:, :, None]   # the label of a query is hidden
-    wq, wk, wv, wo = (params[name][:, None] for name in ("wq", "wk", "wv", "wo"))
+    query = torch.cat([asked, torch.zeros_like(y[:, :, :asked.shape[2]])], -1)[:, :, None]  # labels of queries are hidden
+    wq, wk, wv = (params[name][:, None] for name in ("wq", "wk", "wv"))
     q, k, v = query @ wq.mT, token @ wk.mT, token @ wv.mT                          # (replica, batch, head, ., width)
-    o = attention(q, k, v, mask="causal" if shape.causal else None, scale=(shape.dim + 1) ** -0.5)
-    return (o * wo[..., None, :]).sum((-1, 2))
+    o = attention(q, k, v, mask="causal" if shape.causal else None, scale=(shape.dim + shape.n_labels) ** -0.5)
+    wo = params["wo"].reshape(-1, 1, shape.n_heads, shape.n_labels, shape.head_width)
+    return (o @ wo.mT).sum(2)
 
 
 def loss(shape: Shape, params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """Mean squared error (replica,) over batch and rows."""
-    target = y[..., 1:] if shape.causal else y[..., -1:]
-    return (predictions(shape, params, x, y) - target).square().mean((1, 2))
+    """Mean squared error (replica,) over batch, rows and labels."""
+    target = y.reshape(*x.shape[:3], shape.n_labels)[:, :, 1 if shape.causal else -1:]
+    return (predictions(shape, params, x, y) - target).square().mean((1, 2, 3))
 
 
 def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches):
@@ -60,17 +62,24 @@ def train(shape: Shape, state: State, n_steps: int, data: Stream | Batches, opti
 
 
 def draw(shape: Shape, stream: Stream, first_step: int, n_steps: int) -> Batches:
-    """As ``icl_step.draw``: normals in the order beta, x of every pair, noise of every pair."""
-    pairs, d = shape.n_context + 1, shape.dim
+    """As ``icl_step.draw``: normals in the order beta of every label, x of every pair, noise of every pair."""
+    pairs, d, M, law = shape.n_context + 1, shape.dim, shape.n_labels, stream.law
     x = np.empty((len(stream.seeds), n_steps, shape.batch, pairs, d), np.float32)
-    y = np.empty(x.shape[:-1], np.float32)
+    y = np.empty((*x.shape[:-1], M), np.float32)
+    mask, root = law.mask(shape), law.covariance_root
+    unit = np.float32(d) ** np.float32(-0.5) if law.coefficient_std is None else np.float32(law.coefficient_std)
     for r, (seed, noise) in enumerate(zip(stream.seeds, stream.noise(), strict=True)):
+        size = np.full((pairs, M), noise) * (1.0 if law.noise_scale is None else np.asarray(law.noise_scale))
+        if law.clean_query:
+            size[-1] = 0
         for t in range(n_steps):
-            z = philox_normals(int(seed), first_step + t, shape.batch, d + pairs * (d + 1)).astype(np.float32)
-            beta, xs, eps = z[:, :d], z[:, d:d + pairs * d].reshape(-1, pairs, d), z[:, d + pairs * d:]
-            x[r, t] = xs
-            y[r, t] = (xs @ beta[..., None])[..., 0] / np.float32(d) ** np.float32(0.5) + np.float32(noise) * eps
-    return Batches(x, y)
+            z = philox_normals(int(seed), first_step + t, shape.batch, M * d + pairs * (d + M)).astype(np.float32)
+            beta, xs, eps = np.split(z, [M * d, M * d + pairs * d], 1)
+            beta, xs, eps = beta.reshape(-1, M, d), xs.reshape(-1, pairs, d), eps.reshape(-1, pairs, M)
+            beta = beta if mask is None else beta * mask.astype(np.float32)
+            x[r, t] = xs if root is None else xs @ np.asarray(root, np.float32).T
+            y[r, t] = (x[r, t] @ beta.swapaxes(1, 2)) * unit + size.astype(np.float32) * eps
+    return Batches(x, y.reshape(*x.shape[:-1], *shape.label_axis))
 
 
 def _batch(shape: Shape, state: State, data: Stream | Batches, t: int) -> tuple[Tensor, Tensor]:

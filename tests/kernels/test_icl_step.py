@@ -8,6 +8,7 @@ import torch
 
 from attnlab.kernels.icl_step import (
     Batches,
+    Law,
     Optimiser,
     Shape,
     State,
@@ -57,7 +58,8 @@ def test_loss_is_the_published_formula_summed_by_hand(causal, needs_c):
 @pytest.mark.parametrize("shape", [
     Shape(dim=5, n_context=12, n_heads=4, batch=21), Shape(dim=5, n_context=12, n_heads=4, batch=21, causal=True),
     Shape(dim=1, n_context=1, n_heads=1, batch=1, width=3), Shape(dim=3, n_context=7, n_heads=2, batch=8, width=2, causal=True),
-], ids=["query", "causal", "smallest", "narrow"])
+    Shape(dim=6, n_context=12, n_heads=4, batch=21, n_labels=2), Shape(dim=2, n_context=5, n_heads=3, batch=9, n_labels=3, causal=True),
+], ids=["query", "causal", "smallest", "narrow", "two labels", "three labels, causal"])
 def test_fused_gradient_is_the_gradient(shape, needs_c):
     """float64: the two orders of summation differ by roundings only; 1e-13 allows a few hundred of them."""
     state = start(shape, 2, np.float64)
@@ -142,6 +144,36 @@ def test_compiled_batches_are_the_reference_stream_and_have_its_law(needs_c):
     assert residual < 1e-10 and 0.05 < np.linalg.norm(beta) < 4                            # labels are linear without noise
 
 
+SEVERAL = Shape(dim=4, n_context=9, n_heads=1, batch=300, n_labels=2)
+LAWS = {"correlated": (Shape(4, 9, 1, 300), Law(np.linalg.cholesky(0.6 ** np.abs(np.subtract.outer(range(4), range(4)))))),
+        "several": (SEVERAL, Law(supports=((0, 1), (2,)), coefficient_std=0.8, noise_scale=(1.0, 2.0), clean_query=True))}
+
+
+@pytest.mark.parametrize(("shape", "law"), LAWS.values(), ids=LAWS)
+def test_compiled_batches_of_other_laws_are_the_reference_stream(shape, law, needs_c):
+    """A label is a sum of 5 products of numbers up to 5.8, each off by 1e-6 of it: 3e-5 twice over."""
+    stream = Stream(SEEDS[:2], np.array([0.0, 0.7]), law)
+    got, want = draw(shape, stream, 3, 2, path="c"), draw(shape, stream, 3, 2, path="reference")
+    assert np.abs(got.x - want.x).max() < 1e-5 and np.abs(got.y - want.y).max() < 6e-5
+    x, y = got.x[1].reshape(-1, 4).astype(float), got.y[1]
+    if law.covariance_root is not None:
+        error = 5 * math.sqrt(2 / len(x))
+        assert np.abs(x.T @ x / len(x) - law.covariance_root @ law.covariance_root.T).max() < error
+    else:                                                 # the second label: variance b^2 (1 + noise), query without noise
+        n = y[..., 0].size / 10
+        assert abs(y[:, :, -1, 1].var() - 0.64) < 5 * 0.64 * math.sqrt(8 / n)          # fourth moment 9 of a product
+        ratio = y[:, :, :, 1] / got.x[1][..., 2]
+        assert np.abs(np.diff(got.y[0][..., 1] / got.x[0][..., 2], axis=-1)).max() < 1e-4 < np.abs(np.diff(ratio, axis=-1)).max()
+
+
+def test_stream_and_fed_batches_of_several_labels_train_to_the_same_bits(needs_c):
+    stream = Stream(SEEDS[:2], 0.3, LAWS["several"][1])
+    state, optimiser = start(SEVERAL, 2), Optimiser(1e-2)
+    streamed, losses = train(SEVERAL, state, 7, data=stream, optimiser=optimiser, path="c")
+    fed, same = train(SEVERAL, state, 7, data=draw(SEVERAL, stream, 0, 7), optimiser=optimiser, path="c")
+    assert worst(streamed.params, fed.params) == 0 and np.array_equal(losses, same)
+
+
 def test_a_diverging_replica_is_stopped_and_the_others_go_on(needs_c):
     shape, stream = Shape(dim=3, n_context=6, n_heads=2, batch=8), Stream(SEEDS[:3], 0.3)
     state = start(shape, 3)
@@ -165,12 +197,23 @@ def test_training_reaches_the_risk_of_in_context_gradient_descent(needs_c):
     assert losses[:, -500:].mean() < 0.5                       # the one-head plateau is 1 - 1/(1 + e d/L) = 0.21
 
 
+def draw_checked(shape, law):
+    return train(shape, start(shape, 2), 1, data=Stream(SEEDS[:2], 0.1, law), optimiser=Optimiser(1.0))
+
+
 @pytest.mark.parametrize(("build", "message"), [
     (lambda s: Shape(dim=0, n_context=1, n_heads=1, batch=1), "dim=0"),
     (lambda s: Optimiser(float("nan")), "learning_rate"), (lambda s: Optimiser(1.0, kind="adamw"), "'adam' or 'sgd'"),
     (lambda s: train(s, start(s, 2), 1, data=Stream(SEEDS[:3]), optimiser=Optimiser(1.0)), "seeds must be 2"),
     (lambda s: train(s, start(s, 2), 1, data=Stream(SEEDS[:2], -1.0), optimiser=Optimiser(1.0)), "noise_std"),
     (lambda s: train(s, start(s, 2), 0, data=Stream(SEEDS[:2]), optimiser=Optimiser(1.0)), "n_steps=0"),
+    (lambda s: draw_checked(s, Law(np.ones((2, 2)))), "lower triangular, 2 by 2"),
+    (lambda s: draw_checked(s, Law(supports=((0, 2),))), "supports=((0, 2),)"),
+    (lambda s: draw_checked(s, Law(supports=((0,), (1,)))), "each of 1 labels"),
+    (lambda s: draw_checked(s, Law(coefficient_std=-1.0)), "coefficient_std=-1.0"),
+    (lambda s: draw_checked(s, Law(noise_scale=(1.0, 1.0))), "1 numbers, one a label"),
+    (lambda s: train(Shape(2, 3, 2, 5, causal=True), start(s, 2), 1, data=Stream(SEEDS[:2], 0.0, Law(clean_query=True)),
+                     optimiser=Optimiser(1.0)), "needs a single query"),
     (lambda s: train(s, start(s, 2), 2, data=draw(s, Stream(SEEDS[:2]), 0, 1), optimiser=Optimiser(1.0)), "expected (2, 2"),
     (lambda s: train(Shape(4, 3, 2, 5), start(s, 2), 1, data=Stream(SEEDS[:2]), optimiser=Optimiser(1.0)), "wq has shape"),
     (lambda s: train(s, start(s, 2), 1, data=Stream(SEEDS[:2]), optimiser=Optimiser(np.ones(3))), "expected a number or (2,)"),
