@@ -28,16 +28,16 @@ class SoftmaxSetting:
     """As ``linear_attention.Setting``; ``batch`` fresh sequences a step. ``score``: ``"softmax"``, or ``"linear"`` for the same
     training without softmax (scores over N). The loss is averaged between ``n_records`` records at equal distances."""
 
-    spectrum: tuple[float, ...] = (1.0, 0.5, 0.25)
+    spectrum: tuple[float, ...] = (0.4, 0.3, 0.2, 0.1)
     n_context: int = 31
     kind: str = "separate"
     score: str = "softmax"
-    n_heads: int = 4
+    n_heads: int = 5
     rank: int = 1
-    init_scale: float = 0.1
-    batch: int = 128
-    learning_rate: float = 0.02
-    n_steps: int = 10_000
+    init_scale: float = 0.15
+    batch: int = 32
+    learning_rate: float = 0.1
+    n_steps: int = 6_000
     n_records: int = 200
     n_replicas: int = 8
 
