@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from attnlab.simulators.compiled_induction_heads import compiled_steps
 from attnlab.simulators.induction_heads_measures import Watched, draw_tests
 from attnlab.simulators.induction_heads_model import InductionNetwork
 from attnlab.simulators.induction_heads_task import ClassificationTask, tables
@@ -90,7 +91,7 @@ def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
     model = WatchedNetwork(setting.dim, setting.n_positions, setting.n_labels, tests=tests)
     steps = equally_spaced_steps(setting.n_steps, setting.n_records)
     run = train_ensemble(model, task, GradientDescent(setting.learning_rate, weight_decay=setting.decay / setting.learning_rate),
-                         seeds, Plan(setting.n_steps, loss_steps=steps, device=device),
+                         seeds, Plan(setting.n_steps, loss_steps=steps, device=device, compiled=compiled_steps),
                          [Record(WatchedNetwork.observe, steps), Record(WatchedNetwork.attention, (0, setting.n_steps))])
     return {"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss} | run.records | {"diverged_at": run.diverged_at}
 

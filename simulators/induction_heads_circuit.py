@@ -35,7 +35,7 @@ class InductionCircuit:
 
     Parameters: ``beta1, alpha (replica,)``, ``beta2 (replica,)`` with ``label_bias``, starting at ``init_scale``; the ReLU
     readout starts normal with variance 2/fan-in, and 1/width for R; the linear one at ``init_scale`` + ``alignment`` times
-    the label vectors.
+    the label vectors. Without ``layer_1`` beta1 counts as zero: attention of layer 1 is uniform.
     """
 
     labels: Tensor
@@ -44,6 +44,7 @@ class InductionCircuit:
     width: int = 128
     init_scale: float = 0.0
     alignment: float = 0.0
+    layer_1: bool = True
 
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         """The start; the readout of replica r from stream r only."""
@@ -68,7 +69,8 @@ class InductionCircuit:
         at = {"dtype": contents.dtype, "device": contents.device}
         before = torch.ones(T - 1, **at).diag(-1)
         later = torch.ones(T, T, **at).triu(1).bool()
-        first = (parameters["beta1"][:, None, None] * before).masked_fill(later, -torch.inf).softmax(-1)
+        beta1 = parameters["beta1"] if self.layer_1 else torch.zeros_like(parameters["beta1"])
+        first = (beta1[:, None, None] * before).masked_fill(later, -torch.inf).softmax(-1)
         with_target = (contents @ contents[:, :, -1, :, None])[..., 0]         # c_j . c_T, (replica, batch, token)
         scores = parameters["alpha"][:, None, None] * (with_target @ first.mT)
         if self.label_bias:
@@ -112,6 +114,7 @@ class CircuitSetting:
     n_novel: int = 128
     distinct_labels: bool = True
     label_bias: bool = True
+    layer_1: bool = True
     readout: str = "relu"
     width: int = 64
     init_scale: float = 0.0
@@ -159,8 +162,9 @@ def train_circuit(setting: CircuitSetting, seeds: Sequence[np.random.SeedSequenc
     dtype = torch.float64 if setting.double else torch.float32
     made = tables(generators(seeds, "tables"), setting.n_classes, setting.n_labels, setting.dim, dtype)
     task = make_task(setting, **{name: table.to(device) for name, table in made.items()})
+    tests = draw_tests(make_task(setting, **made), setting.n_test, seeds, dtype, device)
     model = WatchedCircuit(made["labels"].to(device), setting.label_bias, setting.readout, setting.width, setting.init_scale,
-                           setting.alignment, tests=draw_tests(make_task(setting, **made), setting.n_test, seeds, dtype, device))
+                           setting.alignment, setting.layer_1, tests=tests)
     steps = equally_spaced_steps(setting.n_steps, setting.n_records)
     run = train_ensemble(model, task, GradientDescent(setting.learning_rate), seeds,
                          Plan(setting.n_steps, loss_steps=steps, dtype=dtype, device=device),
