@@ -16,13 +16,13 @@ from attnlab.theory import max_margin_attention as svm
 from attnlab.theory import max_margin_attention_dynamics as dynamics
 
 RADII = (2.0, 5.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 1_100.0)
-PATHS = Scales(*(PathSetting(radii=RADII, n_replicas=n) for n in (16, 32, 100)))
+PATHS = Scales(*(PathSetting(radii=RADII, n_replicas=n) for n in (16, 24, 100)))
 FLOW = replace(DESK, n_inputs=3, n_tokens=4, dim=5, n_steps=4_000, n_records=30, n_replicas=24)
 FLOWS = Scales(replace(FLOW, n_steps=1_000, n_replicas=16), FLOW,
                replace(FLOW, learning_rate=0.01, n_steps=40_000, n_replicas=100))
 PAIR = replace(DESK, n_inputs=1, n_tokens=2, dim=4, loss="linear", descent="plain", rescale_steps=True, init="zero",
                learning_rate=0.01, n_steps=20_000, n_records=40, n_replicas=16)
-PLAIN = replace(DESK, n_inputs=3, n_tokens=4, dim=5, descent="plain", learning_rate=5.0, n_steps=100_000, n_records=60,
+PLAIN = replace(DESK, n_inputs=3, n_tokens=4, dim=5, descent="plain", learning_rate=5.0, n_steps=30_000, n_records=60,
                 n_replicas=24)
 
 

@@ -13,7 +13,7 @@ from attnlab.simulators import max_margin_attention as simulator
 from attnlab.simulators.max_margin_attention import Setting
 from attnlab.theory import max_margin_attention as svm
 
-RELU = Setting(n_inputs=3, n_tokens=4, dim=6, head="relu", n_steps=4_000, n_records=30, n_replicas=320)
+RELU = Setting(n_inputs=3, n_tokens=4, dim=6, head="relu", n_steps=3_000, n_records=30, n_replicas=320)
 HEADS = Scales(replace(RELU, n_steps=2_000, n_replicas=96), RELU, replace(RELU, n_steps=20_000, n_replicas=3_200))
 KEPT, MASKED = 1e-3, 1e-6          # attention weights above are kept, below are masked; between them a replica is left out
 ACCEPTED = ["accepted replicas: several tokens kept somewhere, some masked, at the end no attention weight between 1e-6 and 1e-3"]

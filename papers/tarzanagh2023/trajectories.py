@@ -19,8 +19,7 @@ PLANES = Scales(PLANE, PLANE, PLANE)
 
 
 def clouds(start_seed: int = 4) -> PromptSetting:
-    """Three inputs of seven tokens: one token near (1, 0) of score 1, three near (-1, 1) and three near (-0.5, -0.5) of score
-    0.5."""
+    """Three inputs of seven tokens: one near (1, 0) of score 1, three near (-1, 1) and three near (-0.5, -0.5) of score 0.5."""
     centres = np.array([(1.0, 0.0)] + [(-1.0, 1.0)] * 3 + [(-0.5, -0.5)] * 3)
     keys = centres + 0.2 * np.random.default_rng(start_seed).normal(size=(3, 7, 2))
     return PromptSetting(keys=tuple(tuple(map(tuple, X)) for X in keys.round(6).tolist()),
@@ -28,21 +27,28 @@ def clouds(start_seed: int = 4) -> PromptSetting:
                          starts=tuple((a, 0.0) for a in (1.0, 0.5, 0.0, -0.5, -1.0, -1.5)))
 
 
-@paper.figure("fig5", caption="Trajectories in two dimensions; dashed or straight lines are predicted. a: W z of two inputs "
-                              "(one replica, W from zero) and the machine's directions. b, c: prompts from six starts, the last "
-                              "two tokens scoring 0.9 or the last one 0; only in c is the second token locally optimal. d: "
-                              "prompts for two inputs of scores 1 and C with three losses, and where the second coordinate "
-                              "settles. e: angle of head and prompt trained together, growth ratio 1 and 2, and the directions "
-                              "predicted. f: norm of a prompt for three inputs of seven tokens, six starts, normalised (step "
-                              "0.1) and plain descent (step 1), and the slope of a norm that grows by 0.1 a step",
-              source="figures of trajectories", setting=PLANES)
+@paper.figure("fig5", caption="Trajectories in two dimensions, from open to filled circles, and straight lines along the "
+                              "predicted directions. a: W z of two inputs, W from zero, one replica that selects the best "
+                              "tokens. b, c: prompts from six starts; the last token scores 0.9 or 0, and only in c is the "
+                              "second token locally optimal", source="figures of trajectories", setting=PLANES)
 def trajectories(setting, lab):
-    plate = figures.Plate(2, 3, width="double", height=5.6)
-    plane(plate[0, 0], lab.simulate(simulator.train, setting))
-    starts(plate[0, 1], plate[0, 2], lab)
-    fan(plate[1, 0], lab)
-    together(plate[1, 1], lab)
-    lengths(plate[1, 2], lab)
+    plate = figures.Plate(1, 3, width="double", height=3.0)
+    plane(plate[0], lab.simulate(simulator.train, setting))
+    starts(plate[1], plate[2], lab)
+    plate.legend("below", columns=3)
+    return plate
+
+
+@paper.figure("fig7", caption="Prompts, points measured and lines predicted. a: two inputs of scores 1 and C = 2, 5, 10; the "
+                              "second coordinate settles at a limit that depends on the loss. b: directions of head and prompt "
+                              "trained together, at two ratios of their growth rates. c: norm of a prompt for three inputs of "
+                              "seven tokens from six starts, normalised descent by 0.1 a step and plain descent with rate 1; "
+                              "line: 0.1 a step", source="figures of the companion paper", setting=PLANES)
+def prompt_limits(setting, lab):
+    plate = figures.Plate(1, 3, width="double", height=3.4)
+    fan(plate[0], lab)
+    together(plate[1], lab)
+    lengths(plate[2], lab)
     plate.legend("below", columns=3)
     return plate
 
@@ -51,11 +57,11 @@ def plane(panel, runs):
     """W z of the first replica that selects the best-scoring tokens of both inputs."""
     chosen = selection(runs)
     r = int(np.argmax(chosen.globally))
-    for i, query in enumerate(runs["queries"][r]):
+    for query in runs["queries"][r]:
         walk, end = runs["W"][r] @ query, chosen.frobenius[r] @ query
-        figures.path(panel, walk[:, 0], walk[:, 1], f"$W z_{i + 1}$, trained")
+        figures.path(panel, walk[:, 0], walk[:, 1], "$W z_i$, trained")
         tip = end * np.linalg.norm(walk[-1]) / np.linalg.norm(end)
-        figures.prediction(panel, [0.0, tip[0]], [0.0, tip[1]], f"machine, $z_{i + 1}$")
+        figures.prediction(panel, [0.0, tip[0]], [0.0, tip[1]], "machine, $W_\\alpha z_i$")
     panel.labels(x="first coordinate", y="second coordinate")
     panel.heading("weights")
 
@@ -83,9 +89,10 @@ def fan(panel, lab):
     C = np.array(setting.scores)[:, 0, 1]
     for loss, runs in zip(LOSSES, lab.simulate(prompts, *(replace(setting, loss=loss) for loss in LOSSES)), strict=True):
         for walk, settled in zip(runs["p"][0], two_input_offset(C, loss), strict=True):
-            figures.path(panel, walk[:, 0], walk[:, 1], f"{loss} loss, C = 2, 5, 10", series=f"{loss} loss")
-            figures.prediction(panel, [100.0, 400.0], [settled, settled], f"{loss} loss, predicted", series=f"{loss} loss")
-    panel.limits(x=(0, 400))
+            seen = walk[:, 0] > 0.5
+            figures.prediction(panel, [0.5, 400.0], [settled, settled], f"{loss} loss, limit", series=loss)
+            figures.measurement(panel, walk[seen, 0][::3], walk[seen, 1][None, ::3], f"{loss} loss", series=loss)
+    panel.scale(x="log")
     panel.labels(x="$p_1$", y="$p_2$")
     panel.heading("two inputs")
 
@@ -95,19 +102,20 @@ def together(panel, lab):
     setting = replace(RELAXED, prompt_rates=(0.1, 0.2))
     runs = lab.simulate(joint, setting)
     steps = runs["steps"][0]
-    seen = steps >= 10
+    seen = np.flatnonzero(steps >= 45)[::2]
     head, margins, gaps = head_machine(setting)
     for index, rate in enumerate(setting.prompt_rates):
         ratio = rate / setting.head_rate
-        p = runs["p"][0, index, seen]
+        p = runs["p"][0, index][seen]
         figures.measurement(panel, steps[seen], degrees(p)[None], f"prompt, ratio {ratio:g}")
         end = degrees(joint_prompt_direction(margins, gaps, ratio)[0])
         figures.prediction(panel, steps[seen][[0, -1]], [end, end], f"predicted, ratio {ratio:g}",
                            series=f"prompt, ratio {ratio:g}")
-    figures.measurement(panel, steps[seen], degrees(runs["v"][0, 0, seen])[None], "head")
+    figures.measurement(panel, steps[seen], degrees(runs["v"][0, 0][seen])[None], "head")
     figures.prediction(panel, steps[seen][[0, -1]], [degrees(head)] * 2, "max-margin head", series="head")
+    panel.limits(y=(-30, 110))
     panel.scale(x="log")
-    panel.labels(x="training step", y="angle from the first axis (degrees)")
+    panel.labels(x="training step", y="angle from axis 1 (degrees)")
     panel.heading("head and prompt")
 
 
