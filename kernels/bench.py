@@ -68,7 +68,7 @@ def work_records(shapes: Iterable[tuple[int, int, int, int]] = ((64, 40, 40, 6),
                  ) -> list[dict[str, object]]:
     """Counted multiply-adds, exponentials and bytes of each pass of the compiled and the plain path.
 
-    Shapes are (problems, queries, keys, width), problems a multiple of 8 lanes.
+    Shapes are (problems, queries, keys, width), problems a multiple of 16 lanes.
     """
     records = []
     for problems, n_q, n, d in shapes:

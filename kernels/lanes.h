@@ -1,7 +1,7 @@
 /* Vectors whose lanes are different sequences, with the few functions attention needs.
  *
- * REAL32 = 1: 8 floats, 0: 4 doubles, 32 bytes in both cases: full speed with AVX2, no loss with AVX-512 (a type wider
- * than the registers costs up to 5x). Only gcc/clang vector extensions, no intrinsics. Do not compile with -ffast-math:
+ * REAL32 = 1: 8 floats, 0: 4 doubles, 32 bytes in both cases; with WIDE on a machine with AVX-512 64 bytes, which is up to
+ * 1.4 times as fast there (a type wider than the registers costs up to 5x). What a lane computes does not depend on it. Only gcc/clang vector extensions, no intrinsics. Do not compile with -ffast-math:
  * reassociation removes the rounding trick in vexp.
  */
 #ifndef LANES_H
@@ -13,20 +13,25 @@
 #ifndef REAL32
 #define REAL32 1
 #endif
+#if defined(WIDE) && defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#else
+#define VECTOR_BYTES 32
+#endif
 #if REAL32
 typedef float real;
 typedef int32_t ireal;
 typedef uint32_t ureal;
-#define LANES 8
+#define LANES (VECTOR_BYTES / 4)
 #else
 typedef double real;
 typedef int64_t ireal;
 typedef uint64_t ureal;
-#define LANES 4
+#define LANES (VECTOR_BYTES / 8)
 #endif
-typedef real vec __attribute__((vector_size(32)));
-typedef ireal ivec __attribute__((vector_size(32)));
-typedef ureal uvec __attribute__((vector_size(32)));
+typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef ireal ivec __attribute__((vector_size(VECTOR_BYTES)));
+typedef ureal uvec __attribute__((vector_size(VECTOR_BYTES)));
 #define INLINE static inline __attribute__((always_inline))
 #define NOINLINE static __attribute__((noinline, unused))
 
@@ -133,7 +138,38 @@ INLINE vec vlog(vec x) {
 /* LANES x LANES transpose of rows that lie at src[lane] into dst[0..LANES), and back. */
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUF __builtin_shufflevector
+#if VECTOR_BYTES == 64
+/* log2(LANES) rounds; round k exchanges blocks of 2^k numbers between rows that lie 2^k apart */
 #if REAL32
+#define SWAP_1(a, b) SHUF(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+#define KEEP_1(a, b) SHUF(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31)
+#define SWAP_2(a, b) SHUF(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define KEEP_2(a, b) SHUF(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define SWAP_4(a, b) SHUF(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
+#define KEEP_4(a, b) SHUF(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31)
+#define SWAP_8(a, b) SHUF(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+#define KEEP_8(a, b) SHUF(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
+#else
+#define SWAP_1(a, b) SHUF(a, b, 0, 8, 2, 10, 4, 12, 6, 14)
+#define KEEP_1(a, b) SHUF(a, b, 1, 9, 3, 11, 5, 13, 7, 15)
+#define SWAP_2(a, b) SHUF(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define KEEP_2(a, b) SHUF(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+#define SWAP_4(a, b) SHUF(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
+#define KEEP_4(a, b) SHUF(a, b, 4, 5, 6, 7, 12, 13, 14, 15)
+#endif
+#define ROUND(k)                                                                \
+    for (int i = 0; i < LANES; i += 2 * k)                                      \
+        for (int j = i; j < i + k; j++) {                                       \
+            const vec a = r[j], b = r[j + k];                                   \
+            r[j] = SWAP_##k(a, b), r[j + k] = KEEP_##k(a, b);                   \
+        }
+INLINE void transpose(vec r[LANES]) {
+    ROUND(1) ROUND(2) ROUND(4)
+#if REAL32
+    ROUND(8)
+#endif
+}
+#elif REAL32
 INLINE void transpose(vec r[8]) {
     vec t[8], u[8];
     for (int i = 0; i < 8; i += 2) {

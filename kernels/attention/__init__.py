@@ -52,11 +52,18 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, score: str | ScoreMap = "softm
 
     A row without a visible key has output 0 and passes no gradient.
     """
+    key = None
+    if bias is None and not statistics and not isinstance(scale, Tensor) and _by_value(mask):
+        key = _key(q, k, v, score, mask, scale, path)
+        plan = _plan(key)
+        if plan is not None:
+            return _carry_out(*plan, q, k, v, None)
     score = score_map(score)
     q, k, v = _checked(q, k, v)
     n_q, n_k = q.shape[-2], k.shape[-2]
     names, mass = check_names(statistics, n_k)
     q, k = score.prepare(q, k)
+    default = None
     if hasattr(score, "inner"):
         default, score = score.default_scale(q.shape[-1]), score.inner
         scale = default if scale is None else scale
@@ -70,6 +77,48 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, score: str | ScoreMap = "softm
         raise ValueError(f"path={path!r} is unknown; use one of {', '.join(PATHS)}")
     chosen = _path(path, score, q, v, lead, rows, visible, bias, names)
     problem = Problem(scale, score, rows, visible, names, mass)
+    if key is not None and default is None:
+        _keep(key, (chosen, problem, lead))
+    return _carry_out(chosen, problem, lead, q, k, v, bias)
+
+
+def _by_value(mask) -> bool:
+    """Whether a mask is one that equal masks can stand for: no tensor, and no object that holds one."""
+    return mask is None or isinstance(mask, str) or (isinstance(mask, Mask) and type(mask).__hash__ is not object.__hash__)
+
+
+_plans: dict[tuple, tuple[str, Problem, torch.Size]] = {}
+
+
+def _key(q, k, v, *options) -> tuple:
+    """Everything that a plan depends on; nothing of what the numbers are."""
+    try:
+        return (q.shape, k.shape, v.shape, q.dtype, k.dtype, v.dtype, q.device, k.device, v.device, *options)
+    except AttributeError:                                        # not tensors: the checks say so
+        return (None,)
+
+
+def _plan(key: tuple) -> tuple[str, Problem, torch.Size] | None:
+    """What was decided for an earlier call of the same shapes, types and options, all of which passed the checks."""
+    try:
+        return _plans.get(key)
+    except TypeError:                                             # an option that cannot be looked up by value
+        return None
+
+
+def _keep(key: tuple, plan: tuple[str, Problem, torch.Size]) -> None:
+    problem = plan[1]
+    if problem.visible is not None or isinstance(getattr(problem.score, "sink", None), Tensor):
+        return                                                    # tensors of the caller's: they are not ours to keep
+    if len(_plans) >= 512:
+        _plans.clear()
+    try:
+        _plans[key] = plan
+    except TypeError:
+        return
+
+
+def _carry_out(chosen: str, problem: Problem, lead: torch.Size, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None):
     if chosen == "reference":
         return _on_reference(problem, q, k, v, bias, lead)
     return _on_fast_path(chosen, problem, q, k, v, bias, lead)
@@ -124,7 +173,7 @@ def _visibility(mask, n_q: int, n_k: int, device) -> tuple[Rows | None, Tensor |
     """Keys shared by all problems as ``Rows``, or the boolean tensor of a mask that differs between problems."""
     if isinstance(mask, str) and mask == "causal":
         mask = Causal()
-    if mask is None or (isinstance(mask, Mask) and type(mask).__hash__ is not object.__hash__):
+    if mask is None or (isinstance(mask, Mask) and _by_value(mask)):
         return rows_of_mask(mask, n_q, n_k), None
     visible = as_visible(mask, n_q, n_k, device)
     if visible.shape == (n_q, n_k) and not torch._C._functorch.is_functorch_wrapped_tensor(visible):
@@ -186,11 +235,13 @@ def _on_fast_path(path: str, problem: Problem, q, k, v, bias, lead):
         bias = hidden if bias is None else bias + hidden
         rows = rows_of_mask(None, q.shape[-2], k.shape[-2])
         problem = Problem(problem.scale, problem.score, rows, None, problem.names, problem.mass)
-    q, k, v = (x if x.shape[:-2] == lead else x.expand(*lead, *x.shape[-2:]) for x in (q, k, v))
+    if not (q.shape[:-2] == k.shape[:-2] == v.shape[:-2] == lead):
+        q, k, v = (x.expand(*lead, *x.shape[-2:]) for x in (q, k, v))
     if bias is not None:
         bias = bias.expand(*lead, q.shape[-2], k.shape[-2])
     if not problem.names:
-        return autograd.Forward.apply(path, problem, q, k, v, bias)[0]
+        o = autograd.apply(autograd.Forward, path, problem, q, k, v, bias)
+        return o if path == "c" else o[0]
     o, raw = autograd.WithStatistics.apply(problem, q, k, v, bias)
     found = {}
     for name in problem.names:

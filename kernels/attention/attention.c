@@ -14,6 +14,7 @@
  * its derivative in G_i is the forward-mode derivative of o_i.
  */
 #include "score_maps.h"
+const int64_t lanes = LANES; /* problems that are computed together */
 
 NOINLINE void pack(const view *x, int64_t p, int64_t n, int64_t rows, int64_t cols, vec *dst) {
     const real *src[LANES];

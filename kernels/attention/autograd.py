@@ -14,7 +14,7 @@ import inspect
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 
 from attnlab.kernels.attention import cpu, formulas, gpu, sdpa
 from attnlab.kernels.attention.problem import Problem, on_device
@@ -44,8 +44,6 @@ def _fill(tangents, primals):
     return [None if x is None else torch.zeros_like(x) if t is None else t for t, x in pairs]
 
 
-
-
 def _push(function, primals, tangents):
     """Forward-mode derivative by two reverse passes: torch does not nest its own forward mode here."""
     out, pull = torch.func.vjp(function, *primals)
@@ -56,46 +54,64 @@ def _push(function, primals, tangents):
     return found if many else found[0]
 
 
+def apply(function, path: str, problem: Problem, *tensors: Tensor | None):
+    """``function.apply`` without the tens of microseconds in which torch binds arguments to a signature.
+
+    Inside ``torch.func`` transforms it is torch's own.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return function.apply(path, problem, *tensors)
+    unwrap = torch._C._functorch.unwrap_if_dead
+    return super(Function, function).apply(path, problem, *[x if x is None else unwrap(x) for x in tensors])
+
+
 class Forward(Function):
-    """(path, problem, q, k, v, bias) -> output and a record of each row (empty on the compiled path)."""
+    """(path, problem, q, k, v, bias) -> output; with it, on fused paths, the record of each row that their backward needs."""
 
     @staticmethod
     def forward(path: str, problem: Problem, q, k, v, bias):
         if path in FUSED:
             return FUSED[path].forward(problem, q, k, v)
-        return cpu.forward(problem, q, k, v, bias)[0], q.new_empty((*q.shape[:-2], 0))
+        return cpu.forward(problem, q, k, v, bias)[0]
 
     @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.path, ctx.problem, *tensors = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(*tensors, *output)
+        if ctx.path in FUSED:
+            ctx.mark_non_differentiable(output[1])
+            ctx.save_for_backward(*tensors, *output)
+        else:
+            ctx.save_for_backward(*tensors, None, None)
         ctx.save_for_forward(*tensors)
 
     @staticmethod
-    def backward(ctx, g, _):
+    def backward(ctx, g, *_):
         q, k, v, bias, o, lse = ctx.saved_tensors
         want = bias is not None and ctx.needs_input_grad[5]
+        if not (torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0):
+            return None, None, *Backward.forward(ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse), *(None,) * (not want)
         # detached: a graph through o would run this backward again, on zeros, in every second derivative
-        grads = Backward.apply(ctx.path, ctx.problem, want, q, k, v, bias, g, o.detach(), lse)
-        return (None, None, *grads) if want else (None, None, *grads, None)
+        o = o if o is None else o.detach()
+        grads = Backward.apply(ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse)
+        return None, None, *grads, *(None,) * (not want)
 
     @staticmethod
     def jvp(ctx, _path, _problem, *tangents):
         q, k, v, bias = ctx.saved_tensors
         qt, kt, vt, bt = _fill(tangents, (q, k, v, bias))
-        return Tangent.apply(ctx.path, ctx.problem, q, k, v, bias, qt, kt, vt, bt), None
+        tangent = Tangent.apply(ctx.path, ctx.problem, q, k, v, bias, qt, kt, vt, bt)
+        return (tangent, None) if ctx.path in FUSED else tangent
 
     @staticmethod
     def vmap(info, in_dims, *args):
-        return Forward.apply(*_front(info, in_dims, args)), (0, 0)
+        return Forward.apply(*_front(info, in_dims, args)), (0, 0) if args[0] in FUSED else 0
 
 
 class Backward(Function):
     """(path, problem, want_bias, q, k, v, bias, g, o, lse) -> dq, dk, dv, and dbias if wanted.
 
-    o and lse are by-products of the forward pass that the fused path reuses; as functions of q and k they carry no
-    derivative of their own.
+    o and lse are by-products of the forward pass that fused paths reuse (None on the compiled path); as functions of q
+    and k they carry no derivative of their own.
     """
 
     @staticmethod
@@ -154,9 +170,8 @@ class Tangent(Function):
         q, k, v, bias, qt, kt, vt, bt = ctx.saved_tensors
         want = bias is not None and (ctx.needs_input_grad[5] or ctx.needs_input_grad[9])
         _, *primal = Second.apply(ctx.path, ctx.problem, want, q, k, v, bias, qt, kt, vt, bt, g)
-        o = q.new_empty((*q.shape[:-1], 0))
         path = "formulas" if ctx.path in FUSED else ctx.path
-        linear = _backward_of(path, ctx.problem, want, q, k, v, bias, g, o)
+        linear = _backward_of(path, ctx.problem, want, q, k, v, bias, g)
         return None, None, *primal[:3], (primal[3] if want else None), *linear[:3], (linear[3] if want else None)
 
     @staticmethod
@@ -177,12 +192,12 @@ class Tangent(Function):
         return Tangent.apply(*_front(info, in_dims, args)), 0
 
 
-def _backward_of(path, problem, want, q, k, v, bias, g, empty):
+def _backward_of(path, problem, want, q, k, v, bias, g):
     """First backward without by-products of a forward pass."""
     if path == "formulas":
         grads = formulas.backward(problem, q, k, v, bias, g)
         return grads if want else grads[:3]
-    return Backward.apply(path, problem, want, q, k, v, bias, g, empty, empty)
+    return Backward.apply(path, problem, want, q, k, v, bias, g, None, None)
 
 
 class Second(Function):

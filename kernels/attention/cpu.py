@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,18 +41,9 @@ MAX_WIDTH = 128
 _THREAD_WORK = 1 << 21                    # below so many multiply-adds a second thread costs more than it brings
 
 
-class _View(ctypes.Structure):
-    _fields_ = [("base", ctypes.c_void_p), ("offset", ctypes.c_void_p), ("row", ctypes.c_int64),
-                ("col", ctypes.c_int64)]
-
-
-_VIEWS = ("q", "k", "v", "bias", "g", "qt", "kt", "vt", "bt", "o", "dq", "dk", "dv", "db", "stats", "dstats")
-
-
-class _Task(ctypes.Structure):
-    _fields_ = [("n_q", ctypes.c_int64), ("n_k", ctypes.c_int64), ("scale", ctypes.c_double),
-                ("parameter", ctypes.c_double), ("first", ctypes.c_void_p), ("last", ctypes.c_void_p),
-                ("cols", ctypes.c_void_p), ("in_mass", ctypes.c_void_p)] + [(name, _View) for name in _VIEWS]
+#: The record ``task`` of score_maps.h: sizes, scale, parameter, four pointers, and (base, offset, row, col) of each view.
+_TASK = struct.Struct("@2q2d4Q64q")
+_NONE = (0, 0, 0, 0)
 
 
 def map_of(score: ScoreMap) -> tuple[int, float] | None:
@@ -85,113 +78,126 @@ def library(map_number: int, dtype: torch.dtype, head_dim: int, value_dim: int, 
         return None
     for name in ("forward", "backward") if order == 1 else ("second",):
         function = getattr(built, name)
-        function.argtypes, function.restype = [ctypes.POINTER(_Task), ctypes.c_int64, ctypes.c_int64], None
+        function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64], None
     return built
+
+
+def n_lanes(built: ctypes.CDLL) -> int:
+    """How many problems a build computes together."""
+    return ctypes.c_int64.in_dll(built, "lanes").value
 
 
 def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, with_stats: bool = False):
     """Output, and the array of raw statistics (..., query, 9) or None."""
-    call = _Call(problem, q, k, v, bias)
-    o = call.output("o", q.shape[-2], v.shape[-1])
-    stats = call.output("stats", q.shape[-2], len(RAW)) if with_stats else None
-    call.run("forward", 1)
+    keep: list[np.ndarray] = []
+    rows = q.shape[:-1]
+    o = q.new_empty((*rows, v.shape[-1]))
+    stats = q.new_empty((*rows, len(RAW))) if with_stats else None
+    views = (*_view(q, keep), *_view(k, keep), *_view(v, keep), *_view(bias, keep), *_NONE * 5, *_view(o, keep), *_NONE * 4,
+             *_view(stats, keep), *_NONE)
+    _run("forward", 1, problem, q, k, v, keep[0].size, views)
     return o, stats
 
 
 def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, g: Tensor, want_bias: bool,
              dstats: Tensor | None = None):
     """Gradients (dq, dk, dv, dbias or None) for cotangents of the output and of the raw statistics."""
-    call = _Call(problem, q, k, v, bias)
-    call.input("g", g)
-    if dstats is not None:
-        call.input("dstats", dstats)
-    out = (call.output("dq", *q.shape[-2:]), call.output("dk", *k.shape[-2:]), call.output("dv", *v.shape[-2:]),
-           call.output("db", q.shape[-2], k.shape[-2]) if want_bias else None)
-    call.run("backward", 1)
+    keep: list[np.ndarray] = []
+    out = _gradients(q, k, v, want_bias)
+    views = (*_view(q, keep), *_view(k, keep), *_view(v, keep), *_view(bias, keep), *_view(g, keep), *_NONE * 5,
+             *_views(out, keep), *_NONE, *_view(dstats, keep))
+    _run("backward", 1, problem, q, k, v, keep[0].size, views)
     return out
 
 
 def second(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, tangents: tuple, g: Tensor | None,
            want_bias: bool = False):
     """As ``formulas.second``: (tangent,) or (tangent, dq, dk, dv, dbias or None)."""
-    call = _Call(problem, q, k, v, bias)
-    for name, x in zip(("qt", "kt", "vt", "bt"), tangents, strict=True):
-        if x is not None:
-            call.input(name, x)
-    o = call.output("o", q.shape[-2], v.shape[-1])
-    if g is None:
-        call.run("second", 2)
-        return (o,)
-    call.input("g", g)
-    out = (o, call.output("dq", *q.shape[-2:]), call.output("dk", *k.shape[-2:]), call.output("dv", *v.shape[-2:]),
-           call.output("db", q.shape[-2], k.shape[-2]) if want_bias else None)
-    call.run("second", 2)
-    return out
+    keep: list[np.ndarray] = []
+    o = q.new_empty((*q.shape[:-1], v.shape[-1]))
+    out = (None,) * 4 if g is None else _gradients(q, k, v, want_bias)
+    views = (*_view(q, keep), *_view(k, keep), *_view(v, keep), *_view(bias, keep), *_view(g, keep), *_views(tangents, keep),
+             *_view(o, keep), *_views(out, keep), *_NONE * 2)
+    _run("second", 2, problem, q, k, v, keep[0].size, views)
+    return (o,) if g is None else (o, *out)
 
 
-class _Call:
-    """Fills the C record; keeps everything it points to alive until the call has returned."""
+def _gradients(q: Tensor, k: Tensor, v: Tensor, want_bias: bool) -> tuple[Tensor | None, ...]:
+    """Room for dq, dk, dv, and dbias if wanted."""
+    return (q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape),
+            q.new_empty((*q.shape[:-1], k.shape[-2])) if want_bias else None)
 
-    def __init__(self, problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None):
-        self.lead, self.like = q.shape[:-2], q
-        self.widths = q.shape[-1], v.shape[-1]
-        self.n_problems = q.shape[:-2].numel()
-        rows = problem.rows
+
+def _view(x: Tensor | None, keep: list[np.ndarray]) -> tuple[int, int, int, int]:
+    """Where a tensor lies: base, offsets of its problems, strides of row and column; ``keep`` holds the offsets alive."""
+    if x is None:
+        return _NONE
+    offsets, address, row, col = _layout(x.shape, x.stride())
+    keep.append(offsets)
+    return x.data_ptr(), address, row, col
+
+
+def _views(tensors: tuple, keep: list[np.ndarray]) -> list[int]:
+    return [number for x in tensors for number in _view(x, keep)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[np.ndarray, int, int, int]:
+    """Offset of every problem, in numbers, in row-major order of the leading axes; its address, and the last two strides."""
+    total = np.zeros(1, dtype=np.int64)
+    for size, stride in zip(shape[:-2], strides[:-2], strict=True):
+        total = (total[:, None] + np.arange(size, dtype=np.int64) * stride).reshape(-1)
+    total = np.ascontiguousarray(total)
+    return total, total.ctypes.data, strides[-2], strides[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Fixed:
+    """What the record says of every call of a problem, and its number of pairs."""
+
+    map_number: int
+    numbers: tuple[float, ...]
+    in_mass: np.ndarray | None
+    pairs: int
+
+
+def _fixed(problem: Problem, n_k: int) -> _Fixed:
+    found = problem.kept.get("c")
+    if found is None:
         number, parameter = map_of(problem.score)
-        self.map_number, self.keep = number, []
-        task = self.task = _Task(n_q=q.shape[-2], n_k=k.shape[-2], scale=problem.scale, parameter=parameter)
-        task.first, task.last = rows.first.ctypes.data, rows.last.ctypes.data
-        if rows.cols is not None:
-            task.cols = rows.cols.ctypes.data
+        rows, in_mass = problem.rows, None
         if "mass" in problem.names:
-            in_mass = np.zeros(max(k.shape[-2], 1), dtype=np.uint8)
+            in_mass = np.zeros(max(n_k, 1), dtype=np.uint8)
             in_mass[list(problem.mass.keys)] = 1
-            self.keep.append(in_mass)
-            task.in_mass = in_mass.ctypes.data
-        self.work = self.n_problems * rows.n_pairs * sum(self.widths)
-        for name, x in zip("qkv", (q, k, v), strict=True):
-            self.input(name, x)
-        if bias is not None:
-            self.input("bias", bias)
+        pointers = (x.ctypes.data if x is not None else 0 for x in (rows.first, rows.last, rows.cols, in_mass))
+        found = problem.kept["c"] = _Fixed(number, (problem.scale, parameter, *pointers), in_mass, rows.n_pairs)
+    return found
 
-    def input(self, name: str, x: Tensor) -> None:
-        offset = _offsets(tuple(x.shape[:-2]), x.stride()[:-2])
-        self.keep += [x, offset]
-        setattr(self.task, name, _View(x.data_ptr(), offset.ctypes.data, x.stride(-2), x.stride(-1)))
 
-    def output(self, name: str, rows: int, cols: int) -> Tensor:
-        x = torch.empty((*self.lead, rows, cols), dtype=self.like.dtype, device=self.like.device)
-        self.input(name, x)
-        return x
-
-    def run(self, function: str, order: int) -> None:
-        counter = counters.active()
-        built = library(self.map_number, self.like.dtype, *self.widths, order, counter is not None)
-        if built is None:
-            raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiler.compiler_report()")
+def _run(function: str, order: int, problem: Problem, q: Tensor, k: Tensor, v: Tensor, n_problems: int,
+         views: tuple[int, ...]) -> None:
+    counter = counters.active()
+    n_k, head_dim, value_dim = k.shape[-2], q.shape[-1], v.shape[-1]
+    fixed = _fixed(problem, n_k)
+    built = library(fixed.map_number, q.dtype, head_dim, value_dim, order, counter is not None)
+    if built is None:
+        raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiler.compiler_report()")
+    task = _TASK.pack(q.shape[-2], n_k, *fixed.numbers, *views)
+    call = getattr(built, function)
+    threads = 1
+    if n_problems * fixed.pairs * (head_dim + value_dim) > _THREAD_WORK and counter is None:
+        lanes = n_lanes(built)
+        groups = -(-n_problems // lanes)
+        threads = min(torch.get_num_threads(), groups)
+    if threads <= 1:
+        call(task, 0, n_problems)
         if counter is not None:
-            getattr(built, function)(self.task, 0, self.n_problems)
             counters.collect(built, counter)
-            return
-        call, lanes = getattr(built, function), 8 if self.like.dtype == torch.float32 else 4
-        groups = -(-self.n_problems // lanes)
-        threads = min(torch.get_num_threads(), groups) if self.work > _THREAD_WORK else 1
-        if threads <= 1:
-            call(self.task, 0, self.n_problems)
-            return
-        cuts = [min(lanes * (groups * i // threads), self.n_problems) for i in range(threads)] + [self.n_problems]
-        list(_pool(threads).map(lambda i: call(self.task, cuts[i], cuts[i + 1]), range(threads)))
+        return
+    cuts = [min(lanes * (groups * i // threads), n_problems) for i in range(threads)] + [n_problems]
+    list(_pool(threads).map(lambda i: call(task, cuts[i], cuts[i + 1]), range(threads)))
 
 
 @functools.lru_cache(maxsize=4)
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="attention")
-
-
-@functools.lru_cache(maxsize=64)
-def _offsets(sizes: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-    """Offset of every problem, in numbers, in row-major order of the leading axes."""
-    total = np.zeros(1, dtype=np.int64)
-    for size, stride in zip(sizes, strides, strict=True):
-        total = (total[:, None] + np.arange(size, dtype=np.int64) * stride).reshape(-1)
-    return np.ascontiguousarray(total)

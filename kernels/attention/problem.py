@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class Rows:
     full: bool
     some_empty: bool
 
-    @property
+    @functools.cached_property
     def n_pairs(self) -> int:
         """Number of visible (query, key) pairs."""
         return int((self.last.astype(np.int64) - self.first).sum())
@@ -47,6 +47,7 @@ class Problem:
     visible: Tensor | None
     names: tuple[str, ...]
     mass: Mass
+    kept: dict = field(default_factory=dict)      # what a path works out once for all calls of the problem
 
 
 @functools.lru_cache(maxsize=64)

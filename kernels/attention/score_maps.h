@@ -1,4 +1,7 @@
 /* The record of one call, and the score maps of attention.c: f, g, their derivatives and the constant of Z. */
+#ifndef NARROW
+#define WIDE /* 64-byte vectors where the machine has them */
+#endif
 #include "lanes.h"
 #include <math.h>
 #define UNROLL _Pragma("GCC unroll 16")

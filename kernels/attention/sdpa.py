@@ -11,6 +11,7 @@ import functools
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from attnlab.kernels.attention.problem import Problem
 from attnlab.kernels.attention.scores import ScoreMap, Softmax
@@ -45,17 +46,35 @@ def _mask(problem: Problem, like: Tensor) -> Tensor | None:
 
 def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Output and log-sum-exp (which the backward needs)."""
-    o, lse = getattr(torch.ops.aten, _FORWARD)(_four(q), _four(k), _four(v), 0.0, problem.rows.causal,
-                                               attn_mask=_mask(problem, q), scale=problem.scale)
-    unview = torch.ops.aten._unsafe_view
-    return unview(o.contiguous(), (*q.shape[:-1], v.shape[-1])), unview(lse.contiguous(), q.shape[:-1])
+    operator = _operators()[0]
+    if _plain(q, k, v):
+        return operator(q, k, v, 0.0, problem.rows.causal, attn_mask=_mask(problem, q), scale=problem.scale)
+    o, lse = operator(_four(q), _four(k), _four(v), 0.0, problem.rows.causal, attn_mask=_mask(problem, q), scale=problem.scale)
+    return _shaped(o, (*q.shape[:-1], v.shape[-1])), _shaped(lse, q.shape[:-1])
 
 
 def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: Tensor, g: Tensor):
     """Gradients (dq, dk, dv)."""
-    grads = getattr(torch.ops.aten, _FORWARD + "_backward")(
-        _four(g), _four(q), _four(k), _four(v), _four(o), lse.reshape(-1, 1, lse.shape[-1]), 0.0, problem.rows.causal,
-        attn_mask=_mask(problem, q), scale=problem.scale)
-    # not reshape: its views would carry the wrong layout into forward-mode tangents
-    unview = torch.ops.aten._unsafe_view
-    return tuple(unview(grad.contiguous(), x.shape) for grad, x in zip(grads, (q, k, v), strict=True))
+    operator = _operators()[1]
+    if _plain(q, k, v, g, o):
+        return operator(g, q, k, v, o, lse, 0.0, problem.rows.causal, attn_mask=_mask(problem, q), scale=problem.scale)
+    grads = operator(_four(g), _four(q), _four(k), _four(v), _four(o), lse.reshape(-1, 1, lse.shape[-1]), 0.0,
+                     problem.rows.causal, attn_mask=_mask(problem, q), scale=problem.scale)
+    return tuple(_shaped(grad, x.shape) for grad, x in zip(grads, (q, k, v), strict=True))
+
+
+def _plain(*tensors: Tensor) -> bool:
+    """Whether the operators can take and give the tensors as they are: four axes, unit stride, no forward mode around."""
+    return (forward_ad._current_level < 0 and all(x.ndim == 4 and x.stride(-1) == 1 for x in tensors)
+            and not torch._C._are_functorch_transforms_active())
+
+
+@functools.lru_cache(maxsize=1)
+def _operators():
+    packets = (getattr(torch.ops.aten, name) for name in (_FORWARD, _FORWARD + "_backward"))
+    return (*(packet.default for packet in packets), torch.ops.aten._unsafe_view.default)
+
+
+def _shaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """``x`` in another shape; not by reshape, whose views would carry the wrong layout into forward-mode tangents."""
+    return _operators()[2](x.contiguous(), shape)

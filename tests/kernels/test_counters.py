@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from attnlab.kernels import bench_training, counters
-from attnlab.kernels.attention import attention
+from attnlab.kernels.attention import attention, cpu
 from attnlab.kernels.attention.masks import Window
 from attnlab.kernels.icl_step import Shape, Stream, draw, loss_and_gradient
 from attnlab.theory import kernel_work as theory
 
-PROBLEMS = 16                                                   # whole vectors of 8 lanes
+PROBLEMS = 32                                                   # whole vectors, of 8 or 16 lanes
 
 
 def counted(sizes, mask, path, problems=PROBLEMS):
@@ -64,12 +64,13 @@ def test_second_order_does_the_work_of_the_formula(needs_c):
     assert agree(work, theory.attention_second(sizes).times(PROBLEMS))
 
 
-@pytest.mark.parametrize("problems", [1, 8, 13])
+@pytest.mark.parametrize("problems", [1, 8, 13, 16])
 def test_idle_lanes_compute_too(problems, needs_c):
     sizes, mask = CASES["none"]
     forward, _ = counted(sizes, mask, "c", problems)
+    lanes = cpu.n_lanes(cpu.library(0, torch.float32, 3, 5, 1))
     useful = theory.attention_forward(sizes).times(problems).multiply_adds
-    assert forward.multiply_adds == useful * theory.idle_lanes(problems, 8)
+    assert lanes in (8, 16) and forward.multiply_adds == useful * theory.idle_lanes(problems, lanes)
 
 
 def test_plain_operations_compute_hidden_pairs_and_move_more_than_the_unfused_minimum():

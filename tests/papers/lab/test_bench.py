@@ -20,7 +20,7 @@ def quick(monkeypatch):
     steps = {"replicas": ((1, 2), {"batch": 8, "context": 4}), "batch": ((8, 16), {"replicas": 1, "context": 4})}
     for module, name, options in (
             (attention_bench, "attention_records", {"shapes": ((8, 8, 2),)}), (attention_bench, "query_records", {"shapes": ((8, 8, 2),)}),
-            (attention_bench, "size_records", {"sweeps": sweep}), (attention_bench, "work_records", {"shapes": ((8, 8, 8, 2),)}),
+            (attention_bench, "size_records", {"sweeps": sweep}), (attention_bench, "work_records", {"shapes": ((16, 8, 8, 2),)}),
             (bench_training, "training_records", {"n_replicas": 2, "steps": ((True, 8, 4), (False, 8, 4))}),
             (bench_training, "size_records", {"sweeps": steps}), (bench_training, "work_records", {"steps": ((True, 8, 4),)})):
         monkeypatch.setattr(module, name, part(getattr(module, name), **options))
