@@ -31,7 +31,7 @@ class SymmetricClasses:
 
     def __post_init__(self) -> None:
         P = np.concatenate([self.common, self.distinct])
-        if np.any(P <= 0) or abs(P.sum() - 1) > 1e-9 or np.ptp(self.common) > 1e-12:
+        if np.any(P <= 0) or abs(P.sum() - 1) > 1e-9 or (len(self.common) and np.ptp(self.common) > 1e-12):
             raise ValueError(f"common={self.common!r} and distinct={self.distinct!r} must be positive, sum to one, and the "
                              "common ones be equal")
         if self.vocabulary <= self.n_classes or self.n_classes % self.classes_per_query:

@@ -75,9 +75,8 @@ def reduced_dynamics(setting, lab):
              setting=scales(ScanSetting(), published={"n_steps": 20_000}),
              formula="B(t) = ln(1 + 4 Gamma(t) / C_0) / 4, Gamma = (eta_Z / eta_Y) K (M - 1)^2 h^2 / 2",
              assumptions=["one common token, frozen normalisers", "random C_0, M, K and rates, up to 20 K ln M / eta_Y"],
-             judged="largest gap to the integrated flow over all times within 1e-4 (4 000 Runge-Kutta steps of u at most 0.1: "
-                    "error "
-                    "of order 0.1^4)")
+             judged="largest gap to the integrated flow over all times within 1e-4 (4 000 Runge-Kutta steps of at most "
+                    "0.07 times the inverse rate: errors of order 0.07^4)")
 def scan_growth(setting, lab):
     """The exposure of distinct tokens is a quarter of ln(1 + 4 Gamma / C_0).
 
