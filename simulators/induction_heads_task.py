@@ -123,8 +123,9 @@ class ClassificationTask:
         bursty = novel | (kinds[..., 1] < self.p_bursty)
         classes = self._classes(order, ranks, which, kinds[..., 3], novel, bursty)  # (replica, batch, N + 1)
         items = self._means(classes, novel, means.view(R, -1, D) / D**0.5)
-        scale = self.within_class_noise / D**0.5
-        items = (items + scale * noise.view(R, B, N + 1, D)) / (1 + self.within_class_noise**2) ** 0.5
+        if self.within_class_noise:
+            scale = self.within_class_noise / D**0.5
+            items = (items + scale * noise.view(R, B, N + 1, D)) / (1 + self.within_class_noise**2) ** 0.5
         labels = (classes + self.label_shift) % L
         vectors = _looked_up(self.labels.to(numbers), labels[..., :-1])
         pairs = torch.stack([items[:, :, :-1], vectors], dim=3).view(R, B, 2 * N, D)
@@ -144,7 +145,7 @@ class ClassificationTask:
     def _sizes(self) -> list[int]:
         """Numbers of each kind in a step: four choices a sequence, order of pairs, order of labels, classes; noise, means."""
         B, N = self.batch, self.n_context
-        return [4 * B, N * B, self.n_labels * B, (N + 1) * B, (N + 1) * B * self.dim,
+        return [4 * B, N * B, self.n_labels * B, (N + 1) * B, (N + 1) * B * self.dim if self.within_class_noise else 0,
                 self.n_novel * self.dim if self.p_novel else 0]
 
     def _classes(self, order: Tensor, ranks: Tensor, which: Tensor, target: Tensor, novel: Tensor,

@@ -70,7 +70,7 @@ def saddle(setting, lab):
                   twin=Twin.of("typical labels", predicted=nested))
 
 
-@paper.claim("plateau", source="Section 4, Figure 5", statements=[5, 7], parts=1, setting=SADDLES,
+@paper.claim("plateau", source="Section 4, Figure 5", statements=[5, 7], parts=3, setting=SADDLES,
              formula="t(loss = ln(N)/2) of the flow with rates (1, 1, 0, 1/(L - 1)) from each replica's own start",
              assumptions=["all sequences at once, orthonormal contents", "linear readout", "start of size 0.1, 0.01, 0.001"],
              judged="time over predicted time, every replica and start, is 1 within half of the twin's distance")
@@ -95,9 +95,9 @@ def plateau(setting, lab):
 
 
 FLOW = CircuitSetting(dim=255, n_labels=8, n_classes=8, n_novel=64, within_class_noise=0.0, label_bias=False, readout="linear",
-                      batch=32, learning_rate=0.2, n_steps=1_500, n_records=60, n_test=50, n_replicas=16)
-FLOWS = Scales(smoke=replace(FLOW, n_replicas=8), desk=FLOW,
-               paper=replace(FLOW, dim=2047, learning_rate=0.05, n_steps=6_000))
+                      batch=32, learning_rate=0.2, n_steps=1_100, n_records=55, n_test=50, n_replicas=16)
+FLOWS = Scales(smoke=replace(FLOW, dim=127, n_replicas=8), desk=FLOW,
+               paper=replace(FLOW, dim=2047, learning_rate=0.05, n_steps=5_000))
 
 
 @paper.claim("exact_flow", source="Section 4, equations of the reduced loss", statements=[7], setting=FLOWS,
