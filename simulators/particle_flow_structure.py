@@ -30,7 +30,7 @@ TIMED_SCHEMES = ("printed", "clock on G", "true time", "all at the middle")
 """How weights that depend on time are frozen in a Strang step, in the order of the returned arrays."""
 
 _READS = ("n_particles", "dim", "hidden", "n_heads", "activation", "horizon", "depths")
-_PRECISE = 128                      # Runge-Kutta steps of a sub-flow where identities are to hold to rounding
+_PRECISE = 256                      # Runge-Kutta steps of a sub-flow where identities are to hold to rounding
 
 
 @simulation(block=8, reads=_READS)

@@ -11,6 +11,7 @@ from attnlab.analysis import Twin, agrees, all_of, exhaustive, exponent, identic
 from attnlab.papers.lab.paper import Scales
 from attnlab.papers.lu2019.common import paper, relative, systems, with_depths
 from attnlab.papers.lu2019.constants import RATE, vanishes
+from attnlab.simulators.particle_flow import Setting
 from attnlab.simulators.particle_flow_stacks import StackSetting, random_stacks
 from attnlab.simulators.particle_flow_structure import (
     TIMED_SCHEMES,
@@ -69,7 +70,7 @@ def layer_is_a_splitting_step(setting, lab):
 @paper.claim("merged_stack", source="structure of Strang-Marchuk splitting, Section 4", statements=[7], parts=2,
              formula="(S_G^{g/2} S_F^g S_G^{g/2})^L = S_G^{g/2} (S_F^g S_G^g)^L S_G^{-g/2} = S_G^{g/2} S_F^g S_G^g ... S_G^{g/2}",
              assumptions=["exact sub-flows", "weights shared by all layers"],
-             judged="every system: largest difference of the ends at most 1e-11 (rounding and 128 Runge-Kutta steps a sub-flow)")
+             judged="every system: largest difference of the ends at most 1e-11 (rounding and 256 Runge-Kutta steps a sub-flow)")
 def merged_stack(setting, lab):
     """With exact sub-flows a Macaron stack of shared weights is a Transformer stack with half feed-forward steps at its ends.
 
@@ -102,11 +103,15 @@ def cost_of_merging(setting, lab):
     return vanishes(runs, gap(0.25), gap(0.5), "the whole Euler error")
 
 
+FIXED = Scales(smoke=paper.default.smoke, desk=paper.default.desk, paper=Setting(n_particles=16, dim=16))   # matrices of size n d
+
+
 @paper.claim("fixed_attention", source="appendix, the commutator terms on a linear system", statements=[8, 3], parts=3,
+             setting=FIXED,
              formula="Lie-Trotter: (gamma^2 / 2) P X [C, V]; Strang: gamma^3 (P X [K, C] / 24 + P^2 X [K, V] / 12), K = [V, C]",
              assumptions=["fixed row-stochastic attention P", "linear feed-forward map C", "exact sub-flows"],
-             judged=RATE + "; commuting: every system at most 1e-13, the rounding of exponentials of 32 x 32 matrices of norm "
-                    "below 10")
+             judged=RATE + "; commuting: every system at most 1e-13, the rounding of exponentials of matrices of size n d and "
+                    "norm below 10")
 def fixed_attention(setting, lab):
     """With fixed attention the leading errors are commutators of V and C, and both schemes are exact if these commute.
 

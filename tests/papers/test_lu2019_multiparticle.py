@@ -275,3 +275,14 @@ def test_no_verdict_is_wrong_at_other_sizes_and_seeds(tmp_path, changes):
 
 def test_figures_of_orders_take_the_settings_of_their_claims():
     assert paper.figures["fig2"].setting is orders.RELU and paper.figures["fig3"].setting is constants.WIDE_SCALES
+
+
+def test_halved_attention_is_ahead_or_behind_as_planted():
+    runs = planted(TRUE_LOCAL, TRUE_GLOBAL, n=96)
+    claim = paper.claims["halved_attention"].function
+    shape = runs["global error of macaron euler"].shape
+    noise = np.exp(0.2 * np.random.default_rng(5).normal(size=(96, 1, 1, 1)))
+    for ratio, outcome in ((0.7, "HOLDS"), (1.4, "REFUTED")):
+        for scheme, size in (("macaron euler", 1.0), ("macaron_swapped euler", ratio * noise)):
+            runs[f"global error of {scheme}"] = size * np.ones(shape) * STEPS[:, None, None]
+        assert claim(SETTING, Planted(runs)).parts[0].outcome == outcome
