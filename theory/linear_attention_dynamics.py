@@ -155,7 +155,8 @@ def _solved(velocity, start, times, smallest: float) -> np.ndarray:
     t = np.atleast_1d(np.asarray(times, float))
     if np.any(np.diff(t) <= 0) or t[0] < 0:
         raise ValueError("times must increase and start at 0 or later")
-    found = solve_ivp(velocity, (0.0, t[-1]), start, method="LSODA", t_eval=t, rtol=1e-9, atol=max(1e-3 * smallest**3, 1e-24))
+    found = solve_ivp(velocity, (0.0, t[-1]), start, method="LSODA", t_eval=t, rtol=1e-9,
+                      atol=float(np.clip(1e-3 * smallest**3, 1e-24, 1e-12)))
     if not found.success:
         raise RuntimeError(f"the flow was not solved up to time {t[-1]}: {found.message}")
     return found.y.T
