@@ -5,7 +5,7 @@ axes (replica, batch, head, ...), on the fastest path that the committed table `
 
 * ``"c"``: compiled kernels with sequences in the lanes of a vector, for short contexts and narrow heads;
 * ``"sdpa"``: torch's fused attention, for long contexts and wide heads (softmax only);
-* ``"gpu"``: Triton kernels, on CUDA devices, for most score maps without a bias;
+* ``"gpu"``: Triton kernels, on CUDA devices, for the family "f over g";
 * ``"reference"``: plain tensor operations; the specification, and the path of score maps without a compiled form.
 
 First and second derivatives, forward mode, ``torch.func`` transforms and ``gradgradcheck`` work on all of them.
@@ -200,10 +200,10 @@ def _path(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
     if path == "sdpa" and not can_sdpa:
         raise ValueError("path='sdpa' does plain softmax on CPU with equal widths, a shared mask without empty rows, "
                          "no bias and no statistics; use path='auto' or 'reference'")
-    can_gpu = (bias is None and not names and rows is not None and gpu.supports(score, q.dtype, q.device, *widths))
+    can_gpu = (not names and rows is not None and gpu.supports(score, q.dtype, q.device, *widths))
     if path == "gpu" and not can_gpu:
         raise ValueError(f"path='gpu' cannot do score={score!r} with dtype {q.dtype} on {q.device}: it needs triton "
-                         "and a CUDA device, a shared mask, no bias and no statistics; use path='auto' or 'reference'")
+                         "and a CUDA device, a shared mask and no statistics; use path='auto' or 'reference'")
     if path != "auto":
         return path
     if can_gpu and not on_cpu:

@@ -71,7 +71,7 @@ class Forward(Function):
     @staticmethod
     def forward(path: str, problem: Problem, q, k, v, bias):
         if path in FUSED:
-            return FUSED[path].forward(problem, q, k, v)
+            return FUSED[path].forward(problem, q, k, v, *(() if bias is None else (bias,)))
         return cpu.forward(problem, q, k, v, bias)[0]
 
     @staticmethod
@@ -117,7 +117,7 @@ class Backward(Function):
     @staticmethod
     def forward(path, problem, want_bias, q, k, v, bias, g, o, lse):
         if path in FUSED:
-            return FUSED[path].backward(problem, q, k, v, o, lse, g)
+            return FUSED[path].backward(problem, q, k, v, o, lse, g, *(() if bias is None else (bias, want_bias)))
         grads = cpu.backward(problem, q, k, v, bias, g, want_bias)
         return grads if want_bias else grads[:3]
 

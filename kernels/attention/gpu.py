@@ -1,4 +1,4 @@
-"""The Triton path: fused forward and recomputing backward on GPU, for most of the family "f over g".
+"""The Triton path: fused forward and recomputing backward on GPU, for the family "f over g", with or without a bias.
 
 float32 and float64 at full precision, bfloat16 and float16 with float32 accumulators. Second derivatives and forward
 mode come from ``formulas``. Triton is the optional extra ``gpu``; without it this path does not exist. With
@@ -18,7 +18,6 @@ from attnlab.kernels.attention.cpu import map_of
 from attnlab.kernels.attention.problem import Problem
 from attnlab.kernels.attention.scores import ScoreMap
 
-MAPS = (0, 1, 2, 3, 4, 8)
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 MAX_WIDTH = 128
 
@@ -36,8 +35,7 @@ def available() -> bool:
 
 def supports(score: ScoreMap, dtype: torch.dtype, device: torch.device, head_dim: int, value_dim: int) -> bool:
     """Whether the kernels cover this score map, dtype, device and widths."""
-    number = map_of(score)
-    return (number is not None and number[0] in MAPS and dtype in DTYPES and available()
+    return (map_of(score) is not None and dtype in DTYPES and available()
             and max(head_dim, value_dim) <= MAX_WIDTH and (device.type == "cuda" or interpreting()))
 
 
@@ -55,35 +53,40 @@ def padded(width: int) -> int:
     return max(16, 1 << (width - 1).bit_length())
 
 
-def constants(problem: Problem, dtype: torch.dtype, head_dim: int, value_dim: int, kernel: str) -> dict[str, object]:
-    """Compile-time arguments of one kernel."""
+def constants(problem: Problem, dtype: torch.dtype, head_dim: int, value_dim: int, kernel: str, bias: bool = False,
+              want_bias: bool = False) -> dict[str, object]:
+    """Compile-time arguments of one kernel; ``bias``: there is one, ``want_bias``: with its gradient."""
     import triton.language as tl
 
     low = {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
     rows = problem.rows
     queries, keys = tiles(dtype, max(head_dim, value_dim))[kernel]
+    number, parameter = map_of(problem.score)
+    more = {"WANT_DB": want_bias} if kernel == "dq" else {}
     return {"D": head_dim, "DV": value_dim, "DP": padded(head_dim), "DVP": padded(value_dim), "BM": queries, "BN": keys,
-            "MAP": map_of(problem.score)[0], "CAUSAL": rows.causal, "MASKED": not (rows.full or rows.causal),
+            "MAP": number, "P": int(parameter) if number in (5, 6) else 1, "BIAS": bias, **more,
+            "CAUSAL": rows.causal, "MASKED": not (rows.full or rows.causal),
             "LOW": low[dtype], "ACC": tl.float64 if dtype == torch.float64 else tl.float32,
             "EMULATE": interpreting() and dtype in (torch.bfloat16, torch.float16)}
 
 
-def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Output, and (level, 1/Z) of every row (..., query, 2), which the backward needs."""
     from attnlab.kernels.attention import gpu_kernels
 
     lead, n_q, n_k, widths = q.shape[:-2], q.shape[-2], k.shape[-2], (q.shape[-1], v.shape[-1])
     o, rows = q.new_empty((*lead, n_q, widths[1])), q.new_empty((2, *lead, n_q), dtype=_accumulator(q.dtype))
-    fixed = constants(problem, q.dtype, *widths, "forward")
+    fixed = constants(problem, q.dtype, *widths, "forward", bias is not None)
     if o.numel():
         grid = (-(-n_q // fixed["BM"]), lead.numel())
-        operands = (q.contiguous(), k.contiguous(), v.contiguous(), _mask(problem, q), _scalars(problem, q))
+        operands = (q.contiguous(), k.contiguous(), v.contiguous(), _bias(bias, q), _mask(problem, q), _scalars(problem, q))
         gpu_kernels.forward_kernel[grid](*operands, o, rows[0], rows[1], n_q, n_k, **fixed)
     return o, torch.stack([rows[0], rows[1]], -1)
 
 
-def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, rows: Tensor, g: Tensor):
-    """Gradients (dq, dk, dv)."""
+def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, rows: Tensor, g: Tensor,
+             bias: Tensor | None = None, want_bias: bool = False):
+    """Gradients (dq, dk, dv), and that of the bias if wanted."""
     from attnlab.kernels.attention import gpu_kernels
 
     lead, n_q, n_k, widths = q.shape[:-2], q.shape[-2], k.shape[-2], (q.shape[-1], v.shape[-1])
@@ -91,14 +94,15 @@ def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, rows:
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
     m, u = (rows[..., i].contiguous() for i in (0, 1))
     delta = (o.to(m.dtype) * g.to(m.dtype)).sum(-1)
-    shared = (q, k, v, g, _mask(problem, q), _scalars(problem, q), m, u, delta)
-    passes = (("dq", gpu_kernels.dq_kernel, (dq,), n_q), ("dkv", gpu_kernels.dkv_kernel, (dk, dv), n_k))
+    db = q.new_zeros((*lead, n_q, n_k)) if want_bias else None
+    shared = (q, k, v, g, _bias(bias, q), _mask(problem, q), _scalars(problem, q), m, u, delta)
+    passes = (("dq", gpu_kernels.dq_kernel, (dq, q if db is None else db), n_q), ("dkv", gpu_kernels.dkv_kernel, (dk, dv), n_k))
     for name, kernel, out, n in passes:
-        fixed = constants(problem, q.dtype, *widths, name)
+        fixed = constants(problem, q.dtype, *widths, name, bias is not None, want_bias)
         block = fixed["BM"] if name == "dq" else fixed["BN"]
         if n:
             kernel[(-(-n // block), lead.numel())](*shared, *out, n_q, n_k, **fixed)
-    return dq, dk, dv
+    return (dq, dk, dv, db) if want_bias else (dq, dk, dv)
 
 
 def _accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -108,6 +112,10 @@ def _accumulator(dtype: torch.dtype) -> torch.dtype:
 def _scalars(problem: Problem, like: Tensor) -> Tensor:
     """Scale and the map's parameter, exact in the accumulator type."""
     return torch.tensor([problem.scale, map_of(problem.score)[1]], dtype=_accumulator(like.dtype), device=like.device)
+
+
+def _bias(bias: Tensor | None, like: Tensor) -> Tensor:
+    return like if bias is None else bias.contiguous()             # without a bias any pointer will do: it is not read
 
 
 def _mask(problem: Problem, like: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ padded to powers of two of at least 16 by masked loads; scalars loaded from one-
 keys along the rows in the dK/dV kernel, so that its products need no transposed operand. ``EMULATE`` widens 16-bit
 operands after rounding them: the interpreter computes 16-bit types wrongly.
 
-Row factors saved for the backward pass: the level m and u = 1/Z. Map numbers are those of ``cpu.MAPS``.
+Row factors saved for the backward pass: the level m and u = 1/Z. A bias is (problem, query, key); its gradient is written by
+the dQ kernel, which visits every pair that has one. Map numbers are those of ``cpu.MAPS``.
 """
 
 from __future__ import annotations
@@ -46,8 +47,24 @@ def store_tile(base, rows, n_rows, x, WIDTH: tl.constexpr, PADDED: tl.constexpr)
 
 
 @jit
-def numerators(s, m, MAP: tl.constexpr):
-    """f and g, divided by exp(m)."""
+def power_of(x, P: tl.constexpr):
+    y = x * 0.0 + 1.0
+    for _ in tl.static_range(P):
+        y = y * x
+    return y
+
+
+@jit
+def sigmoids(s):
+    """exp(-|s|), 1/(1 + e^-s) and 1/(1 + e^s), each with all its digits."""
+    e = tl.exp(-tl.abs(s))
+    inverse = 1.0 / (1.0 + e)
+    return e, tl.where(s >= 0, inverse, e * inverse), tl.where(s >= 0, e * inverse, inverse)
+
+
+@jit
+def numerators(s, m, MAP: tl.constexpr, P: tl.constexpr):
+    """f and g, divided by the row's common factor: exp(m), or m^P for powers."""
     if MAP == 0:
         f = tl.exp(s - m)
         g = f
@@ -56,9 +73,7 @@ def numerators(s, m, MAP: tl.constexpr):
         f = tl.maximum(d, 0.0)
         g = tl.abs(d)
     elif MAP == 2:
-        e = tl.exp(-tl.abs(s))
-        inverse = 1.0 / (1.0 + e)
-        f = tl.where(s >= 0, inverse, e * inverse)
+        _, f, _ = sigmoids(s)
         g = s * 0.0
     elif MAP == 3:
         f = s
@@ -66,6 +81,19 @@ def numerators(s, m, MAP: tl.constexpr):
     elif MAP == 4:
         f = tl.maximum(s, 0.0)
         g = s * 0.0
+    elif MAP == 5:
+        f = power_of(s / m, P)
+        g = tl.abs(f)
+    elif MAP == 6:
+        f = power_of(tl.maximum(s, 0.0) / m, P)
+        g = f
+    elif MAP == 7:
+        e = tl.exp(-tl.abs(s))
+        one = 1.0 + e                                           # log(1 + e) with the rounding of 1 + e undone
+        log = tl.where(one == 1.0, e, tl.log(one) * (e / tl.where(one == 1.0, 1.0, one - 1.0)))
+        tail = tl.exp(tl.minimum(s - m, 1.0)) * (1.0 - 0.5 * e)
+        f = tl.where(s < -15.0, tail, (tl.maximum(s, 0.0) + log) * tl.exp(tl.minimum(-m, 15.0)))
+        g = f
     else:
         g = tl.exp(tl.abs(s) - m)
         f = tl.where(s > 0, g, tl.where(s < 0, -g, 0.0))
@@ -73,8 +101,8 @@ def numerators(s, m, MAP: tl.constexpr):
 
 
 @jit
-def slopes(s, m, MAP: tl.constexpr):
-    """f' and g', divided by exp(m)."""
+def slopes(s, m, MAP: tl.constexpr, P: tl.constexpr):
+    """f' and g', divided by the same factor."""
     if MAP == 0:
         f1 = tl.exp(s - m)
         g1 = f1
@@ -92,11 +120,36 @@ def slopes(s, m, MAP: tl.constexpr):
     elif MAP == 4:
         f1 = tl.where(s > 0, 1.0, 0.0)
         g1 = s * 0.0
+    elif MAP == 5:
+        f1 = P * power_of(s / m, P - 1) / m
+        if P % 2 == 1:
+            g1 = tl.where(s > 0, f1, tl.where(s < 0, -f1, 0.0))
+        else:
+            g1 = f1
+    elif MAP == 6:
+        f1 = tl.where(s > 0, P * power_of(tl.maximum(s, 0.0) / m, P - 1) / m, 0.0)
+        g1 = f1
+    elif MAP == 7:
+        _, up, down = sigmoids(s)
+        f1 = tl.where(s < -15.0, tl.exp(tl.minimum(s - m, 1.0)) * down, up * tl.exp(tl.minimum(-m, 15.0)))
+        g1 = f1
     else:
         e = tl.exp(tl.abs(s) - m)
         f1 = tl.where(s == 0, 0.0, e)
         g1 = tl.where(s > 0, e, tl.where(s < 0, -e, 0.0))
     return f1, g1
+
+
+@jit
+def level(m, MAP: tl.constexpr):
+    """The level of a row from the largest logit (or absolute logit) seen so far."""
+    if MAP == 5 or MAP == 6:
+        safe = tl.where(m > 0, m, 1.0)
+    elif MAP == 7:
+        safe = tl.where(m > float("-inf"), tl.minimum(m, 0.0), 0.0)
+    else:
+        safe = tl.where(m > float("-inf"), m, 0.0)
+    return safe
 
 
 @jit
@@ -111,10 +164,18 @@ def seen(queries, keys, n_q, n_k, mask, CAUSAL: tl.constexpr, MASKED: tl.constex
 
 
 @jit
-def forward_kernel(q, k, v, mask, scalars, o, rows_m, rows_u, n_q, n_k, D: tl.constexpr, DV: tl.constexpr,
+def with_bias(s, visible, bias, problem, queries, keys, n_q, n_k):
+    """Logits plus the bias (problem, query, key), and the pairs that a bias of minus infinity leaves visible."""
+    b = tl.load(bias + problem * n_q * n_k + queries * n_k + keys, mask=visible, other=0.0).to(s.dtype)
+    visible = visible & (b > float("-inf"))
+    return s + tl.where(visible, b, 0.0), visible
+
+
+@jit
+def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, n_q, n_k, D: tl.constexpr, DV: tl.constexpr,
                    DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, MAP: tl.constexpr,
-                   CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr,
-                   EMULATE: tl.constexpr):
+                   P: tl.constexpr, BIAS: tl.constexpr, CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr,
+                   ACC: tl.constexpr, EMULATE: tl.constexpr):
     problem = tl.program_id(1).to(tl.int64)
     queries = tl.program_id(0) * BM + tl.arange(0, BM)
     scale = tl.load(scalars)
@@ -122,6 +183,8 @@ def forward_kernel(q, k, v, mask, scalars, o, rows_m, rows_u, n_q, n_k, D: tl.co
     Q = tile(q + problem * n_q * D, queries, n_q, D, DP)
     if MAP == 0:
         m = tl.zeros([BM], ACC) + parameter                     # log of the constant; minus infinity without a sink
+    elif MAP == 7:
+        m = tl.zeros([BM], ACC) + float("-inf")
     else:
         m = tl.zeros([BM], ACC)
     z = tl.zeros([BM], ACC)
@@ -136,25 +199,31 @@ def forward_kernel(q, k, v, mask, scalars, o, rows_m, rows_u, n_q, n_k, D: tl.co
         V = tile(v + problem * n_k * DV, keys, n_k, DV, DVP)
         s = product(Q, tl.trans(K), LOW, ACC, EMULATE) * scale
         visible = seen(queries[:, None], keys[None, :], n_q, n_k, mask, CAUSAL, MASKED)
-        if MAP == 0 or MAP == 1:
+        if BIAS:
+            s, visible = with_bias(s, visible, bias, problem, queries[:, None], keys[None, :], n_q, n_k)
+        if MAP == 0 or MAP == 1 or MAP == 7:
             m_new = tl.maximum(m, tl.max(tl.where(visible, s, float("-inf")), 1))
-        elif MAP == 8:
+        elif MAP == 5 or MAP == 6 or MAP == 8:
             m_new = tl.maximum(m, tl.max(tl.where(visible, tl.abs(s), 0.0), 1))
         else:
             m_new = m
-        safe = tl.where(m_new > float("-inf"), m_new, 0.0)
-        f, g = numerators(tl.where(visible, s, 0.0), safe[:, None], MAP)
+        safe = level(m_new, MAP)
+        f, g = numerators(tl.where(visible, s, 0.0), safe[:, None], MAP, P)
         f = tl.where(visible, f, 0.0)
         g = tl.where(visible, g, 0.0)
-        if MAP == 0 or MAP == 1 or MAP == 8:
-            r = tl.where(m > float("-inf"), tl.exp(m - safe), 0.0)
+        if MAP == 0 or MAP == 1 or MAP == 7 or MAP == 8:
+            r = tl.where(m > float("-inf"), tl.exp(level(m, MAP) - safe), 0.0)
+            z = z * r
+            acc = acc * r[:, None]
+        if MAP == 5 or MAP == 6:
+            r = power_of(m / safe, P)                           # m = 0: nothing but zeros so far
             z = z * r
             acc = acc * r[:, None]
         z += tl.sum(g, 1)
         count += tl.sum(tl.where(visible, 1.0, 0.0).to(ACC), 1)
         acc += product(f, V, LOW, ACC, EMULATE)
         m = m_new
-    safe = tl.where(m > float("-inf"), m, 0.0)
+    safe = level(m, MAP)
     if MAP == 0:
         z += tl.exp(parameter - safe)
     elif MAP == 1:
@@ -170,16 +239,17 @@ def forward_kernel(q, k, v, mask, scalars, o, rows_m, rows_u, n_q, n_k, D: tl.co
 
 
 @jit
-def dq_kernel(q, k, v, g, mask, scalars, rows_m, rows_u, rows_delta, dq, n_q, n_k, D: tl.constexpr, DV: tl.constexpr,
-              DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, MAP: tl.constexpr,
-              CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
+def dq_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, dq, db, n_q, n_k, D: tl.constexpr,
+              DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, MAP: tl.constexpr,
+              P: tl.constexpr, BIAS: tl.constexpr, WANT_DB: tl.constexpr, CAUSAL: tl.constexpr, MASKED: tl.constexpr,
+              LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
     problem = tl.program_id(1).to(tl.int64)
     queries = tl.program_id(0) * BM + tl.arange(0, BM)
     inside = queries < n_q
     scale = tl.load(scalars)
     Q = tile(q + problem * n_q * D, queries, n_q, D, DP)
     G = tile(g + problem * n_q * DV, queries, n_q, DV, DVP)
-    m = tl.load(rows_m + problem * n_q + queries, mask=inside, other=0.0)
+    m = tl.load(rows_m + problem * n_q + queries, mask=inside, other=1.0)
     u = tl.load(rows_u + problem * n_q + queries, mask=inside, other=0.0)
     delta = tl.load(rows_delta + problem * n_q + queries, mask=inside, other=0.0)
     acc = tl.zeros([BM, DP], ACC)
@@ -191,19 +261,24 @@ def dq_kernel(q, k, v, g, mask, scalars, rows_m, rows_u, rows_delta, dq, n_q, n_
         K = tile(k + problem * n_k * D, keys, n_k, D, DP)
         V = tile(v + problem * n_k * DV, keys, n_k, DV, DVP)
         visible = seen(queries[:, None], keys[None, :], n_q, n_k, mask, CAUSAL, MASKED)
-        s = tl.where(visible, product(Q, tl.trans(K), LOW, ACC, EMULATE) * scale, 0.0)
-        f1, g1 = slopes(s, m[:, None], MAP)
+        s = product(Q, tl.trans(K), LOW, ACC, EMULATE) * scale
+        if BIAS:
+            s, visible = with_bias(s, visible, bias, problem, queries[:, None], keys[None, :], n_q, n_k)
+        f1, g1 = slopes(tl.where(visible, s, 0.0), m[:, None], MAP, P)
         dp = product(G, tl.trans(V), LOW, ACC, EMULATE)
         ds = tl.where(visible, (f1 * dp - g1 * delta[:, None]) * u[:, None], 0.0)
         acc += product(ds, K, LOW, ACC, EMULATE)
+        if WANT_DB:
+            at = db + problem * n_q * n_k + queries[:, None] * n_k + keys[None, :]
+            tl.store(at, ds.to(db.dtype.element_ty), mask=visible)
     store_tile(dq + problem * n_q * D, queries, n_q, acc * scale, D, DP)
 
 
 @jit
-def dkv_kernel(q, k, v, g, mask, scalars, rows_m, rows_u, rows_delta, dk, dv, n_q, n_k, D: tl.constexpr,
+def dkv_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, dk, dv, n_q, n_k, D: tl.constexpr,
                DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-               MAP: tl.constexpr, CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr,
-               EMULATE: tl.constexpr):
+               MAP: tl.constexpr, P: tl.constexpr, BIAS: tl.constexpr, CAUSAL: tl.constexpr, MASKED: tl.constexpr,
+               LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
     problem = tl.program_id(1).to(tl.int64)
     keys = tl.program_id(0) * BN + tl.arange(0, BN)
     scale = tl.load(scalars)
@@ -219,15 +294,18 @@ def dkv_kernel(q, k, v, g, mask, scalars, rows_m, rows_u, rows_delta, dk, dv, n_
         inside = queries < n_q
         Q = tile(q + problem * n_q * D, queries, n_q, D, DP)
         G = tile(g + problem * n_q * DV, queries, n_q, DV, DVP)
-        m = tl.load(rows_m + problem * n_q + queries, mask=inside, other=0.0)
+        m = tl.load(rows_m + problem * n_q + queries, mask=inside, other=1.0)
         u = tl.load(rows_u + problem * n_q + queries, mask=inside, other=0.0)
         delta = tl.load(rows_delta + problem * n_q + queries, mask=inside, other=0.0)
         visible = seen(queries[None, :], keys[:, None], n_q, n_k, mask, CAUSAL, MASKED)
-        s = tl.where(visible, product(K, tl.trans(Q), LOW, ACC, EMULATE) * scale, 0.0)
-        f, _ = numerators(s, m[None, :], MAP)
+        s = product(K, tl.trans(Q), LOW, ACC, EMULATE) * scale
+        if BIAS:
+            s, visible = with_bias(s, visible, bias, problem, queries[None, :], keys[:, None], n_q, n_k)
+        s = tl.where(visible, s, 0.0)
+        f, _ = numerators(s, m[None, :], MAP, P)
         w = tl.where(visible, f * u[None, :], 0.0)
         acc_v += product(w, G, LOW, ACC, EMULATE)
-        f1, g1 = slopes(s, m[None, :], MAP)
+        f1, g1 = slopes(s, m[None, :], MAP, P)
         dp = product(V, tl.trans(G), LOW, ACC, EMULATE)
         ds = tl.where(visible, (f1 * dp - g1 * delta[None, :]) * u[None, :], 0.0)
         acc_k += product(ds, Q, LOW, ACC, EMULATE)

@@ -32,11 +32,11 @@ KERNELS = {"forward": gpu_kernels.forward_kernel, "dq": gpu_kernels.dq_kernel, "
 POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 
 
-def report(kernel, dtype, width, score="softmax", capability=90, causal=True):
+def report(kernel, dtype, width, score="softmax", capability=90, causal=True, bias=False):
     """Stack, spills, shared memory and tensor-core instructions of one build."""
     function = KERNELS[kernel]
     problem = Problem(1.0, SCORE_MAPS[score], rows_of_mask(Causal() if causal else None, 64, 64), None, (), Mass())
-    fixed = gpu.constants(problem, dtype, width, width, kernel)
+    fixed = gpu.constants(problem, dtype, width, width, kernel, bias, bias)
     accumulator = "*fp64" if dtype == torch.float64 else "*fp32"
     types = {"n_q": "i32", "n_k": "i32", "mask": "*u8", "scalars": accumulator, "rows_m": accumulator, "rows_u": accumulator,
              "rows_delta": accumulator}
@@ -82,10 +82,19 @@ def test_softmax_builds_without_spills(kernel, dtype, width, capability):
         assert found["tensor_core"] > 0
 
 
-@pytest.mark.parametrize("kernel", [pytest.param("forward", marks=pytest.mark.slow), pytest.param("dq", marks=pytest.mark.slow), "dkv"])
-@pytest.mark.parametrize("score", ["softpick", "sigmoid", "linear", "relu", "signed"])
-def test_other_maps_build_without_spills(kernel, score):
+@pytest.mark.parametrize(("score", "kernel"), [
+    pytest.param(score, kernel, marks=() if (score, kernel) in {("power", "dkv"), ("softplus", "dkv")} else pytest.mark.slow)
+    for score in ("softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed") for kernel in KERNELS])
+def test_other_maps_build_without_spills(score, kernel):
     found = report(kernel, torch.float32, 6, score=score)
+    assert found["stack"] == 0 and found["spills"] == 0 and found["tensor_core"] == 0
+
+
+@pytest.mark.parametrize(("width", "capability", "kernel"), [
+    pytest.param(width, capability, kernel, marks=() if (width, capability, kernel) == (6, 90, "dq") else pytest.mark.slow)
+    for width in (6, 32, 64) for capability in (80, 90) for kernel in KERNELS])
+def test_bias_builds_without_spills(width, capability, kernel):
+    found = report(kernel, torch.float32, width, bias=True, capability=capability)
     assert found["stack"] == 0 and found["spills"] == 0 and found["tensor_core"] == 0
 
 

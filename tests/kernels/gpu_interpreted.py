@@ -15,8 +15,9 @@ pytest.importorskip("triton")
 from attnlab.kernels.attention import attention  # noqa: E402
 from attnlab.kernels.attention.masks import Window  # noqa: E402
 from attnlab.kernels.attention.other_scores import SCORE_MAPS  # noqa: E402
+from attnlab.kernels.attention.scores import Power  # noqa: E402
 
-MAPS = ["softmax", "softmax_plus_one", "softpick", "sigmoid", "linear", "relu", "signed"]
+MAPS = ["softmax", "softmax_plus_one", "softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed"]
 
 
 def tensors(dtype, *shapes):
@@ -93,8 +94,40 @@ def test_all_derivatives_by_finite_differences():
     assert gradgradcheck(f, (q, k, v), check_fwd_over_rev=True, fast_mode=True)
 
 
+@pytest.mark.parametrize("score", ["softmax", "softmax_plus_one", "linear", "power", "softplus"])
+def test_bias_with_hidden_keys_and_its_gradient(score):
+    """One bias for both problems (its gradient is a sum over them), minus infinity in places, an empty row; 2.5 tiles."""
+    q, k, v, b = tensors(torch.float64, (2, 40, 3), (2, 40, 3), (2, 40, 2), (40, 40))
+    hide = torch.rand(40, 40, generator=torch.Generator().manual_seed(2)) < 0.3
+    hide[7] = True
+    b = b.detach().masked_fill(hide, -torch.inf).requires_grad_()
+    found = []
+    for path in ("gpu", "reference"):
+        o = attention(q, k, v, bias=b, mask="causal", score=score, path=path)
+        found.append([o, *torch.autograd.grad(o.sin().sum(), (q, k, v, b))])
+    for got, want in zip(*found, strict=True):
+        assert (got - want).abs().max() < 4 * 51 * torch.finfo(torch.float64).eps * (1 + want.abs().max())
+
+
+@pytest.mark.parametrize("power", [1, 3, 4])
+def test_powers(power):
+    for rectified in (False, True):
+        q, k, v = tensors(torch.float64, (2, 20, 3), (2, 20, 3), (2, 20, 2))
+        for got, want in both(q, k, v, score=Power(power, rectified)):
+            assert (got - want).abs().max() < 4 * 31 * torch.finfo(torch.float64).eps * (1 + want.abs().max())
+
+
+@pytest.mark.parametrize("shift", [-300.0, -20.0, 0.0, 300.0])
+def test_softplus_keeps_its_limits(shift):
+    """Far below zero it is softmax, far above the logits themselves; the level goes from one to the other."""
+    q, k, v = tensors(torch.float64, (2, 20, 3), (2, 20, 3), (2, 20, 2))
+    bias = torch.full((20, 20), shift, dtype=torch.float64)
+    for got, want in both(q, k, v, score="softplus", bias=bias):
+        assert (got - want).abs().max() < 4 * 31 * torch.finfo(torch.float64).eps * (300 + want.abs().max())
+
+
 def test_maps_without_a_kernel_are_a_clear_error():
     q, = tensors(torch.float64, (1, 3, 2))
-    for score in set(SCORE_MAPS) - set(MAPS) - {"cosine"}:
+    for score in sorted(set(SCORE_MAPS) - set(MAPS) - {"cosine"}):
         with pytest.raises(ValueError, match="path='gpu' cannot do"):
             attention(q, q, q, score=score, path="gpu")
