@@ -50,7 +50,7 @@ def denser_decoder(setting, lab):
 @paper.claim("denser_decoder_always", source="Section 7, Figure 6", statements=[7], setting=scales(MEDIUM), expected="REFUTED",
              formula="entropy of c_n on distinct tokens rises from eta_Y = eta_Z to eta_Y = 2 eta_Z",
              assumptions=["three queries, two classes each", "SGD with momentum 0.9, 100 steps, uniform start", "eta_Z = 1"],
-             judged="paired difference over replicas",
+             judged="mean difference of replicas",
              note="With equal rates attention is not slow against the decoder, which the theory needs, and a faster decoder "
                   "first ends "
                   "in sparser attention, as in the published panels with several queries; see denser_decoder.")

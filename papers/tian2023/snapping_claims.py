@@ -174,7 +174,8 @@ def measured_snap(runs):
 
 @paper.claim("snap_time", source="Section 5, transition at t_0; Figure 9", statements=[7, 6], parts=3, setting=scales(TIMED),
              formula="t_snap = tau(eta_Y / eta_Z) / eta_Y; t_0 = 2 K ln M / eta_Y",
-             assumptions=["two classes with random frequencies, ten common tokens", "mean over endless sequences",
+             assumptions=["two classes, ten common tokens", "mean over endless sequences",
+                          "linear frequencies for powers and order, random ones for the factor",
                           "snap: the growth of the most frequent token's logit is fastest"],
              judged="exponent of t_snap in eta_Y at a fixed ratio is -1 within 0.05; t_snap eta_Y at eta_Y = eta_Z follows the "
                     "reduced "
@@ -186,20 +187,20 @@ def snap_time(setting, lab):
     Twins: t_snap ~ eta_Y^(-1/2), as if a diffusion; a factor that does not depend on the ratio (that of slow attention);
     faster attention snaps later.
     """
-    several = [replace(setting, decoder_rate=setting.decoder_rate * x, attention_rate=setting.attention_rate * x)
-               for x in FACTORS]
-    slow = replace(setting, attention_rate=setting.attention_rate / 10)
-    *runs, other = lab.simulate(train_tokens, *several, slow)
-    times = np.stack([measured_snap(run) for run in runs], axis=1)
-    rates = np.array([each.decoder_rate for each in several])
-    power = exponent(rates, times, -1.0, within=0.05, twin=Twin.of("square root", predicted=-0.5))
-    profiles = runs[2]["profile"][:, 0]
-    right, rival = (np.array([reduced_snap(each, row) for row in profiles]) for each in
+    linear = replace(setting, profile="linear")
+    several = [replace(linear, decoder_rate=setting.decoder_rate * x, attention_rate=setting.attention_rate * x) for x in FACTORS]
+    slow = replace(linear, attention_rate=setting.attention_rate / 10)
+    random, other, *runs = lab.simulate(train_tokens, setting, slow, *several)
+    times = np.array([measured_snap(run)[0] for run in runs])                # replicas of one profile are equal
+    power = exponent(np.array([each.decoder_rate for each in several]), times, -1.0, within=0.05,
+                     twin=Twin.of("square root", predicted=-0.5))
+    right, rival = (np.array([reduced_snap(each, row) for row in random["profile"][:, 0]]) for each in
                     (setting, replace(setting, attention_rate=setting.decoder_rate / 1_000)))
-    units = setting.decoder_rate / (setting.n_classes * np.log(setting.vocabulary))
-    factor = agrees(times[:, 2] * units, right * units, within=float(abs((right - rival).mean()) * units) / 4,
-                    twin=Twin.of("slow attention", predicted=rival * units))
-    later = ordered(times[:, 2], measured_snap(other), twin=Twin.of("earlier", smaller=measured_snap(other), larger=times[:, 2]))
+    per_step = setting.decoder_rate / (setting.n_classes * np.log(setting.vocabulary))
+    factor = agrees(measured_snap(random) * per_step, right * per_step, within=float(abs((right - rival).mean()) * per_step) / 4,
+                    twin=Twin.of("slow attention", predicted=rival * per_step))
+    equal, late = measured_snap(runs[FACTORS.index(1.0)]), measured_snap(other)
+    later = ordered(equal, late, of="every replica", twin=Twin.of("earlier", smaller=late, larger=equal))
     return all_of(power.named("power"), factor.named("factor"), later.named("ratio"))
 
 
@@ -217,14 +218,13 @@ def denser_after(setting, lab):
 
     Twin: the paper's t_0 = 2 K ln M / eta_Y as that time.
     """
-    faster = replace(setting, decoder_rates=(1.05, 1.05), end=setting.end * 1.05)
-    one, two = lab.simulate(scan_flow, setting, faster)
-    ahead = two["exposure"] - one["exposure"]
+    runs = lab.simulate(scan_flow, setting)
+    ahead = runs["exposure_faster"] - runs["exposure"]
     last = np.array([np.flatnonzero(row > 0)[-1] for row in ahead])
     rows = np.arange(len(last))
     share = ahead[rows, last] / (ahead[rows, last] - ahead[rows, last + 1])
-    time = one["time"][rows, last] + share * (one["time"][rows, last + 1] - one["time"][rows, last])
-    names = one["classes"], one["vocabulary"]
+    time = runs["time"][rows, last] + share * (runs["time"][rows, last + 1] - runs["time"][rows, last])
+    names = runs["classes"], runs["vocabulary"]
     expected = np.array([attention.denser_after_exact(K, int(M), 1.05**0.5) for K, M in zip(*names, strict=True)])
     rival = np.array([attention.snap_time_limit(K, int(M), 1.05**0.5) for K, M in zip(*names, strict=True)])
     return agrees(np.log(time / expected), 0.0, within=0.08, twin=Twin.of("t_0", measured=np.log(time / rival)))
