@@ -46,7 +46,7 @@ paper = Paper(
     })
 
 STAIRS = Setting(kind="separate", n_heads=5, init_scale=0.03, learning_rate=0.2, n_steps=50_000, n_records=2_000)
-STAIR_SCALES = paper.scales(smoke=STAIRS, desk=STAIRS, paper=replace(
+STAIR_SCALES = paper.scales(smoke=STAIRS, desk=replace(STAIRS, n_replicas=32), paper=replace(
     STAIRS, init_scale=0.01, learning_rate=0.02, n_sequences=5_000, normalised=False, n_steps=10_001, n_records=2_000))
 
 

@@ -45,11 +45,12 @@ def one_drop(setting, lab):
             else:
                 path = dynamics.merged_flow(time, float(np.median(run["aligned_growing"])), *sizes)
             predicted = dynamics.loss_of_diagonal_exact(path, *sizes)
-            few = np.linspace(0, len(time) - 1, 60).astype(int)
-            figures.prediction(panel, time[few], predicted[few], f"{name}, predicted", series=f"{name}, predicted")
+            few = np.linspace(0, len(time) - 1, 100).astype(int)
+            figures.prediction(panel, time[few], predicted[few], "sigmoid (a), reduced flow (b)", series="predicted")
         panel.heading(title)
+        panel.limits(x=(0, 125))
         panel.labels(x=r"time $t$ (units of $\tau$)", y=r"loss $L$" if panel is plate[0] else "")
-    plate.legend("below", columns=3)
+    plate.legend("below", columns=4)
     return plate
 
 
@@ -60,7 +61,7 @@ def one_drop(setting, lab):
 def staircase(setting, lab):
     runs, close = lab.simulate(simulator.train, setting, replace(DROPS, n_context=setting.n_context))
     plate = figures.Plate(1, 3, width="double", height=2.9)
-    time, seen = runs["time"][0], runs["time"][0] > 50
+    time, seen = runs["time"][0], runs["time"][0] > 200
     figures.replica_lines(plate[0], time[seen], runs["population_loss"][:6, seen], "trained")
     for m, level in enumerate(levels(setting.spectrum, setting.n_context)):
         figures.reference(plate[0], f"$L(M_{m})$", y=level)
@@ -108,7 +109,7 @@ def ranks(setting, lab):
     plate = figures.Plate(2, 2, width="double", height=4.6, share_x=True)
     L = levels(setting.spectrum, setting.n_context)
     for panel, rank, run in zip(plate, chosen, runs, strict=True):
-        seen = run["time"][0] > 100
+        seen = run["time"][0] > 1_000
         figures.replica_lines(panel, run["time"][0, seen], run["population_loss"][:6, seen], "trained")
         for m in range(0, len(L), rank):
             if m <= 4 or m % 4 == 0 or rank == 2:
@@ -116,6 +117,7 @@ def ranks(setting, lab):
         panel.heading(f"rank R = {rank}")
         panel.labels(x=r"time $t$ (units of $\tau$)", y=r"loss $L$")
         panel.scale(x="log")
+    plate.legend("below")
     return plate
 
 
@@ -150,53 +152,50 @@ def risks(setting, lab):
         figures.prediction(plate[1], fine, bias + slope / fine, f"{name}, exact", series=name)
         figures.measurement(plate[1], np.array(lengths), runs["risk"][:, 0], f"{name}, trained", series=name)
         figures.reference(plate[1], r"$M \to \infty$", y=bias)
-    figures.reference(plate[1], "training length", x=setting.n_context)
+    figures.reference(plate[1], "training length", x=setting.n_context, where="bottom")
     plate[1].scale(x="log", y="log")
     plate[1].labels(x=r"test length $M$ (examples)", y=r"risk $R$")
     plate.legend("below", columns=4)
     return plate
 
 
-@paper.figure("fig5", caption="Errors of ridgeless pretraining: on new tasks (ICL) over the number of sequences; on new and seen "
-                              "tasks (IDG) over the context; over the number of tasks. Lines: joint limit; points: extrapolated "
-                              "from two sizes. Noise variance 0.01; kappa = 0.5 in (a, b), tau = 4 in (b, c), alpha = 50 in (c)",
+@paper.figure("fig5", caption="Errors of ridgeless pretraining on new (ICL) and on seen tasks (IDG) over the number of sequences "
+                              "(a, b), the context (c) and the number of tasks (d). Lines: joint limit; points: extrapolated "
+                              "from two sizes. Noise variance 0.01; kappa = 0.5 in (a, b, c), tau = 4 in (c, d), alpha = 50 (d)",
               source="Lu et al., Figures 2 to 4", setting=DIVERSITY_SCALES)
 def learning_curves(setting, lab):
-    plate = figures.Plate(1, 3, width="double", height=3.0)
+    plate = figures.Plate(2, 2, width="double", height=5.0)
     rho, tau = setting.noise_variance, setting.taus[-1]
-    base = replace(setting, kappa=CURVE.kappa, n_replicas=8)
-    taus = (0.25, 0.4, 0.6, 1.6, 2.5, 4.0)
-    alphas = (1.0, 10.0, 100.0)
-    runs = lab.simulate(pretrain, *(replace(base, alpha=alpha, taus=taus) for alpha in alphas))
-    for alpha, run in zip(alphas, runs, strict=True):
-        name = rf"$\alpha={alpha:g}$"
-        for fine in (np.linspace(0.1, 0.96, 60), np.linspace(1.04, 5, 60)):
-            figures.prediction(plate[0], fine, [pretraining.icl_error_limit(alpha, base.kappa, t, rho) for t in fine],
-                               f"{name}, limit", series=name)
-        found = np.exp(extrapolated(base, run["icl_error"]))
-        figures.measurement(plate[0], np.array(taus), found, f"{name}, measured", series=name)
-    plate[0].scale(y="log")
-    plate[0].limits(y=(0.2, 30))
-    plate[0].labels(x=r"sequences $\tau = n / d^2$", y=r"ICL error")
-    many = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-    runs = lab.simulate(pretrain, *(replace(base, alpha=alpha, taus=(tau,)) for alpha in many))
-    fine = np.geomspace(0.4, 40, 80)
-    kappas = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
-    over_kappa = lab.simulate(pretrain, *(replace(setting, kappa=kappa, n_replicas=8) for kappa in kappas))
-    fine_kappa = np.linspace(0.15, 4.5, 120)
+    base = replace(setting, kappa=CURVE.kappa, n_replicas=16)
+    taus, alphas = (0.25, 0.4, 0.6, 1.6, 2.5, 4.0), (1.0, 10.0, 100.0)
     errors = (("icl_error", "ICL", pretraining.icl_error_limit), ("idg_error", "IDG", pretraining.idg_error_limit))
+    runs = lab.simulate(pretrain, *(replace(base, alpha=alpha, taus=taus) for alpha in alphas))
+    fine = np.concatenate([np.linspace(0.1, 0.96, 60), [1.0], np.linspace(1.04, 4.4, 60)])
+    for panel, (key, kind, limit) in zip((plate[0, 0], plate[0, 1]), errors, strict=True):
+        for alpha, run in zip(alphas, runs, strict=True):
+            name = rf"$\alpha={alpha:g}$"
+            line = np.array([limit(alpha, base.kappa, t, rho) for t in fine])
+            figures.prediction(panel, fine, np.where(fine == 1, np.nan, line), f"{name}, limit", series=name)
+            figures.measurement(panel, np.array(taus), np.exp(extrapolated(base, run[key])), f"{name}, measured", series=name)
+        panel.scale(y="log")
+        panel.labels(x=r"sequences $\tau = n / d^2$", y=f"{kind} error")
+    many, kappas = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0), (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+    over_alpha = lab.simulate(pretrain, *(replace(base, alpha=alpha, taus=(tau,)) for alpha in many))
+    over_kappa = lab.simulate(pretrain, *(replace(setting, kappa=kappa) for kappa in kappas))
+    fine, fine_kappa = np.geomspace(0.4, 40, 80), np.linspace(0.15, 4.5, 120)
+    left, right = plate[1, 0], plate[1, 1]
     for key, name, limit in errors:
-        figures.prediction(plate[1], fine, [limit(alpha, base.kappa, tau, rho) for alpha in fine], f"{name}, limit", series=name)
-        found = np.exp(np.concatenate([extrapolated(base, run[key]) for run in runs], axis=1))
-        figures.measurement(plate[1], np.array(many), found, f"{name}, measured", series=name)
+        figures.prediction(left, fine, [limit(alpha, base.kappa, tau, rho) for alpha in fine], f"{name}, limit", series=name)
+        found = np.exp(np.concatenate([extrapolated(base, run[key]) for run in over_alpha], axis=1))
+        figures.measurement(left, np.array(many), found, f"{name}, measured", series=name)
         line = [limit(setting.alpha, kappa, tau, rho) for kappa in fine_kappa]
-        figures.prediction(plate[2], fine_kappa, line, f"{name}, limit", series=name)
+        figures.prediction(right, fine_kappa, line, f"{name}, limit", series=name)
         found = np.exp(np.concatenate([extrapolated(setting, run[key]) for run in over_kappa], axis=1))
-        figures.measurement(plate[2], np.array(kappas), found, f"{name}, measured", series=name)
-    figures.prediction(plate[2], fine_kappa, rho + pretraining.memorisation_error_limit(fine_kappa),
+        figures.measurement(right, np.array(kappas), found, f"{name}, measured", series=name)
+    figures.prediction(right, fine_kappa, rho + pretraining.memorisation_error_limit(fine_kappa),
                        r"$\rho + (1-\kappa)_+$", series="unlimited")
-    plate[1].scale(x="log", y="log")
-    plate[1].labels(x=r"context $\alpha = l / d$", y="error")
-    plate[2].labels(x=r"tasks $\kappa = k / d$", y="error")
-    plate.legend("below", columns=5)
+    left.scale(x="log", y="log")
+    left.labels(x=r"context $\alpha = l / d$", y="error")
+    right.labels(x=r"tasks $\kappa = k / d$", y="error")
+    plate.legend("below", columns=4)
     return plate

@@ -156,7 +156,8 @@ def aligned_heads(setting, lab):
 
 
 DROPS = replace(STAIRS, spectrum=(0.4, 0.3), n_heads=3, init_scale=0.015, learning_rate=0.1, n_steps=40_000, n_records=5_000)
-DROP_SCALES = Scales(smoke=DROPS, desk=DROPS, paper=replace(DROPS, init_scale=0.005, n_steps=120_000, n_records=15_000))
+DROP_SCALES = Scales(smoke=DROPS, desk=replace(DROPS, n_replicas=32),
+                     paper=replace(DROPS, init_scale=0.005, n_steps=120_000, n_records=15_000))
 CLOCK = np.linspace(-6, 2, 33)                           # lam^2 v_inf (t - t_half)
 
 
