@@ -1,7 +1,7 @@
 """Training a prompt vector on given tokens, alone or together with the head that reads it.
 
 Tarzanagh, Li, Zhang and Oymak 2023 (arXiv 2306.13596): f(X) = v^T X^T softmax(K p). Nothing is random: the starts (or data sets)
-lie along the second axis of what is returned, and all replicas are equal.
+lie along the second axis of what is returned, and all replicas of a block are copies of one run.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class PromptSetting:
                              "token) with one case, or one a start, and starts have the dimension of the keys")
 
 
-@simulation(block=1)
+@simulation(block=16)
 def prompts(setting: PromptSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train a prompt from each start by full-batch descent in float64.
 
@@ -102,7 +102,7 @@ class JointSetting:
                              f"labels, {len(self.start_head)} and {len(self.start_prompt)} coordinates")
 
 
-@simulation(block=1)
+@simulation(block=16)
 def joint(setting: JointSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     r"""Train v and p together with the logistic loss, both by normalised descent.
 

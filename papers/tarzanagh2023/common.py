@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from attnlab.analysis import Outcome, Verdict
+from attnlab.analysis.judges_training import PATIENCE
+from attnlab.analysis.verdict import TRAIN_LONGER
 from attnlab.papers.lab.paper import Paper, Source
 from attnlab.simulators.max_margin_attention import Setting
 from attnlab.theory import max_margin_attention as svm
@@ -102,3 +105,31 @@ def third_of_angle(right: np.ndarray, rival: np.ndarray) -> float:
 def angles(runs, direction: np.ndarray) -> np.ndarray:
     """Angle of the trained weights to one direction a replica along training, ``(replica, record)``, in radians."""
     return svm.angle(runs["W"], direction[:, None])
+
+
+def slopes_of_decades(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least-squares slope of y ``(replica, point)`` against ln x over the decade that ends at each point, from the third on.
+
+    Returns the x at which decades end and the slopes ``(replica, end)``; decades with fewer than three points are left out.
+    """
+    ends, slopes = [], []
+    for last in x[x >= 10 * x[x > 0][0]]:
+        inside = (x >= last / 10) & (x <= last)
+        if inside.sum() >= 3:
+            u = np.log(x[inside]) - np.log(x[inside]).mean()
+            ends.append(last)
+            slopes.append(y[:, inside] @ u / (u @ u))
+    return np.array(ends), np.array(slopes).T
+
+
+def unless_moving(verdict: Verdict, steps: np.ndarray, distances: np.ndarray, within: float) -> Verdict:
+    """A refutation turned into UNDECIDED where the largest distance ``(case, record)`` still falls, by the rule of ``settles``.
+
+    Ten more doublings of the training time at the pace of the last one would bring it to the margin.
+    """
+    half = int(np.searchsorted(steps, steps[-1] / 2, side="right")) - 1
+    last, before = float(distances[:, -1].max()), float(distances[:, half].max())
+    if verdict.outcome is not Outcome.REFUTED or PATIENCE * (before - last) < last - within:
+        return verdict
+    return replace(verdict, outcome=Outcome.UNDECIDED, witness=None,
+                   reason=f"the largest distance fell from {before:.3g} to {last:.3g} in the last doubling; {TRAIN_LONGER}")

@@ -28,7 +28,7 @@ RANKS = Scales(*(Setting(n_inputs=5, n_tokens=5, dim=10, n_replicas=n) for n in 
               source="local-convergence figure")
 def local_convergence(setting, lab):
     single, joint = lab.simulate(simulator.train, replace(setting, inner_dim=0), factored(setting))
-    plate = figures.Plate(1, 3, width="double", height=2.7, share_y=True)
+    plate = figures.Plate(1, 3, width="double", height=2.7)
     for name, runs in (("W", single), ("K, Q", joint)):
         steps = runs["steps"][0][1:]
         figures.band(plate[0], steps, runs["saturation"][:, 1:], f"trained {name}")
@@ -38,7 +38,7 @@ def local_convergence(setting, lab):
             figures.band(panel, runs["steps"][0][1:], svm.correlation(runs["W"], machine[:, None])[:, 1:],
                          f"machine of the {label}")
         panel.heading(f"trained {name}")
-    for panel, label in zip(plate, ("largest attention weight, correlation", "", ""), strict=True):
+    for panel, label in zip(plate, ("largest attention weight", "correlation", ""), strict=True):
         panel.scale(x="log")
         panel.labels(x="training step", y=label)
         panel.limits(y=(0, 1.05))
@@ -90,7 +90,7 @@ def several_token_curves(setting, lab):
             if len(curves):
                 order = np.argsort(chosen.leak)
                 figures.measurement(below, np.maximum(chosen.leak[order], 1e-60), np.maximum(curves[order, -1], 1e-12)[None],
-                                    label)
+                                    f"{label}, at the end", series=label)
         above.heading(f"d = {d}, {len(chosen.index)} of {runs.n}")
         above.scale(x="log", y="log")
         below.scale(x="log", y="log")
@@ -150,7 +150,7 @@ def laws(setting, lab):
         use = (radii >= 10) & (radii <= 100)
         lengths = radii[use]
         gap = found["log_gap"][:, use] - found["log_gap"][:, use][:, :1]
-        figures.measurement(right, lengths, gap * own[:, None], f"best {name}")
+        figures.measurement(right, lengths, gap * own[:, None], f"best {name}", dodge=-3 if name == "W" else 3)
     figures.prediction(right, lengths, -(lengths - lengths[0]), "predicted slope −1")
     right.labels(x="radius R", y="log loss gap × norm of the machine")
     left.legend("lower left")

@@ -8,7 +8,7 @@ import numpy as np
 
 from attnlab.analysis import Twin, agrees, aligned, all_of, exhaustive, settles
 from attnlab.papers.lab.paper import Scales
-from attnlab.papers.tarzanagh2023.common import DESK, SHORT, angles, paper, selection
+from attnlab.papers.tarzanagh2023.common import DESK, SHORT, angles, paper, selection, unless_moving
 from attnlab.simulators import max_margin_attention as simulator
 from attnlab.simulators.max_margin_attention_prompts import JointSetting, PromptSetting, joint, prompts
 from attnlab.theory import max_margin_attention as svm
@@ -22,6 +22,11 @@ PAIRS = PromptSetting(keys=(((0.0, 0.0), (1.0, 1.0)), ((0.0, 0.0), (1.0, -1.0)))
 LOSSES = ("linear", "logistic", "exponential")
 RELAXED = JointSetting(prompt_rates=(0.05, 0.1, 0.2), n_steps=8_000)
 THIRD_TIGHT = (0.5, 1.0)
+
+
+def to_all(walk, end):
+    """Angles of the points of a walk ``(record, dim)`` to one direction."""
+    return svm.angle(np.where(walk.any(-1, keepdims=True), walk, -end)[:, None], end[None])        # the origin is far from it
 
 
 def machine(keys, token):
@@ -48,11 +53,14 @@ def prompt_starts(setting, lab):
     swapped = np.array([(second, best)[token] for token in tokens])
     first = aligned(high["p"][0, :, -1], best, within_angle=0.05, of="every start", unit="start",
                     twin=Twin.of("second token", direction=second))
+    steps, ways = high["steps"][0], [np.array([to_all(walk, end) for walk, end in zip(p, aims, strict=True)])
+                                     for p, aims in ((high["p"][0], [best] * len(tokens)), (local["p"][0], ends))]
     own = aligned(local["p"][0, :, -1], ends, within_angle=0.05, of="every start", unit="start",
                   twin=Twin.of("other token", direction=swapped))
     below = np.array(setting.starts)[:, 1] <= -1
     which = exhaustive(range(len(tokens)), lambda i: bool((tokens[i] == 1) == below[i]), unit="start",
                        twin=Twin.of("always the best token", check=lambda i: bool(tokens[i] == 0)))
+    first, own = (unless_moving(each, steps, way, 0.05) for each, way in zip((first, own), ways, strict=True))
     return all_of(first.named("c = 0.9"), own.named("c = 0"), which.named("selection"))
 
 

@@ -58,10 +58,11 @@ def trained(norm="frobenius", power=0.0, growth=1.0, select=None):
             selected = select(runs)
         machines = np.array([common.solved("nuclear" if norm == "by width" and setting.inner_dim else norm.replace("by width", "frobenius"),
                                            *case).weights for case in zip(runs["keys"], runs["queries"], selected, strict=True)])
+        machines /= np.linalg.norm(machines, axis=(-2, -1), keepdims=True)
         across = 0.3 * RNG.normal(size=machines.shape)
         across -= (across * machines).sum((-2, -1), keepdims=True) / (machines**2).sum((-2, -1), keepdims=True) * machines
         k = STEPS[None, :, None, None].astype(float)
-        W = k**growth * machines[:, None] + k**power * across[:, None]
+        W = 0.1 * (k**growth * machines[:, None] + k**power * across[:, None])
         log_attention = np.where(np.arange(setting.n_tokens) == selected[..., None], -1e-9, -60.0)
         return runs | {"steps": np.tile(STEPS, (len(W), 1)), "W": W, "log_attention": log_attention}
     return Planted(make)
