@@ -23,7 +23,7 @@ from attnlab.kernels.attention.biases import Bias, as_bias
 from attnlab.kernels.attention.dispatch import choose_path
 from attnlab.kernels.attention.masks import Causal, Mask, as_visible
 from attnlab.kernels.attention.other_scores import score_map
-from attnlab.kernels.attention.problem import Problem, Rows, rows_of_mask, rows_of_visible
+from attnlab.kernels.attention.problem import Problem, Rows, rows_of_mask, rows_of_visible, rows_with_sink
 from attnlab.kernels.attention.reference import attention_in_chunks, attention_reference
 from attnlab.kernels.attention.scores import ScoreMap, Softmax
 from attnlab.kernels.attention.statistics import Mass, check_names
@@ -75,6 +75,11 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, score: str | ScoreMap = "softm
     _check_matrix("mask", visible, lead, n_q, n_k)
     if path not in PATHS:
         raise ValueError(f"path={path!r} is unknown; use one of {', '.join(PATHS)}")
+    if type(score) is Softmax and isinstance(score.sink, Tensor) and path != "reference" and not names:
+        *other, sinkless = _sink_as_key(score.sink, q, k, v, rows, visible, bias)
+        wanted = _path("auto" if path == "sdpa" else path, sinkless, q, other[1], lead, *other[2:], names)
+        if wanted in ("c", "gpu"):
+            (k, v, rows, visible, bias), score, key = other, sinkless, None
     chosen = _path(path, score, q, v, lead, rows, visible, bias, names)
     problem = Problem(scale, score, rows, visible, names, mass)
     if key is not None and default is None:
@@ -179,6 +184,18 @@ def _visibility(mask, n_q: int, n_k: int, device) -> tuple[Rows | None, Tensor |
     if visible.shape == (n_q, n_k) and not torch._C._functorch.is_functorch_wrapped_tensor(visible):
         return rows_of_visible(visible), None
     return None, visible
+
+
+def _sink_as_key(sink: Tensor, q, k, v, rows, visible, bias):
+    """A sink with logit b is one more key, seen by every query, of logit b and value zero: k, v, rows, visible, bias, score."""
+    column = sink.to(q).reshape(sink.shape + (1,) * (q.ndim - sink.ndim))
+    known = q.new_zeros((1, k.shape[-2])) if bias is None else bias
+    lead = torch.broadcast_shapes(column.shape[:-2], known.shape[:-2])
+    parts = known.expand(*lead, known.shape[-2], k.shape[-2]), column.expand(*lead, known.shape[-2], 1)
+    k, v = (torch.cat([x, x.new_zeros((*x.shape[:-2], 1, x.shape[-1]))], -2) for x in (k, v))
+    if visible is not None:
+        visible = torch.cat([visible, torch.ones_like(visible[..., :1])], -1)
+    return k, v, None if rows is None else rows_with_sink(rows), visible, torch.cat(parts, -1), Softmax()
 
 
 def _check_matrix(name: str, x: Tensor | None, lead: torch.Size, n_q: int, n_k: int) -> None:

@@ -76,6 +76,16 @@ def rows_of_visible(visible: Tensor, causal: bool = False) -> Rows:
     return Rows(visible, last - counts, last, np.nonzero(seen)[1].astype(np.int32), square, False, empty)
 
 
+@functools.lru_cache(maxsize=64)
+def rows_with_sink(rows: Rows) -> Rows:
+    """The same rows with one more key at the end that every query sees."""
+    n_queries, n_keys = len(rows.first), int(rows.last.max(initial=0)) if rows.full else rows.visible.shape[-1]
+    if rows.full:
+        return rows_of_mask(None, n_queries, n_keys + 1)
+    with torch._C._DisableFuncTorch():
+        return rows_of_visible(torch.cat([rows.visible, torch.ones(n_queries, 1, dtype=torch.bool)], -1))
+
+
 def on_device(rows: Rows | None, device: torch.device) -> Tensor | None:
     """The shared boolean matrix on a device, or None without a mask."""
     return None if rows is None or rows.visible is None or rows.full else rows.visible.to(device)

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from attnlab.kernels.attention import attention
-from attnlab.kernels.attention.masks import Causal, KeySubsample
+from attnlab.kernels.attention import attention, cpu
+from attnlab.kernels.attention.masks import Causal, KeySubsample, Window
 from attnlab.kernels.attention.scores import Cosine, Linear, Power, ReLU, Softmax
 
 EPS = torch.finfo(torch.float64).eps
@@ -262,3 +262,29 @@ def test_bad_tensors_are_named(make):
         assert message in str(error.value)
     with pytest.raises(TypeError, match="q must be a tensor"):
         attention([1.0], k, v)
+
+
+@pytest.mark.parametrize("mask", [None, "causal", Window(1, 0)], ids=str)
+@pytest.mark.parametrize("shape", [(), (3,), (3, 1, 2)], ids=str)
+def test_learnt_sink_runs_compiled_with_the_gradients_of_the_reference(make, shape, mask, needs_c):
+    """One sink for all, one a replica, one a replica and head; with and without a bias; also by second derivatives."""
+    q, k, v = (x.requires_grad_() for x in make(9, (3, 4, 2, 7, 3), (3, 4, 2, 7, 3), (3, 4, 2, 7, 2)))
+    sink, bias = make(10, shape).reshape(shape).requires_grad_(), make(11, (7, 7)).requires_grad_()
+    for extra in ((), (bias,)):
+        found = []
+        for path in ("c", "reference"):
+            o = attention(q, k, v, score=Softmax(sink=sink), mask=mask, bias=extra[0] if extra else None, path=path)
+            first = torch.autograd.grad(o.sin().sum(), (q, k, v, sink, *extra), create_graph=True)
+            second = torch.autograd.grad(sum(x.square().sum() for x in first), (q, sink))
+            found.append([o, *first, *second])
+        for got, want in zip(*found, strict=True):
+            assert (got - want).abs().max() < 1000 * torch.finfo(torch.float64).eps * (1 + want.abs().max())
+
+
+def test_learnt_sink_takes_the_compiled_path_by_itself(make, needs_c, monkeypatch):
+    calls = []
+    plain = cpu.forward
+    monkeypatch.setattr(cpu, "forward", lambda *args, **more: calls.append(1) or plain(*args, **more))
+    q = make(12, (32, 8, 3))
+    attention(q, q, q, score=Softmax(sink=torch.zeros(32, dtype=torch.float64)))
+    assert calls

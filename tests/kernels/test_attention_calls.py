@@ -47,7 +47,7 @@ def test_a_good_call_does_not_open_the_door_to_a_bad_one(make):
         attention(q, k, v, mask="casual")
 
 
-def test_what_holds_tensors_of_the_caller_is_not_remembered(make):
+def test_what_holds_tensors_of_the_caller_is_not_remembered(make, needs_c):
     q, k, v = make(2, (8, 4, 3), (8, 4, 3), (8, 4, 3))
     layout = torch.tensor([[True, False], [True, True]])
     mask, sink = BlockSparse(layout, block=2), torch.zeros(8, dtype=torch.float64)
@@ -56,6 +56,8 @@ def test_what_holds_tensors_of_the_caller_is_not_remembered(make):
     sink += 3.0
     after = attention(q, k, v, mask=mask), attention(q, k, v, score=Softmax(sink=sink))
     assert near(after[0], attention(q, k, v)) and not near(after[0], before[0]) and not near(after[1], before[1])
+    for path in ("c", "auto", "auto"):
+        assert near(attention(q, k, v, score=Softmax(sink=sink), path=path), attention(q, k, v, score=Softmax(sink=3.0)))
     assert all(not isinstance(part, BlockSparse) for key in package._plans for part in key)
 
 
