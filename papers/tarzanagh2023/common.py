@@ -133,3 +133,11 @@ def unless_moving(verdict: Verdict, steps: np.ndarray, distances: np.ndarray, wi
         return verdict
     return replace(verdict, outcome=Outcome.UNDECIDED, witness=None,
                    reason=f"the largest distance fell from {before:.3g} to {last:.3g} in the last doubling; {TRAIN_LONGER}")
+
+
+def too_short(length: float, needed: float) -> Verdict | None:
+    """UNDECIDED for a path of normalised descent (steps times rate) that is too short for its limit to be read off."""
+    if length >= needed:
+        return None
+    return Verdict(Outcome.UNDECIDED, "condition", reason=f"n_steps x learning rate = {length:g} is below {needed:g}; "
+                                                          f"{TRAIN_LONGER}")

@@ -20,6 +20,7 @@ from attnlab.papers.tarzanagh2023.common import (
     selection,
     solved,
     third_of_angle,
+    too_short,
 )
 from attnlab.simulators import max_margin_attention as simulator
 from attnlab.simulators.max_margin_attention_prompts import PromptSetting, prompts
@@ -158,6 +159,9 @@ def local_optimality(setting, lab):
     runs = lab.simulate(simulator.train, replace(setting, inner_dim=0))
     chosen = selection(runs)
     there = angles(runs, chosen.frobenius)[:, -1] < 0.1
+    if there.sum() < 2:
+        return Verdict(Outcome.UNDECIDED, "condition", n=int(there.sum()),
+                       reason=f"{there.sum()} of {runs.n} replicas are within 0.1 rad of their direction; {TRAIN_LONGER}")
     return share(chosen.locally[there], at_least=0.75, twin=Twin.of("globally optimal", successes=chosen.globally[there]))
 
 
@@ -210,10 +214,8 @@ def cone_of_attraction(setting, lab):
     of the selected one. Twin: descent keeps whatever token leads at its start.
     """
     start = np.array(setting.starts)
-    if setting.n_steps * setting.learning_rate < 2 * np.linalg.norm(start, axis=1).max():
-        return Verdict(Outcome.UNDECIDED, "condition", reason=f"a path of n_steps x learning_rate = "
-                       f"{setting.n_steps * setting.learning_rate:g} may be too short to leave a start of norm 200; "
-                       f"{TRAIN_LONGER}")
+    if short := too_short(setting.n_steps * setting.learning_rate, 2 * np.linalg.norm(start, axis=1).max()):
+        return short
     runs = lab.simulate(prompts, setting)
     kept = runs["attention"][0, :, 0].argmax(-1) == 1
     lead = (start @ np.array(setting.keys[0]).T).argmax(-1) == 1

@@ -8,7 +8,7 @@ import numpy as np
 
 from attnlab.analysis import Twin, agrees, aligned, all_of, exhaustive, settles
 from attnlab.papers.lab.paper import Scales
-from attnlab.papers.tarzanagh2023.common import DESK, SHORT, angles, paper, selection, unless_moving
+from attnlab.papers.tarzanagh2023.common import DESK, SHORT, angles, paper, selection, too_short, unless_moving
 from attnlab.simulators import max_margin_attention as simulator
 from attnlab.simulators.max_margin_attention_prompts import JointSetting, PromptSetting, joint, prompts
 from attnlab.theory import max_margin_attention as svm
@@ -89,7 +89,8 @@ def prompt_direction(setting, lab):
 
 @paper.claim("two_losses", source="companion paper, two-input figure; limit derived", statements=[9, 10], parts=4,
              setting=Scales(PAIRS, PAIRS, PAIRS), formula="p / ||p|| -> (1, 0), p_2 -> log(C |l'(C)| / |l'(1)|) / 2",
-             assumptions=["inputs {(0,0), (1,1)} of score C and {(0,0), (1,-1)} of score 1", "C = 1 to 10", "p_0 = 0"],
+             assumptions=["inputs {(0,0), (1,1)} of score C and {(0,0), (1,-1)} of score 1", "C = 1 to 10", "p_0 = 0",
+                          "paths of length 200 at least"],
              judged="every C: direction within 0.05, p_2 within 0.01, the order of (step / margin)^2; twins differ by up to "
                     "several units")
 def two_losses(setting, lab):
@@ -97,6 +98,8 @@ def two_losses(setting, lab):
 
     Twins: the finite part of another loss; the direction of the high-scoring token.
     """
+    if short := too_short(setting.n_steps * setting.learning_rate, 200):
+        return short
     found = lab.simulate(prompts, *(replace(setting, loss=loss) for loss in LOSSES))
     C = np.array(setting.scores)[:, 0, 1]
     ends = np.concatenate([runs["p"][0, :, -1] for runs in found])
@@ -120,7 +123,7 @@ def head_machine(setting):
              setting=Scales(RELAXED, RELAXED, RELAXED),
              formula="v -> max-margin head; p / ||p|| -> argmax_{|p| = 1} min_i (m_i + r g_i^T p), r = lim ||p|| / ||v||",
              assumptions=["inputs (1,1), (1,-1), and (0.5,1.5) or (0.5,1) against (0,0)",
-                          "normalised descent on both, r = 1/2, 1, 2"],
+                          "normalised descent on both, r = 1/2, 1, 2", "paths of p of length 200 at least"],
              judged="every ratio: angles below 0.03, a third of the smallest angle between two candidates (0.0987 between r = 1 "
                     "and r = 2)")
 def joint_training(setting, lab):
@@ -130,6 +133,8 @@ def joint_training(setting, lab):
     (0.5, 1.5), whose constraint is felt at r = 2; inputs that all support the head give the plain machine at every r. Twins: the
     plain machine; the fully relaxed one; the head of the first two inputs read with equal labels.
     """
+    if short := too_short(setting.n_steps * min(setting.prompt_rates), 200):
+        return short
     tight = replace(setting, tokens=(*setting.tokens[:2], ((0.0, 0.0), THIRD_TIGHT)))
     loose_runs, tight_runs = lab.simulate(joint, setting, tight)
     ratios = np.array(setting.prompt_rates) / setting.head_rate

@@ -130,8 +130,12 @@ def angle_rate(setting, lab):
     Twin: it falls like the inverse norm.
     """
     runs = lab.simulate(simulator.train, replace(setting, inner_dim=0))
-    gap = svm.misalignment(runs["W"], selection(runs).frobenius[:, None])
-    ends, slopes = slopes_of_decades(runs["steps"][0], np.log(gap))
+    machine = selection(runs).frobenius
+    near = svm.angle(runs["W"][:, -1], machine) < 0.1
+    if near.sum() < 2:
+        return Verdict(Outcome.UNDECIDED, "condition", n=int(near.sum()),
+                       reason=f"{near.sum()} of {runs.n} replicas are within 0.1 rad of their direction; {TRAIN_LONGER}")
+    ends, slopes = slopes_of_decades(runs["steps"][0], np.log(svm.misalignment(runs["W"], machine[:, None]))[near])
     return settles(ends, slopes, -2.0, within=0.2, twin=Twin.of("inverse norm", predicted=-1.0))
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from attnlab.analysis import Outcome, Verdict
 from attnlab.papers.tarzanagh2023 import common, programs, rates, several_tokens
 from attnlab.papers.tarzanagh2023_att_svm import paper
 from attnlab.simulators import max_margin_attention as simulator
@@ -219,6 +220,27 @@ def test_a_solution_without_a_good_certificate_is_refused(monkeypatch):
     runs = simulator.data_sets(replace(SMALL, dim=9), SEEDS[:1])
     with pytest.raises(RuntimeError, match="is solved to"):
         common.solved("nuclear", runs["keys"][0], runs["queries"][0], np.array([1, 2, 3]))
+
+
+def test_short_runs_are_undecided_whatever_they_show():
+    for name, setting in (("two_losses", replace(paper.claims["two_losses"].setting.desk, n_steps=100)),
+                          ("joint_training", replace(paper.claims["joint_training"].setting.desk, n_steps=100)),
+                          ("cone", replace(paper.claims["cone"].setting.desk, n_steps=100))):
+        found = verdict(name, Planted(lambda setting: {}), setting)
+        assert found.outcome == "UNDECIDED" and found.reason.endswith("train longer") and not found.more_replicas_may_decide
+
+
+def test_a_distance_that_still_falls_is_not_a_refutation():
+    refuted = Verdict(Outcome.REFUTED, "direction")
+    steps = np.array([1, 50, 100])
+    assert common.unless_moving(refuted, steps, np.array([[0.5, 0.2, 0.1]]), 0.05).outcome == "UNDECIDED"
+    assert common.unless_moving(refuted, steps, np.array([[0.5, 0.2, 0.2]]), 0.05).outcome == "REFUTED"
+
+
+def test_slopes_of_decades_are_exact_for_a_power_law():
+    x = np.geomspace(1, 1e4, 30)
+    ends, slopes = common.slopes_of_decades(x, np.log(np.stack([x**-2, 5 * x])))
+    assert ends[0] >= 10 and np.allclose(slopes, [[-2], [1]])
 
 
 def test_every_numbered_statement_has_a_claim_and_every_listed_figure_is_there():
