@@ -69,8 +69,8 @@ class InductionCircuit:
         at = {"dtype": contents.dtype, "device": contents.device}
         before = torch.ones(T - 1, **at).diag(-1)
         later = torch.ones(T, T, **at).triu(1).bool()
-        beta1 = parameters["beta1"] if self.layer_1 else torch.zeros_like(parameters["beta1"])
-        first = (beta1[:, None, None] * before).masked_fill(later, -torch.inf).softmax(-1)
+        beta1 = parameters["beta1"][:, None, None] * float(self.layer_1)
+        first = (beta1 * before).masked_fill(later, -torch.inf).softmax(-1)
         with_target = (contents @ contents[:, :, -1, :, None])[..., 0]         # c_j . c_T, (replica, batch, token)
         scores = parameters["alpha"][:, None, None] * (with_target @ first.mT)
         if self.label_bias:

@@ -82,15 +82,15 @@ def slow_phase_xi(times: ArrayLike, n_context: int, n_labels: int, rate: float =
 
     .. math:: N e^u + (L - N) u = N + \rho\, s_0^2 (L - N)\, t, \qquad s_0 = 1/(2N+1)
 
-    so that u grows first like t, then like ln t: with the Wright function, u = c - omega(c + ln(N / (L - N))). At L = N
-    the readout stays at zero.
+    so that u grows first like t, then like ln t. With r = N / (L - N) and the Wright function omega,
+    u = ln(omega(r + ln r + rho s0^2 t) / r). At L = N the readout stays at zero.
     """
     t, N, L = np.asarray(times, float), n_context, n_labels
     if L == N:
         return np.zeros_like(t)
     s0 = 1 / (2 * N + 1)
-    c = N / (L - N) + rate * s0**2 * t
-    return (c - wrightomega(c + np.log(N / (L - N))).real) / s0
+    ratio = N / (L - N)
+    return np.log(wrightomega(ratio + rate * s0**2 * t + np.log(ratio)).real / ratio) / s0
 
 
 def slow_phase_context_mass(times: ArrayLike, n_context: int, n_labels: int, rate: float = 1.0) -> np.ndarray:

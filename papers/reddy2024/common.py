@@ -52,7 +52,7 @@ def circuit_for(setting, lab, **changes):
     """The minimal circuit on the data of a network's setting."""
     shared = ("dim", "n_context", "n_labels", "n_classes", "n_positions", "burstiness", "within_class_noise", "rank_exponent",
               "p_bursty", "p_novel", "n_novel", "distinct_labels", "batch")
-    return replace(CIRCUITS.at(lab.scale), **{name: getattr(setting, name) for name in shared}, **changes)
+    return replace(CIRCUITS.at(lab.scale), **({name: getattr(setting, name) for name in shared} | changes))
 
 
 def sizes(setting):

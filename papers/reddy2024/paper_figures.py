@@ -144,7 +144,7 @@ def landscape(setting, lab):
                               "ways of reading labels compete", source="Figures 2 and 5", setting=MIXES)
 def data_dependence(setting, lab):
     plate = figures.Plate(2, 2, width="double", height=4.8)
-    counts = f"classes, in units of {class_counts(setting)[1]} (network), {2 * setting.n_labels} (circuit)"
+    counts = f"classes, in units of {class_counts(setting)[1]} (network), {4 * setting.n_labels} (circuit)"
     axes = {"classes": (np.array(FACTORS), counts), "noise": (np.array(NOISES), r"noise within classes $\epsilon$"),
             "burstiness": (np.array([0.0, 1.0, 2.0]), "burstiness B (0: independent items)"),
             "rank exponent": (np.array(EXPONENTS), r"rank-frequency exponent $\alpha_Z$")}
