@@ -92,7 +92,7 @@ def _solved(norm, keys, keys_shape, queries, queries_shape, selected, selected_s
     found = (svm.frobenius_svm if norm == "frobenius" else nuclear.nuclear_svm)(*arrays)
     if found.residual > RESIDUAL:
         raise RuntimeError(f"the {norm}-norm program is solved to {found.residual:.2g} only, above {RESIDUAL:g}; scale the "
-                           f"tokens "
+                           "tokens "
                            "to length one")
     return found
 

@@ -1,5 +1,4 @@
-"""Claims on the directions of trained weights: the two machines, local optimality, over-parametrisation (statements 1, 2, 4,
-6)."""
+"""Claims on directions of trained weights: two machines, local optimality, over-parametrisation (statements 1, 2, 4, 6)."""
 
 from __future__ import annotations
 
@@ -45,12 +44,11 @@ def last_decade(steps):
              formula="W_k / ||W_k||_F -> W_alpha / ||W_alpha||_F, ||W_k||_F ~ eta k",
              assumptions=["normalised gradient descent on W", "alpha: the tokens of largest final weight"],
              judged=f"mean angle to W_alpha tends to 0 within {MARGIN}; norm over the length of the path, eta k, tends to 1 "
-                    f"within 0.1")
+                    "within 0.1")
 def frobenius_direction(setting, lab):
     """Trained attention weights diverge, in the direction of the Frobenius-norm machine of the tokens they select.
 
-    Twins: the nuclear-norm machine of the same tokens; a norm that stalls where ordinary back-propagation does, at logit gaps of
-    36.
+    Twins: the nuclear-norm machine of the same tokens; a norm that stops growing, as under back-propagation.
     """
     runs = lab.simulate(simulator.train, replace(setting, inner_dim=0))
     steps, chosen = runs["steps"][0], selection(runs, with_nuclear=True)
@@ -65,9 +63,8 @@ def frobenius_direction(setting, lab):
 @paper.claim("nuclear_direction", source="Theorems on (K, Q), Figure 1", statements=[2], parts=2, undecided_at_smoke=SHORT,
              formula="K Q^T / ||K Q^T||_F -> W*_alpha / ||W*_alpha||_F",
              assumptions=["normalised gradient descent on K and on Q", "width d", "alpha: the tokens of largest final weight"],
-             judged=f"mean angle to W*_alpha tends to 0 within {MARGIN}; the stable rank (||.||_* / ||.||_F)^2 is smaller than "
-                    f"that of "
-                    "trained W")
+             judged=f"mean angle to W*_alpha tends to 0 within {MARGIN}; the stable rank (||.||_* / ||.||_F)^2 is smaller "
+                    "than that of trained W")
 def nuclear_direction(setting, lab):
     """The product of trained key and query matrices points to the nuclear-norm machine of its tokens, and has lower rank than W.
 
@@ -94,7 +91,7 @@ def slow_directions(setting, lab):
     """Key and query matrices lose what the nuclear-norm machine leaves out as a slow power of the norm, read off its certificate.
 
     Along the singular vectors of the dual matrix K and Q grow like exp(sigma tau), against exp(tau) within the machine. So the
-    angle decays slower than any fixed power for data with sigma near one. Twin: what is left out stays for ever, slope 0.
+    nearer sigma to one, the slower the angle decays. Twin: what is left out stays for ever, slope 0.
     """
     if setting.n_steps < 5_000:
         return Verdict(Outcome.UNDECIDED, "condition", reason=f"n_steps={setting.n_steps} is below 5 000; {TRAIN_LONGER}")
@@ -119,7 +116,7 @@ def slow_directions(setting, lab):
                      "<= 1",
              assumptions=["one-token selections of trained attention"],
              judged=f"largest relative violation of optimality at most {RESIDUAL:g} in every replica: far below any angle "
-                    f"judged here")
+                    "judged here")
 def certificates(setting, lab):
     """The solutions that training is compared with satisfy their optimality conditions.
 

@@ -149,8 +149,7 @@ def angle_rate(setting, lab):
 def reduced_flow(setting, lab):
     """Trained attention follows the reduced flow of the logits, one number a token, from its start to its direction.
 
-    Twin: the direction is that of the law 1 - corr = |W_perp|^2 / (2 |W|^2) with the finite part of the support from the start
-    on.
+    Twin: the late law 1 - corr = |W_perp|^2 / (2 |W|^2), with the finite part of the support, at all times.
     """
     runs = lab.simulate(simulator.train, setting)
     measured, predicted, law = flows(setting, runs)
