@@ -66,6 +66,7 @@ INLINE real vsum(vec a) { /* a fixed order, so that results do not depend on the
  * integer. Relative error 1e-7 (3e-16). Below -87 (-708) the result is 0; NaN stays NaN. */
 #if REAL32
 #define EXP_LOWEST (-87.0f)
+#define TINIEST 1.17549435e-38f /* the smallest normal number */
 INLINE vec exp_poly(vec r) { /* (e^r - 1) for |r| <= 0.35 */
     vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
@@ -85,6 +86,7 @@ INLINE vec vexp(vec x) {
 }
 #else
 #define EXP_LOWEST (-708.0)
+#define TINIEST 2.2250738585072014e-308
 INLINE vec exp_poly(vec r) {
     static const double c[] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880,
                                1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5};

@@ -207,7 +207,7 @@ def _check_matrix(name: str, x: Tensor | None, lead: torch.Size, n_q: int, n_k: 
 def _path(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
     on_cpu = q.device.type == "cpu"
     widths = q.shape[-1], v.shape[-1]
-    stats_in_pass = not names or (type(score) is Softmax and score.sink is None)
+    stats_in_pass = not names or not (type(score) is Softmax and score.sink is not None)
     can_c = on_cpu and cpu.supports(score, q.dtype, *widths) and stats_in_pass
     can_sdpa = (on_cpu and sdpa.supports(score, q.dtype, *widths) and bias is None and not names and rows is not None
                 and not rows.some_empty and rows.last.size > 0)
@@ -265,8 +265,6 @@ def _on_fast_path(path: str, problem: Problem, q, k, v, bias, lead):
         if name == "participation_ratio":
             square = raw[..., cpu.RAW.index("square")]
             found[name] = torch.where(square > 0, 1.0 / torch.where(square > 0, square, 1.0), 0.0)
-        elif name == "row_sum":
-            found[name] = (raw[..., cpu.RAW.index("max_weight")].detach() > 0).to(q.dtype)
         else:
             found[name] = raw[..., cpu.RAW.index(name)]
     return o, found

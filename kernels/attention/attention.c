@@ -94,8 +94,13 @@ INLINE void close_row(const task *t, row *r, vec sum) {
     r->inv_z = pick(r->z == 0, splat(0), 1 / pick(r->z == 0, splat(1), r->z));
 }
 
-/* statistics of a softmax row from its logits s and numerators e = exp(s - m) */
+#if PASS == 1
+/* -|w| ln|w| summed is part of the entropy; weights that underflow count as nothing */
+INLINE vec safe_log(vec a) { return pick(a >= TINIEST, vlog(pick(a >= TINIEST, a, splat(1))), splat(0)); }
+#endif
+
 #if MAP == SOFTMAX && PASS == 1
+/* statistics of a softmax row (without a sink) from its logits s and numerators e = exp(s - m) */
 NOINLINE void write_stats(const task *t, const row *r, const vec *s, const vec *e, vec *out) {
     vec x1 = splat(0), x2 = splat(0), top = splat(0), square = splat(0), mass = splat(0), mean = splat(0), var = splat(0);
     const vec n = pick(r->n_visible > 0, r->n_visible, splat(1)), zero = splat(0), empty = splat(-INFINITY);
@@ -121,6 +126,7 @@ NOINLINE void write_stats(const task *t, const row *r, const vec *s, const vec *
     out[S_MAX] = top, out[S_SQUARE] = square, out[S_MASS] = mass;
     out[S_MEAN] = pick(unseen, zero, mean + r->m), out[S_VARIANCE] = var / n;
     out[S_WMEAN] = pick(none, zero, x1 + r->m), out[S_WVARIANCE] = x2;
+    out[S_ROW_SUM] = pick(none, zero, splat(1));
 }
 /* what the cotangents w of the statistics add to ds of a row */
 NOINLINE void stats_backward(const task *t, const row *r, const vec *s, const vec *e, const vec *w, vec *ds) {
@@ -149,6 +155,68 @@ NOINLINE void stats_backward(const task *t, const row *r, const vec *s, const ve
         x += pick(p == top, w[S_MAX] * top * ties, zero);
         x += (w[S_MEAN] + 2 * w[S_VARIANCE] * (raw - mean)) / n;
         ds[j] += pick(dead, zero, x);
+    }
+}
+#elif PASS == 1
+/* the sums over a row that statistics of any map are made of; w = f/Z, a = |w|, pi = a / sum a */
+typedef struct {
+    vec n, total, inv_total, row_sum, mass, top, square, mean, wmean;
+} sums;
+INLINE sums sum_row(const task *t, const row *r, const vec *s, const vec *f) {
+    const vec zero = splat(0);
+    sums x = {pick(r->n_visible > 0, r->n_visible, splat(1)), zero, zero, zero, zero, zero, zero, zero, zero};
+    for (int64_t j = 0; j < r->n; j++) {
+        const vec w = f[j] * r->inv_z, a = vabs(w), logit = pick(s[j] == (real)-INFINITY, zero, s[j]);
+        x.total += a, x.row_sum += w, x.top = vmax(a, x.top);
+        if (t->in_mass && t->in_mass[KEY(r, j)]) x.mass += w;
+        x.mean += logit, x.wmean += a * logit;
+    }
+    x.inv_total = pick(x.total > 0, 1 / pick(x.total > 0, x.total, splat(1)), zero);
+    x.mean /= x.n, x.wmean *= x.inv_total;
+    for (int64_t j = 0; j < r->n; j++) {
+        const vec pi = vabs(f[j] * r->inv_z) * x.inv_total;
+        x.square += pi * pi;
+    }
+    return x;
+}
+NOINLINE void write_stats(const task *t, const row *r, const vec *s, const vec *f, vec *out) {
+    const vec zero = splat(0);
+    const sums x = sum_row(t, r, s, f);
+    vec entropy = zero, var = zero, wvar = zero;
+    for (int64_t j = 0; j < r->n; j++) {
+        const vec pi = vabs(f[j] * r->inv_z) * x.inv_total, d = s[j] - x.mean, wd = s[j] - x.wmean;
+        ivec dead = s[j] == (real)-INFINITY;
+        entropy -= pi * safe_log(pi);
+        var += pick(dead, zero, d * d), wvar += pick(dead, zero, pi * wd * wd);
+    }
+    ivec none = r->z == 0;
+    out[S_LSE] = pick(none, splat(-INFINITY), vlog(pick(none, splat(1), r->z)) + log_level(t, r->m));
+    out[S_ENTROPY] = entropy, out[S_MAX] = x.top, out[S_SQUARE] = x.square, out[S_MASS] = x.mass, out[S_ROW_SUM] = x.row_sum;
+    out[S_MEAN] = x.mean, out[S_VARIANCE] = var / x.n, out[S_WMEAN] = x.wmean, out[S_WVARIANCE] = wvar;
+}
+/* Cotangents c of the statistics: dp receives the derivative in the weights, so that it goes on as that of the output does;
+ * extra the direct derivative in the logits. d pi terms h: dL/da = (h - sum pi h) / sum a. */
+NOINLINE void stats_backward(const task *t, const row *r, const vec *s, const vec *f, const vec *g1, const vec *c, vec *dp,
+                             vec *extra) {
+    const vec zero = splat(0);
+    const sums x = sum_row(t, r, s, f);
+    vec ties = zero, mean_h = zero;
+    for (int64_t j = 0; j < r->n; j++) {
+        const vec a = vabs(f[j] * r->inv_z), pi = a * x.inv_total, logit = pick(s[j] == (real)-INFINITY, zero, s[j]);
+        const vec d = logit - x.wmean;
+        ties += pick(a == x.top, splat(1), zero);
+        extra[j] = 2 * c[S_SQUARE] * pi - c[S_ENTROPY] * safe_log(pi) + c[S_WMEAN] * logit + c[S_WVARIANCE] * d * d;
+        mean_h += pi * extra[j];
+    }
+    ties = pick(x.top > 0, 1 / ties, zero);
+    for (int64_t j = 0; j < r->n; j++) {
+        const vec w = f[j] * r->inv_z, a = vabs(w), pi = a * x.inv_total;
+        ivec dead = s[j] == (real)-INFINITY;
+        const vec in = t->in_mass && t->in_mass[KEY(r, j)] ? splat(1) : zero;
+        const vec da = (extra[j] - mean_h) * x.inv_total + pick(a == x.top, c[S_MAX] * ties, zero);
+        dp[j] += pick(dead, zero, da * sign_of(w) + c[S_ROW_SUM] + c[S_MASS] * in);
+        extra[j] = pick(dead, zero, c[S_WMEAN] * pi + 2 * c[S_WVARIANCE] * pi * (s[j] - x.wmean)
+                        + (c[S_MEAN] + 2 * c[S_VARIANCE] * (s[j] - x.mean)) / x.n + c[S_LSE] * g1[j] * r->inv_z);
     }
 }
 #endif
@@ -183,9 +251,7 @@ void forward(const task *t, int64_t p0, int64_t p1) {
             }
             close_row(t, &r, sum);
             for (int c = 0; c < DV; c++) O[i * DV + c] = acc[c] * r.inv_z;
-#if MAP == SOFTMAX
             if (t->stats.base) write_stats(t, &r, s, e, stats + i * N_STATS);
-#endif
         }
         unpack(O, p, n, nq * DV, &t->o);
         if (t->stats.base) unpack(stats, p, n, nq * N_STATS, &t->stats);
@@ -229,12 +295,20 @@ void backward(const task *t, int64_t p0, int64_t p1) {
                 delta += x.f * dp[j];
             }
             close_row(t, &r, sum);
+#if MAP != SOFTMAX
+            if (t->dstats.base) {
+                stats_backward(t, &r, s, f, g1, dstats + i * N_STATS, dp, ds_all);
+                delta = splat(0);
+                for (int64_t j = 0; j < r.n; j++) delta += f[j] * dp[j];
+            }
+#endif
             delta *= r.inv_z;
             for (int64_t j = 0; j < r.n; j++) {
 #if MAP == SOFTMAX
                 ds_all[j] = f[j] * r.inv_z * (dp[j] - delta);
 #else
-                ds_all[j] = (f1[j] * dp[j] - g1[j] * delta) * r.inv_z;
+                const vec ds = (f1[j] * dp[j] - g1[j] * delta) * r.inv_z;
+                ds_all[j] = t->dstats.base ? ds + ds_all[j] : ds;
 #endif
             }
 #if MAP == SOFTMAX

@@ -251,7 +251,7 @@ class Second(Function):
 
 
 class WithStatistics(Function):
-    """(problem, q, k, v, bias) -> output and raw statistics (..., query, 9); compiled path, softmax."""
+    """(problem, q, k, v, bias) -> output and raw statistics (..., query, 10); compiled path, any of its maps."""
 
     @staticmethod
     def forward(problem, q, k, v, bias):

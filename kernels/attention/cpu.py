@@ -36,7 +36,7 @@ SOURCE = Path(__file__).with_name("attention.c")
 MAPS = ("softmax", "softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed")
 #: Rows of the array of raw statistics, in the order of the enum in attention.c.
 RAW = ("log_sum_exp", "entropy", "max_weight", "square", "logit_mean", "logit_variance", "weighted_logit_mean",
-       "weighted_logit_variance", "mass")
+       "weighted_logit_variance", "row_sum", "mass")
 MAX_WIDTH = 128
 _THREAD_WORK = 1 << 21                    # below so many multiply-adds a second thread costs more than it brings
 
@@ -88,7 +88,7 @@ def n_lanes(built: ctypes.CDLL) -> int:
 
 
 def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, with_stats: bool = False):
-    """Output, and the array of raw statistics (..., query, 9) or None."""
+    """Output, and the array of raw statistics (..., query, 10) or None."""
     keep: list[np.ndarray] = []
     rows = q.shape[:-1]
     o = q.new_empty((*rows, v.shape[-1]))

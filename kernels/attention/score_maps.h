@@ -19,7 +19,7 @@
 #ifndef MAP
 #define MAP SOFTMAX
 #endif
-enum { S_LSE, S_ENTROPY, S_MAX, S_SQUARE, S_MEAN, S_VARIANCE, S_WMEAN, S_WVARIANCE, S_MASS, N_STATS };
+enum { S_LSE, S_ENTROPY, S_MAX, S_SQUARE, S_MEAN, S_VARIANCE, S_WMEAN, S_WVARIANCE, S_ROW_SUM, S_MASS, N_STATS };
 
 typedef struct {
     real *base;
@@ -87,6 +87,16 @@ INLINE vec constant(const task *t, vec m, vec n_visible) {
     return t->parameter != 0 ? n_visible : splat(1);
 #else
     return splat(0);
+#endif
+}
+INLINE vec log_level(const task *t, vec m) { /* log of the row's common factor */
+    (void)t;
+#if MAP == POWER || MAP == RELU_POWER
+    return (real)t->parameter * vlog(m);
+#elif MAP == SIGMOID || MAP == LINEAR || MAP == RELU
+    return splat(0);
+#else
+    return m;
 #endif
 }
 INLINE vec power_of(vec x, int p) {

@@ -50,6 +50,28 @@ def test_empty_rows_have_zero_statistics(make, needs_c):
         assert bool(torch.isfinite(torch.autograd.grad(total, q)[0]).all())
 
 
+MAPS = ("softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed")
+
+
+@pytest.mark.parametrize("score", MAPS)
+def test_statistics_of_every_map_and_their_gradients_agree_between_paths(score, make, needs_c):
+    """Each statistic alone, so that none can hide behind another; a bias hides keys, one row is empty, causal and not."""
+    q, k, v, bias = make(9, (3, 6, 3), (3, 6, 3), (3, 6, 2), (6, 6))
+    bias[:, 2] = bias[4] = -torch.inf
+    leaves = [x.requires_grad_() for x in (q, k, v, bias)]
+    for mask in (None, "causal"):
+        found = []
+        for path in ("c", "reference"):
+            o, row = attention(q, k, v, bias=bias, mask=mask, score=score, path=path, statistics=(*NAMES[:-1], Mass((0, 3))))
+            values = [torch.where(x > -torch.inf, x, 0.0) for x in (row[name] for name in NAMES)]
+            grads = [torch.autograd.grad(x.sin().sum(), leaves, retain_graph=True, allow_unused=True) if x.requires_grad
+                     else (None,) * 4 for x in (o, *values)]                  # a constant normaliser has no gradient
+            found.append([*row.values(), *(torch.zeros_like(leaf) if g is None else g
+                                           for each in grads for g, leaf in zip(each, leaves, strict=True))])
+        for got, want in zip(*found, strict=True):
+            assert bool(((got == want) | ((got - want).abs() < 2000 * EPS * (1 + want.abs().max()))).all())
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_compiled_pass_and_reference_agree_with_masks_and_biases(dtype, make, needs_c):
     eps = torch.finfo(dtype).eps
