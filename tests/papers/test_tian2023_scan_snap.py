@@ -174,6 +174,14 @@ def test_a_figure_has_the_same_bytes_when_it_is_drawn_again(tmp_path):
     assert written[0] == written[1] and len(written[0]) == 4
 
 
+def test_scanning_on_with_an_undiminished_drive_ends_in_one_winner():
+    c = np.array([[0.25, 0.25, 0.2, 0.3]])
+    late = snapping_claims.scanned_on(c, np.array([1.0]), 2, 40.0)
+    assert late[0, 3] / late[0, 2:].sum() > 0.99
+    start = snapping_claims.scanned_on(c, np.array([1.0]), 2, 1e-9)
+    assert start / start.sum() == pytest.approx(c)
+
+
 @pytest.mark.slow
 def test_smoke_says_nothing_wrong_and_draws_every_figure(tmp_path):
     done = subprocess.run([sys.executable, "-m", "attnlab.papers.tian2023_scan_snap", "--scale", "smoke", "--seed", "3", "--json",
