@@ -164,7 +164,9 @@ class ClassificationTask:
         return torch.where(bursty[..., None], groups.gather(2, chosen), by_rank)
 
     def _by_rank(self, u: Tensor) -> Tensor:
-        """Independent draws of the rank-frequency law."""
+        """Independent draws of the rank-frequency law; zeros where no sequence uses them."""
+        if self.distinct_labels and 1 in (self.p_bursty, self.p_novel):
+            return torch.zeros_like(u, dtype=torch.long)
         law = torch.arange(1, self.n_classes + 1, dtype=torch.float64) ** -self.rank_exponent
         steps = (law.cumsum(0) / law.sum()).to(u)
         return torch.searchsorted(steps, u.contiguous(), right=True).clamp_max(self.n_classes - 1)

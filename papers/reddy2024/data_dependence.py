@@ -188,7 +188,8 @@ def race(setting, lab):
 
 def circuit_cells(setting, lab, name):
     """The sweep of a name for the two-number circuit, at the numbers of classes at which its two ways compete."""
-    base = circuit_for(setting, lab, p_novel=0.0, label_bias=False, n_steps=1_600 if lab.scale != "paper" else 6_000, n_records=8,
+    n_steps = {"smoke": 1_200, "desk": 1_600, "paper": 6_000}[lab.scale]
+    base = circuit_for(setting, lab, p_novel=0.0, label_bias=False, n_steps=n_steps, n_records=8,
                        n_classes=4 * setting.n_labels, n_replicas=min(setting.n_replicas, 8))
     return SWEEPS[name](base)
 
