@@ -76,18 +76,18 @@ def attention_maps(setting, lab):
 
 
 @paper.figure("fig3", caption="Progress of trained networks, of the minimal circuit with three numbers trained on the same data, "
-                              "and of the exact flow of its loss in infinite dimension with a linear readout. Time in units of "
-                              "the half-time: accuracy 1/2, for the flow probability 1/2 of the right label",
+                              "and of the exact flow of its loss in infinite dimension with a linear readout, which lags behind. "
+                              "Time in units of the half-time: accuracy 1/2, for the flow TILA2 half of its way to 1",
               source="Figures 3 and 4")
 def laid_over(setting, lab):
     N, L = sizes(setting)
     steps, runs, half, early = trained(setting, lab)
     circuits = lab.simulate(train_circuit, circuit_for(setting, lab))
     rates = (1.0, 1.0, 1.0, dynamics.readout_rate(L))
-    end = 1.7 * dynamics.transition_time(dynamics.circuit_flow, (0, 0, 0, 0), N, L, rates)
+    end = 2.0 * dynamics.transition_time(dynamics.circuit_flow, (0, 0, 0, 0), N, L, rates)
     flow = dynamics.circuit_flow((0, 0, 0, 0), np.linspace(0, end, 1_001), N, L, rates)
     exact = theory.circuit_measures_limit(flow.beta1, flow.alpha, flow.beta2, flow.xi, N, L)
-    unit = first_time(flow.times, exact.correct_mass[None], 0.5)[0]
+    unit = first_time(flow.times, exact.match_attention[None], (1 + exact.match_attention[0]) / 2)[0]
     plate = figures.Plate(2, 2, width="double", height=4.6, share_x=True)
     for index, (name, label) in enumerate(MEASURES.items()):
         panel = plate[index // 2, index % 2]
