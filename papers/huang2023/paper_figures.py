@@ -101,7 +101,7 @@ def show(panel, runs, case, names):
              "eigenvalue": r"largest |eigenvalue| (per time)"}
     for name in names:
         look, time, values = panel.look(name), runs["shown_time"][0, case], runs[f"shown_{name}"][0, case]
-        line, = panel.axes.plot(time, values, color=look.colour, linestyle=look.line_style, linewidth=1.2)
+        line, = panel.axes.plot(time, values, color=look.colour, linestyle=look.line_style, linewidth=1.2, zorder=3)
         panel.entry(words[name], line)
         panel.record(figures.Mark(panel.name, "replica", words[name], time, values, replica=0))
 
