@@ -70,6 +70,16 @@ def test_masks_and_empty_rows(mask):
             assert (got - want).abs().max() < 1e-13
 
 
+def test_a_problem_that_is_not_finite_leaves_the_others_alone():
+    """Why small problems do not share a tile: a product over one would carry 0 * nan from a diverged replica to the next."""
+    q, k, v = tensors(torch.float64, (4, 3, 2), (4, 3, 2), (4, 3, 2))
+    broken = v.detach().clone()
+    broken[1] = torch.nan
+    o, want = (attention(q, k, x, path="gpu") for x in (broken, v))
+    good = [0, 2, 3]
+    assert torch.equal(o[good], want[good]) and bool(o[1].isnan().all())
+
+
 def test_one_query_and_rectangular_causal():
     for n_q in (1, 5):
         q, k, v = tensors(torch.float64, (2, n_q, 3), (2, 9, 3), (2, 9, 2))
