@@ -69,7 +69,7 @@ RATES, RATIOS = (0.5, 1.0, 2.0, 3.0), (1.0, 2.0, 5.0, 10.0)
 
 @paper.figure("fig3", caption="Entropy of the attention on a class's distinct tokens, renormalised, after 100 steps, against the "
                               "ratio "
-                              "of the learning rates", source="Figure 6", setting=scales(MEDIUM))
+                              "of the learning rates", source="Figure 6", setting=scales(replace(MEDIUM, n_replicas=8)))
 def sparsity(setting, lab):
     queries = (1, 3, 5, 10) if lab.scale == "paper" else (1, 3)
     plate = figures.Plate(len(queries) // 2, 2, width="double", height=1.45 * len(queries), share_y=True)
