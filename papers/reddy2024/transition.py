@@ -41,8 +41,8 @@ def rise(steps, curves, low):
              note="Desk: D = 31, N = 4, L = 16, 48 numbers a token, learning rate 0.1, batch 32. The published size (D = 63, "
                   "N = 8, L = 32, learning rate 0.01, batch 128) is the scale `paper`.")
 def abrupt(setting, lab):
-    """After a long wait at chance among the labels of the context, in-context accuracy jumps to one; a network of a
-    fifth of the published number of parameters does so, too.
+    """After a long wait at chance among the labels of the context, in-context accuracy jumps to one; a network with a
+    seventh of the published number of parameters does so, too.
 
     Twins: what is learnt is in the weights; the rise is as gradual as that of the share of predictions that are labels of
     the context, each in units of its own half-time.
