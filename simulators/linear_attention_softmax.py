@@ -81,10 +81,10 @@ class SoftmaxAttention(LinearAttention):
             U = parameters["U"]
         else:
             U = parameters["K"].mT @ parameters["Q"]                             # (replica, head, dim, dim)
-        asked = query[:, None] @ U.mT                                            # (replica, head, n, dim)
-        scores = x @ asked.permute(0, 2, 3, 1)                                   # (replica, n, context, head)
-        weights = torch.softmax(scores, dim=-2) if self.score == "softmax" else scores / x.shape[-2]
-        return ((y[..., None, :] @ weights)[..., 0, :] @ parameters["v"][..., None])[..., 0]
+        asked = (query[:, None] @ U.mT).transpose(1, 2)                          # (replica, n, head, dim)
+        scores = asked @ x.mT                                                    # (replica, n, head, context)
+        weights = torch.softmax(scores, dim=-1) if self.score == "softmax" else scores / x.shape[-2]
+        return ((weights @ y[..., None])[..., 0] @ parameters["v"][..., None])[..., 0]
 
 
 @dataclass(frozen=True)

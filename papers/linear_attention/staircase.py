@@ -248,19 +248,19 @@ def rank_rule(setting, lab):
     return all_of(*verdicts, ordered(brief, long, twin=Twin.of("reversed", smaller=long, larger=brief)).named("rank 2, m = 2"))
 
 
-SOFTMAX = SoftmaxSetting(batch=32, n_steps=6_000, n_records=120, n_replicas=8)
-SOFTMAX_SCALES = Scales(smoke=replace(SOFTMAX, n_steps=1_500, batch=16), desk=replace(SOFTMAX, n_replicas=16), paper=replace(
-    SOFTMAX, n_heads=8, batch=256, init_scale=0.03, n_steps=100_000, n_records=500, n_replicas=16))
+SOFTMAX = SoftmaxSetting(init_scale=0.08, batch=32, learning_rate=0.2, n_steps=7_500, n_records=150, n_replicas=8)
+SOFTMAX_SCALES = Scales(smoke=replace(SOFTMAX, n_steps=1_500, n_records=60, batch=16), desk=replace(SOFTMAX, n_replicas=16),
+                        paper=replace(SOFTMAX, n_heads=8, batch=256, init_scale=0.03, n_steps=100_000, n_records=500, n_replicas=16))
 
 
 def softmax_pair(setting, lab):
     """Runs of softmax attention with merged and with separate key and query.
 
-    The merged model starts 15 times smaller, which lengthens its wait, and needs fewer but larger batches to see its drop.
+    The merged model starts 8 times smaller, which lengthens its wait, and has fewer, larger batches and smaller steps.
     """
-    return lab.simulate(softmax.train, replace(setting, kind="merged", init_scale=setting.init_scale / 15,
-                                               batch=4 * setting.batch, n_steps=max(setting.n_steps // 6, 900),
-                                               n_records=setting.n_records // 2), setting)
+    return lab.simulate(softmax.train, replace(setting, kind="merged", init_scale=setting.init_scale / 8, batch=4 * setting.batch,
+                                               learning_rate=setting.learning_rate / 2, n_steps=max(setting.n_steps // 7, 900),
+                                               n_records=75), setting)
 
 
 @paper.claim("softmax_drops", source="Zhang, Singh, Latham, Saxe, Section 5", statements=[10], parts=2, setting=SOFTMAX_SCALES,
