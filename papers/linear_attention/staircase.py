@@ -250,7 +250,7 @@ def rank_rule(setting, lab):
 
 SOFTMAX = SoftmaxSetting(init_scale=0.08, batch=32, learning_rate=0.2, n_steps=7_500, n_records=150, n_replicas=8)
 SOFTMAX_SCALES = Scales(smoke=replace(SOFTMAX, n_steps=1_500, n_records=60, batch=16), desk=replace(SOFTMAX, n_replicas=16),
-                        paper=replace(SOFTMAX, n_heads=8, batch=256, init_scale=0.03, n_steps=100_000, n_records=500, n_replicas=16))
+                        paper=replace(SOFTMAX, n_heads=8, batch=256, init_scale=0.03, n_steps=100_000, n_replicas=16))
 
 
 def softmax_pair(setting, lab):
