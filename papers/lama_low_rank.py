@@ -129,7 +129,7 @@ def fewer_operations(setting, lab):
     return all_of(*parts)
 
 
-ERRORS = Scales(smoke=RankErrorSetting(dim=64, n_replicas=8), desk=RankErrorSetting(), paper=RankErrorSetting(dim=512))
+ERRORS = Scales(smoke=RankErrorSetting(dim=64, n_replicas=32), desk=RankErrorSetting(), paper=RankErrorSetting(dim=512))
 
 
 @paper.claim("rank_error", source="quarter-circle law of singular values", statements=[3], setting=ERRORS,

@@ -78,7 +78,7 @@ class RankErrorSetting:
     """Best rank-k approximation of Gaussian ``dim x dim`` matrices."""
 
     dim: int = 128
-    n_replicas: int = 16
+    n_replicas: int = 64
 
     def __post_init__(self) -> None:
         checked(self)
