@@ -77,7 +77,8 @@ class Setting:
 def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Gradient descent in float64.
 
-    Returns, along ``steps (replica, record)``: ``time``; ``matrix (replica, record, dim, dim)``, the effective matrix;
+    Returns, along ``steps (replica, record)``: ``time``; ``matrix (replica, record, dim, dim)``, the effective matrix
+    of ``beta`` (of ``N beta`` where attention is not normalised);
     ``population_loss``, that of the effective matrix on all sequences (of the blocks outside it, nothing is known here);
     ``v``, ``k_norm``, ``q_norm``, ``k_cosine`` (of key vectors with the axes, ``(..., head, rank, dim)``), for the parameters
     there are; ``p`` and ``W`` of a whole layer. ``growing (replica,)``: norm over heads of ``(v_i + tr U_i / sqrt d) / 2`` at

@@ -47,7 +47,9 @@ paper = Paper(
 
 STAIRS = Setting(kind="separate", n_heads=5, init_scale=0.03, learning_rate=0.2, n_steps=50_000, n_records=2_000)
 STAIR_SCALES = paper.scales(smoke=STAIRS, desk=replace(STAIRS, n_replicas=32), paper=replace(
-    STAIRS, init_scale=0.01, learning_rate=0.02, n_sequences=5_000, normalised=False, n_steps=10_001, n_records=2_000))
+    STAIRS, init_scale=0.0314, learning_rate=0.197, n_sequences=5_000, n_replicas=32))
+"""The published run divides nothing by N, starts at 0.01 and takes steps of 0.02: in normalised units a start N^(1/3) and steps
+N^(2/3) times as large, 0.0314 and 0.197. It stops after 10 001 steps, in the middle of the staircase; this one goes on."""
 
 
 def stair_sizes(setting):

@@ -96,7 +96,7 @@ def staircase(setting, lab):
 
 EIGHT = replace(STAIRS, spectrum=tuple(round((8 - i) / 36, 6) for i in range(8)), n_heads=9, init_scale=0.02, learning_rate=0.4,
                 n_steps=16_000, n_records=1_000)
-EIGHT_SCALES = Scales(smoke=EIGHT, desk=EIGHT, paper=replace(EIGHT, init_scale=5e-3, learning_rate=0.02, normalised=False,
+EIGHT_SCALES = Scales(smoke=EIGHT, desk=EIGHT, paper=replace(EIGHT, init_scale=0.0157, learning_rate=0.197,
                                                              n_sequences=80_000, n_steps=20_001))
 
 
