@@ -21,10 +21,13 @@ _PART = 2**20                      # numbers drawn at once
 
 @dataclass(frozen=True)
 class RiskSetting:
-    """``matrices``: effective matrices ``((row, ...), ...)``; ``spectrum``: eigenvalues of the covariance of the test, diagonal;
-    ``prior``: covariance of the task vector, ``()`` for the identity."""
+    """``matrices``: effective matrices ``((row, ...), ...)``, ``()`` for one of zeros.
 
-    matrices: tuple[tuple[tuple[float, ...], ...], ...] = (((0.9, 0.0), (0.0, 0.8)),)
+    ``spectrum``: eigenvalues of the covariance of the test, diagonal. ``prior``: covariance of the task vector, ``()`` for the
+    identity.
+    """
+
+    matrices: tuple[tuple[tuple[float, ...], ...], ...] = ()
     spectrum: tuple[float, ...] = (1.0, 0.5)
     prior: tuple[tuple[float, ...], ...] = ()
     noise_std: float = 0.0
@@ -52,7 +55,7 @@ def risk(setting: RiskSetting, seeds: Sequence[np.random.SeedSequence], device: 
     Matrices and lengths see the same sequences: a prompt of length M is the first M examples of the longest.
     """
     d, longest = len(setting.spectrum), max(setting.lengths)
-    G = torch.tensor(setting.matrices, dtype=torch.float64)
+    G = torch.tensor(setting.matrices, dtype=torch.float64) if setting.matrices else torch.zeros(1, d, d, dtype=torch.float64)
     S = torch.tensor(setting.spectrum, dtype=torch.float64)
     root = torch.linalg.cholesky(torch.tensor(setting.prior, dtype=torch.float64)) if setting.prior else torch.eye(d).double()
     total = torch.zeros(len(seeds), len(G), len(setting.lengths) + 1, dtype=torch.float64)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, aligned, all_of, bounded, follows, ordered, share
+from attnlab.analysis import Outcome, Twin, Verdict, agrees, aligned, all_of, bounded, follows, ordered, share
 from attnlab.papers.lab.paper import Scales
 from attnlab.papers.linear_attention.common import (
     STAIRS,
@@ -231,6 +231,8 @@ def rank_rule(setting, lab):
 
     Twin of each: the other law. With rank one all plateaus are of the first kind, with full rank all of the second.
     """
+    if len(setting.spectrum) < 4:
+        return Verdict(Outcome.VACUOUS, "assumption", reason=f"spectrum={setting.spectrum}: four eigenvalues are needed")
     small = replace(setting, init_scale=setting.init_scale / SMALLER, n_steps=int(SMALLER * setting.n_steps))
     ranks = (1, 2, 4)
     runs = lab.simulate(simulator.train, *(replace(each, rank=rank) for each in (setting, small) for rank in ranks))

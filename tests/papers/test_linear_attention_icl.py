@@ -122,6 +122,7 @@ def test_formulas_for_small_starts_say_nothing_about_large_ones():
         assert found.outcome == "VACUOUS"
     assert paper.claims["reduced_flow"].function(one_drop.WHITE, Planted(None)).outcome == "VACUOUS"
     assert paper.claims["sigmoid"].function(one_drop.MERGED, Planted(None)).outcome == "VACUOUS"
+    assert paper.claims["rank_rule"].function(replace(SETTING, spectrum=(0.6, 0.4)), Planted(None)).outcome == "VACUOUS"
 
 
 def curves(setting, kappa):
