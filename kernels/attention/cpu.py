@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -195,7 +196,10 @@ def _run(function: str, order: int, problem: Problem, q: Tensor, k: Tensor, v: T
             counters.collect(built, counter)
         return
     cuts = [min(lanes * (groups * i // threads), n_problems) for i in range(threads)] + [n_problems]
-    list(_pool(threads).map(lambda i: call(task, cuts[i], cuts[i + 1]), range(threads)))
+    rest = [_pool(threads - 1).submit(call, task, start, end) for start, end in itertools.pairwise(cuts[1:])]
+    call(task, cuts[0], cuts[1])                                   # this thread does its share
+    for part in rest:
+        part.result()
 
 
 @functools.lru_cache(maxsize=4)
