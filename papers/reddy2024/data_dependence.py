@@ -71,6 +71,7 @@ def more_classes(setting, lab):
 
 
 @paper.claim("more_noise", source="Figure 2", statements=[8], parts=2, setting=MIXES,
+             undecided_at_smoke="at epsilon = 0.1 both kinds of learning win in some of the 8 replicas",
              formula="accuracy in context is larger, accuracy in weights smaller, at epsilon = 0.5 than at 0.1",
              assumptions=["p_C = 0, p_B = 1, B = 1"], judged="Welch's interval of the difference of means")
 def more_noise(setting, lab):
@@ -149,6 +150,7 @@ def median_time(found):
 
 
 @paper.claim("independent_pace", source="Section 5", statements=[9], setting=MIXES,
+             undecided_at_smoke="the waits of 8 replicas scatter by a quarter",
              formula="t_half of learning in context: the same with p_C = 1, where weights are of no use, as with p_C = 0 and 4 K "
                      "classes", assumptions=["B = 1, p_B = 1"],
              judged="mean of ln t is that of ln t with p_C = 1 within 0.3, less than half of ln 2")

@@ -70,6 +70,7 @@ def laid_over(setting, lab):
 
 
 @paper.claim("laid_over_the_network", source="Section 4, Figure 4", statements=[4], parts=4,
+             undecided_at_smoke="the mean accuracy of 8 networks at the jump is known to 0.07",
              formula="accuracy, ILA1, TILA2 and TLA2 of the network and of the circuit at t / t_half = 0.25 .. 1.5",
              assumptions=["p_C = 1, B = 1, L > N", "replicas that learn", "time in units of the half-time of each replica"],
              judged="largest distance of the mean curves within half of the largest distance of the twin's curve")

@@ -122,8 +122,8 @@ def labels_and_context(setting, lab):
     return plate
 
 
-@paper.figure("fig5", caption="Loss of the nested logits for N = 8 relative to its value at the origin: over the numbers of the "
-                              "attention at a readout of 5, and over alpha and the readout at beta1 = 0", source="Figure 5")
+@paper.figure("fig5", caption="Loss of the nested logits for N = 8: over the numbers of the attention at a readout of 5, and over "
+                              "alpha and the readout at beta1 = 0. At L = 8 the origin is a saddle, at L = 32 no critical point", source="Figure 5")
 def landscape(setting, lab):
     plate = figures.Plate(2, 2, width="double", height=5.0)
     fine = np.linspace(-1.0, 8.0, 91)
@@ -159,7 +159,7 @@ def data_dependence(setting, lab):
                                 f"{text}, network", series=text, dodge=2 * k - 1)
         if name == "classes":
             panel.scale(x="log")
-            panel.ticks(x=list(FACTORS))
+        panel.ticks(x=list(x))
         panel.labels(x=label, y="final accuracy")
         panel.limits(y=(-0.04, 1.08))
     plate.legend("below")
@@ -176,11 +176,12 @@ def flow_and_training(setting, lab):
     rate = dynamics.readout_rate(L)
     flow = dynamics.circuit_flow((0, 0, 0, 0), time, N, L, (1, 1, 0, rate))
     plate = figures.Plate(1, 2, width="double", height=2.8)
+    seen = slice(0, None, max(1, len(time) // 16))
     for name, label in (("beta1", r"$\beta_1$"), ("alpha", r"$\alpha$"), ("xi", r"$\xi$")):
         figures.prediction(plate[0], time, getattr(flow, name), f"{label}, flow", series=label)
-        figures.band(plate[0], time, runs[name], f"{label}, trained", series=label)
+        figures.measurement(plate[0], time[seen], runs[name][:, seen], f"{label}, trained", series=label)
     figures.prediction(plate[1], time, flow.loss, "loss, flow", series="loss")
-    figures.band(plate[1], time, runs["test_loss"], "loss, trained", series="loss")
+    figures.measurement(plate[1], time[seen], runs["test_loss"][:, seen], "loss, trained", series="loss")
     figures.prediction(plate[1], time, dynamics.slow_phase_loss(time, N, L, rate), "loss, uniform attention")
     plate[0].labels(x="time", y="numbers of the circuit")
     plate[1].labels(x="time", y="loss (nats)")
