@@ -122,8 +122,9 @@ def labels_and_context(setting, lab):
     return plate
 
 
-@paper.figure("fig5", caption="Loss of the nested logits for N = 8: over the numbers of the attention at a readout of 5, and over "
-                              "alpha and the readout at beta1 = 0. At L = 8 the origin is a saddle, at L = 32 no critical point", source="Figure 5")
+@paper.figure("fig5", caption="Loss of the nested logits for N = 8: over the numbers of the attention at a readout of 5, and "
+                              "over alpha and the readout at beta1 = 0. At L = 8 the origin is a saddle, at L = 32 it is no "
+                              "critical point", source="Figure 5")
 def landscape(setting, lab):
     plate = figures.Plate(2, 2, width="double", height=5.0)
     fine = np.linspace(-1.0, 8.0, 91)
