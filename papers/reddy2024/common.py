@@ -43,7 +43,8 @@ paper.scales(smoke=SMOKE, desk=DESK, paper=PAPER)
 
 CIRCUIT = CircuitSetting(n_steps=1_600, n_records=80, n_test=200, n_replicas=16)
 CIRCUITS = Scales(smoke=replace(CIRCUIT, n_steps=1_300, n_records=40, n_test=100, n_replicas=8), desk=CIRCUIT,
-                  paper=CircuitSetting(width=128, n_steps=4_000, n_records=200, n_test=500))
+                  paper=CircuitSetting(dim=63, n_context=8, n_labels=32, n_positions=65, batch=128, width=128, n_steps=4_000,
+                                       n_records=200, n_test=500))
 FEW = "8 replicas that all succeed show a share of 0.3, not of 1/2"
 LEARNT = 0.9
 
