@@ -100,5 +100,5 @@ def test_bias_builds_without_spills(width, capability, kernel):
 
 def test_gate_sees_spills(monkeypatch):
     """The twin: a tile that is known to be too large for float32."""
-    monkeypatch.setattr(gpu, "tiles", lambda dtype, width: {"dkv": (64, 64)})
-    assert report("dkv", torch.float32, 16)["stack"] > 0
+    monkeypatch.setattr(gpu, "tiles", lambda dtype, width: {"dkv": (32, 32)})
+    assert report("dkv", torch.float32, 64)["stack"] > 0
