@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import figures
+from attnlab.analysis.intervals import clopper_pearson
 from attnlab.papers.lab.paper import Scales
 from attnlab.papers.tarzanagh2023.common import factored, paper, selection
 from attnlab.papers.tarzanagh2023.directions import DIMS, WIDE
@@ -50,19 +51,22 @@ def local_convergence(setting, lab):
                               "ones (the global ones included), against the dimension (n = 6, T = 8)",
                               source="over-parametrisation figure",
               setting=WIDE)
-def overparametrisation_bars(setting, lab):
+def overparametrisation_shares(setting, lab):
     dims = DIMS[lab.scale]
     plate = figures.Plate(1, 2, width="double", height=2.7, share_y=True)
     for panel, query in zip(plate, ("cross", "self"), strict=True):
         settings = [replace(setting, dim=d, query=query) for d in dims]
         chosen = [selection(runs) for runs in lab.simulate(simulator.train, *settings)]
-        n = min(len(each.locally) for each in chosen)
-        figures.bars(panel, [str(d) for d in dims], {
-            "globally optimal": np.stack([each.globally[:n] for each in chosen], 1).astype(float),
-            "locally optimal": np.stack([each.locally[:n] for each in chosen], 1).astype(float)})
+        for shift, label, name in ((0.97, "globally optimal", "globally"), (1.03, "locally optimal", "locally")):
+            hits = [getattr(each, name) for each in chosen]
+            low, high = np.array([clopper_pearson(int(hit.sum()), len(hit), 0.95) for hit in hits]).T
+            figures.estimate(panel, shift * np.array(dims), [hit.mean() for hit in hits], low, high, label,
+                             interval="95 % Clopper-Pearson intervals of the share")
         panel.heading(f"{query}-attention")
         panel.labels(x="dimension d", y="share of runs" if query == "cross" else "")
-        panel.limits(y=(0, 1.08))
+        panel.scale(x="log")
+        panel.ticks(x=dims)
+        panel.limits(y=(0, 1.03))
     plate.legend("below")
     return plate
 
@@ -94,6 +98,7 @@ def several_token_curves(setting, lab):
         above.heading(f"d = {d}, {len(chosen.index)} of {runs.n}")
         above.scale(x="log", y="log")
         below.scale(x="log", y="log")
+        below.limits(x=(1e-40, 1e-4))
         above.labels(x="training step", y="1 − correlation" if column == 0 else "")
         below.labels(x="largest masked weight", y="final 1 − correlation" if column == 0 else "")
     plate.legend("below")
@@ -127,7 +132,7 @@ def rank_against_dimension(setting, lab):
                               "their machine (n = 3, T = 4, d = 5) against the norm; line: median of the reduced flow of the "
                               "logits, integrated for each replica. b: loss gap of the best weights of one norm R, less its "
                               "value at R = 10, in units of R over the norm of the machine; W with the Frobenius, (K, Q) with "
-                              "the nuclear norm; line: slope −1",
+                              "the nuclear norm, points moved apart; line: slope −1",
                               source="derived laws",
               setting=FLOWS)
 def laws(setting, lab):
@@ -150,7 +155,7 @@ def laws(setting, lab):
         use = (radii >= 10) & (radii <= 100)
         lengths = radii[use]
         gap = found["log_gap"][:, use] - found["log_gap"][:, use][:, :1]
-        figures.measurement(right, lengths, gap * own[:, None], f"best {name}", dodge=-3 if name == "W" else 3)
+        figures.measurement(right, lengths, gap * own[:, None], f"best {name}", dodge=-2 if name == "W" else 2)
     figures.prediction(right, lengths, -(lengths - lengths[0]), "predicted slope −1")
     right.labels(x="radius R", y="log loss gap × norm of the machine")
     left.legend("lower left")
