@@ -108,16 +108,19 @@ def crossing_times(time, curves, level=0.5):
     return np.where(reached, time[at - 1] + share * (time[at] - time[at - 1]), np.inf)
 
 
-def stall(time, loss, best):
-    """Longest time within a twentieth of the drop, at inner levels (20 to 80 %), over the time of half the drop; (replica,).
+def longest_rest(setting, time, loss, best):
+    r"""Longest time within a twentieth of the drop, at inner levels (20 to 80 %), in units of ``1 / ||S^2||_F``; (replica,).
 
-    A sigmoid passes every level in a fraction of the time it waited before; a staircase rests on its steps.
+    The unit is the time of the growth that makes a drop. A sigmoid passes every inner level in a fraction of it. Waits, which
+    vary with the start, do not enter.
     """
     rest = (loss - best) / (loss[:, :1] - best)
-    half = crossing_times(time, 1 - rest)
-    step = time[1] - time[0]
     longest = np.max([((rest > c - 0.025) & (rest < c + 0.025)).sum(1) for c in np.linspace(0.2, 0.8, 25)], axis=0)
-    return longest * step / half
+    return longest * (time[1] - time[0]) * dynamics.merged_growth_rate(setting.spectrum)
+
+
+REST = 3.0
+"""In the units of `longest_rest`: what grows through a drop would grow twentyfold meanwhile."""
 
 
 def shifted(time, curves, shifts, grid):
@@ -145,5 +148,5 @@ def too_few(condition, what):
     return None
 
 
-__all__ = ["STAIRS", "STAIR_SCALES", "Scales", "components", "crossing_times", "dwell_times", "levels", "paper", "plateaus",
-           "shifted", "stair_sizes", "stall", "tends", "too_few"]
+__all__ = ["REST", "STAIRS", "STAIR_SCALES", "Scales", "components", "crossing_times", "dwell_times", "levels", "longest_rest",
+           "paper", "plateaus", "shifted", "stair_sizes", "tends", "too_few"]

@@ -87,12 +87,13 @@ def test_plateaus_are_found_where_the_loss_rests():
     assert (rested[:, 1] > 250).all() and (rested[:, 1] < 330).all()          # 300, the starts of drops vary by up to 22
 
 
-def test_a_stall_tells_a_sigmoid_from_a_staircase():
-    time = np.linspace(0, 100, 2_001)
-    sigmoid = 1 - 1 / (1 + np.exp(-(time - 50) / 2))[None]
-    steps = 0.5 * sigmoid + 0.5 * (1 - 1 / (1 + np.exp(-(time - 90) / 2)))[None]
-    assert common.stall(time, sigmoid, 0.0)[0] < 0.02
-    assert common.stall(time, steps, 0.0)[0] > 0.3
+def test_the_longest_rest_tells_a_sigmoid_from_a_staircase():
+    rate = dynamics.merged_growth_rate(SPECTRUM)
+    time = np.linspace(0, 100, 2_001) / rate
+    sigmoid = 1 - 1 / (1 + np.exp(-rate * time + 30))[None]
+    steps = 0.5 * sigmoid + 0.5 * (1 - 1 / (1 + np.exp(-rate * time + 60)))[None]
+    assert common.longest_rest(SETTING, time, sigmoid, 0.0)[0] == pytest.approx(0.05 / 0.16, abs=0.06)    # one record: 0.05
+    assert 20 < common.longest_rest(SETTING, time, steps, 0.0)[0] < 30
 
 
 def test_crossing_times_are_interpolated_and_infinite_where_there_is_none():
