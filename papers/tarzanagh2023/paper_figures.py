@@ -133,8 +133,7 @@ def rank_against_dimension(setting, lab):
                               "logits, integrated for each replica. b: loss gap of the best weights of one norm R, less its "
                               "value at R = 10, in units of R over the norm of the machine; W with the Frobenius, (K, Q) with "
                               "the nuclear norm, points moved apart; line: slope −1",
-                              source="derived laws",
-              setting=FLOWS)
+              source="derived laws", setting=FLOWS)
 def laws(setting, lab):
     runs = lab.simulate(simulator.train, setting)
     measured, predicted, _ = flows(setting, runs)
