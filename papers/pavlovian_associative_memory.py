@@ -1,0 +1,13 @@
+"""Qiao 2025: attention as associative (Pavlovian) memory, its capacity, plasticity rules, redundancy and depth.
+
+Letters: n pairs of keys in R^d and values; t the overlap of two spherical keys; errors are mean squares per value entry. The
+kernel and softmax memories follow the standard theory, as Ramsauer et al. 2021 state it for modern Hopfield networks.
+"""
+
+from attnlab.papers.associative import paper_figures, rules, sums
+from attnlab.papers.associative.common import paper
+
+__all__ = ["paper", "paper_figures", "rules", "sums"]
+
+if __name__ == "__main__":
+    raise SystemExit(paper.main())
