@@ -128,17 +128,28 @@ def test_the_race_is_won_by_the_faster():
     def choose(faster_wins):
         def runs(simulation, setting):
             if setting.p_novel == 1:
-                return ends(context=1.0, weights=0.1)                       # half-way at step 3 000
+                return ends(context=0.9, weights=0.1)                       # half-way at step 3 333
+            few = setting.n_classes < base.n_classes
             if setting.p_bursty == 0:
-                return ends(context=0.1, weights=1.0 if setting.n_classes < base.n_classes else 0.4)
-            slow = (setting.n_classes >= base.n_classes) == faster_wins
-            return ends(context=0.9 if slow else 0.1, weights=0.1 if slow else 0.9)
+                return ends(context=0.1, weights=3.0 if few else 0.4)       # at 1 000, or never
+            to_context = few != faster_wins
+            return ends(context=0.9 if to_context else 0.1, weights=0.1 if to_context else 0.9)
         return runs
 
-    quick = replace(base, n_classes=4 * base.n_classes)
     claim = paper.claims["race"].function
+    assert claim(base, Planted(choose(True))).holds
     assert claim(base, Planted(choose(False))).outcome is Outcome.REFUTED
-    assert quick.n_classes == 4 * base.n_classes
+
+
+def test_pace_that_depends_on_the_other_is_seen():
+    base = data_dependence.MIXES.desk
+
+    def choose(factor):
+        return lambda simulation, setting: ends(context=1.0 if setting.n_classes == 4 * base.n_classes else factor, weights=0.1)
+
+    claim = paper.claims["independent_pace"].function
+    assert claim(base, Planted(choose(1.1))).holds
+    assert not claim(base, Planted(choose(2.5))).holds
 
 
 def test_first_time_interpolates_and_knows_what_never_happens():
