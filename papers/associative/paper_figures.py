@@ -19,10 +19,8 @@ from attnlab.theory import associative_memory_softmax as softmax
 LOADS = scaled(Setting(n_draws=160, n_replicas=8))
 
 
-@paper.figure("fig1", caption="Error of one value entry against the load n/d, d = 16 (lines: theory; softmax: the error its "
-                              "measured "
-                              "weights imply has no closed form, so points only). The delta rule is the mean over pairs after "
-                              "one pass",
+@paper.figure("fig1", caption="Error of one value entry against the load n/d, d = 16 (lines: theory; the softmax memory has "
+                              "none in closed form). The delta rule is the mean over pairs after one pass",
               setting=LOADS)
 def errors_by_load(setting, lab):
     d, counts = setting.dim, np.array([2, 4, 8, 16, 24, 32, 48, 64])
@@ -49,6 +47,7 @@ def errors_by_load(setting, lab):
             figures.prediction(panel, fine / d, np.where(values > 0, values, np.nan), label)
     for panel, heading in ((plate[0, 0], "linear read-out"), (plate[0, 1], "kernels")):
         panel.scale(x="log", y="log")
+        panel.ticks(x=[0.125, 0.25, 0.5, 1, 2, 4])
         panel.labels(x="load n / d", y="error per value entry")
         panel.heading(heading)
     plate.legend("below")
@@ -87,6 +86,7 @@ def sign_errors(setting, lab):
     fine = np.arange(3, 35)
     figures.prediction(panel, fine, signs.sign_error_approx(fine, d), "Gaussian approximation")
     panel.scale(x="log", y="log")
+    panel.ticks(x=[3, 5, 8, 13, 21, 34])
     panel.labels(x="pairs n", y="share of wrong signs")
     plate.legend("below")
     return plate
@@ -107,6 +107,7 @@ def guarantees(setting, lab):
         runs = lab.simulate(guarantee, replace(setting, dim=d))
         figures.measurement(panel, counts, runs["guaranteed"], f"d = {d}")
         figures.reference(panel, f"d = {d}", x=1 + signs.guaranteed_capacity(d))
+    panel.limits(y=(-0.05, 1.3))                                    # room for the names of the lines
     panel.labels(x="pairs n", y="probability of a guarantee")
     plate.legend("below")
     return plate
@@ -143,6 +144,7 @@ def capacities(setting, lab):
         figures.measurement(panel, widths, np.stack(found, axis=1), label)
     panel.scale(x="log", y="log")
     panel.limits(y=(2, 3e4))
+    panel.ticks(x=[4, 6, 8, 10, 16, 32])
     panel.labels(x="width d", y="pairs stored")
     plate.legend("below")
     return plate
@@ -163,6 +165,3 @@ def success_by_depth(setting, lab):
     panel.labels(x="layers L", y="share of right chains")
     plate.legend("below")
     return plate
-
-
-__all__ = ["capacities", "delta_profile", "errors_by_load", "guarantees", "sign_errors", "success_by_depth"]
