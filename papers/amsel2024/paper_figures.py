@@ -1,0 +1,242 @@
+"""Figures: trained transformers by rank (1 to 4), random heads (5, 6), heads needed (7), error over bound (8), vote (9)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from attnlab.analysis import figures
+from attnlab.papers.amsel2024.common import (
+    BOUND,
+    CELLS,
+    CONTEXTS,
+    COPIES,
+    PAIRS,
+    SWEEPS,
+    bound_of,
+    deep,
+    pair_cells,
+    paper,
+    ranks_of,
+)
+from attnlab.papers.amsel2024.constructions import VOTES
+from attnlab.papers.lab.paper import Scales
+from attnlab.simulators.head_rank_farthest import train_farthest
+from attnlab.simulators.head_rank_hard import HeadsSetting, majority_vote, random_heads
+from attnlab.simulators.head_rank_pairs import train_on_pairs
+from attnlab.theory import head_rank as theory
+from attnlab.theory import head_rank_kernels as kernels
+from attnlab.theory import head_rank_target as target
+from attnlab.theory import head_rank_vote as vote
+
+RANK, ERROR = "rank r of a head", "squared distance to the farthest point"
+
+
+def errors(runs):
+    """Errors ``(replica, cell)`` of runs at several settings."""
+    n = min(each.n for each in runs)
+    return np.stack([each["error"][:n] for each in runs], axis=1)
+
+
+@paper.figure("fig1", caption="Error of transformers trained on the farthest point against the rank of their heads, for one and "
+                              "four copies of the attention (d H = d^2 and 4 d^2 a layer), one and two layers; the line is the "
+                              "best linear predictor. The paper has d = 64 and the best of 5 seeds", source="error against rank",
+              setting=SWEEPS)
+def error_by_rank(setting, lab):
+    ranks, plate = ranks_of(setting), figures.Plate(columns=2, width="double", share_y=True)
+    shallow = [[replace(setting, rank=rank, copies=c) for rank in ranks] for c in COPIES]
+    two = [deep(replace(setting, rank=rank)) for rank in (ranks[0], ranks[-1])]
+    runs = lab.simulate(train_farthest, *shallow[0], *shallow[1], *two)
+    n, names = len(ranks), [f"{c} {'copy' if c == 1 else 'copies'}" for c in COPIES]
+    for number, name in enumerate(names):
+        figures.measurement(plate[0], ranks, errors(runs[n * number:n * (number + 1)]), name, dodge=3 * number)
+    figures.measurement(plate[1], [ranks[0], ranks[-1]], errors(runs[2 * n:]), names[0])
+    for panel, heading in zip(plate, ("one layer", "two layers"), strict=True):
+        baseline = np.full(n, target.linear_predictor_error(setting.dim, setting.n_points))
+        figures.prediction(panel, ranks, baseline, "linear predictor")
+        panel.heading(heading)
+        panel.scale(x="log", y="log")
+        panel.ticks(x=ranks)
+    plate.labels(x=RANK, y=ERROR)
+    plate.legend("below")
+    return plate
+
+
+@paper.figure("fig2", caption="Error against rank for several numbers of points, one layer, one copy. Lines: the best linear "
+                              "predictor for each number of points", source="error against context length", setting=SWEEPS)
+def error_by_context(setting, lab):
+    ranks = [ranks_of(setting)[0], setting.dim // 2, setting.dim]
+    runs = lab.simulate(train_farthest, *(replace(setting, n_points=n, rank=rank) for n in CONTEXTS for rank in ranks))
+    plate = figures.Plate()
+    for number, n_points in enumerate(CONTEXTS):
+        label = f"N = {n_points}"
+        figures.prediction(plate[0], ranks, np.full(len(ranks), target.linear_predictor_error(setting.dim, n_points)),
+                           f"linear predictor, {label}", series=label)
+        figures.measurement(plate[0], ranks, errors(runs[3 * number:3 * number + 3]), label, dodge=3 * (number - 1))
+    plate[0].scale(x="log")
+    plate[0].ticks(x=ranks)
+    plate[0].labels(x=RANK, y=ERROR)
+    plate.legend("below", columns=2)
+    return plate
+
+
+@paper.figure("fig3", caption="Error against rank without positions, with a learnt table added to the points, and with learnt "
+                              "coordinates appended to them (then the width, and the full rank, is 2 d), one layer, one copy",
+              source="positional encodings", setting=SWEEPS)
+def error_by_positions(setting, lab):
+    plate, ranks = figures.Plate(), [1, setting.dim]
+    for number, (positions, own) in enumerate((("none", ranks), ("added", ranks), ("appended", [*ranks, 2 * setting.dim]))):
+        runs = lab.simulate(train_farthest, *(replace(setting, positions=positions, rank=rank) for rank in own))
+        figures.measurement(plate[0], own, errors(runs), positions, dodge=3 * (number - 1))
+    figures.prediction(plate[0], [1, 2 * setting.dim], np.full(2, target.linear_predictor_error(setting.dim, setting.n_points)),
+                       "linear predictor")
+    plate[0].scale(x="log", y="log")
+    plate[0].ticks(x=own)
+    plate[0].labels(x=RANK, y=ERROR)
+    plate.legend("below", columns=2)
+    return plate
+
+
+@paper.figure("fig4", caption="Trained heads of the first layer, one copy: (a) angle between Q K^T and I, mean over the heads of"
+                              " a replica; the line is the largest that rank r allows, reached by multiples of projections only."
+                              " (b) Error against the inverse temperature read off full-rank heads, with the near-tie law",
+              source="alignment of trained heads", setting=SWEEPS)
+def alignment(setting, lab):
+    ranks, plate = ranks_of(setting), figures.Plate(columns=2, width="double")
+    runs = lab.simulate(train_farthest, *(replace(setting, rank=rank) for rank in ranks))
+    fine = np.geomspace(1, setting.dim, 60)
+    steepest, found = np.degrees(np.arccos(-np.sqrt(fine / setting.dim))), [each["angle"].mean(-1) for each in runs]
+    figures.prediction(plate[0], fine, steepest, "−β times a projection", series="angle")
+    figures.measurement(plate[0], ranks, np.stack(found, axis=1), "trained heads", series="angle")
+    plate[0].scale(x="log")
+    plate[0].ticks(x=ranks)
+    plate[0].labels(x=RANK, y="angle between $QK^T$ and $I$ (degrees)")
+    beta, error = runs[-1]["size"].mean(-1), runs[-1]["error"]
+    order = np.argsort(beta)
+    span = np.linspace(0.8 * beta.min(), 1.2 * beta.max(), 50)
+    constant = target.near_tie_constant(setting.dim, setting.n_points - 1)
+    figures.prediction(plate[1], span, constant / span, "C / β", series="full rank")
+    figures.estimate(plate[1], beta[order], error[order], (error - 2 * runs[-1]["error_se"])[order],
+                     (error + 2 * runs[-1]["error_se"])[order], "trained, full rank", series="full rank",
+                     interval="two standard errors of one replica's test")
+    plate[1].labels(x=r"inverse temperature $\beta = \|QK^T\|_F / \sqrt{d r}$", y=ERROR)
+    plate.legend("below")
+    return plate
+
+
+DRAWN = HeadsSetting(n_samples=1, n_heads=2_048, n_replicas=5)
+DRAWS = Scales(smoke=replace(DRAWN, n_heads=256), desk=DRAWN, paper=replace(DRAWN, n_heads=16_384))
+
+
+@paper.figure("fig5", caption="Random rank-one hard-max heads with the best scalar values on two orthonormal points: exact error"
+                              " of the first H heads of a draw. Full lines below: the lower bound for scalar values; grey lines:"
+                              " the plateau of degree one, for the least and the largest d", source="random construction",
+              setting=DRAWS)
+def random_construction(setting, lab):
+    plate, dims = figures.Plate(), (8, 16, 32)
+    heads = 2 ** np.arange(setting.n_heads.bit_length())
+    for dim, runs in zip(dims, lab.simulate(random_heads, *(replace(setting, dim=dim) for dim in dims)), strict=True):
+        found = np.stack([kernels.best_errors(Q, K)[heads - 1] for Q, K in zip(runs["Q"], runs["K"], strict=True)])
+        label = f"d = {dim}"
+        figures.prediction(plate[0], heads, [theory.error_lower_bound(dim, 1, H, "scalar") for H in heads], f"bound, {label}",
+                           series=label)
+        figures.measurement(plate[0], heads, found, label)
+    figures.reference(plate[0], "plateau", y=theory.linear_plateau(dims[-1]))
+    plate[0].scale(x="log", y="log")
+    plate[0].labels(x="number of heads H", y="squared distance to the nearest point")
+    plate.legend("below", columns=2)
+    return plate
+
+
+@paper.figure("fig6", caption="Size of the density of values over heads at angle θ between query and key that gives the target "
+                              "up to degree 49, over its value at 0. It is peaked at 0 and 180 degrees; heights depend on the "
+                              "truncation", source="ideal continuous construction", setting=DRAWS)
+def ideal_density(setting, lab):
+    plate, angles = figures.Plate(columns=3, width="double", share_y=True), np.linspace(0, np.pi, 721)
+    for panel, dim in zip(plate, (4, 6, 8), strict=True):
+        size = np.abs(kernels.ideal_weight(angles, dim, 49))
+        figures.prediction(panel, np.degrees(angles), np.maximum(size / size.max(), 1e-6), "up to degree 49")
+        panel.heading(f"d = {dim}")
+        panel.scale(y="log")
+        panel.limits(y=(1e-5, 2))
+        panel.ticks(x=[0, 45, 90, 135, 180])
+    plate.labels(x="angle θ between q and k (degrees)", y="|u(θ)| / |u(0)|")
+    plate.legend("below")
+    return plate
+
+
+@paper.figure("fig7", caption="Fewest heads that the lower bound for scalar values allows. (a) Against d/r at d = 4096, for "
+                              "several errors, whose powers tend to L. (b) Against d at rank one and error 0.1, for one layer, "
+                              "and heads of a two-layer vote of the same error",
+              source="Theorem 2 with constants; not in the paper", setting=DRAWS)
+def heads_by_ratio(setting, lab):
+    plate, dim = figures.Plate(columns=2, width="double"), 4_096
+    ranks = 2 ** np.arange(12)
+    for error in (0.15, 0.12, 0.1):
+        needed = [theory.heads_needed(dim, int(rank), error, "scalar") for rank in ranks]
+        figures.prediction(plate[0], dim / ranks, needed, f"error {error:g} (L = {theory.highest_degree_needed(error)})")
+    plate[0].scale(x="log", y="log")
+    plate[0].labels(x="d / r", y="heads needed H")
+    dims = 2 ** np.arange(3, 11)
+    figures.prediction(plate[1], dims, [theory.heads_needed(int(d), 1, 0.1, "scalar") for d in dims], "one layer, scalar values")
+    figures.prediction(plate[1], dims, [theory.heads_needed(int(d), 1, 0.1, "matrix") for d in dims], "one layer, matrix values")
+    figures.prediction(plate[1], dims, dims * (np.pi / 2 / np.tan(np.pi / 2 * 0.1)) ** 2, "two layers, vote")
+    plate[1].scale(x="log", y="log")
+    plate[1].labels(x="dimension d", y="heads needed H at error 0.1")
+    plate.legend("below", columns=3)
+    return plate
+
+
+NAMES = {"scalar": "scalar values", "matrix": "matrix values", "gated": "gated weights"}
+
+
+@paper.figure("fig8", caption="Trained sums of heads on two orthonormal points, d = 8: (a) error against the number of heads, "
+                              "lines: lower bounds at rank one; (b) error of every trained model over its own lower bound, which"
+                              " is never below 1", source="not in the paper", setting=PAIRS)
+def error_over_bound(setting, lab):
+    plate = figures.Plate(columns=2, width="double")
+    fine = np.geomspace(1, 16, 60)
+    for number, (kind, label) in enumerate(NAMES.items()):
+        cells = pair_cells(setting, kind)
+        runs = lab.simulate(train_on_pairs, *cells)
+        at = [index for index, (rank, _) in enumerate(CELLS[kind]) if rank == 1]
+        heads = [cells[index].n_heads for index in at]
+        bounds = [theory.error_lower_bound(setting.dim, 1, H, BOUND[kind]) for H in fine]
+        figures.prediction(plate[0], fine, bounds, f"bound, {label}", series=label)
+        figures.measurement(plate[0], heads, errors([runs[index] for index in at]), label, dodge=3 * (number - 1))
+        ratio = np.concatenate([each["error"] / bound_of(cell) for each, cell in zip(runs, cells, strict=True)])
+        size = np.concatenate([np.full(each.n, cell.rank * cell.n_heads) for each, cell in zip(runs, cells, strict=True)])
+        low = ratio - 2 * np.concatenate([each["error_se"] / bound_of(cell) for each, cell in zip(runs, cells, strict=True)])
+        shift = 1.06 ** (number - 1)
+        figures.estimate(plate[1], size * shift, ratio, low, 2 * ratio - low, label, series=label,
+                         interval="two standard errors of one replica's test")
+    figures.reference(plate[1], "bound", y=1.0)
+    for panel in plate:
+        panel.scale(x="log", y="log")
+    plate[0].ticks(x=[1, 2, 4, 8, 16])
+    plate[0].labels(x="number of rank-one heads H", y="squared distance to the nearest point")
+    plate[1].labels(x="total rank r H", y="error / lower bound")
+    plate.legend("below", columns=3)
+    return plate
+
+
+@paper.figure("fig9", caption="Two layers: error of the majority vote of rank-one heads, with the binomial mixture (line); the "
+                              "same heads in one layer, votes averaged; and the lower bound for any single layer of rank-one "
+                              "heads",
+              source="Theorem 5; not drawn in the paper", setting=VOTES)
+def vote_error(setting, lab):
+    counts = (1, 3, 9, 33, 129, 513)
+    runs = lab.simulate(majority_vote, replace(setting, n_heads=counts, n_models=8, n_samples=500))
+    plate = figures.Plate()
+    mixture = [vote.vote_error_exact(setting.dim, H) for H in counts]
+    figures.prediction(plate[0], counts, mixture, "binomial mixture", series="two layers")
+    figures.measurement(plate[0], counts, runs["error"], "two layers, counted", series="two layers")
+    figures.measurement(plate[0], counts, runs["averaged_error"], "one layer, averaged")
+    figures.prediction(plate[0], counts, [theory.error_lower_bound(setting.dim, 1, H + 1, "matrix") for H in counts],
+                       "bound for one layer")
+    figures.reference(plate[0], "limit of averaging", y=kernels.aligned_heads_limit(setting.dim))
+    plate[0].scale(x="log", y="log")
+    plate[0].labels(x="number of heads H", y="squared distance to the nearest point")
+    plate.legend("below", columns=2)
+    return plate
