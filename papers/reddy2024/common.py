@@ -41,7 +41,7 @@ PAPER = Setting(dim=63, n_context=8, n_labels=32, n_positions=65, batch=128, lea
                 n_records=300, n_test=500, n_replicas=8)
 paper.scales(smoke=SMOKE, desk=DESK, paper=PAPER)
 
-CIRCUIT = CircuitSetting(n_steps=1_600, n_records=80, n_test=200, n_replicas=16)
+CIRCUIT = CircuitSetting(n_steps=1_600, n_records=80, n_test=200, n_replicas=24)
 CIRCUITS = Scales(smoke=replace(CIRCUIT, n_steps=1_300, n_records=40, n_test=100, n_replicas=8), desk=CIRCUIT,
                   paper=CircuitSetting(dim=63, n_context=8, n_labels=32, n_positions=65, batch=128, width=128, n_steps=4_000,
                                        n_records=200, n_test=500))

@@ -25,7 +25,8 @@ from attnlab.papers.reddy2024.common import (
 from attnlab.simulators import induction_heads as simulator
 from attnlab.theory import induction_heads as theory
 
-BEFORE = 0.7          # of the half-time: the jump begins above 0.8 of it when its width is below a half
+BEFORE = np.array([0.6, 0.65, 0.7])      # of the half-time: a jump of width below a half begins after 0.75 of it
+JUMP = np.array([1.0])
 
 
 def rise(steps, curves, low):
@@ -66,7 +67,7 @@ def abrupt(setting, lab):
 
 @paper.claim("random_choice", source="Section 3, slow phase", statements=[2], parts=3,
              formula="P(right | a label of the context is predicted) = 1/N; share of such predictions > (1 + N/L)/2; "
-                     "N TILA2 / TLA2 = 1; all at 0.7 t_half",
+                     "N TILA2 / TLA2 = 1; means over 0.6, 0.65 and 0.7 t_half",
              assumptions=["p_C = 1, B = 1, L > N", "replicas that learn"],
              judged="1/N within a third of the distance to the twin's (1 + 1/N)/2; share above half of its way from N/L to 1; "
                     "preference for the matching label 1 within a quarter")
@@ -84,22 +85,22 @@ def random_choice(setting, lab):
         return early
     N, L = sizes(setting)
 
-    def before(name, at=BEFORE):
-        return rescaled(steps, runs[name], half, np.array([at]))[:, 0]
+    def mean_at(at, name):
+        return rescaled(steps, runs[name], half, at).mean(-1)
     rival = (1 + 1 / N) / 2
-    guess = agrees(before("accuracy_context") / before("context_share"), 1 / N, within=(rival - 1 / N) / 3,
+    guess = agrees(mean_at(BEFORE, "accuracy_context") / mean_at(BEFORE, "context_share"), 1 / N, within=(rival - 1 / N) / 3,
                    twin=Twin.of("right half of the time", predicted=rival))
     chance = np.full(len(half), (1 + N / L) / 2)
-    listed = ordered(chance, before("context_share"),
+    listed = ordered(chance, mean_at(BEFORE, "context_share"),
                      twin=Twin.of("labels of the context by chance", larger=runs["context_share"][:, 0]))
-    preference = [N * before("match_attention", at) / before("label_attention", at) for at in (BEFORE, 1.0)]
+    preference = [N * mean_at(at, "match_attention") / mean_at(at, "label_attention") for at in (BEFORE, JUMP)]
     blind = agrees(preference[0], 1.0, within=0.25, twin=Twin.of("a head half formed", measured=preference[1]))
     return all_of(guess.named("guess"), listed.named("labels of the context"), blind.named("attention"))
 
 
 @paper.claim("match_attention_waits", source="Section 3, slow phase", statements=[2], expected="REFUTED",
              formula="TILA2 = 1/(2N+1) until the jump", assumptions=["p_C = 1, B = 1, L > N", "replicas that learn"],
-             judged="TILA2 at 0.7 t_half is its value for uniform attention within 10 %",
+             judged="TILA2 at 0.6 to 0.7 t_half is its value for uniform attention within 10 %",
              note="Attention to labels in general grows well before the jump, and that to the matching label with it, as "
                   "TLA2 / N; see random_choice.")
 def match_attention_waits(setting, lab):
@@ -114,15 +115,14 @@ def match_attention_waits(setting, lab):
     if early:
         return early
     uniform = float(theory.uniform_measures(*sizes(setting)).match_attention)
-    before, labels = (rescaled(steps, runs[name], half, np.array([BEFORE]))[:, 0]
-                      for name in ("match_attention", "label_attention"))
+    before, labels = (rescaled(steps, runs[name], half, BEFORE).mean(-1) for name in ("match_attention", "label_attention"))
     return agrees(before, uniform, within=0.1 * uniform, twin=Twin.of("1/N of TLA2", predicted=labels / setting.n_context))
 
 
 @paper.claim("item_attention_waits", source="Section 3, slow phase", statements=[2],
              formula="ILA1 = mean of 1/(2m), m = 1..N, until the jump",
              assumptions=["p_C = 1, B = 1, L > N", "replicas that learn"],
-             judged="ILA1 at 0.7 t_half is its value for uniform attention within a tenth of the way to 1")
+             judged="ILA1 at 0.6 to 0.7 t_half is its value for uniform attention within a tenth of the way to 1")
 def item_attention_waits(setting, lab):
     """In the slow phase the labels' attention to their items stays at its value for uniform attention.
 
@@ -135,7 +135,7 @@ def item_attention_waits(setting, lab):
         return early
     N, L = sizes(setting)
     uniform = float(theory.uniform_measures(N, L).item_attention)
-    item, listed = (rescaled(steps, runs[name], half, np.array([BEFORE]))[:, 0] for name in ("item_attention", "context_share"))
+    item, listed = (rescaled(steps, runs[name], half, BEFORE).mean(-1) for name in ("item_attention", "context_share"))
     gradual = uniform + (1 - uniform) * (listed - N / L) / (1 - N / L)
     return agrees(item, uniform, within=0.1 * (1 - uniform), twin=Twin.of("gradual", predicted=gradual))
 
