@@ -14,6 +14,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import cholesky, solve_triangular
+from scipy.special import roots_legendre
 
 from attnlab.theory.head_rank import harmonic_dimension, sign_eigenvalue
 from attnlab.theory.head_rank_target import coordinate_density
@@ -67,7 +68,7 @@ def aligned_heads_limit(dim: int) -> float:
 
     Their average moves by (2/pi) arcsin<w, y> along w, a function of one variable that is not the sign.
     """
-    x, weight = np.polynomial.legendre.leggauss(400)
+    x, weight = roots_legendre(600)
     phi = (x + 1) * math.pi / 4                                              # t = sin(phi), phi in (0, pi/2)
     mass = weight * math.pi / 4 * np.cos(phi) * 2 * coordinate_density(np.sin(phi), dim)
     return float(0.5 * (1 - np.sum(mass * phi) ** 2 / np.sum(mass * phi**2)))

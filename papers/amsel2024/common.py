@@ -44,12 +44,17 @@ FARTHEST = FarthestSetting()
 SWEEPS = Scales(smoke=replace(FARTHEST, n_steps=64, n_test=200), desk=FARTHEST,
                 paper=FarthestSetting(dim=64, n_points=16, rank=64, hidden=2_048, batch=256, n_steps=100_000, n_replicas=8))
 paper.scales(smoke=PAIRS.smoke, desk=PAIRS.desk, paper=PAIRS.paper)
-COPIES, CONTEXTS = (1, 4), (4, 8, 16)
+CONTEXTS = (4, 8, 16)
 
 
 def ranks_of(setting):
     """The ranks of a sweep: the powers of two up to d, from one."""
     return [2**power for power in range(setting.dim.bit_length()) if 2**power <= setting.dim]
+
+
+def copies_of(setting):
+    """Copies of the attention in a sweep; at d = 64 the published ones, d^2, d^2.5 and d^3 parameters a layer."""
+    return (1, 8, 64) if setting.dim >= 64 else (1, 4)
 
 
 def deep(setting):

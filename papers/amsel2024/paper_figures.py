@@ -11,16 +11,16 @@ from attnlab.papers.amsel2024.common import (
     BOUND,
     CELLS,
     CONTEXTS,
-    COPIES,
     PAIRS,
     SWEEPS,
     bound_of,
+    copies_of,
     deep,
     pair_cells,
     paper,
     ranks_of,
 )
-from attnlab.papers.amsel2024.constructions import VOTES
+from attnlab.papers.amsel2024.constructions import DEEPS
 from attnlab.papers.lab.paper import Scales
 from attnlab.simulators.head_rank_farthest import train_farthest
 from attnlab.simulators.head_rank_hard import HeadsSetting, majority_vote, random_heads
@@ -30,7 +30,7 @@ from attnlab.theory import head_rank_kernels as kernels
 from attnlab.theory import head_rank_target as target
 from attnlab.theory import head_rank_vote as vote
 
-RANK, ERROR = "rank r of a head", "squared distance to the farthest point"
+RANK, ERROR = "rank r of a head", "error (squared distance)"
 
 
 def errors(runs):
@@ -45,19 +45,19 @@ def errors(runs):
               setting=SWEEPS)
 def error_by_rank(setting, lab):
     ranks, plate = ranks_of(setting), figures.Plate(columns=2, width="double", share_y=True)
-    shallow = [[replace(setting, rank=rank, copies=c) for rank in ranks] for c in COPIES]
+    shallow = [replace(setting, rank=rank, copies=c) for c in copies_of(setting) for rank in ranks]
     two = [deep(replace(setting, rank=rank)) for rank in (ranks[0], ranks[-1])]
-    runs = lab.simulate(train_farthest, *shallow[0], *shallow[1], *two)
-    n, names = len(ranks), [f"{c} {'copy' if c == 1 else 'copies'}" for c in COPIES]
+    runs = lab.simulate(train_farthest, *shallow, *two)
+    n, names = len(ranks), [f"{c} {'copy' if c == 1 else 'copies'}" for c in copies_of(setting)]
     for number, name in enumerate(names):
         figures.measurement(plate[0], ranks, errors(runs[n * number:n * (number + 1)]), name, dodge=3 * number)
-    figures.measurement(plate[1], [ranks[0], ranks[-1]], errors(runs[2 * n:]), names[0])
+    figures.measurement(plate[1], [ranks[0], ranks[-1]], errors(runs[len(shallow):]), names[0])
     for panel, heading in zip(plate, ("one layer", "two layers"), strict=True):
         baseline = np.full(n, target.linear_predictor_error(setting.dim, setting.n_points))
         figures.prediction(panel, ranks, baseline, "linear predictor")
         panel.heading(heading)
         panel.scale(x="log", y="log")
-        panel.ticks(x=ranks)
+        panel.ticks(x=ranks, y=[0.1, 0.2, 0.3, 0.5, 0.7, 1])
     plate.labels(x=RANK, y=ERROR)
     plate.legend("below")
     return plate
@@ -92,23 +92,24 @@ def error_by_positions(setting, lab):
     figures.prediction(plate[0], [1, 2 * setting.dim], np.full(2, target.linear_predictor_error(setting.dim, setting.n_points)),
                        "linear predictor")
     plate[0].scale(x="log", y="log")
-    plate[0].ticks(x=own)
+    plate[0].ticks(x=2.0 ** np.arange(own[-1].bit_length()), y=[0.1, 0.2, 0.3, 0.5, 0.7, 1])
     plate[0].labels(x=RANK, y=ERROR)
     plate.legend("below", columns=2)
     return plate
 
 
-@paper.figure("fig4", caption="Trained heads of the first layer, one copy: (a) angle between Q K^T and I, mean over the heads of"
+@paper.figure("fig4", caption="Trained heads of one layer: (a) angle between Q K^T and I, mean over the heads of"
                               " a replica; the line is the largest that rank r allows, reached by multiples of projections only."
                               " (b) Error against the inverse temperature read off full-rank heads, with the near-tie law",
               source="alignment of trained heads", setting=SWEEPS)
 def alignment(setting, lab):
     ranks, plate = ranks_of(setting), figures.Plate(columns=2, width="double")
-    runs = lab.simulate(train_farthest, *(replace(setting, rank=rank) for rank in ranks))
-    fine = np.geomspace(1, setting.dim, 60)
-    steepest, found = np.degrees(np.arccos(-np.sqrt(fine / setting.dim))), [each["angle"].mean(-1) for each in runs]
-    figures.prediction(plate[0], fine, steepest, "−β times a projection", series="angle")
-    figures.measurement(plate[0], ranks, np.stack(found, axis=1), "trained heads", series="angle")
+    fine = np.linspace(1, setting.dim, 500)
+    figures.prediction(plate[0], fine, np.degrees(np.arccos(-np.sqrt(fine / setting.dim))), "−β times a projection")
+    for number, copies in enumerate(reversed(copies_of(setting))):
+        runs = lab.simulate(train_farthest, *(replace(setting, rank=rank, copies=copies) for rank in ranks))
+        angles = np.stack([each["angle"].mean(-1) for each in runs], axis=1)
+        figures.measurement(plate[0], ranks, angles, f"{copies} {'copy' if copies == 1 else 'copies'}", dodge=3 * (1 - number))
     plate[0].scale(x="log")
     plate[0].ticks(x=ranks)
     plate[0].labels(x=RANK, y="angle between $QK^T$ and $I$ (degrees)")
@@ -121,7 +122,7 @@ def alignment(setting, lab):
                      (error + 2 * runs[-1]["error_se"])[order], "trained, full rank", series="full rank",
                      interval="two standard errors of one replica's test")
     plate[1].labels(x=r"inverse temperature $\beta = \|QK^T\|_F / \sqrt{d r}$", y=ERROR)
-    plate.legend("below")
+    plate.legend("below", columns=3)
     return plate
 
 
@@ -130,21 +131,22 @@ DRAWS = Scales(smoke=replace(DRAWN, n_heads=256), desk=DRAWN, paper=replace(DRAW
 
 
 @paper.figure("fig5", caption="Random rank-one hard-max heads with the best scalar values on two orthonormal points: exact error"
-                              " of the first H heads of a draw. Full lines below: the lower bound for scalar values; grey lines:"
-                              " the plateau of degree one, for the least and the largest d", source="random construction",
-              setting=DRAWS)
+                              " of the first H heads of a draw. Lines: the lower bound for scalar values; grey: the plateau of "
+                              "degree one at the largest d", source="random construction", setting=DRAWS)
 def random_construction(setting, lab):
     plate, dims = figures.Plate(), (8, 16, 32)
     heads = 2 ** np.arange(setting.n_heads.bit_length())
     for dim, runs in zip(dims, lab.simulate(random_heads, *(replace(setting, dim=dim) for dim in dims)), strict=True):
         found = np.stack([kernels.best_errors(Q, K)[heads - 1] for Q, K in zip(runs["Q"], runs["K"], strict=True)])
         label = f"d = {dim}"
-        figures.prediction(plate[0], heads, [theory.error_lower_bound(dim, 1, H, "scalar") for H in heads], f"bound, {label}",
+        fine = np.geomspace(1, setting.n_heads, 200)
+        figures.prediction(plate[0], fine, [theory.error_lower_bound(dim, 1, H, "scalar") for H in fine], f"bound, {label}",
                            series=label)
         figures.measurement(plate[0], heads, found, label)
     figures.reference(plate[0], "plateau", y=theory.linear_plateau(dims[-1]))
     plate[0].scale(x="log", y="log")
-    plate[0].labels(x="number of heads H", y="squared distance to the nearest point")
+    plate[0].ticks(y=[0.1, 0.2, 0.3, 0.5, 0.8])
+    plate[0].labels(x="number of heads H", y=ERROR)
     plate.legend("below", columns=2)
     return plate
 
@@ -214,8 +216,9 @@ def error_over_bound(setting, lab):
     figures.reference(plate[1], "bound", y=1.0)
     for panel in plate:
         panel.scale(x="log", y="log")
-    plate[0].ticks(x=[1, 2, 4, 8, 16])
-    plate[0].labels(x="number of rank-one heads H", y="squared distance to the nearest point")
+    plate[0].ticks(x=[1, 2, 4, 8, 16], y=[0.1, 0.15, 0.2, 0.3, 0.5])
+    plate[1].ticks(x=[2, 4, 8, 16, 32], y=[1, 2, 3, 4])
+    plate[0].labels(x="number of rank-one heads H", y=ERROR)
     plate[1].labels(x="total rank r H", y="error / lower bound")
     plate.legend("below", columns=3)
     return plate
@@ -223,20 +226,21 @@ def error_over_bound(setting, lab):
 
 @paper.figure("fig9", caption="Two layers: error of the majority vote of rank-one heads, with the binomial mixture (line); the "
                               "same heads in one layer, votes averaged; and the lower bound for any single layer of rank-one "
-                              "heads",
-              source="Theorem 5; not drawn in the paper", setting=VOTES)
+                              "heads; d = 32 orthonormal pairs",
+              source="Theorem 5; not drawn in the paper", setting=DEEPS)
 def vote_error(setting, lab):
-    counts = (1, 3, 9, 33, 129, 513)
-    runs = lab.simulate(majority_vote, replace(setting, n_heads=counts, n_models=8, n_samples=500))
+    counts = (1, 9, 65, 513, 4_097)
+    runs = lab.simulate(majority_vote, replace(setting, n_heads=counts))
     plate = figures.Plate()
     mixture = [vote.vote_error_exact(setting.dim, H) for H in counts]
     figures.prediction(plate[0], counts, mixture, "binomial mixture", series="two layers")
     figures.measurement(plate[0], counts, runs["error"], "two layers, counted", series="two layers")
     figures.measurement(plate[0], counts, runs["averaged_error"], "one layer, averaged")
-    figures.prediction(plate[0], counts, [theory.error_lower_bound(setting.dim, 1, H + 1, "matrix") for H in counts],
-                       "bound for one layer")
-    figures.reference(plate[0], "limit of averaging", y=kernels.aligned_heads_limit(setting.dim))
+    fine = np.geomspace(1, counts[-1], 200)
+    bound = [theory.error_lower_bound(setting.dim, 1, H + 1, "matrix") for H in fine]
+    figures.prediction(plate[0], fine, bound, "bound for one layer")
     plate[0].scale(x="log", y="log")
-    plate[0].labels(x="number of heads H", y="squared distance to the nearest point")
+    plate[0].ticks(y=[0.1, 0.2, 0.3, 0.5, 0.8])
+    plate[0].labels(x="number of heads H", y=ERROR)
     plate.legend("below", columns=2)
     return plate

@@ -9,7 +9,7 @@ import numpy as np
 
 from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, bounded, ordered
 from attnlab.analysis.verdict import TRAIN_LONGER
-from attnlab.papers.amsel2024.common import CONTEXTS, COPIES, SWEEPS, deep, paper, ranks_of
+from attnlab.papers.amsel2024.common import CONTEXTS, SWEEPS, copies_of, deep, paper, ranks_of
 from attnlab.simulators.head_rank_farthest import train_farthest
 from attnlab.theory import head_rank_target as target
 
@@ -32,11 +32,11 @@ def not_trained(*runs, setting):
              assumptions=TASK, judged="log ratio of the best lower rank with 4 copies over full rank with one, above log 2",
              note="The paper reports one or more orders of magnitude at d = 64; the factor at d = 8 was chosen as 2.")
 def rank_beats_heads(setting, lab):
-    """One head of full rank has less than half of the error of any set of heads of lower rank with four times its parameters.
+    """One head of full rank has less than half of the error of any set of heads of lower rank with four times the parameters.
 
     Twin: parameters decide, which reverses the order.
     """
-    full, *lower = lab.simulate(train_farthest, setting, *(replace(setting, rank=rank, copies=COPIES[-1])
+    full, *lower = lab.simulate(train_farthest, setting, *(replace(setting, rank=rank, copies=copies_of(setting)[-1])
                                                            for rank in ranks_of(setting) if rank < setting.dim))
     if verdict := not_trained(full, setting=setting):
         return verdict
@@ -55,7 +55,8 @@ def heads_help_slowly(setting, lab):
 
     Twin: they do not lower it.
     """
-    full, one, four = lab.simulate(train_farthest, setting, *(replace(setting, rank=1, copies=c) for c in (1, COPIES[-1])))
+    single = replace(setting, rank=1)
+    full, one, four = lab.simulate(train_farthest, setting, single, replace(single, copies=copies_of(setting)[-1]))
     if verdict := not_trained(full, setting=setting):
         return verdict
     n = min(one.n, four.n)
