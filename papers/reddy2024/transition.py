@@ -66,10 +66,10 @@ def abrupt(setting, lab):
 
 
 @paper.claim("random_choice", source="Section 3, slow phase", statements=[2], parts=3,
-             formula="P(right | a label of the context is predicted) = 1/N; share of such predictions > (1 + N/L)/2; "
+             formula="P(right | a label of the context is predicted) = 1/N; share of such predictions > N/L + (1 - N/L)/4; "
                      "N TILA2 / TLA2 = 1; means over 0.6, 0.65 and 0.7 t_half",
              assumptions=["p_C = 1, B = 1, L > N", "replicas that learn"],
-             judged="1/N within a third of the distance to the twin's (1 + 1/N)/2; share above half of its way from N/L to 1; "
+             judged="1/N within a third of the distance to the twin's (1 + 1/N)/2; share above a quarter of its way from N/L to 1; "
                     "preference for the matching label 1 within a quarter")
 def random_choice(setting, lab):
     """Before the jump the network predicts labels of the context, but any of them: neither its answers nor its attention
@@ -90,8 +90,8 @@ def random_choice(setting, lab):
     rival = (1 + 1 / N) / 2
     guess = agrees(mean_at(BEFORE, "accuracy_context") / mean_at(BEFORE, "context_share"), 1 / N, within=(rival - 1 / N) / 3,
                    twin=Twin.of("right half of the time", predicted=rival))
-    chance = np.full(len(half), (1 + N / L) / 2)
-    listed = ordered(chance, mean_at(BEFORE, "context_share"),
+    quarter = np.full(len(half), N / L + (1 - N / L) / 4)
+    listed = ordered(quarter, mean_at(BEFORE, "context_share"),
                      twin=Twin.of("labels of the context by chance", larger=runs["context_share"][:, 0]))
     preference = [N * mean_at(at, "match_attention") / mean_at(at, "label_attention") for at in (BEFORE, JUMP)]
     blind = agrees(preference[0], 1.0, within=0.25, twin=Twin.of("a head half formed", measured=preference[1]))
