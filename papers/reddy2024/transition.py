@@ -69,8 +69,8 @@ def abrupt(setting, lab):
              formula="P(right | a label of the context is predicted) = 1/N; share of such predictions > N/L + (1 - N/L)/4; "
                      "N TILA2 / TLA2 = 1; means over 0.6, 0.65 and 0.7 t_half",
              assumptions=["p_C = 1, B = 1, L > N", "replicas that learn"],
-             judged="1/N within a third of the distance to the twin's (1 + 1/N)/2; share above a quarter of its way from N/L to 1; "
-                    "preference for the matching label 1 within a quarter")
+             judged="1/N within a third of the distance to the twin's (1 + 1/N)/2; share above a quarter of its way from N/L "
+                    "to 1; preference for the matching label 1 within a quarter")
 def random_choice(setting, lab):
     """Before the jump the network predicts labels of the context, but any of them: neither its answers nor its attention
     prefer the right one.
