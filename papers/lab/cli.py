@@ -24,7 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
     parser = _parser()
-    arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    arguments, left = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    if left and hasattr(arguments, "tokens") and not any(token.startswith("-") for token in left):
+        arguments.tokens += left               # argparse takes no positional argument after an option
+    elif left:
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2

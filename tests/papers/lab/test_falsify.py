@@ -150,7 +150,7 @@ def test_a_witness_is_plain_and_an_independent_computation_agrees(command, tmp_p
 
 
 def test_a_setting_changes_the_dimension_searched_and_the_replay_takes_it_too(command, tmp_path):
-    status, result, _ = command("falsify", "toy2026_bounds.fifth", "dim=5", "--level", "searched", "--json")
+    status, result, _ = command("falsify", "toy2026_bounds.fifth", "--level", "searched", "--json", "dim=5")
     assert status == 1 and len(result["claims"][0]["witness"]["point"]["x"]) == 5
     file = tmp_path / "results" / "witnesses" / "toy2026_bounds.fifth.json"
     assert command("falsify", "dim=5", "--replay", file)[0] == 1
