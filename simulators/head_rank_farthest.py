@@ -38,7 +38,7 @@ class FarthestSetting:
     positions: str = "none"
     batch: int = 32
     learning_rate: float = 0.01
-    n_steps: int = 1_000
+    n_steps: int = 1_600
     n_test: int = 1_000
     n_replicas: int = 8
 

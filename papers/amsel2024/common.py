@@ -48,8 +48,8 @@ CONTEXTS = (4, 8, 16)
 
 
 def ranks_of(setting):
-    """The ranks of a sweep: the powers of two up to d, from one."""
-    return [2**power for power in range(setting.dim.bit_length()) if 2**power <= setting.dim]
+    """The ranks of a sweep: the divisors of d."""
+    return [rank for rank in range(1, setting.dim + 1) if setting.dim % rank == 0]
 
 
 def copies_of(setting):
@@ -57,9 +57,9 @@ def copies_of(setting):
     return (1, 8, 64) if setting.dim >= 64 else (1, 4)
 
 
-def deep(setting):
-    """The same with two layers, which need a lower rate and more steps."""
-    return replace(setting, n_layers=2, learning_rate=0.6 * setting.learning_rate, n_steps=2 * setting.n_steps)
+def deep(setting, n_layers=2):
+    """The same with two layers, which need a lower rate and more steps; or with ``n_layers``, trained in the same way."""
+    return replace(setting, n_layers=n_layers, learning_rate=0.6 * setting.learning_rate, n_steps=setting.n_steps * 5 // 4)
 
 
 def pair_cells(setting, kind):

@@ -66,14 +66,14 @@ def error_by_rank(setting, lab):
 @paper.figure("fig2", caption="Error against rank for several numbers of points, one layer, one copy. Lines: the best linear "
                               "predictor for each number of points", source="error against context length", setting=SWEEPS)
 def error_by_context(setting, lab):
-    ranks = [ranks_of(setting)[0], setting.dim // 2, setting.dim]
+    ranks = [1, setting.dim]
     runs = lab.simulate(train_farthest, *(replace(setting, n_points=n, rank=rank) for n in CONTEXTS for rank in ranks))
     plate = figures.Plate()
     for number, n_points in enumerate(CONTEXTS):
         label = f"N = {n_points}"
         figures.prediction(plate[0], ranks, np.full(len(ranks), target.linear_predictor_error(setting.dim, n_points)),
                            f"linear predictor, {label}", series=label)
-        figures.measurement(plate[0], ranks, errors(runs[3 * number:3 * number + 3]), label, dodge=3 * (number - 1))
+        figures.measurement(plate[0], ranks, errors(runs[2 * number:2 * number + 2]), label, dodge=3 * (number - 1))
     plate[0].scale(x="log")
     plate[0].ticks(x=ranks)
     plate[0].labels(x=RANK, y=ERROR)
@@ -86,7 +86,7 @@ def error_by_context(setting, lab):
               source="positional encodings", setting=SWEEPS)
 def error_by_positions(setting, lab):
     plate, ranks = figures.Plate(), [1, setting.dim]
-    for number, (positions, own) in enumerate((("none", ranks), ("added", ranks), ("appended", [*ranks, 2 * setting.dim]))):
+    for number, (positions, own) in enumerate((("none", ranks), ("added", ranks), ("appended", [1, 2 * setting.dim]))):
         runs = lab.simulate(train_farthest, *(replace(setting, positions=positions, rank=rank) for rank in own))
         figures.measurement(plate[0], own, errors(runs), positions, dodge=3 * (number - 1))
     figures.prediction(plate[0], [1, 2 * setting.dim], np.full(2, target.linear_predictor_error(setting.dim, setting.n_points)),
