@@ -18,22 +18,35 @@ from torch import Tensor
 from attnlab.kernels import icl_step
 from attnlab.kernels.icl_step import fused
 from attnlab.simulators.in_context_regression_model import AttentionRegressor
-from attnlab.simulators.in_context_regression_task import RegressionTask
+from attnlab.simulators.in_context_regression_multitask_task import MultiRegressionTask
+from attnlab.simulators.in_context_regression_task import RegressionTask, covariance_root
 from attnlab.simulators.optimisers import Adam, constant
 
 
 def compiled_steps(model: Any, task: Any, optimiser: Any, seeds: Sequence[np.random.SeedSequence],
                    dtype: torch.dtype) -> CompiledSteps | None:
-    """The compiled steps of a chunk of replicas on the CPU, or None: other models, tasks and optimisers, correlated
-    covariates, schedules, weight decay, float64, sizes beyond 64, no compiler."""
-    if not (isinstance(model, AttentionRegressor) and isinstance(task, RegressionTask) and isinstance(optimiser, Adam)):
+    """The compiled steps of a chunk of replicas on the CPU, for :class:`RegressionTask` and :class:`MultiRegressionTask`.
+
+    None for other models, tasks and optimisers, schedules, weight decay, float64, more than 64 covariates or heads or
+    16 labels, and where no compiler works.
+    """
+    if not (isinstance(model, AttentionRegressor) and isinstance(optimiser, Adam)):
         return None
-    if model.n_labels != 1 or task.covariance_decay or optimiser.weight_decay or optimiser.schedule is not constant:
+    if optimiser.weight_decay or optimiser.schedule is not constant or dtype is not torch.float32:
         return None
-    shape = icl_step.Shape(task.dim, task.n_context, model.n_heads, task.batch)
-    if dtype is not torch.float32 or not fused.available(shape, "float32"):
+    if type(task) is RegressionTask:
+        n_labels, root = 1, covariance_root(task.dim, task.covariance_decay).numpy() if task.covariance_decay else None
+        law, noise = icl_step.Law(covariance_root=root), np.asarray(task.noise_std, np.float64)
+    elif type(task) is MultiRegressionTask:
+        n_labels, noise = len(task.supports), task.noise_std
+        scale = tuple(task.coefficient_std * len(support) ** 0.5 for support in task.supports)
+        law = icl_step.Law(supports=task.supports, coefficient_std=task.coefficient_std, noise_scale=scale, clean_query=True)
+    else:
         return None
-    stream = icl_step.Stream(icl_step.replica_seeds(list(seeds)), np.asarray(task.noise_std, np.float64))
+    shape = icl_step.Shape(task.dim, task.n_context, model.n_heads, task.batch, n_labels=n_labels)
+    if (model.dim, model.n_labels) != (shape.dim, n_labels) or not fused.available(shape, "float32"):
+        return None
+    stream = icl_step.Stream(icl_step.replica_seeds(list(seeds)), noise, law)
     rate = np.asarray(optimiser.learning_rate, np.float64)
     return CompiledSteps(shape, stream, icl_step.Optimiser(rate, "adam", optimiser.betas, optimiser.eps))
 

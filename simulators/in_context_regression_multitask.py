@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.simulators.compiled_regression import compiled_steps
 from attnlab.simulators.in_context_regression_model import AttentionRegressor, attend
+from attnlab.simulators.in_context_regression_multitask_task import MultiRegressionTask
 from attnlab.simulators.optimisers import Adam
 from attnlab.simulators.random_streams import generators
 from attnlab.simulators.setting import checked, require_at_least, require_one_of, require_positive
@@ -83,70 +85,13 @@ def train_multitask(setting: MultiTaskSetting, seeds: Sequence[np.random.SeedSeq
         found = model.matrices(parameters)
         return observables(found["KQ"], found["OV"], task)
 
-    run = train(model, task, Adam(setting.learning_rate), seeds, Plan(setting.n_steps, loss_steps=steps, device=device),
+    run = train(model, task, Adam(setting.learning_rate), seeds,
+                Plan(setting.n_steps, loss_steps=steps, device=device, compiled=compiled_steps),
                 [Record(observe, steps), Record(AttentionRegressor.matrices, snapshots)])
     KQ, OV = (torch.from_numpy(run.records[name][:, -1]) for name in ("KQ", "OV"))
     return ({"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss} | run.records
             | {"snapshot_steps": np.tile(snapshots, (len(seeds), 1)), "diverged_at": run.diverged_at}
             | evaluate(KQ, OV, seeds, task, setting.n_test))
-
-
-@dataclass(frozen=True)
-class MultiRegressionTask:
-    r"""Sequences of examples with one label per task t, from the covariates of its support S_t only.
-
-    .. math:: x \sim N(0, I_d), \quad y_t = \beta_t^T x_{S_t} + \varepsilon_t, \quad \beta_t \sim N(0, b^2 I), \quad
-        \varepsilon_t \sim N(0, \sigma^2 b^2 |S_t|)
-
-    with b = ``coefficient_std`` and sigma = ``noise_std``; the loss is the mean over tasks of the squared error on the
-    query's label without noise.
-    """
-
-    dim: int
-    supports: tuple[tuple[int, ...], ...]
-    n_context: int
-    batch: int
-    noise_std: float
-    coefficient_std: float = 1.0
-
-    @property
-    def numbers_per_step(self) -> int:
-        return self.batch * (self.n_context * self.n_embd + self.dim * (1 + len(self.supports)))
-
-    @property
-    def n_embd(self) -> int:
-        """Size n of a token: covariates and labels."""
-        return self.dim + len(self.supports)
-
-    def mask(self) -> Tensor:
-        """1 where covariate i belongs to task t, ``(dim, task)``, float64."""
-        mask = torch.zeros(self.dim, len(self.supports), dtype=torch.float64)
-        for task, support in enumerate(self.supports):
-            mask[list(support), task] = 1
-        return mask
-
-    def fill(self, numbers: Tensor, stream: torch.Generator) -> None:
-        numbers.normal_(generator=stream)
-
-    def sequences(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens ``(replica, batch, context, n)``, queries ``(replica, batch, dim)`` and their labels without noise
-        ``(replica, batch, task)``, from standard normal numbers, which may be changed in place."""
-        R, (B, L, d, N) = len(numbers), (self.batch, self.n_context, self.dim, len(self.supports))
-        tokens, query, beta = (part.view(R, B, *shape) for part, shape in zip(
-            numbers.split([B * L * (d + N), B * d, B * d * N], dim=1), [(L, d + N), (d,), (d, N)], strict=True))
-        mask = self.mask().to(numbers)
-        beta = self.coefficient_std * mask * beta
-        noise = torch.diag(self.noise_std * self.coefficient_std * mask.sum(0).sqrt()).expand(R, B, N, N)
-        tokens = tokens.contiguous()
-        tokens[..., d:] = tokens @ torch.cat([beta, noise], dim=-2)           # labels of [x; noise]
-        return tokens, query, (query[..., None, :] @ beta)[..., 0, :]
-
-    def loss(self, model: AttentionRegressor, parameters: Parameters, numbers: Tensor) -> Tensor:
-        tokens, query, target = self.sequences(numbers)
-        return ((model(parameters, tokens, query) - target) ** 2).mean((-2, -1))
-
-    def largest_array(self, model: AttentionRegressor) -> int:
-        return self.batch * self.n_context * max(self.n_embd, model.n_heads)
 
 
 def observables(KQ: Tensor, OV: Tensor, task: MultiRegressionTask) -> dict[str, Tensor]:

@@ -233,8 +233,9 @@ def longer_prompts(setting, lab):
 
 
 @paper.claim("preconditioned", source="Section 6, non-isotropic covariates", statements=[9], undecided_at_smoke=SHORT,
-             setting=Scales(*(replace(paper.default.at(scale), covariance_decay=0.5, n_steps=n_steps, n_replicas=n_replicas)
-                              for scale, n_steps, n_replicas in (("smoke", 3_000, 8), ("desk", 20_000, 16),
+             setting=Scales(*(replace(paper.default.at(scale), covariance_decay=0.5, n_steps=n_steps, n_replicas=n_replicas,
+                                      snapshot_steps=tuple(n_steps // 2**k for k in range(5, 0, -1)))
+                              for scale, n_steps, n_replicas in (("smoke", 3_000, 8), ("desk", 40_000, 16),
                                                                  ("paper", 500_001, 16)))),
              formula="sum_h mu^(h) KQ^(h) -> (Sigma + ((tr Sigma + d sigma^2) / L) I)^{-1}",
              assumptions=["H >= 2", "heads of both signs", "Sigma_ij = rho^|i-j|"],
