@@ -116,7 +116,7 @@ def skewed_classes(setting, lab):
                      "largest value by 0.1",
              assumptions=["twice as many steps"],
              judged="means over replicas",
-             undecided_at_smoke="6 000 steps leave the accuracy in weights near 1/2")
+             scales=("desk", "paper"), why_these_scales="6 000 steps, at smoke, leave the accuracy in weights near 1/2")
 def mixture_keeps_both(setting, lab):
     """On a mixture of sequences the network learns in context and in weights, and keeps both.
 
@@ -149,8 +149,8 @@ def median_time(found):
     return float(np.median(np.where(np.isfinite(found), found, np.inf)))
 
 
-@paper.claim("independent_pace", source="Section 5", statements=[9], setting=MIXES, parts=2,
-             undecided_at_smoke="the waits of 8 replicas scatter by a quarter",
+@paper.claim("independent_pace", source="Section 5", statements=[9], setting=MIXES, parts=2, scales=("desk", "paper"),
+             why_these_scales="the waits of 8 replicas scatter by a quarter, and some exceed the 3 000 steps of a smoke run",
              formula="|ln t(4 K) / t(16 K)| < ln(2) / 2, t: half-time of learning in context",
              assumptions=["B = 1, p_B = 1, p_C = 0", "replicas that learn in context"],
              judged="both differences of means by Welch's interval, within half of the twin's ln 2",

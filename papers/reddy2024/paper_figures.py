@@ -142,7 +142,8 @@ def landscape(setting, lab):
 
 @paper.figure("fig6", caption="Final accuracies of networks (points) and of the two-number circuit (lines: means over circuits) "
                               "against what the data are made of; the circuit has fewer classes, about as many as make its two "
-                              "ways of reading labels compete", source="Figures 2 and 5", setting=MIXES)
+                              "ways of reading labels compete", source="Figures 2 and 5", setting=MIXES,
+              scales=("desk", "paper"), why_these_scales="the four sweeps of both models take a minute")
 def data_dependence(setting, lab):
     plate = figures.Plate(2, 2, width="double", height=4.8)
     counts = f"classes, in units of {class_counts(setting)[1]} (network), {4 * setting.n_labels} (circuit)"

@@ -15,7 +15,8 @@ from attnlab.theory import induction_heads as theory
 from attnlab.theory import induction_heads_dynamics as dynamics
 
 SADDLE = PopulationSetting(n_context=3, n_labels=3, n_steps=3_000, n_records=1_500)
-SADDLES = Scales(smoke=SADDLE, desk=SADDLE, paper=replace(SADDLE, n_context=4, n_labels=4, learning_rate=0.25, n_steps=12_000))
+SADDLES = Scales(smoke=replace(SADDLE, learning_rate=1.0, n_steps=1_500, n_records=750), desk=SADDLE,
+                 paper=replace(SADDLE, n_context=4, n_labels=4, learning_rate=0.25, n_steps=12_000))
 SCALES_OF_START = (1e-1, 1e-2, 1e-3, 1e-4)
 
 
