@@ -52,6 +52,23 @@ def labels(query: Tensor, keys: Tensor, targets: Sequence[str]) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
+def rotated_labels(inputs: tuple[Tensor, Tensor], targets: Sequence[str], rotations: Tensor) -> Tensor:
+    """The targets of rotated tokens, ``(n, copy, target)``: queries by ``rotations[0]``, keys by ``rotations[1]``.
+
+    Kernels of zero-mean heads don't change under such rotations, so the copies are equally hard, and their mean has a
+    smaller error.
+    """
+    (query, keys), copies = inputs, range(rotations.shape[1])
+    return torch.stack([labels(query @ rotations[0, c], keys @ rotations[1, c], targets) for c in copies], dim=1)
+
+
+def random_rotations(generator: torch.Generator, n_copies: int, dim: int, kind: str) -> Tensor:
+    """Uniform orthogonal matrices of queries and of keys, ``(2, copy, d, d)``; the same for both if heads are biased."""
+    Q, R = torch.linalg.qr(torch.randn(2, n_copies, dim, dim, generator=generator, dtype=torch.float64))
+    Q = Q * R.diagonal(dim1=-2, dim2=-1).sign()[..., None, :]
+    return Q[:1].expand(2, -1, -1, -1) if kind == "biased" else Q
+
+
 def mean_power(dim: int, power: int) -> float:
     """E of a coordinate of a uniform unit vector to a power: (p-1)!! / (d (d+2) .. (d+p-2)), zero for odd powers."""
     return math.prod((k - 1) / (dim + k - 2) for k in range(2, power + 1, 2)) if power % 2 == 0 else 0.0
@@ -105,7 +122,7 @@ class ProductSetting:
     dim: int = 5
     n_keys: int = 3
     n_inputs: int = 6
-    n_heads: int = 50_000
+    n_heads: int = 400_000
     n_replicas: int = 16
 
     def __post_init__(self) -> None:
@@ -186,19 +203,22 @@ class HeadsSetting:
     heads: tuple[int, ...] = (5, 10, 20, 40, 80, 160, 320, 640)
     ridge: float = 0.01
     targets: tuple[str, ...] = ("b1", "b2", "s1", "s2")
+    n_copies: int = 16
     n_replicas: int = 16
 
     def __post_init__(self) -> None:
         checked(self)
         require_one_of(self, "kind", KINDS)
         require_targets(self.targets)
-        require_positive(self, "dim", "n_keys", "heads", "ridge", "n_replicas")
+        require_positive(self, "dim", "n_keys", "heads", "ridge", "n_copies", "n_replicas")
         require_at_least(self, 2, "n_samples", "n_test")
 
 
-@simulation(block=4, reads=("kind", "dim", "n_keys", "n_samples", "n_test", "heads", "ridge", "targets"))
+@simulation(block=4, reads=("kind", "dim", "n_keys", "n_samples", "n_test", "heads", "ridge", "targets", "n_copies"))
 def few_heads(setting: HeadsSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Test errors over the test sample's variance with M heads, ``(replica, heads, target)``, and with infinitely many.
+
+    Errors are means over ``n_copies`` of every target (:func:`rotated_labels`).
 
     ``ridgeless``: least squares, of least norm where it is not unique. ``ridge``: with the ridge on the diagonal of the Gram
     matrix of the features divided by sqrt(M). ``limit (replica, target)``: the same ridge with the kernel of infinitely
@@ -209,13 +229,15 @@ def few_heads(setting: HeadsSetting, seeds: Sequence[np.random.SeedSequence], de
     out: dict[str, list] = {"ridgeless": [], "ridge": [], "limit": []}
     for data, heads in zip(generators(seeds, "data"), generators(seeds, "heads"), strict=True):
         train, test = (tokens(data, n, setting.n_keys, setting.dim) for n in (setting.n_samples, setting.n_test))
-        y, y_test = labels(*train, setting.targets), labels(*test, setting.targets)
+        rotations = random_rotations(data, setting.n_copies, setting.dim, setting.kind)
+        y, y_test = (rotated_labels(x, setting.targets, rotations).flatten(1) for x in (train, test))
         W = head_weights(heads, max(setting.heads), setting.dim, setting.kind, setting.n_keys)
         phi, phi_test = (features(*x, W, setting.kind) for x in (train, test))
         scale, eye = y_test.var(0, correction=0), torch.eye(setting.n_samples, dtype=torch.float64)
 
         def error(predicted: Tensor, y_test: Tensor = y_test, scale: Tensor = scale) -> Tensor:
-            return ((predicted - y_test) ** 2).mean(0) / scale
+            ratio = ((predicted - y_test) ** 2).mean(0) / scale
+            return ratio.unflatten(0, (setting.n_copies, -1)).mean(0)
 
         ridgeless, ridge = [], []
         for m in setting.heads:

@@ -15,7 +15,14 @@ import torch
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
-from attnlab.simulators.random_feature_heads import KINDS, bias_of, labels, require_targets, tokens
+from attnlab.simulators.random_feature_heads import (
+    KINDS,
+    bias_of,
+    random_rotations,
+    require_targets,
+    rotated_labels,
+    tokens,
+)
 from attnlab.simulators.random_streams import generators
 from attnlab.simulators.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.simulation import main, simulation
@@ -90,39 +97,43 @@ class Setting:
     ridges: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0)
     targets: tuple[str, ...] = ("b1", "b2", "b3", "s1", "s2", "s3", "s1b", "s2b")
     n_test: int = 1_000
+    n_copies: int = 16
     n_replicas: int = 16
 
     def __post_init__(self) -> None:
         checked(self)
         require_one_of(self, "kind", KINDS)
         require_targets(self.targets)
-        require_positive(self, "dim", "n_keys", "sizes", "ridges", "n_replicas")
+        require_positive(self, "dim", "n_keys", "sizes", "ridges", "n_copies", "n_replicas")
         require_at_least(self, 2, "n_test")
 
 
-@simulation(block=4, reads=("kind", "dim", "n_keys", "sizes", "ridges", "targets", "n_test"))
+@simulation(block=4, reads=("kind", "dim", "n_keys", "sizes", "ridges", "targets", "n_test", "n_copies"))
 def learning_curves(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Test errors and norms of kernel ridge regression, ``(replica, ridge, size, target)``, labels without noise.
 
+    All are means over ``n_copies`` of every target on rotated tokens, fitted to the same inputs.
     ``error``: mean squared test error over the variance of the targets in the test sample; ``error_se`` its standard error
     over test inputs. ``norm``: y^T (K + ridge I)^{-1} y, at most the target's squared norm in the kernel's space.
     """
     out: dict[str, list] = {"error": [], "error_se": [], "norm": []}
     for generator in generators(seeds, "data"):
         train, test = (tokens(generator, n, setting.n_keys, setting.dim) for n in (max(setting.sizes), setting.n_test))
-        y, y_test = labels(*train, setting.targets), labels(*test, setting.targets)
+        rotations = random_rotations(generator, setting.n_copies, setting.dim, setting.kind)
+        y, y_test = (rotated_labels(x, setting.targets, rotations) for x in (train, test))          # (n, copy, target)
         K, K_test = gram(train, train, setting.kind), gram(test, train, setting.kind)
-        centred = (y_test - y_test.mean(0)) ** 2
+        centred = ((y_test - y_test.mean(0)) ** 2).mean(1)
         rows: dict[str, list] = {name: [] for name in out}
         for ridge in setting.ridges:
             for n in setting.sizes:
                 factor = torch.linalg.cholesky(K[:n, :n] + ridge * torch.eye(n, dtype=torch.float64))
-                weights = torch.cholesky_solve(y[:n], factor)
-                squares = (K_test[:, :n] @ weights - y_test) ** 2
+                weights = torch.cholesky_solve(y[:n].flatten(1), factor)
+                fitted = (K_test[:, :n] @ weights).unflatten(1, y.shape[1:])
+                squares = ((fitted - y_test) ** 2).mean(1)
                 ratio = squares.mean(0) / centred.mean(0)
                 rows["error"].append(ratio)
                 rows["error_se"].append((squares - ratio * centred).std(0) / math.sqrt(setting.n_test) / centred.mean(0))
-                rows["norm"].append((y[:n] * weights).sum(0))
+                rows["norm"].append((y[:n] * weights.unflatten(1, y.shape[1:])).sum(0).mean(0))
         for name, values in rows.items():
             out[name].append(torch.stack(values).unflatten(0, (len(setting.ridges), len(setting.sizes))))
     return {name: torch.stack(values).numpy() for name, values in out.items()}

@@ -70,14 +70,17 @@ def test_chunks_do_not_change_the_gram(monkeypatch):
 
 
 def test_regression_solves_the_normal_equations_on_nested_samples():
-    setting = kernels.Setting(dim=4, n_keys=2, sizes=(10, 30), ridges=(0.01, 1.0), targets=("b1", "s1"), n_test=200, n_replicas=2)
+    setting = kernels.Setting(dim=4, n_keys=2, sizes=(10, 30), ridges=(0.01, 1.0), targets=("b1", "s1"), n_test=200, n_copies=1,
+                              n_replicas=2)
     runs = kernels.learning_curves(setting, seeds(2), "cpu")
     assert runs["error"].shape == runs["norm"].shape == (2, 2, 2, 2)
     alone = kernels.learning_curves(replace(setting, sizes=(30,)), seeds(2), "cpu")
     assert np.allclose(alone["error"][:, :, 0], runs["error"][:, :, 1])
     stream = heads.generators(seeds(1), "data")[0]
     train, test = heads.tokens(stream, 30, 2, 4), heads.tokens(stream, 200, 2, 4)
-    y, y_test = heads.labels(*train, ["b1"]), heads.labels(*test, ["b1"])
+    rotations = heads.random_rotations(stream, 1, 4, "attention")
+    y, y_test = (heads.rotated_labels(x, ["b1"], rotations)[:, 0] for x in (train, test))
+    assert torch.allclose(y[:, 0], (train[1] @ rotations[1, 0])[..., 0].mean(1)) and not torch.equal(rotations[0], rotations[1])
     K = kernels.gram(train, train, "attention")
     a = torch.linalg.solve(K + 0.01 * torch.eye(30, dtype=torch.float64), y)
     error = ((kernels.gram(test, train, "attention") @ a - y_test) ** 2).mean() / y_test.var(correction=0)
@@ -97,6 +100,15 @@ def test_permuted_keys_change_nothing_and_explicit_values_fall_with_heads():
     assert (runs["permuted"] < 1e-13).all() and (runs["swapped"] > 1e-2).all()
     runs = heads.explicit_weights(heads.ExplicitSetting(cells=((4, 2, 10), (4, 2, 1000)), n_draws=5), seeds(2), "cpu")
     assert (runs["error"][:, 1] < runs["error"][:, 0] / 20).all()
+
+
+def test_rotations_keep_lengths_and_turn_biased_tokens_together():
+    Q = heads.random_rotations(generator(6), 3, 5, "attention")
+    assert torch.allclose(Q @ Q.mT, torch.eye(5, dtype=torch.float64).expand(2, 3, 5, 5), atol=1e-13)
+    inputs = heads.tokens(generator(7), 4, 2, 5)
+    together = heads.rotated_labels(inputs, ["s2"], heads.random_rotations(generator(6), 3, 5, "biased"))
+    assert torch.allclose(together, heads.labels(*inputs, ["s2"])[:, None].expand(4, 3, 1))
+    assert not torch.allclose(heads.rotated_labels(inputs, ["s2"], Q), together)
 
 
 @pytest.mark.parametrize(("make", "message"), [
