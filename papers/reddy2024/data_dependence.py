@@ -161,7 +161,8 @@ def independent_pace(setting, lab):
 
     Twins: what is learnt is shared, so that the faster the weights, the slower the context, by a factor of two; the reverse.
     """
-    cells = [replace(setting, n_classes=factor * setting.n_classes, **TIMED) for factor in (4, 16)]
+    many = replace(setting, n_steps=2 * setting.n_steps // 3, n_replicas=5 * setting.n_replicas // 2, **TIMED)
+    cells = [replace(many, n_classes=factor * setting.n_classes) for factor in (4, 16)]
     soon, late = (np.log(each[np.isfinite(each)]) for each in times(lab, cells, "context"))
     if verdict := not_yet(np.arange(max(len(soon), len(late))) < min(len(soon), len(late)), "have learnt in context"):
         return verdict
