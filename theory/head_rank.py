@@ -73,8 +73,8 @@ def linear_plateau(dim: int) -> float:
     r"""Error (1 - s_1)/2 of d rank-one heads in the linear regime of softmax and one head with constant scores.
 
     With q = k = sqrt(g) e_i the head's output moves by (g / sqrt 2) y_i w_i to leading order in g, so equal values of size
-    sqrt(2) d lambda_1 / g give the best multiple of <w, y>; the constant head makes the values sum to one. It falls from
-    1/8 at d = 3 to (1 - 2/pi)/2 = 0.1817 from below. Fewer than about N(d, 3)/M_r(3) heads of rank r hardly get below it.
+    sqrt(2) d lambda_1 / g give the best multiple of <w, y>; the constant head makes the values sum to one. It rises from
+    1/8 at d = 3 to (1 - 2/pi)/2 = 0.1817. Fewer than about N(d, 3)/M_r(3) heads of rank r hardly get below it.
     """
     return 0.5 * (1 - float(sign_energy(dim, 1)))
 
