@@ -111,18 +111,21 @@ def _projected(deviations):
 @paper.claim("linear_plateau", source="behind Theorem 2; not in the paper", statements=[8], setting=GAIN, parts=2,
              formula="E -> (1 - s_1) / 2 as the scores go to 0, s_1 = d lambda_1^2; no less than the bound for d + 1 heads",
              assumptions=["q = k = sqrt(g) e_i, values sqrt(2) d lambda_1 / g, one head with constant scores", "g = 0.1"],
-             judged="mean over replicas within 2 %; at most 5 % above the bound (3.3 % at d = 8 by the formulas)")
+             judged="mean over replicas within 2 %; over the bound by a factor of at most 1 / (1 - (d + 1) / N(d, 3)), since "
+                    "d + 1 heads capture at most that share of any degree from three on (1.09 at d = 8, where the formulas "
+                    "give 1.033)")
 def plateau(setting, lab):
-    """d + 1 rank-one heads reach the plateau that capturing all of degree one allows, within 5 % of the lower bound.
+    """d + 1 rank-one heads reach the plateau that capturing all of degree one allows, which is near the lower bound.
 
-    Twins: the limit of heads with q = k in random directions, 8 % higher at d = 8; a bound attained within 1 %.
+    Twins: the limit of heads with q = k in random directions, 8 % higher at d = 8; a bound that is attained.
     """
     value = 2**0.5 * setting.dim * theory.sign_eigenvalue(setting.dim, 1) / setting.gain
     runs = lab.simulate(linear_regime, replace(setting, value=value))
     predicted, bound = theory.linear_plateau(setting.dim), theory.error_lower_bound(setting.dim, 1, setting.dim + 1, "scalar")
     reached = agrees(runs["error"], predicted, within=0.02 * predicted,
                      twin=Twin.of("aligned heads", predicted=kernels.aligned_heads_limit(setting.dim)))
-    near = bounded(runs["error"] / bound, 1.05, twin=Twin.of("bound attained", bound=1.01))
+    slack = 1 / (1 - (setting.dim + 1) / theory.harmonic_dimension(setting.dim, 3))
+    near = bounded(runs["error"] / bound, slack, twin=Twin.of("bound attained", bound=1.0))
     return all_of(reached.named("plateau"), near.named("over the bound"))
 
 
