@@ -137,6 +137,22 @@ def layer_parameters(dim: int, n_heads: int, head_dim: int, n_out: int, value_di
     return dim**2 + dim + 2 * n_heads * dim * (head_dim + value_dim) + dim * n_out + n_out
 
 
+def function_dimension(dim: int, n_heads: int, n_context: int, head_dim: int) -> int:
+    r"""Dimension of the functions that the published network with one real output computes on a shared context of rank n <= d.
+
+    .. math:: D = H (n - 1)(d + 1) + \min(d, H (n - 1)) + 1, \qquad d_h \ge n - 1.
+
+    Generic real labels of more than D examples cannot be fitted exactly (Sard); D is below the number of parameters. Why: per
+    head only the map from the query to differences of logits counts, d (n - 1) numbers, and n - 1 differences of values; the
+    embedding's bias adds one vector of R^d that all heads read through the same maps; one constant. A network with n = 1
+    computes constants.
+    """
+    if head_dim < sufficient_head_dim(n_context, dim):
+        raise ValueError(f"head_dim={head_dim!r} is below n - 1 = {n_context - 1}, for which the dimension is not known here")
+    _counts(dim=dim, n_heads=n_heads, n_context=n_context, head_dim=head_dim)
+    return n_heads * (n_context - 1) * (dim + 1) + min(dim, n_heads * (n_context - 1)) + 1
+
+
 def numbers_per_parameter(dim: int, n_heads: int) -> Fraction:
     r"""Real numbers memorised per parameter of the heads at n = d_h = d_v = d_out = d, exact; tends to 1/4.
 

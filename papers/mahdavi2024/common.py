@@ -10,6 +10,7 @@ from attnlab.papers.lab.paper import Paper, Scales, Source
 from attnlab.simulators.memorization import Setting
 from attnlab.simulators.memorization_assumptions import AssumptionSetting
 from attnlab.simulators.memorization_construction import ConstructionSetting
+from attnlab.simulators.memorization_dimension import DimensionSetting
 from attnlab.simulators.memorization_exact import ExactSetting
 from attnlab.simulators.memorization_frozen import FrozenSetting
 
@@ -35,7 +36,7 @@ paper = Paper(
         10: "With frozen weights, residuals and the share of separable labellings follow from the rank alone.",
         11: "Where the assumptions fail, memorisation does: equal queries, contexts of lower rank.",
         12: "The assumptions can be tested: Kruskal ranks, and the test by random subsets.",
-        13: "Trained key and query weights memorise more than frozen ones, and no more than there are parameters.",
+        13: "Trained key and query weights memorise more than frozen ones; the number of parameters bounds what they memorise.",
     })
 paper.not_testable(6, "it compares the layer with an upper bound for ReLU networks whose constants are in a proof, not in an "
                       "experiment")
@@ -51,6 +52,7 @@ CONSTRUCTION = Scales(smoke=ConstructionSetting(n_replicas=4), desk=Construction
 FROZEN = Scales(smoke=FrozenSetting(n_labels=1_024), desk=FrozenSetting(),
                 paper=FrozenSetting(n_context=16, dim=32, head_dim=16, head_dims=(1, 2, 4, 8, 16, 32), n_spectrum=200,
                                     examples=(40, 61, 90, 140, 200, 300), n_replicas=32))
+DIMENSION = Scales(*[DimensionSetting()] * 3)
 ASSUMPTIONS = Scales(smoke=AssumptionSetting(n_trials=50, n_replicas=8), desk=AssumptionSetting(),
                      paper=AssumptionSetting(n_replicas=64))
 

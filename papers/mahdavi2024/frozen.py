@@ -117,4 +117,5 @@ def published_start(setting, lab):
     """
     runs, column = lab.simulate(spectra, setting), setting.head_dims.index(setting.n_context)
     gaussian, published = (effective(runs[kind])[:, column] for kind in ("gaussian", "published"))
-    return share(published < 2 / 3 * gaussian, at_least=0.5, twin=Twin.of("Gaussian inputs", successes=gaussian < 2 / 3 * gaussian))
+    return share(published < 2 / 3 * gaussian, at_least=0.5,
+                 twin=Twin.of("Gaussian inputs", successes=gaussian < 2 / 3 * gaussian))

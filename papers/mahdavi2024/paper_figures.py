@@ -15,6 +15,7 @@ from attnlab.papers.mahdavi2024.trained import (
     by_contexts,
     by_heads,
     by_widths,
+    more_replicas,
     own_contexts,
     regression,
 )
@@ -28,14 +29,12 @@ def memorised(runs):
     return np.stack([each["memorised"].astype(float) for each in runs], axis=1)
 
 
-def draw(panel, x, curves, label, fit=True):
-    """Points, and with ``fit`` the straight line through their means with its share of explained variance."""
-    figures.measurement(panel, x, curves, label)
-    if fit:
-        means = curves.mean(0)
-        line = np.polynomial.Polynomial.fit(x, means, 1)
-        explained = 1 - ((means - line(x)) ** 2).sum() / ((means - means.mean()) ** 2).sum()
-        figures.prediction(panel, x, line(x), f"linear fit, R² = {explained:.3f}", series=label)
+def line_through(panel, x, curves, label):
+    """Draws the straight line through the means of the curves; returns the share of their variance that it explains."""
+    means = curves.mean(0)
+    line = np.polynomial.Polynomial.fit(x, means, 1)
+    figures.prediction(panel, x, line(x), "linear fit", series=label)
+    return 1 - ((means - line(x)) ** 2).sum() / ((means - means.mean()) ** 2).sum()
 
 
 @paper.figure("fig1", caption="Examples memorised by trained layers against the number of heads, with linear fits; rank R of the "
@@ -45,14 +44,16 @@ def heads(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=3.2, share_y=True)
     shared, own = by_heads(setting, lab), own_contexts(setting, lab, "n_heads")
     for panel, (x, runs), title in ((plate[0], shared, "shared context"), (plate[1], own, "own contexts")):
-        draw(panel, x, memorised(runs), "memorised")
+        figures.measurement(panel, x, memorised(runs), "memorised")
+        explained = line_through(panel, x, memorised(runs), "memorised")
         ranks = [bound(replace(setting, n_heads=int(H))) if title == "shared context" else
                  theory.distinct_contexts_rank(setting.n_examples, int(H), setting.n_context, setting.dim) for H in x]
         figures.prediction(panel, x, np.array(ranks, float), "rank R of the features")
         figures.reference(panel, "chance T/C", y=setting.n_examples / setting.n_classes)
         panel.limits(y=(0, None))
+        panel.ticks(x=[float(H) for H in x])
         panel.labels(x="number of heads H", y=f"memorised of T = {setting.n_examples} examples" if title[0] == "s" else "")
-        panel.heading(title)
+        panel.heading(f"{title}, fit explains {100 * explained:.1f} %")
     plate.legend("below")
     return plate
 
@@ -64,7 +65,7 @@ def contexts(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=3.2, share_y=True)
     shared, own = by_contexts(setting, lab), own_contexts(setting, lab, "n_context")
     for panel, (x, runs), title in ((plate[0], shared, "shared context"), (plate[1], own, "own contexts")):
-        draw(panel, x, memorised(runs), "memorised", fit=False)
+        figures.measurement(panel, x, memorised(runs), "memorised")
         ranks = [bound(replace(setting, n_context=int(n))) if title == "shared context" else
                  theory.distinct_contexts_rank(setting.n_examples, setting.n_heads, int(n), setting.dim) for n in x]
         figures.prediction(panel, x, np.array(ranks, float), "rank R of the features")
@@ -86,6 +87,7 @@ def widths(setting, lab):
     figures.reference(plate[0], "d_h = n − 1", x=theory.sufficient_head_dim(n, setting.dim), where="bottom")
     figures.reference(plate[0], "chance T/C", y=setting.n_examples / setting.n_classes)
     plate[0].limits(y=(0, None))
+    plate[0].ticks(x=[float(width) for width in x])
     plate[0].labels(x=f"head width $d_h$ (n = {n})", y=f"memorised of T = {setting.n_examples} examples")
     return plate
 
@@ -115,12 +117,12 @@ def regression_errors(setting, lab):
               source="Figure on saturation")
 def saturation(setting, lab):
     many = GRIDS[lab.scale]["heads"][-1] if lab.scale != "paper" else 10
-    runs = lab.simulate(memorise, setting, replace(setting, n_heads=many, n_replicas=setting.n_replicas * 3 // 2))
+    runs = lab.simulate(memorise, setting, replace(more_replicas(setting), n_heads=many))
     plate = figures.Plate(1, 3, width="double", height=3.2, width_ratios=(1, 1.2, 0.9))
     for panel, each, H in zip(plate.panels, runs, (setting.n_heads, many), strict=False):
         counts = (each["largest_weight"] > 0.99).sum(-1)                                  # (replica, T)
         shares = np.stack([(counts == k).mean(1) for k in range(H + 1)], axis=1)
-        figures.bars(panel, [str(k) for k in range(H + 1)], {"trained": shares})
+        figures.bars(panel, [str(k) for k in range(H + 1)], {"trained layers": shares})
         panel.labels(x="saturated heads of an example", y="share of examples" if H == setting.n_heads else "")
         panel.heading(f"H = {H}")
     weights = runs[0]["largest_weight"][0]
@@ -145,6 +147,7 @@ def rank_against_width(setting, lab):
     figures.measurement(panel, x, effective(runs["gaussian"]).astype(float), "effective rank, Gaussian")
     figures.measurement(panel, x, effective(runs["published"]).astype(float), "effective rank, published start")
     panel.limits(y=(0, None))
+    panel.ticks(x=[float(width) for width in x])
     panel.labels(x=f"head width $d_h$ (n = {setting.n_context}, H = {setting.n_heads})", y="rank of the features")
     plate.legend("below")
     return plate
