@@ -16,6 +16,8 @@ from flint import fmpz, fmpz_mat
 from attnlab.simulators.setting import checked, require_positive
 from attnlab.simulators.simulation import main, simulation
 
+_TRIES = 100_000
+
 
 @dataclass(frozen=True)
 class ExactSetting:
@@ -37,6 +39,13 @@ class ExactSetting:
     def __post_init__(self) -> None:
         checked(self)
         require_positive(self, "sizes", "distinct", "subspace", "n_replicas")
+        for _, dim, *_, n_examples in (*self.sizes, *self.distinct, *self.deficient):
+            if 2 * n_examples > 7**dim:
+                raise ValueError(f"T={n_examples} different queries with entries from -3 to 3 need more than d={dim} dimensions")
+        for n, dim, _, rho, ones, _ in self.deficient:
+            if not (1 + ones <= rho < n and rho <= dim and ones in (0, 1)):
+                raise ValueError(f"deficient holds n, d, rho, ones = {n}, {dim}, {rho}, {ones}; use 1 + ones <= rho < n and "
+                                 "rho <= d (of rank one with the ones, all tokens are equal)")
 
 
 @simulation(block=2, reads=("sizes", "distinct", "deficient", "subspace"))
@@ -99,12 +108,15 @@ def _heads(rng: np.random.Generator, n_heads: int, head_dim: int, tokens: np.nda
     """
     dim, heads = tokens.shape[-1], []
     full = min(rank(tokens), head_dim), min(rank(queries), head_dim)
-    while len(heads) < n_heads:
+    for _ in range(_TRIES):
+        if len(heads) == n_heads:
+            return heads
         W_K, W_Q = integers(rng, 2, dim, head_dim), integers(rng, 9 if head_dim == 1 else 3, dim, head_dim)
         keys, asked = tokens @ W_K, queries @ W_Q
         if _all_different(keys) and _all_different(asked) and (rank(keys), rank(asked)) == full:
             heads.append(W_K @ W_Q.T)
-    return heads
+    raise ValueError(f"no weights of width {head_dim} with small whole entries tell all {len(tokens)} tokens and {len(queries)} "
+                     "queries apart; use fewer examples or a larger head width")
 
 
 def _all_different(rows: np.ndarray) -> bool:

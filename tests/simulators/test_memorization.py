@@ -182,6 +182,8 @@ def test_batches_are_drawn_from_the_examples_and_real_labels_have_a_squared_erro
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: trained.Setting(n_classes=1), "n_classes=1 leaves nothing"),
+    (lambda: exact.ExactSetting(deficient=((3, 4, 2, 1, 1, 6),)), "use 1 \\+ ones <= rho < n"),
+    (lambda: exact.ExactSetting(distinct=((3, 1, 2, 1, 6),)), "T=6 different queries"),
     (lambda: construction.ConstructionSetting(cells=((3, 4, 2, 4, 1),)), "use 2 <= d_h <= n <= d"),
     (lambda: assumptions.AssumptionSetting(subspace=4), "subspace=4"),
     (lambda: frozen.FrozenSetting(gain=0), "gain=0")])
