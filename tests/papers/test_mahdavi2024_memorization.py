@@ -120,7 +120,7 @@ def growing(power=1.0, context=1.0, width=1.0, own=1.4):
     def memorised(setting):
         if setting.n_context == 1:
             return 35.0
-        beyond = 15.0 * setting.n_heads**power * (np.log2(setting.n_context) / 2) ** context
+        beyond = 90.0 * (setting.n_heads / 6) ** power * (np.log2(setting.n_context) / 2) ** context
         beyond *= min(setting.head_dim, setting.n_context - 1) ** 0.2 if width else setting.head_dim**1.0 / 8
         return 40 + beyond * (1 if setting.shared else own)
     return memorised
