@@ -59,15 +59,11 @@ def test_sampling_alone_misses_the_false_constant_and_says_that_its_check_is_inv
     assert verdict.outcome is Outcome.INVALID and verdict.parts[0].level == "sampled"
 
 
-def test_two_way_softmax_variance_is_certified_with_a_slack_within_a_second():
+def test_two_way_softmax_variance_is_certified_with_a_slack():
     claim = for_all(x=Vector(2, -10, 10)).bound(two_way, at_most=0.5 + 1e-3, twin=Twin.of("0.49", at_most=0.49))
-    check(claim, "certified", budget=1e-3)                              # loads the libraries
-    start = time.monotonic()
     verdict = check(claim, "certified")
-    elapsed = time.monotonic() - start
     assert verdict.holds and verdict.level == "certified"
     assert "dimension 2" in verdict.of and "[-10, 10]^2" in verdict.of
-    assert elapsed < 2                                                  # 1 s alone on a core; the suite shares its cores
 
 
 def test_two_way_softmax_variance_without_slack_is_never_certified_but_proved():
