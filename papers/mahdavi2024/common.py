@@ -52,7 +52,7 @@ CONSTRUCTION = Scales(smoke=ConstructionSetting(n_replicas=4), desk=Construction
 FROZEN = Scales(smoke=FrozenSetting(n_labels=1_024), desk=FrozenSetting(),
                 paper=FrozenSetting(n_context=16, dim=32, head_dim=16, head_dims=(1, 2, 4, 8, 16, 32), n_spectrum=200,
                                     examples=(40, 61, 90, 140, 200, 300), n_replicas=32))
-DIMENSION = Scales(*[DimensionSetting()] * 3)
+DIMENSION = Scales(*[DimensionSetting(n_replicas=24)] * 3)
 ASSUMPTIONS = Scales(smoke=AssumptionSetting(n_trials=50, n_replicas=8), desk=AssumptionSetting(),
                      paper=AssumptionSetting(n_replicas=64))
 

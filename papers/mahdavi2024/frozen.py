@@ -22,6 +22,14 @@ def effective(values):
     return (values > EFFECTIVE).sum(-1)
 
 
+def wide_enough(setting):
+    """Which of the widths are at least n, ``(width,)``."""
+    mask = np.array(setting.head_dims) >= setting.n_context
+    if not mask.any() or min(setting.head_dims) > 1:
+        raise ValueError(f"head_dims={setting.head_dims!r} must hold 1 and a width of at least n_context={setting.n_context}")
+    return mask
+
+
 @paper.claim("residual_law", source="consequence of the rank law", statements=[10], setting=FROZEN, parts=4,
              formula="E MSE = sigma^2 (1 - R / T), R = H (n - 1) + 1, sigma^2 = 1/12",
              assumptions=["one shared context of rank n", "T > R", "labels uniform on [0, 1)"],
@@ -37,6 +45,8 @@ def residual_law(setting, lab):
         if T > R:
             left = T * runs["mse"][:, column] / theory.frozen_residual(T, R) * (1 - R / T)
             verdicts.append(agrees(left, T - R, within=0.5, twin=Twin.of("R - 1", predicted=T - R + 1)).named(f"T = {T}"))
+    if not verdicts:
+        raise ValueError(f"examples={setting.examples!r} lie below the rank {R}; use some above it")
     return all_of(*verdicts)
 
 
@@ -50,6 +60,8 @@ def all_labels_fit(setting, lab):
     """
     runs, examples = lab.simulate(residuals, setting), np.array(setting.examples)
     few = examples <= rank_of(setting)
+    if few.all() or not few.any():
+        raise ValueError(f"examples={setting.examples!r} lie on one side of the rank {rank_of(setting)}; use some on each")
     return bounded(runs["mse"][:, few].max(-1), 1e-20, of="every replica",
                    twin=Twin.of("T above R, too", measured=runs["mse"][:, ~few][:, 0]))
 
@@ -100,8 +112,8 @@ def width_is_conditioning(setting, lab):
 
     Twins: the effective rank at full width; that at width one.
     """
-    found, R, widths = effective(lab.simulate(spectra, setting)["gaussian"]), rank_of(setting), np.array(setting.head_dims)
-    narrow, wide = found[:, widths == 1][:, 0], found[:, widths >= setting.n_context].min(-1)
+    found, R = effective(lab.simulate(spectra, setting)["gaussian"]), rank_of(setting)
+    narrow, wide = found[:, np.argmin(setting.head_dims)], found[:, wide_enough(setting)].min(-1)
     few = share(narrow < 5 / 6 * R, at_least=0.5, twin=Twin.of("full width", successes=wide < 5 / 6 * R))
     full = share(wide > 0.95 * R, at_least=0.5, twin=Twin.of("width one", successes=narrow > 0.95 * R))
     return all_of(few.named("d_h = 1"), full.named("d_h >= n"))
@@ -115,7 +127,7 @@ def published_start(setting, lab):
 
     Twin: Gaussian inputs.
     """
-    runs, column = lab.simulate(spectra, setting), setting.head_dims.index(setting.n_context)
+    runs, column = lab.simulate(spectra, setting), int(np.argmax(wide_enough(setting)))
     gaussian, published = (effective(runs[kind])[:, column] for kind in ("gaussian", "published"))
     return share(published < 2 / 3 * gaussian, at_least=0.5,
                  twin=Twin.of("Gaussian inputs", successes=gaussian < 2 / 3 * gaussian))

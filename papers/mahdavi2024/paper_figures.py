@@ -50,7 +50,7 @@ def heads(setting, lab):
                  theory.distinct_contexts_rank(setting.n_examples, int(H), setting.n_context, setting.dim) for H in x]
         figures.prediction(panel, x, np.array(ranks, float), "rank R of the features")
         figures.reference(panel, "chance T/C", y=setting.n_examples / setting.n_classes)
-        panel.limits(y=(0, None))
+        panel.limits(y=(0, setting.n_examples))
         panel.ticks(x=[float(H) for H in x])
         panel.labels(x="number of heads H", y=f"memorised of T = {setting.n_examples} examples" if title[0] == "s" else "")
         panel.heading(f"{title}, fit explains {100 * explained:.1f} %")
@@ -70,7 +70,7 @@ def contexts(setting, lab):
                  theory.distinct_contexts_rank(setting.n_examples, setting.n_heads, int(n), setting.dim) for n in x]
         figures.prediction(panel, x, np.array(ranks, float), "rank R of the features")
         figures.reference(panel, "chance T/C", y=setting.n_examples / setting.n_classes)
-        panel.limits(y=(0, None))
+        panel.limits(y=(0, setting.n_examples))
         panel.ticks(x=[float(n) for n in x])
         panel.labels(x="context length n", y=f"memorised of T = {setting.n_examples} examples" if title[0] == "s" else "")
         panel.heading(f"{title}, H = {setting.n_heads}")
@@ -84,11 +84,12 @@ def widths(setting, lab):
     plate, n = figures.Plate(width="single", height=3.0), GRIDS[lab.scale]["wide_context"]
     x, runs = by_widths(setting, lab)
     figures.measurement(plate[0], x, memorised(runs), "memorised")
-    figures.reference(plate[0], "d_h = n − 1", x=theory.sufficient_head_dim(n, setting.dim), where="bottom")
+    figures.reference(plate[0], "$d_h = n - 1$", x=theory.sufficient_head_dim(n, setting.dim))
     figures.reference(plate[0], "chance T/C", y=setting.n_examples / setting.n_classes)
-    plate[0].limits(y=(0, None))
+    plate[0].limits(y=(0, setting.n_examples))
     plate[0].ticks(x=[float(width) for width in x])
-    plate[0].labels(x=f"head width $d_h$ (n = {n})", y=f"memorised of T = {setting.n_examples} examples")
+    plate[0].labels(x=f"head width $d_h$ (n = {n}, H = {setting.n_heads})", y=f"memorised of T = {setting.n_examples} examples")
+    plate.legend("below")
     return plate
 
 
@@ -102,7 +103,7 @@ def regression_errors(setting, lab):
         law = [1 - bound(replace(setting, **{name: int(value)})) / setting.n_examples for value in x]
         figures.prediction(panel, x, np.array(law), "frozen weights, 1 − R/T")
         figures.measurement(panel, x, np.stack([each["mse"] / each["label_variance"] for each in runs], axis=1), "trained")
-        panel.limits(y=(0, None))
+        panel.limits(y=(0, 1.1))
         panel.ticks(x=[float(value) for value in x])
         panel.labels(x=title, y="training error MSE / σ²" if name == "n_heads" else "")
     plate[0].heading(f"n = {setting.n_context}")
@@ -123,13 +124,15 @@ def saturation(setting, lab):
         counts = (each["largest_weight"] > 0.99).sum(-1)                                  # (replica, T)
         shares = np.stack([(counts == k).mean(1) for k in range(H + 1)], axis=1)
         figures.bars(panel, [str(k) for k in range(H + 1)], {"trained layers": shares})
-        panel.labels(x="saturated heads of an example", y="share of examples" if H == setting.n_heads else "")
+        panel.labels(x="saturated heads of an example", y="share of examples" if panel is plate[0] else "")
+        panel.limits(y=(0, 1))
         panel.heading(f"H = {H}")
     weights = runs[0]["largest_weight"][0]
     order = np.lexsort((weights > 0.99).T)
     figures.heat_map(plate[2], weights[order], "largest attention weight", symmetric=False, square=False)
     plate[2].labels(x=f"{setting.n_heads} heads", y=f"{setting.n_examples} examples")
     plate[2].heading(f"H = {setting.n_heads}")
+    plate.legend("below")
     return plate
 
 
