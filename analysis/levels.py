@@ -36,7 +36,8 @@ def check(
     ``level`` is ``"sampled"``, ``"searched"``, ``"certified"``, ``"symbolic"`` or None for all; ``budget`` the
     seconds for claim and twins together, of processor time in proofs (a cap: the result depends on ``seed`` alone
     unless time runs out, and the reason then says so). ``confidence`` of the sampled level comes from the current
-    error ledger unless given. A claim with several sizes is judged at each; all must hold. Raises :class:`ClaimError` if the claim is malformed.
+    error ledger unless given. A claim with several sizes is judged at each; all must hold. Raises :class:`ClaimError` if
+    the claim is malformed.
     """
     if level is not None and level not in LEVELS:
         raise ValueError(f"level={level!r} is not one of {', '.join(LEVELS)}, or None for all")
