@@ -207,8 +207,7 @@ def _check_matrix(name: str, x: Tensor | None, lead: torch.Size, n_q: int, n_k: 
 def _path(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
     on_cpu = q.device.type == "cpu"
     widths = q.shape[-1], v.shape[-1]
-    stats_in_pass = not names or not (type(score) is Softmax and score.sink is not None)
-    can_c = on_cpu and cpu.supports(score, q.dtype, *widths) and stats_in_pass
+    can_c = on_cpu and cpu.supports(score, q.dtype, *widths)
     can_sdpa = (on_cpu and sdpa.supports(score, q.dtype, *widths) and bias is None and not names and rows is not None
                 and not rows.some_empty and rows.last.size > 0)
     if path == "c" and not can_c:
@@ -217,10 +216,10 @@ def _path(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
     if path == "sdpa" and not can_sdpa:
         raise ValueError("path='sdpa' does plain softmax on CPU with equal widths, a shared mask without empty rows, "
                          "no bias and no statistics; use path='auto' or 'reference'")
-    can_gpu = (not names and rows is not None and gpu.supports(score, q.dtype, q.device, *widths))
+    can_gpu = gpu.supports(score, q.dtype, q.device, *widths)
     if path == "gpu" and not can_gpu:
         raise ValueError(f"path='gpu' cannot do score={score!r} with dtype {q.dtype} on {q.device}: it needs triton "
-                         "and a CUDA device, a shared mask and no statistics; use path='auto' or 'reference'")
+                         "and a CUDA device; use path='auto' or 'reference'")
     if path != "auto":
         return path
     if can_gpu and not on_cpu:
@@ -259,7 +258,7 @@ def _on_fast_path(path: str, problem: Problem, q, k, v, bias, lead):
     if not problem.names:
         o = autograd.apply(autograd.Forward, path, problem, q, k, v, bias)
         return o if path == "c" else o[0]
-    o, raw = autograd.WithStatistics.apply(problem, q, k, v, bias)
+    o, raw, *_ = autograd.WithStatistics.apply(path, problem, q, k, v, bias)
     found = {}
     for name in problem.names:
         if name == "participation_ratio":

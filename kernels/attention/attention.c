@@ -99,7 +99,7 @@ INLINE void close_row(const task *t, row *r, vec sum) {
 INLINE vec safe_log(vec a) { return pick(a >= TINIEST, vlog(pick(a >= TINIEST, a, splat(1))), splat(0)); }
 #endif
 
-#if MAP == SOFTMAX && PASS == 1
+#if PLAIN && PASS == 1
 /* statistics of a softmax row (without a sink) from its logits s and numerators e = exp(s - m) */
 NOINLINE void write_stats(const task *t, const row *r, const vec *s, const vec *e, vec *out) {
     vec x1 = splat(0), x2 = splat(0), top = splat(0), square = splat(0), mass = splat(0), mean = splat(0), var = splat(0);
@@ -287,7 +287,7 @@ void backward(const task *t, int64_t p0, int64_t p1) {
                 terms x = map(t, s[j], r.m, 1);
                 if (t->bias.base) x = nothing_if(s[j] == (real)-INFINITY, x);
                 f[j] = x.f;
-#if MAP != SOFTMAX
+#if !PLAIN
                 f1[j] = x.f1, g1[j] = x.g1;
 #endif
                 dp[j] = dot(G_i, V + KEY(&r, j) * DV, DV);
@@ -295,7 +295,7 @@ void backward(const task *t, int64_t p0, int64_t p1) {
                 delta += x.f * dp[j];
             }
             close_row(t, &r, sum);
-#if MAP != SOFTMAX
+#if !PLAIN
             if (t->dstats.base) {
                 stats_backward(t, &r, s, f, g1, dstats + i * N_STATS, dp, ds_all);
                 delta = splat(0);
@@ -304,14 +304,14 @@ void backward(const task *t, int64_t p0, int64_t p1) {
 #endif
             delta *= r.inv_z;
             for (int64_t j = 0; j < r.n; j++) {
-#if MAP == SOFTMAX
+#if PLAIN
                 ds_all[j] = f[j] * r.inv_z * (dp[j] - delta);
 #else
                 const vec ds = (f1[j] * dp[j] - g1[j] * delta) * r.inv_z;
                 ds_all[j] = t->dstats.base ? ds + ds_all[j] : ds;
 #endif
             }
-#if MAP == SOFTMAX
+#if PLAIN
             if (t->dstats.base) stats_backward(t, &r, s, f, dstats + i * N_STATS, ds_all);
 #endif
             for (int64_t j = 0; j < r.n; j++) {

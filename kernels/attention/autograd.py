@@ -251,49 +251,59 @@ class Second(Function):
 
 
 class WithStatistics(Function):
-    """(problem, q, k, v, bias) -> output and raw statistics (..., query, 10); compiled path, any of its maps."""
+    """(path, problem, q, k, v, bias) -> output and raw statistics (..., query, 10); with them, on the Triton path, its rows."""
 
     @staticmethod
-    def forward(problem, q, k, v, bias):
+    def forward(path, problem, q, k, v, bias):
+        if path == "gpu":
+            return gpu.forward_with_statistics(problem, q, k, v, bias)
         return cpu.forward(problem, q, k, v, bias, with_stats=True)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.problem, *tensors = inputs
-        ctx.save_for_backward(*tensors)
+        ctx.path, ctx.problem, *tensors = inputs
+        if ctx.path == "gpu":
+            ctx.mark_non_differentiable(output[2])
+            ctx.save_for_backward(*tensors, *output)
+        else:
+            ctx.save_for_backward(*tensors, None, None, None)
         ctx.save_for_forward(*tensors)
 
     @staticmethod
-    def backward(ctx, g, dstats):
-        q, k, v, bias = ctx.saved_tensors
-        want = bias is not None and ctx.needs_input_grad[4]
-        grads = StatisticsBackward.apply(ctx.problem, want, q, k, v, bias, g, dstats)
-        return (None, *grads) if want else (None, *grads, None)
+    def backward(ctx, g, dstats, *_):
+        *tensors, o, raw, rows = ctx.saved_tensors
+        want = tensors[3] is not None and ctx.needs_input_grad[5]
+        kept = (x if x is None else x.detach() for x in (o, raw, rows))       # by-products carry no derivative of their own
+        grads = StatisticsBackward.apply(ctx.path, ctx.problem, want, *tensors, g, dstats, *kept)
+        return (None, None, *grads) if want else (None, None, *grads, None)
 
     @staticmethod
-    def jvp(ctx, _problem, *tangents):
-        function, primals, live = _raw(ctx.problem, ctx.saved_tensors)
-        filled = _fill(tangents, ctx.saved_tensors)
-        return _push(function, primals, tuple(filled[i] for i in live))
+    def jvp(ctx, _path, _problem, *tangents):
+        function, primals, live = _raw(ctx.problem, ctx.saved_tensors[:4])
+        filled = _fill(tangents, ctx.saved_tensors[:4])
+        found = _push(function, primals, tuple(filled[i] for i in live))
+        return (*found, None) if ctx.path == "gpu" else found
 
     @staticmethod
     def vmap(info, in_dims, *args):
-        return WithStatistics.apply(*_front(info, in_dims, args)), (0, 0)
+        return WithStatistics.apply(*_front(info, in_dims, args)), (0, 0, 0) if args[0] == "gpu" else (0, 0)
 
 
 class StatisticsBackward(Function):
-    """(problem, want_bias, q, k, v, bias, g, dstats) -> dq, dk, dv, and dbias if wanted."""
+    """(path, problem, want_bias, q, k, v, bias, g, dstats, o, raw, rows) -> dq, dk, dv, and dbias if wanted."""
 
     @staticmethod
-    def forward(problem, want_bias, q, k, v, bias, g, dstats):
+    def forward(path, problem, want_bias, q, k, v, bias, g, dstats, o, raw, rows):
+        if path == "gpu":
+            return gpu.backward(problem, q, k, v, o, rows, g, bias, want_bias, (raw, dstats))
         grads = cpu.backward(problem, q, k, v, bias, g, want_bias, dstats)
         return grads if want_bias else grads[:3]
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.problem, ctx.want_bias, *tensors = inputs
-        ctx.save_for_backward(*tensors)
-        ctx.save_for_forward(*tensors)
+        _, ctx.problem, ctx.want_bias, *tensors = inputs
+        ctx.save_for_backward(*tensors[:6])
+        ctx.save_for_forward(*tensors[:6])
 
     @staticmethod
     def _again(ctx):
@@ -312,12 +322,12 @@ class StatisticsBackward(Function):
         gradient, primals, live = StatisticsBackward._again(ctx)
         dg, ddstats, *rest = torch.func.vjp(gradient, *primals)[1](tuple(cotangents))
         grads = dict(zip(live, rest, strict=True))
-        return None, None, *(grads.get(i) for i in range(4)), dg, ddstats
+        return None, None, None, *(grads.get(i) for i in range(4)), dg, ddstats, None, None, None
 
     @staticmethod
-    def jvp(ctx, _problem, _want, *tangents):
+    def jvp(ctx, _path, _problem, _want, *tangents):
         gradient, primals, live = StatisticsBackward._again(ctx)
-        filled = _fill(tangents, ctx.saved_tensors)
+        filled = _fill(tangents[:6], ctx.saved_tensors)
         order = (filled[4], filled[5], *(filled[i] for i in live))
         return _push(gradient, primals, order)
 
@@ -341,7 +351,8 @@ def _raw(problem: Problem, tensors):
         ratio = found["participation_ratio"]
         square = torch.where(ratio > 0, 1.0 / torch.where(ratio > 0, ratio, 1.0), 0.0)
         columns = [square if name == "participation_ratio" else found.get(name, ratio * 0) for name in names]
-        return o, torch.stack(columns, -1)
+        wide = torch.float32 if q.dtype in (torch.bfloat16, torch.float16) else q.dtype       # as the Triton path has them
+        return o, torch.stack(columns, -1).to(wide)
 
     return function, tuple(tensors[i] for i in live), live
 

@@ -70,11 +70,13 @@ def supports(score: ScoreMap, dtype: torch.dtype, head_dim: int, value_dim: int)
 
 
 @functools.lru_cache(maxsize=256)
-def library(map_number: int, dtype: torch.dtype, head_dim: int, value_dim: int, order: int, count: bool = False):
-    """The build for these compile-time constants, or None without a working compiler; ``count``: one that counts."""
+def library(map_number: int, dtype: torch.dtype, head_dim: int, value_dim: int, order: int, count: bool = False,
+            sink: bool = False):
+    """The build for these compile-time constants, or None without a working compiler; ``count``: one that counts, ``sink``:
+    one for the statistics of softmax with a sink."""
     single = int(dtype == torch.float32)
     built = compiler.load(SOURCE, MAP=map_number, REAL32=single, D=head_dim, DV=value_dim, PASS=order,
-                          **({"COUNT": 1} if count else {}))
+                          **({"COUNT": 1} if count else {}), **({"SINK": 1} if sink else {}))
     if built is None:
         return None
     for name in ("forward", "backward") if order == 1 else ("second",):
@@ -157,6 +159,7 @@ class _Fixed:
     """What the record says of every call of a problem, and its number of pairs."""
 
     map_number: int
+    sink: bool
     numbers: tuple[float, ...]
     in_mass: np.ndarray | None
     pairs: int
@@ -171,7 +174,8 @@ def _fixed(problem: Problem, n_k: int) -> _Fixed:
             in_mass = np.zeros(max(n_k, 1), dtype=np.uint8)
             in_mass[list(problem.mass.keys)] = 1
         pointers = (x.ctypes.data if x is not None else 0 for x in (rows.first, rows.last, rows.cols, in_mass))
-        found = problem.kept["c"] = _Fixed(number, (problem.scale, parameter, *pointers), in_mass, rows.n_pairs)
+        sink = bool(problem.names) and number == 0 and parameter > -np.inf
+        found = problem.kept["c"] = _Fixed(number, sink, (problem.scale, parameter, *pointers), in_mass, rows.n_pairs)
     return found
 
 
@@ -180,7 +184,7 @@ def _run(function: str, order: int, problem: Problem, q: Tensor, k: Tensor, v: T
     counter = counters.active()
     n_k, head_dim, value_dim = k.shape[-2], q.shape[-1], v.shape[-1]
     fixed = _fixed(problem, n_k)
-    built = library(fixed.map_number, q.dtype, head_dim, value_dim, order, counter is not None)
+    built = library(fixed.map_number, q.dtype, head_dim, value_dim, order, counter is not None, fixed.sink)
     if built is None:
         raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiler.compiler_report()")
     task = _TASK.pack(q.shape[-2], n_k, *fixed.numbers, *views)

@@ -1,4 +1,4 @@
-"""The Triton path: fused forward and recomputing backward on GPU, for the family "f over g", with or without a bias.
+"""The Triton path: fused forward and recomputing backward on GPU, for the family "f over g", biases and statistics included.
 
 float32 and float64 at full precision, bfloat16 and float16 with float32 accumulators. Second derivatives and forward
 mode come from ``formulas``. Triton is the optional extra ``gpu``; without it this path does not exist. With
@@ -14,6 +14,7 @@ import os
 import torch
 from torch import Tensor
 
+from attnlab.kernels.attention import cpu
 from attnlab.kernels.attention.cpu import map_of
 from attnlab.kernels.attention.problem import Problem
 from attnlab.kernels.attention.scores import ScoreMap
@@ -39,12 +40,13 @@ def supports(score: ScoreMap, dtype: torch.dtype, device: torch.device, head_dim
             and max(head_dim, value_dim) <= MAX_WIDTH and (device.type == "cuda" or interpreting()))
 
 
-def tiles(dtype: torch.dtype, width: int) -> dict[str, tuple[int, int]]:
+def tiles(dtype: torch.dtype, width: int, statistics: bool = False) -> dict[str, tuple[int, int]]:
     """(queries, keys) of a tile in each kernel: sizes that compile without spills for sm_80 and sm_90."""
     if dtype in (torch.bfloat16, torch.float16):
         return {"forward": (32, 32), "dq": (32, 32), "dkv": (32, 32)}
     if dtype == torch.float64:
-        return {"forward": (16, 16), "dq": (16, 32), "dkv": (16, 16)}
+        with_statistics = (64, 16) if width <= 16 else (16, 16)
+        return {"forward": (16, 16), "dq": with_statistics if statistics else (16, 32), "dkv": (16, 16)}
     return {"forward": (16, 32 if width <= 64 else 16), "dq": (16, 32), "dkv": (16, 32 if width <= 16 else 16)}
 
 
@@ -54,17 +56,17 @@ def padded(width: int) -> int:
 
 
 def constants(problem: Problem, dtype: torch.dtype, head_dim: int, value_dim: int, kernel: str, bias: bool = False,
-              want_bias: bool = False) -> dict[str, object]:
+              want_bias: bool = False, statistics: bool = False) -> dict[str, object]:
     """Compile-time arguments of one kernel; ``bias``: there is one, ``want_bias``: with its gradient."""
     import triton.language as tl
 
     low = {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
     rows = problem.rows
-    queries, keys = tiles(dtype, max(head_dim, value_dim))[kernel]
+    queries, keys = tiles(dtype, max(head_dim, value_dim), statistics)[kernel]
     number, parameter = map_of(problem.score)
     more = {"WANT_DB": want_bias} if kernel == "dq" else {}
     return {"D": head_dim, "DV": value_dim, "DP": padded(head_dim), "DVP": padded(value_dim), "BM": queries, "BN": keys,
-            "MAP": number, "P": int(parameter) if number in (5, 6) else 1, "BIAS": bias, **more,
+            "MAP": number, "P": int(parameter) if number in (5, 6) else 1, "BIAS": bias, "STATS": statistics, **more,
             "CAUSAL": rows.causal, "MASKED": not (rows.full or rows.causal),
             "LOW": low[dtype], "ACC": tl.float64 if dtype == torch.float64 else tl.float32,
             "EMULATE": interpreting() and dtype in (torch.bfloat16, torch.float16)}
@@ -72,37 +74,60 @@ def constants(problem: Problem, dtype: torch.dtype, head_dim: int, value_dim: in
 
 def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Output, and (level, 1/Z) of every row (..., query, 2), which the backward needs."""
-    from attnlab.kernels.attention import gpu_kernels
+    return _forward(problem, q, k, v, bias, False)[:2]
+
+
+def forward_with_statistics(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None):
+    """Output, raw statistics (..., query, 10), and (level, 1/Z, T, count, key of the largest weight) of every row."""
+    o, rows, record = _forward(problem, q, k, v, bias, True)
+    record = record.movedim(0, -1)
+    return o, record[..., :len(cpu.RAW)].contiguous(), torch.cat([rows, record[..., len(cpu.RAW):]], -1)
+
+
+def _forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, statistics: bool):
+    from attnlab.kernels.attention import gpu_kernels, gpu_statistics
 
     lead, n_q, n_k, widths = q.shape[:-2], q.shape[-2], k.shape[-2], (q.shape[-1], v.shape[-1])
     o, rows = q.new_empty((*lead, n_q, widths[1])), q.new_empty((2, *lead, n_q), dtype=_accumulator(q.dtype))
-    fixed = constants(problem, q.dtype, *widths, "forward", bias is not None)
+    record = rows.new_empty((len(gpu_statistics.RECORD), *lead, n_q)) if statistics else rows
+    fixed = constants(problem, q.dtype, *widths, "forward", bias is not None, statistics=statistics)
     if o.numel():
         grid = (-(-n_q // fixed["BM"]), lead.numel())
         operands = (q.contiguous(), k.contiguous(), v.contiguous(), _bias(bias, q), _mask(problem, q), _scalars(problem, q))
-        gpu_kernels.forward_kernel[grid](*operands, o, rows[0], rows[1], n_q, n_k, **fixed)
-    return o, torch.stack([rows[0], rows[1]], -1)
+        chosen = _chosen(problem, n_k, q.dtype, q.device, statistics)
+        gpu_kernels.forward_kernel[grid](*operands, o, rows[0], rows[1], chosen, record, n_q, n_k, **fixed)
+    return o, torch.stack([rows[0], rows[1]], -1), record
 
 
-def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, rows: Tensor, g: Tensor,
-             bias: Tensor | None = None, want_bias: bool = False):
-    """Gradients (dq, dk, dv), and that of the bias if wanted."""
-    from attnlab.kernels.attention import gpu_kernels
+def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, rows: Tensor, g: Tensor, bias: Tensor | None = None,
+             want_bias: bool = False, statistics: tuple[Tensor, Tensor] | None = None):
+    """Gradients (dq, dk, dv), and that of the bias if wanted; ``statistics``: the raw ones and their cotangents."""
+    from attnlab.kernels.attention import gpu_kernels, gpu_statistics
 
     lead, n_q, n_k, widths = q.shape[:-2], q.shape[-2], k.shape[-2], (q.shape[-1], v.shape[-1])
     q, k, v, g = (x.contiguous() for x in (q, k, v, g))
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-    m, u = (rows[..., i].contiguous() for i in (0, 1))
+    m, u, *rest = (x.contiguous() for x in rows.unbind(-1))
     delta = (o.to(m.dtype) * g.to(m.dtype)).sum(-1)
     db = q.new_zeros((*lead, n_q, n_k)) if want_bias else None
-    shared = (q, k, v, g, _bias(bias, q), _mask(problem, q), _scalars(problem, q), m, u, delta)
+    slopes = m
+    if statistics is not None:
+        raw, cotangents = statistics
+        slopes = gpu_statistics.coefficients(torch.cat([raw.movedim(-1, 0), torch.stack(rest)]), u, cotangents.movedim(-1, 0))
+    shared = (q, k, v, g, _bias(bias, q), _mask(problem, q), _scalars(problem, q), m, u, delta,
+              _chosen(problem, n_k, q.dtype, q.device, statistics is not None), slopes)
     passes = (("dq", gpu_kernels.dq_kernel, (dq, q if db is None else db), n_q), ("dkv", gpu_kernels.dkv_kernel, (dk, dv), n_k))
     for name, kernel, out, n in passes:
-        fixed = constants(problem, q.dtype, *widths, name, bias is not None, want_bias)
+        fixed = constants(problem, q.dtype, *widths, name, bias is not None, want_bias, statistics is not None)
         block = fixed["BM"] if name == "dq" else fixed["BN"]
         if n:
             kernel[(-(-n // block), lead.numel())](*shared, *out, n_q, n_k, **fixed)
     return (dq, dk, dv, db) if want_bias else (dq, dk, dv)
+
+
+def flag_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The type of masks: Triton cannot build a float64 product of anything that a shorter type was loaded for."""
+    return torch.int64 if dtype == torch.float64 else torch.uint8
 
 
 def _accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -114,12 +139,20 @@ def _scalars(problem: Problem, like: Tensor) -> Tensor:
     return torch.tensor([problem.scale, map_of(problem.score)[1]], dtype=_accumulator(like.dtype), device=like.device)
 
 
+def _chosen(problem: Problem, n_k: int, dtype: torch.dtype, device: torch.device, statistics: bool) -> Tensor:
+    """Which keys the statistic "mass" counts."""
+    chosen = torch.zeros(n_k if statistics else 1, dtype=flag_dtype(dtype))
+    if "mass" in problem.names:
+        chosen[list(problem.mass.keys)] = 1
+    return chosen.to(device)
+
+
 def _bias(bias: Tensor | None, like: Tensor) -> Tensor:
     return like if bias is None else bias.contiguous()             # without a bias any pointer will do: it is not read
 
 
 def _mask(problem: Problem, like: Tensor) -> Tensor:
-    rows = problem.rows
+    rows, flags = problem.rows, flag_dtype(like.dtype)
     if rows.full or rows.causal:
-        return torch.empty(1, dtype=torch.uint8, device=like.device)
-    return rows.visible.to(device=like.device, dtype=torch.uint8).contiguous()
+        return torch.empty(1, dtype=flags, device=like.device)
+    return rows.visible.to(device=like.device, dtype=flags).contiguous()

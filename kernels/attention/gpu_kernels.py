@@ -7,19 +7,15 @@ keys along the rows in the dK/dV kernel, so that its products need no transposed
 operands after rounding them: the interpreter computes 16-bit types wrongly.
 
 Row factors saved for the backward pass: the level m and u = 1/Z. A bias is (problem, query, key); its gradient is written by
-the dQ kernel, which visits every pair that has one. Map numbers are those of ``cpu.MAPS``.
+the dQ kernel, which visits every pair that has one. With STATS the forward kernel also writes the record of
+``gpu_statistics``, and the others add what the cotangents of the statistics contribute. Map numbers are those of
+``cpu.MAPS``.
 """
 
 from __future__ import annotations
 
-try:
-    import triton
-    import triton.language as tl
-
-    jit = triton.jit
-except ImportError:                    # the extra "gpu" is not installed: the functions stay plain and are never called
-    def jit(function):
-        return function
+from attnlab.kernels.attention.gpu_jit import jit, tl
+from attnlab.kernels.attention.gpu_statistics import add_tile, slope_of_statistics, store_record
 
 
 @jit
@@ -153,6 +149,18 @@ def level(m, MAP: tl.constexpr):
 
 
 @jit
+def log_level(m, MAP: tl.constexpr, P: tl.constexpr):
+    """Log of a row's common factor."""
+    if MAP == 5 or MAP == 6:
+        log = P * tl.log(m)
+    elif MAP == 2 or MAP == 3 or MAP == 4:
+        log = m * 0.0
+    else:
+        log = m
+    return log
+
+
+@jit
 def seen(queries, keys, n_q, n_k, mask, CAUSAL: tl.constexpr, MASKED: tl.constexpr):
     """Visible pairs for index tiles that broadcast against each other."""
     visible = (queries < n_q) & (keys < n_k)
@@ -172,10 +180,10 @@ def with_bias(s, visible, bias, problem, queries, keys, n_q, n_k):
 
 
 @jit
-def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, n_q, n_k, D: tl.constexpr, DV: tl.constexpr,
-                   DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, MAP: tl.constexpr,
-                   P: tl.constexpr, BIAS: tl.constexpr, CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr,
-                   ACC: tl.constexpr, EMULATE: tl.constexpr):
+def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, in_mass, record, n_q, n_k, D: tl.constexpr,
+                   DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+                   MAP: tl.constexpr, P: tl.constexpr, BIAS: tl.constexpr, STATS: tl.constexpr, CAUSAL: tl.constexpr,
+                   MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
     problem = tl.program_id(1).to(tl.int64)
     queries = tl.program_id(0) * BM + tl.arange(0, BM)
     scale = tl.load(scalars)
@@ -190,6 +198,19 @@ def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, n_q, n_k, D:
     z = tl.zeros([BM], ACC)
     count = tl.zeros([BM], ACC)
     acc = tl.zeros([BM, DVP], ACC)
+    if STATS:
+        row_sum = tl.zeros([BM], ACC)
+        mass = tl.zeros([BM], ACC)
+        square = tl.zeros([BM], ACC)
+        product_log = tl.zeros([BM], ACC)
+        top = tl.zeros([BM], ACC)
+        top_key = tl.zeros([BM], ACC) - 1.0
+        total = tl.zeros([BM], ACC)
+        mean_w = tl.zeros([BM], ACC)
+        deviation_w = tl.zeros([BM], ACC)
+        seen_keys = tl.zeros([BM], ACC)
+        mean = tl.zeros([BM], ACC)
+        deviation = tl.zeros([BM], ACC)
     last = n_k
     if CAUSAL:
         last = tl.minimum(n_k, tl.maximum((tl.program_id(0) + 1) * BM + (n_k - n_q), 0))
@@ -213,15 +234,20 @@ def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, n_q, n_k, D:
         g = tl.where(visible, g, 0.0)
         if MAP == 0 or MAP == 1 or MAP == 7 or MAP == 8:
             r = tl.where(m > float("-inf"), tl.exp(level(m, MAP) - safe), 0.0)
-            z = z * r
-            acc = acc * r[:, None]
-        if MAP == 5 or MAP == 6:
+        elif MAP == 5 or MAP == 6:
             r = power_of(m / safe, P)                           # m = 0: nothing but zeros so far
-            z = z * r
-            acc = acc * r[:, None]
+        else:
+            r = tl.zeros([BM], ACC) + 1.0
+        z = z * r
+        acc = acc * r[:, None]
         z += tl.sum(g, 1)
         count += tl.sum(tl.where(visible, 1.0, 0.0).to(ACC), 1)
         acc += product(f, V, LOW, ACC, EMULATE)
+        if STATS:
+            chosen = tl.load(in_mass + keys, mask=keys < n_k, other=0) != 0
+            (row_sum, mass, square, product_log, top, top_key, total, mean_w, deviation_w, seen_keys, mean,
+             deviation) = add_tile(r, f, s, visible, chosen, keys, n_k, row_sum, mass, square, product_log, top, top_key, total,
+                                   mean_w, deviation_w, seen_keys, mean, deviation)
         m = m_new
     safe = level(m, MAP)
     if MAP == 0:
@@ -236,13 +262,18 @@ def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, n_q, n_k, D:
     store_tile(o + problem * n_q * DV, queries, n_q, acc * u[:, None], DV, DVP)
     tl.store(rows_m + problem * n_q + queries, safe, mask=queries < n_q)
     tl.store(rows_u + problem * n_q + queries, u, mask=queries < n_q)
+    if STATS:
+        log_z = tl.where(z == 0, float("-inf"), tl.log(tl.where(z == 0, 1.0, z)) + log_level(safe, MAP, P))
+        stride = tl.num_programs(1).to(tl.int64) * n_q
+        store_record(record + problem * n_q + queries, stride, log_z, u, queries < n_q, row_sum, mass, square, product_log, top,
+                     top_key, total, mean_w, deviation_w, seen_keys, mean, deviation)
 
 
 @jit
-def dq_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, dq, db, n_q, n_k, D: tl.constexpr,
-              DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, MAP: tl.constexpr,
-              P: tl.constexpr, BIAS: tl.constexpr, WANT_DB: tl.constexpr, CAUSAL: tl.constexpr, MASKED: tl.constexpr,
-              LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
+def dq_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, in_mass, slopes_of, dq, db, n_q, n_k,
+              D: tl.constexpr, DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+              MAP: tl.constexpr, P: tl.constexpr, BIAS: tl.constexpr, WANT_DB: tl.constexpr, STATS: tl.constexpr,
+              CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
     problem = tl.program_id(1).to(tl.int64)
     queries = tl.program_id(0) * BM + tl.arange(0, BM)
     inside = queries < n_q
@@ -253,6 +284,7 @@ def dq_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, dq, d
     u = tl.load(rows_u + problem * n_q + queries, mask=inside, other=0.0)
     delta = tl.load(rows_delta + problem * n_q + queries, mask=inside, other=0.0)
     acc = tl.zeros([BM, DP], ACC)
+    stride = tl.num_programs(1).to(tl.int64) * n_q
     last = n_k
     if CAUSAL:
         last = tl.minimum(n_k, tl.maximum((tl.program_id(0) + 1) * BM + (n_k - n_q), 0))
@@ -264,9 +296,16 @@ def dq_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, dq, d
         s = product(Q, tl.trans(K), LOW, ACC, EMULATE) * scale
         if BIAS:
             s, visible = with_bias(s, visible, bias, problem, queries[:, None], keys[None, :], n_q, n_k)
-        f1, g1 = slopes(tl.where(visible, s, 0.0), m[:, None], MAP, P)
+        s = tl.where(visible, s, 0.0)
+        f1, g1 = slopes(s, m[:, None], MAP, P)
         dp = product(G, tl.trans(V), LOW, ACC, EMULATE)
         ds = tl.where(visible, (f1 * dp - g1 * delta[:, None]) * u[:, None], 0.0)
+        if STATS:
+            f, _ = numerators(s, m[:, None], MAP, P)
+            chosen = tl.load(in_mass + keys, mask=keys < n_k, other=0) != 0
+            more = slope_of_statistics(slopes_of + problem * n_q + queries, stride, inside, keys[None, :], chosen[None, :], s, f,
+                                       f1, g1, False)
+            ds += tl.where(visible, more, 0.0)
         acc += product(ds, K, LOW, ACC, EMULATE)
         if WANT_DB:
             at = db + problem * n_q * n_k + queries[:, None] * n_k + keys[None, :]
@@ -275,10 +314,10 @@ def dq_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, dq, d
 
 
 @jit
-def dkv_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, dk, dv, n_q, n_k, D: tl.constexpr,
-               DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-               MAP: tl.constexpr, P: tl.constexpr, BIAS: tl.constexpr, CAUSAL: tl.constexpr, MASKED: tl.constexpr,
-               LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
+def dkv_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, in_mass, slopes_of, dk, dv, n_q, n_k,
+               D: tl.constexpr, DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+               MAP: tl.constexpr, P: tl.constexpr, BIAS: tl.constexpr, STATS: tl.constexpr, CAUSAL: tl.constexpr,
+               MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
     problem = tl.program_id(1).to(tl.int64)
     keys = tl.program_id(0) * BN + tl.arange(0, BN)
     scale = tl.load(scalars)
@@ -286,6 +325,9 @@ def dkv_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, dk, 
     V = tile(v + problem * n_k * DV, keys, n_k, DV, DVP)
     acc_k = tl.zeros([BN, DP], ACC)
     acc_v = tl.zeros([BN, DVP], ACC)
+    stride = tl.num_programs(1).to(tl.int64) * n_q
+    if STATS:
+        chosen = tl.load(in_mass + keys, mask=keys < n_k, other=0) != 0
     first = 0
     if CAUSAL:
         first = tl.maximum(tl.program_id(0) * BN - (n_k - n_q), 0) // BM * BM
@@ -308,6 +350,10 @@ def dkv_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, dk, 
         f1, g1 = slopes(s, m[None, :], MAP, P)
         dp = product(V, tl.trans(G), LOW, ACC, EMULATE)
         ds = tl.where(visible, (f1 * dp - g1 * delta[None, :]) * u[None, :], 0.0)
+        if STATS:
+            more = slope_of_statistics(slopes_of + problem * n_q + queries, stride, inside, keys[:, None], chosen[:, None], s, f,
+                                       f1, g1, True)
+            ds += tl.where(visible, more, 0.0)
         acc_k += product(ds, Q, LOW, ACC, EMULATE)
     store_tile(dk + problem * n_k * D, keys, n_k, acc_k * scale, D, DP)
     store_tile(dv + problem * n_k * DV, keys, n_k, acc_v, DV, DVP)

@@ -19,6 +19,10 @@
 #ifndef MAP
 #define MAP SOFTMAX
 #endif
+#ifndef SINK /* 1: the statistics are wanted of a softmax whose weights do not sum to one */
+#define SINK 0
+#endif
+#define PLAIN (MAP == SOFTMAX && !SINK)
 enum { S_LSE, S_ENTROPY, S_MAX, S_SQUARE, S_MEAN, S_VARIANCE, S_WMEAN, S_WVARIANCE, S_ROW_SUM, S_MASS, N_STATS };
 
 typedef struct {

@@ -22,7 +22,7 @@ from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
 from attnlab.kernels.attention import gpu, gpu_kernels  # noqa: E402
-from attnlab.kernels.attention.masks import Causal  # noqa: E402
+from attnlab.kernels.attention.masks import Causal, Window  # noqa: E402
 from attnlab.kernels.attention.other_scores import SCORE_MAPS  # noqa: E402
 from attnlab.kernels.attention.problem import Problem, rows_of_mask  # noqa: E402
 from attnlab.kernels.attention.statistics import Mass  # noqa: E402
@@ -31,15 +31,18 @@ TOOLS = pathlib.Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 KERNELS = {"forward": gpu_kernels.forward_kernel, "dq": gpu_kernels.dq_kernel, "dkv": gpu_kernels.dkv_kernel}
 POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 
+CAUSAL = Causal()
 
-def report(kernel, dtype, width, score="softmax", capability=90, causal=True, bias=False):
+
+def report(kernel, dtype, width, score="softmax", capability=90, mask=CAUSAL, bias=False, statistics=False):
     """Stack, spills, shared memory and tensor-core instructions of one build."""
     function = KERNELS[kernel]
-    problem = Problem(1.0, SCORE_MAPS[score], rows_of_mask(Causal() if causal else None, 64, 64), None, (), Mass())
-    fixed = gpu.constants(problem, dtype, width, width, kernel, bias, bias)
+    problem = Problem(1.0, SCORE_MAPS[score], rows_of_mask(mask, 64, 64), None, (), Mass())
+    fixed = gpu.constants(problem, dtype, width, width, kernel, bias, bias, statistics)
     accumulator = "*fp64" if dtype == torch.float64 else "*fp32"
-    types = {"n_q": "i32", "n_k": "i32", "mask": "*u8", "scalars": accumulator, "rows_m": accumulator, "rows_u": accumulator,
-             "rows_delta": accumulator}
+    flags = {torch.int64: "*i64", torch.uint8: "*u8"}[gpu.flag_dtype(dtype)]
+    types = {"n_q": "i32", "n_k": "i32", "mask": flags, "scalars": accumulator, "rows_m": accumulator, "rows_u": accumulator,
+             "rows_delta": accumulator, "in_mass": flags, "record": accumulator, "slopes_of": accumulator}
     names = function.arg_names
     signature = {n: "constexpr" if n in fixed else types.get(n, POINTERS[dtype]) for n in names}
     aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if signature[n].startswith("*")}
@@ -98,10 +101,29 @@ def test_bias_builds_without_spills(width, capability, kernel):
     assert found["stack"] == 0 and found["spills"] == 0 and found["tensor_core"] == 0
 
 
+@pytest.mark.parametrize(("dtype", "kernel"), [
+    pytest.param(dtype, kernel, marks=() if dtype == torch.float64 and kernel == "dq" else pytest.mark.slow,
+                 id=f"{str(dtype).removeprefix('torch.')}-{kernel}")
+    for dtype in (torch.float32, torch.float64, torch.bfloat16) for kernel in KERNELS])
+def test_masks_build_without_spills(dtype, kernel):
+    found = report(kernel, dtype, 16, mask=Window(2, 1))
+    assert found["stack"] == 0 and found["spills"] == 0 and found["shared"] <= 99 * 1024
+
+
+@pytest.mark.parametrize(("dtype", "width", "capability", "kernel"), [
+    pytest.param(dtype, width, capability, kernel, marks=() if (dtype, width, capability) == (torch.float32, 6, 90) else
+                 pytest.mark.slow, id=f"{str(dtype).removeprefix('torch.')}-{width}-sm_{capability}-{kernel}")
+    for dtype, width in ((torch.float32, 6), (torch.float32, 64), (torch.float64, 6), (torch.float64, 64), (torch.bfloat16, 64))
+    for capability in (80, 90) for kernel in KERNELS])
+def test_statistics_build_without_spills(dtype, width, capability, kernel):
+    found = report(kernel, dtype, width, capability=capability, statistics=True)
+    assert found["stack"] == 0 and found["spills"] == 0 and found["shared"] <= 99 * 1024
+
+
 def test_gate_sees_spills(monkeypatch):
     """The twin: tiles too large for float32; the first spills on Triton 3.7 and 3.9, the second on 3.6."""
     def stack(tile, width):
-        monkeypatch.setattr(gpu, "tiles", lambda dtype, wide: {"dkv": tile})
+        monkeypatch.setattr(gpu, "tiles", lambda dtype, wide, statistics: {"dkv": tile})
         return report("dkv", torch.float32, width)["stack"]
 
     assert stack((64, 64), 16) > 0 or stack((32, 32), 64) > 0

@@ -3,6 +3,7 @@
 The interpreter runs no GPU: it does not model races, tf32 or limits. Those are for gpu_compiled.py and for hardware.
 """
 
+import math
 import os
 
 import pytest
@@ -16,6 +17,9 @@ from attnlab.kernels.attention import attention  # noqa: E402
 from attnlab.kernels.attention.masks import Window  # noqa: E402
 from attnlab.kernels.attention.other_scores import SCORE_MAPS  # noqa: E402
 from attnlab.kernels.attention.scores import Power  # noqa: E402
+from attnlab.kernels.attention.statistics import NAMES, Mass  # noqa: E402
+
+EPS = torch.finfo(torch.float64).eps
 
 MAPS = ["softmax", "softmax_plus_one", "softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed"]
 
@@ -134,6 +138,71 @@ def test_softplus_keeps_its_limits(shift):
     bias = torch.full((20, 20), shift, dtype=torch.float64)
     for got, want in both(q, k, v, score="softplus", bias=bias):
         assert (got - want).abs().max() < 4 * 31 * torch.finfo(torch.float64).eps * (300 + want.abs().max())
+
+
+@pytest.mark.parametrize("score", MAPS)
+def test_statistics_and_their_gradients(score):
+    """Random weights for every statistic and row, so that no error cancels; two ragged tiles, a bias that hides keys and a row,
+    causal. Logits below 8; variances square them."""
+    q, k, v, b = tensors(torch.float64, (2, 20, 3), (2, 20, 3), (2, 20, 2), (20, 20))
+    hide = torch.rand(20, 20, generator=torch.Generator().manual_seed(2)) < 0.3
+    hide[7] = True
+    weights = torch.randn(len(NAMES), 2, 20, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    leaves = q, k, v, b.detach().masked_fill(hide, -torch.inf).requires_grad_()
+    found = []
+    for path in ("gpu", "reference"):
+        o, rows = attention(*leaves[:3], bias=leaves[3], mask="causal", score=score, path=path,
+                            statistics=(*NAMES[:-1], Mass((0, 17))))
+        values = torch.stack([torch.where(x > -torch.inf, x, 0.0) for x in (rows[name] for name in NAMES)])
+        grads = torch.autograd.grad(o.sin().sum() + (weights * values).sum(), leaves)
+        found.append([o, *rows.values(), *grads])
+    for i, (got, want) in enumerate(zip(*found, strict=True)):
+        assert bool(((got == want) | ((got - want).abs() < 2000 * EPS * (1 + want.abs().max()))).all()), i
+
+
+def test_statistics_in_their_limits():
+    q, v = tensors(torch.float32, (2, 3, 3), (2, 70, 2))
+    _, found = attention(q, torch.ones(2, 70, 3), v, path="gpu", statistics=NAMES)
+    limits = {"entropy": math.log(70), "max_weight": 1 / 70, "participation_ratio": 70.0, "mass": 1 / 70, "row_sum": 1.0,
+              "logit_variance": 0.0, "weighted_logit_variance": 0.0}
+    for name, value in limits.items():
+        assert (found[name] - value).abs().max() < 100 * torch.finfo(torch.float32).eps * (1 + value), name
+    bias = torch.zeros(3, 70)
+    bias[:, 40] = 200.0                                                     # one key has it all: e^200 overflows float32
+    _, found = attention(q, torch.ones(2, 70, 3), v, bias=bias, path="gpu", statistics=(*NAMES[:-1], Mass((40,))))
+    for name, value in {"entropy": 0.0, "max_weight": 1.0, "participation_ratio": 1.0, "mass": 1.0}.items():
+        assert bool((found[name] == value).all()), name
+
+
+def test_statistics_of_sixteen_bit_inputs_have_float32_digits():
+    """The products are exact in float32, so only its own roundings remain: sums of 20 terms, logits below 16."""
+    q, k, v = tensors(torch.bfloat16, (2, 20, 8), (2, 20, 8), (2, 20, 2))
+    _, got = attention(q, k, v, path="gpu", statistics=NAMES)
+    _, want = attention(*(x.double() for x in (q, k, v)), path="reference", statistics=NAMES)
+    for name in NAMES:
+        assert got[name].dtype == torch.float32
+        assert (got[name] - want[name]).abs().max() < 300 * torch.finfo(torch.float32).eps * (1 + want[name].abs().max()), name
+
+
+def test_derivatives_of_statistics_by_finite_differences():
+    q, k, v = tensors(torch.float64, (1, 3, 2), (1, 4, 2), (1, 4, 2))
+
+    def f(q, k, v):
+        o, found = attention(q, k, v, path="gpu", statistics=("entropy", "log_sum_exp", "weighted_logit_variance"))
+        return o, *found.values()
+
+    assert gradcheck(f, (q, k, v), check_forward_ad=True, fast_mode=True)
+    assert gradgradcheck(f, (q, k, v), check_fwd_over_rev=True, fast_mode=True)
+    batched = torch.func.vmap(f)(*(torch.stack([x, 2 * x]) for x in (q, k, v)))
+    for got, want in zip(batched, f(2 * q, 2 * k, 2 * v), strict=True):
+        assert (got[1] - want).abs().max() < 1e-14
+
+
+def test_problems_that_see_different_keys():
+    q, k, v = tensors(torch.float64, (3, 6, 3), (3, 6, 3), (3, 6, 2))
+    seen = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(3)) < 0.6
+    for got, want in both(q, k, v, mask=seen):
+        assert (got - want).abs().max() < 1e-13
 
 
 def test_maps_without_a_kernel_are_a_clear_error():

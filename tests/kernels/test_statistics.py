@@ -50,7 +50,7 @@ def test_empty_rows_have_zero_statistics(make, needs_c):
         assert bool(torch.isfinite(torch.autograd.grad(total, q)[0]).all())
 
 
-MAPS = ("softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed")
+MAPS = ("softmax_plus_one", "softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed")
 
 
 @pytest.mark.parametrize("score", MAPS)
