@@ -40,6 +40,7 @@ RAW = ("log_sum_exp", "entropy", "max_weight", "square", "logit_mean", "logit_va
        "weighted_logit_variance", "row_sum", "mass")
 MAX_WIDTH = 128
 _THREAD_WORK = 1 << 21                    # below so many multiply-adds a second thread costs more than it brings
+_CACHE = 5 << 19                          # operands of 16 problems past so many bytes leave the cache: 8 lanes are faster
 
 
 #: The record ``task`` of score_maps.h: sizes, scale, parameter, four pointers, and (base, offset, row, col) of each view.
@@ -71,18 +72,29 @@ def supports(score: ScoreMap, dtype: torch.dtype, head_dim: int, value_dim: int)
 
 @functools.lru_cache(maxsize=256)
 def library(map_number: int, dtype: torch.dtype, head_dim: int, value_dim: int, order: int, count: bool = False,
-            sink: bool = False):
-    """The build for these compile-time constants, or None without a working compiler; ``count``: one that counts, ``sink``:
-    one for the statistics of softmax with a sink."""
+            sink: bool = False, narrow: bool = False):
+    """The build for these compile-time constants, or None without a working compiler.
+
+    ``count``: one that counts; ``sink``: one for the statistics of softmax with a sink; ``narrow``: one with vectors of 32
+    bytes also where the machine has longer ones.
+    """
     single = int(dtype == torch.float32)
     built = compiler.load(SOURCE, MAP=map_number, REAL32=single, D=head_dim, DV=value_dim, PASS=order,
-                          **({"COUNT": 1} if count else {}), **({"SINK": 1} if sink else {}))
+                          **{name: 1 for name, wanted in (("COUNT", count), ("SINK", sink), ("NARROW", narrow)) if wanted})
     if built is None:
         return None
     for name in ("forward", "backward") if order == 1 else ("second",):
         function = getattr(built, name)
         function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64], None
     return built
+
+
+def is_narrow(n_problems: int, n_q: int, n_k: int, dtype: torch.dtype, head_dim: int, value_dim: int) -> bool:
+    """Whether half the lanes are better with AVX-512: they would be empty, or the operands of all leave the cache."""
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return False
+    numbers = 2 * n_k * (head_dim + value_dim) + n_q * (2 * head_dim + value_dim) + 7 * n_k
+    return n_problems <= 32 // dtype.itemsize or 64 * numbers > _CACHE
 
 
 def n_lanes(built: ctypes.CDLL) -> int:
@@ -184,7 +196,8 @@ def _run(function: str, order: int, problem: Problem, q: Tensor, k: Tensor, v: T
     counter = counters.active()
     n_k, head_dim, value_dim = k.shape[-2], q.shape[-1], v.shape[-1]
     fixed = _fixed(problem, n_k)
-    built = library(fixed.map_number, q.dtype, head_dim, value_dim, order, counter is not None, fixed.sink)
+    built = library(fixed.map_number, q.dtype, head_dim, value_dim, order, counter is not None, fixed.sink,
+                    is_narrow(n_problems, q.shape[-2], n_k, q.dtype, head_dim, value_dim))
     if built is None:
         raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiler.compiler_report()")
     task = _TASK.pack(q.shape[-2], n_k, *fixed.numbers, *views)

@@ -17,9 +17,9 @@ from attnlab.papers.lab.errors import UsageError, environment_error
 from attnlab.theory import kernel_work
 
 Records = list[dict[str, Any]]
-_SHOWN = ("rows", "problems", "replicas", "batch", "context", "queries", "tokens", "width", "mask", "pass", "candidate",
-          "best_ms", "median_ms", "speed_against_base", "speed_low", "speed_high", "bound_ms", "dense_gflops", "share_of_sgemm",
-          "share_of_copy")
+_SHOWN = ("rows", "problems", "replicas", "batch", "context", "dim", "pairs", "labels", "steps", "queries", "tokens", "width",
+          "mask", "pass", "candidate", "best_ms", "median_ms", "speed_against_base", "speed_low", "speed_high", "bound_ms",
+          "dense_gflops", "share_of_sgemm", "share_of_copy")
 
 
 def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str, Any], str]:
@@ -27,10 +27,10 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
     import torch
 
     from attnlab.kernels import bench as attention_bench
-    from attnlab.kernels import bench_rivals, bench_training, timing
+    from attnlab.kernels import bench_induction, bench_rivals, bench_training, timing
     from attnlab.papers.lab.bench_figure import draw
 
-    folder = _made(folder / "bench")
+    folder, induction = _made(folder / "bench"), []
     began, before = time.monotonic(), torch.get_num_threads()
 
     def say(text: str) -> None:
@@ -50,6 +50,7 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
         else:
             say("training steps")
             timings = bench_training.training_records(rounds=max(1, rounds // 3))
+            induction = bench_induction.induction_records(rounds=max(1, rounds // 3))
             say("each size varied alone")
             sizes = bench_training.size_records(rounds=rounds)
             work = bench_training.work_records()
@@ -63,7 +64,8 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
     work = [line for record in work for line in compared(record, model(record))]
     say("figure")
     figure = draw(what, sizes, folder)
-    tables = {"timings": timings, "compiled": compiled, "sizes": sizes, "work": work, "not_run": not_run}
+    tables = {"timings": timings, "induction": induction, "compiled": compiled, "sizes": sizes, "work": work,
+              "not_run": not_run}
     record = {"bench": what, "machine": machine, **tables, "figures": figure, "rounds": rounds,
               "seconds": time.monotonic() - began}
     return record, _text(what, machine, tables, figure)
@@ -152,6 +154,9 @@ def _text(what: str, machine: dict[str, Any], tables: dict[str, Records], figure
              f"{machine['exp_giga_per_s']:.2f} G exp/s",
              f"Timings. Speed against {base}: median and quartiles of the ratios within a round. bound_ms: cost model at the "
              "rates above.\n\n" + table("timings", shown)]
+    if tables["induction"]:
+        parts.append("Two-layer induction network, whole steps. Speed against stacked models that form queries, keys and "
+                     "values but only the last query of layer 2.\n\n" + table("induction", shown))
     if tables["compiled"]:
         parts.append("With what torch compiles\n\n" + table("compiled", shown))
     parts.append("Cost model and counted work\n\n" + table("work"))

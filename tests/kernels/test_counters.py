@@ -68,7 +68,9 @@ def test_second_order_does_the_work_of_the_formula(needs_c):
 def test_idle_lanes_compute_too(problems, needs_c):
     sizes, mask = CASES["none"]
     forward, _ = counted(sizes, mask, "c", problems)
-    lanes = cpu.n_lanes(cpu.library(0, torch.float32, 3, 5, 1))
+    narrow = cpu.is_narrow(problems, 7, 12, torch.float32, 3, 5)
+    lanes = cpu.n_lanes(cpu.library(0, torch.float32, 3, 5, 1, narrow=narrow))
+    assert problems > 8 or lanes == 8
     useful = theory.attention_forward(sizes).times(problems).multiply_adds
     assert lanes in (8, 16) and forward.multiply_adds == useful * theory.idle_lanes(problems, lanes)
 
