@@ -45,31 +45,51 @@ def tiles(dtype: torch.dtype, width: int, statistics: bool = False) -> dict[str,
     if dtype in (torch.bfloat16, torch.float16):
         return {"forward": (32, 32), "dq": (32, 32), "dkv": (32, 32)}
     if dtype == torch.float64:
-        with_statistics = (64, 16) if width <= 16 else (16, 16)
-        return {"forward": (16, 16), "dq": with_statistics if statistics else (16, 32), "dkv": (16, 16)}
+        return {"forward": (16, 16), "dq": (16, 16 if statistics else 32), "dkv": (16, 16)}
     return {"forward": (16, 32 if width <= 64 else 16), "dq": (16, 32), "dkv": (16, 32 if width <= 16 else 16)}
 
 
-def padded(width: int) -> int:
-    """The width that a product runs at: a power of two of at least 16."""
-    return max(16, 1 << (width - 1).bit_length())
+def is_packed(dtype: torch.dtype, n_q: int, n_k: int, width: int) -> bool:
+    """Whether problems share programs: a product would be seven eighths padding, and gathered rows fit the registers."""
+    return width <= (8 if dtype == torch.float64 else 16) and min(n_q, 16) * min(n_k, 16) <= 32
 
 
-def constants(problem: Problem, dtype: torch.dtype, head_dim: int, value_dim: int, kernel: str, bias: bool = False,
-              want_bias: bool = False, statistics: bool = False) -> dict[str, object]:
+def packed_tiles(dtype: torch.dtype, n_q: int, n_k: int) -> dict[str, tuple[int, int]]:
+    """(queries, keys) of a tile in each kernel where problems share it: all rows at hand, and the columns of one problem."""
+    room = 128 if dtype == torch.float64 else 256
+    of_keys, of_queries = (min(32, 1 << (max(n, 1) - 1).bit_length()) for n in (n_k, n_q))
+    queries, keys = min(128, room // of_keys), min(128, room // of_queries)
+    return {"forward": (queries, of_keys), "dq": (queries, of_keys), "dkv": (of_queries, keys)}
+
+
+def padded(width: int, least: int = 16) -> int:
+    """The width that a product runs at: a power of two of at least ``least``."""
+    return max(least, 1 << (width - 1).bit_length())
+
+
+def constants(problem: Problem, dtype: torch.dtype, n_q: int, n_k: int, head_dim: int, value_dim: int, kernel: str,
+              bias: bool = False, want_bias: bool = False, statistics: bool = False) -> dict[str, object]:
     """Compile-time arguments of one kernel; ``bias``: there is one, ``want_bias``: with its gradient."""
     import triton.language as tl
 
     low = {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-    rows = problem.rows
-    queries, keys = tiles(dtype, max(head_dim, value_dim), statistics)[kernel]
+    rows, width = problem.rows, max(head_dim, value_dim)
+    packed = is_packed(dtype, n_q, n_k, width)
+    queries, keys = (packed_tiles(dtype, n_q, n_k) if packed else tiles(dtype, width, statistics))[kernel]
+    least = 1 if packed else 32 if statistics and dtype == torch.float64 else 16         # 16 spills eight bytes there
     number, parameter = map_of(problem.score)
     more = {"WANT_DB": want_bias} if kernel == "dq" else {}
-    return {"D": head_dim, "DV": value_dim, "DP": padded(head_dim), "DVP": padded(value_dim), "BM": queries, "BN": keys,
-            "MAP": number, "P": int(parameter) if number in (5, 6) else 1, "BIAS": bias, "STATS": statistics, **more,
-            "CAUSAL": rows.causal, "MASKED": not (rows.full or rows.causal),
+    return {"D": head_dim, "DV": value_dim, "DP": padded(head_dim, least), "DVP": padded(value_dim, least), "BM": queries,
+            "BN": keys, "MAP": number, "P": int(parameter) if number in (5, 6) else 1, "BIAS": bias, "STATS": statistics,
+            **more, "CAUSAL": rows.causal, "MASKED": not (rows.full or rows.causal), "PACKED": packed,
             "LOW": low[dtype], "ACC": tl.float64 if dtype == torch.float64 else tl.float32,
             "EMULATE": interpreting() and dtype in (torch.bfloat16, torch.float16)}
+
+
+def grid(fixed: dict[str, object], kernel: str, n_problems: int, n_q: int, n_k: int) -> tuple[int, int]:
+    """Programs of a launch: (blocks of rows, problems), or (blocks of the rows of all problems, 1)."""
+    n, block = (n_k, fixed["BN"]) if kernel == "dkv" else (n_q, fixed["BM"])
+    return (-(-n * n_problems // block), 1) if fixed["PACKED"] else (-(-n // block), n_problems)
 
 
 def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -90,12 +110,13 @@ def _forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | N
     lead, n_q, n_k, widths = q.shape[:-2], q.shape[-2], k.shape[-2], (q.shape[-1], v.shape[-1])
     o, rows = q.new_empty((*lead, n_q, widths[1])), q.new_empty((2, *lead, n_q), dtype=_accumulator(q.dtype))
     record = rows.new_empty((len(gpu_statistics.RECORD), *lead, n_q)) if statistics else rows
-    fixed = constants(problem, q.dtype, *widths, "forward", bias is not None, statistics=statistics)
+    fixed = constants(problem, q.dtype, n_q, n_k, *widths, "forward", bias is not None, statistics=statistics)
     if o.numel():
-        grid = (-(-n_q // fixed["BM"]), lead.numel())
         operands = (q.contiguous(), k.contiguous(), v.contiguous(), _bias(bias, q), _mask(problem, q), _scalars(problem, q))
         chosen = _chosen(problem, n_k, q.dtype, q.device, statistics)
-        gpu_kernels.forward_kernel[grid](*operands, o, rows[0], rows[1], chosen, record, n_q, n_k, **fixed)
+        sizes = lead.numel(), n_q, n_k
+        launch = gpu_kernels.forward_kernel[grid(fixed, "forward", *sizes)]
+        launch(*operands, o, rows[0], rows[1], chosen, record, *sizes, **fixed)
     return o, torch.stack([rows[0], rows[1]], -1), record
 
 
@@ -118,10 +139,10 @@ def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, rows:
               _chosen(problem, n_k, q.dtype, q.device, statistics is not None), slopes)
     passes = (("dq", gpu_kernels.dq_kernel, (dq, q if db is None else db), n_q), ("dkv", gpu_kernels.dkv_kernel, (dk, dv), n_k))
     for name, kernel, out, n in passes:
-        fixed = constants(problem, q.dtype, *widths, name, bias is not None, want_bias, statistics is not None)
-        block = fixed["BM"] if name == "dq" else fixed["BN"]
+        fixed = constants(problem, q.dtype, n_q, n_k, *widths, name, bias is not None, want_bias, statistics is not None)
         if n:
-            kernel[(-(-n // block), lead.numel())](*shared, *out, n_q, n_k, **fixed)
+            sizes = lead.numel(), n_q, n_k
+            kernel[grid(fixed, name, *sizes)](*shared, *out, *sizes, **fixed)
     return (dq, dk, dv, db) if want_bias else (dq, dk, dv)
 
 

@@ -6,6 +6,11 @@ padded to powers of two of at least 16 by masked loads; scalars loaded from one-
 keys along the rows in the dK/dV kernel, so that its products need no transposed operand. ``EMULATE`` widens 16-bit
 operands after rounding them: the interpreter computes 16-bit types wrongly.
 
+PACKED problems share a program: its rows are (problem, query) pairs in memory order, or (problem, key) pairs in the dK/dV
+kernel, and every pair of a row with one of its own problem's columns is a sum over the width of gathered operands
+(``gathered_scores``, ``gathered_sum``). No product reaches from one problem to another, so a diverged replica leaves its
+neighbours alone. It is for single queries and short contexts, where a product would pad 16 rows with zeros.
+
 Row factors saved for the backward pass: the level m and u = 1/Z. A bias is (problem, query, key); its gradient is written by
 the dQ kernel, which visits every pair that has one. With STATS the forward kernel also writes the record of
 ``gpu_statistics``, and the others add what the cotangents of the statistics contribute. Map numbers are those of
@@ -29,17 +34,37 @@ def product(a, b, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
 
 
 @jit
-def tile(base, rows, n_rows, WIDTH: tl.constexpr, PADDED: tl.constexpr):
+def tile(base, rows, inside, WIDTH: tl.constexpr, PADDED: tl.constexpr):
     cols = tl.arange(0, PADDED)
-    inside = (rows[:, None] < n_rows) & (cols[None, :] < WIDTH)
-    return tl.load(base + rows[:, None] * WIDTH + cols[None, :], mask=inside, other=0.0)
+    return tl.load(base + rows[:, None] * WIDTH + cols[None, :], mask=inside[:, None] & (cols[None, :] < WIDTH), other=0.0)
 
 
 @jit
-def store_tile(base, rows, n_rows, x, WIDTH: tl.constexpr, PADDED: tl.constexpr):
+def store_tile(base, rows, inside, x, WIDTH: tl.constexpr, PADDED: tl.constexpr):
     cols = tl.arange(0, PADDED)
     tl.store(base + rows[:, None] * WIDTH + cols[None, :], x.to(base.dtype.element_ty),
-             mask=(rows[:, None] < n_rows) & (cols[None, :] < WIDTH))
+             mask=inside[:, None] & (cols[None, :] < WIDTH))
+
+
+@jit
+def gathered_scores(a, rows, inside, b, pairs, visible, WIDTH: tl.constexpr, ACC: tl.constexpr):
+    """Inner products of row r of a with row pairs[r, j] of b."""
+    s = tl.zeros([pairs.shape[0], pairs.shape[1]], ACC)
+    for c in tl.static_range(WIDTH):
+        x = tl.load(a + rows * WIDTH + c, mask=inside, other=0.0).to(ACC)
+        s += x[:, None] * tl.load(b + pairs * WIDTH + c, mask=visible, other=0.0).to(ACC)
+    return s
+
+
+@jit
+def gathered_sum(w, b, pairs, visible, WIDTH: tl.constexpr, PADDED: tl.constexpr, ACC: tl.constexpr):
+    """Sum over j of w[r, j] times row pairs[r, j] of b, as a tile (row, PADDED)."""
+    cols = tl.arange(0, PADDED)
+    found = tl.zeros([pairs.shape[0], PADDED], ACC)
+    for c in tl.static_range(WIDTH):
+        x = tl.sum(w * tl.load(b + pairs * WIDTH + c, mask=visible, other=0.0).to(ACC), 1)
+        found += tl.where(cols[None, :] == c, x[:, None], 0.0)
+    return found
 
 
 @jit
@@ -161,9 +186,9 @@ def log_level(m, MAP: tl.constexpr, P: tl.constexpr):
 
 
 @jit
-def seen(queries, keys, n_q, n_k, mask, CAUSAL: tl.constexpr, MASKED: tl.constexpr):
-    """Visible pairs for index tiles that broadcast against each other."""
-    visible = (queries < n_q) & (keys < n_k)
+def seen(inside, queries, keys, n_q, n_k, mask, CAUSAL: tl.constexpr, MASKED: tl.constexpr):
+    """Visible pairs for index tiles that broadcast against each other, of those inside."""
+    visible = inside & (queries < n_q) & (keys < n_k)
     if CAUSAL:
         visible = visible & (keys <= queries + (n_k - n_q))
     if MASKED:
@@ -172,23 +197,43 @@ def seen(queries, keys, n_q, n_k, mask, CAUSAL: tl.constexpr, MASKED: tl.constex
 
 
 @jit
-def with_bias(s, visible, bias, problem, queries, keys, n_q, n_k):
-    """Logits plus the bias (problem, query, key), and the pairs that a bias of minus infinity leaves visible."""
-    b = tl.load(bias + problem * n_q * n_k + queries * n_k + keys, mask=visible, other=0.0).to(s.dtype)
+def with_bias(s, visible, bias, rows, keys, n_k):
+    """Logits plus the bias (problem and query, key), and the pairs that a bias of minus infinity leaves visible."""
+    b = tl.load(bias + rows * n_k + keys, mask=visible, other=0.0).to(s.dtype)
     visible = visible & (b > float("-inf"))
     return s + tl.where(visible, b, 0.0), visible
 
 
 @jit
-def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, in_mass, record, n_q, n_k, D: tl.constexpr,
-                   DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+def my_rows(n_problems, n, n_other, BLOCK: tl.constexpr, PACKED: tl.constexpr):
+    """Rows of this program: (base, row) whose sum is the row in memory, its place in its problem, whether it exists, and the
+    first row of its problem on the other side; bases are numbers, and so is that one unless problems are packed."""
+    if PACKED:
+        base = 0
+        row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        inside = row < tl.full([], n_problems, tl.int64) * n
+        other = row // n * n_other
+        place = (row % n).to(tl.int32)
+    else:
+        problem = tl.program_id(1).to(tl.int64)
+        base = problem * n
+        row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        inside = row < n
+        other = problem * n_other
+        place = row
+    return base, row, place, inside, other
+
+
+@jit
+def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, in_mass, record, n_problems, n_q, n_k,
+                   D: tl.constexpr, DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
                    MAP: tl.constexpr, P: tl.constexpr, BIAS: tl.constexpr, STATS: tl.constexpr, CAUSAL: tl.constexpr,
-                   MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
-    problem = tl.program_id(1).to(tl.int64)
-    queries = tl.program_id(0) * BM + tl.arange(0, BM)
+                   MASKED: tl.constexpr, PACKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
+    base, row, queries, inside, other = my_rows(n_problems, n_q, n_k, BM, PACKED)
     scale = tl.load(scalars)
     parameter = tl.load(scalars + 1)
-    Q = tile(q + problem * n_q * D, queries, n_q, D, DP)
+    if not PACKED:
+        Q = tile(q + base * D, row, inside, D, DP)
     if MAP == 0:
         m = tl.zeros([BM], ACC) + parameter                     # log of the constant; minus infinity without a sink
     elif MAP == 7:
@@ -212,16 +257,20 @@ def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, in_mass, rec
         mean = tl.zeros([BM], ACC)
         deviation = tl.zeros([BM], ACC)
     last = n_k
-    if CAUSAL:
+    if CAUSAL and not PACKED:
         last = tl.minimum(n_k, tl.maximum((tl.program_id(0) + 1) * BM + (n_k - n_q), 0))
     for start in range(0, last, BN):
         keys = start + tl.arange(0, BN)
-        K = tile(k + problem * n_k * D, keys, n_k, D, DP)
-        V = tile(v + problem * n_k * DV, keys, n_k, DV, DVP)
-        s = product(Q, tl.trans(K), LOW, ACC, EMULATE) * scale
-        visible = seen(queries[:, None], keys[None, :], n_q, n_k, mask, CAUSAL, MASKED)
+        visible = seen(inside[:, None], queries[:, None], keys[None, :], n_q, n_k, mask, CAUSAL, MASKED)
+        if PACKED:
+            pairs = other[:, None] + keys[None, :]
+            s = gathered_scores(q, row, inside, k, pairs, visible, D, ACC) * scale
+        else:
+            K = tile(k + other * D, keys, keys < n_k, D, DP)
+            V = tile(v + other * DV, keys, keys < n_k, DV, DVP)
+            s = product(Q, tl.trans(K), LOW, ACC, EMULATE) * scale
         if BIAS:
-            s, visible = with_bias(s, visible, bias, problem, queries[:, None], keys[None, :], n_q, n_k)
+            s, visible = with_bias(s, visible, bias + base * n_k, row[:, None], keys[None, :], n_k)
         if MAP == 0 or MAP == 1 or MAP == 7:
             m_new = tl.maximum(m, tl.max(tl.where(visible, s, float("-inf")), 1))
         elif MAP == 5 or MAP == 6 or MAP == 8:
@@ -242,7 +291,10 @@ def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, in_mass, rec
         acc = acc * r[:, None]
         z += tl.sum(g, 1)
         count += tl.sum(tl.where(visible, 1.0, 0.0).to(ACC), 1)
-        acc += product(f, V, LOW, ACC, EMULATE)
+        if PACKED:
+            acc += gathered_sum(f, v, pairs, visible, DV, DVP, ACC)
+        else:
+            acc += product(f, V, LOW, ACC, EMULATE)
         if STATS:
             chosen = tl.load(in_mass + keys, mask=keys < n_k, other=0) != 0
             (row_sum, mass, square, product_log, top, top_key, total, mean_w, deviation_w, seen_keys, mean,
@@ -259,101 +311,123 @@ def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, in_mass, rec
     elif MAP == 3 or MAP == 4:
         z += tl.where(parameter != 0, count, 1.0)
     u = tl.where(z == 0, 0.0, 1.0 / tl.where(z == 0, 1.0, z))
-    store_tile(o + problem * n_q * DV, queries, n_q, acc * u[:, None], DV, DVP)
-    tl.store(rows_m + problem * n_q + queries, safe, mask=queries < n_q)
-    tl.store(rows_u + problem * n_q + queries, u, mask=queries < n_q)
+    store_tile(o + base * DV, row, inside, acc * u[:, None], DV, DVP)
+    tl.store(rows_m + base + row, safe, mask=inside)
+    tl.store(rows_u + base + row, u, mask=inside)
     if STATS:
         log_z = tl.where(z == 0, float("-inf"), tl.log(tl.where(z == 0, 1.0, z)) + log_level(safe, MAP, P))
-        stride = tl.num_programs(1).to(tl.int64) * n_q
-        store_record(record + problem * n_q + queries, stride, log_z, u, queries < n_q, row_sum, mass, square, product_log, top,
-                     top_key, total, mean_w, deviation_w, seen_keys, mean, deviation)
+        stride = tl.full([], n_problems, tl.int64) * n_q
+        store_record(record + base + row, stride, log_z, u, inside, row_sum, mass, square, product_log, top, top_key, total,
+                     mean_w, deviation_w, seen_keys, mean, deviation)
 
 
 @jit
-def dq_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, in_mass, slopes_of, dq, db, n_q, n_k,
-              D: tl.constexpr, DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+def dq_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, in_mass, slopes_of, dq, db, n_problems, n_q,
+              n_k, D: tl.constexpr, DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
               MAP: tl.constexpr, P: tl.constexpr, BIAS: tl.constexpr, WANT_DB: tl.constexpr, STATS: tl.constexpr,
-              CAUSAL: tl.constexpr, MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
-    problem = tl.program_id(1).to(tl.int64)
-    queries = tl.program_id(0) * BM + tl.arange(0, BM)
-    inside = queries < n_q
+              CAUSAL: tl.constexpr, MASKED: tl.constexpr, PACKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr,
+              EMULATE: tl.constexpr):
+    base, row, queries, inside, other = my_rows(n_problems, n_q, n_k, BM, PACKED)
+    stride = tl.full([], n_problems, tl.int64) * n_q
     scale = tl.load(scalars)
-    Q = tile(q + problem * n_q * D, queries, n_q, D, DP)
-    G = tile(g + problem * n_q * DV, queries, n_q, DV, DVP)
-    m = tl.load(rows_m + problem * n_q + queries, mask=inside, other=1.0)
-    u = tl.load(rows_u + problem * n_q + queries, mask=inside, other=0.0)
-    delta = tl.load(rows_delta + problem * n_q + queries, mask=inside, other=0.0)
+    if not PACKED:
+        Q = tile(q + base * D, row, inside, D, DP)
+        G = tile(g + base * DV, row, inside, DV, DVP)
+    m = tl.load(rows_m + base + row, mask=inside, other=1.0)
+    u = tl.load(rows_u + base + row, mask=inside, other=0.0)
+    delta = tl.load(rows_delta + base + row, mask=inside, other=0.0)
     acc = tl.zeros([BM, DP], ACC)
-    stride = tl.num_programs(1).to(tl.int64) * n_q
     last = n_k
-    if CAUSAL:
+    if CAUSAL and not PACKED:
         last = tl.minimum(n_k, tl.maximum((tl.program_id(0) + 1) * BM + (n_k - n_q), 0))
     for start in range(0, last, BN):
         keys = start + tl.arange(0, BN)
-        K = tile(k + problem * n_k * D, keys, n_k, D, DP)
-        V = tile(v + problem * n_k * DV, keys, n_k, DV, DVP)
-        visible = seen(queries[:, None], keys[None, :], n_q, n_k, mask, CAUSAL, MASKED)
-        s = product(Q, tl.trans(K), LOW, ACC, EMULATE) * scale
+        visible = seen(inside[:, None], queries[:, None], keys[None, :], n_q, n_k, mask, CAUSAL, MASKED)
+        if PACKED:
+            pairs = other[:, None] + keys[None, :]
+            s = gathered_scores(q, row, inside, k, pairs, visible, D, ACC) * scale
+            dp = gathered_scores(g, row, inside, v, pairs, visible, DV, ACC)
+        else:
+            K = tile(k + other * D, keys, keys < n_k, D, DP)
+            V = tile(v + other * DV, keys, keys < n_k, DV, DVP)
+            s = product(Q, tl.trans(K), LOW, ACC, EMULATE) * scale
+            dp = product(G, tl.trans(V), LOW, ACC, EMULATE)
         if BIAS:
-            s, visible = with_bias(s, visible, bias, problem, queries[:, None], keys[None, :], n_q, n_k)
+            s, visible = with_bias(s, visible, bias + base * n_k, row[:, None], keys[None, :], n_k)
         s = tl.where(visible, s, 0.0)
         f1, g1 = slopes(s, m[:, None], MAP, P)
-        dp = product(G, tl.trans(V), LOW, ACC, EMULATE)
         ds = tl.where(visible, (f1 * dp - g1 * delta[:, None]) * u[:, None], 0.0)
         if STATS:
             f, _ = numerators(s, m[:, None], MAP, P)
             chosen = tl.load(in_mass + keys, mask=keys < n_k, other=0) != 0
-            more = slope_of_statistics(slopes_of + problem * n_q + queries, stride, inside, keys[None, :], chosen[None, :], s, f,
-                                       f1, g1, False)
+            at = slopes_of + base + row[:, None]
+            more = slope_of_statistics(at, stride, inside[:, None], keys[None, :], chosen[None, :], s, f, f1, g1)
             ds += tl.where(visible, more, 0.0)
-        acc += product(ds, K, LOW, ACC, EMULATE)
+        if PACKED:
+            acc += gathered_sum(ds, k, pairs, visible, D, DP, ACC)
+        else:
+            acc += product(ds, K, LOW, ACC, EMULATE)
         if WANT_DB:
-            at = db + problem * n_q * n_k + queries[:, None] * n_k + keys[None, :]
-            tl.store(at, ds.to(db.dtype.element_ty), mask=visible)
-    store_tile(dq + problem * n_q * D, queries, n_q, acc * scale, D, DP)
+            tl.store(db + base * n_k + row[:, None] * n_k + keys[None, :], ds.to(db.dtype.element_ty), mask=visible)
+    store_tile(dq + base * D, row, inside, acc * scale, D, DP)
 
 
 @jit
-def dkv_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, in_mass, slopes_of, dk, dv, n_q, n_k,
-               D: tl.constexpr, DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-               MAP: tl.constexpr, P: tl.constexpr, BIAS: tl.constexpr, STATS: tl.constexpr, CAUSAL: tl.constexpr,
-               MASKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
-    problem = tl.program_id(1).to(tl.int64)
-    keys = tl.program_id(0) * BN + tl.arange(0, BN)
+def dkv_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, in_mass, slopes_of, dk, dv, n_problems, n_q,
+               n_k, D: tl.constexpr, DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr,
+               BN: tl.constexpr, MAP: tl.constexpr, P: tl.constexpr, BIAS: tl.constexpr, STATS: tl.constexpr,
+               CAUSAL: tl.constexpr, MASKED: tl.constexpr, PACKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr,
+               EMULATE: tl.constexpr):
+    base, row, keys, inside, other = my_rows(n_problems, n_k, n_q, BN, PACKED)
+    stride = tl.full([], n_problems, tl.int64) * n_q
     scale = tl.load(scalars)
-    K = tile(k + problem * n_k * D, keys, n_k, D, DP)
-    V = tile(v + problem * n_k * DV, keys, n_k, DV, DVP)
+    if not PACKED:
+        K = tile(k + base * D, row, inside, D, DP)
+        V = tile(v + base * DV, row, inside, DV, DVP)
     acc_k = tl.zeros([BN, DP], ACC)
     acc_v = tl.zeros([BN, DVP], ACC)
-    stride = tl.num_programs(1).to(tl.int64) * n_q
     if STATS:
-        chosen = tl.load(in_mass + keys, mask=keys < n_k, other=0) != 0
-    first = 0
-    if CAUSAL:
-        first = tl.maximum(tl.program_id(0) * BN - (n_k - n_q), 0) // BM * BM
-    for start in range(first, n_q, BM):
+        chosen = tl.load(in_mass + keys, mask=inside, other=0) != 0
+    begin = 0
+    if CAUSAL and not PACKED:
+        begin = tl.maximum(tl.program_id(0) * BN - (n_k - n_q), 0) // BM * BM
+    for start in range(begin, n_q, BM):
         queries = start + tl.arange(0, BM)
-        inside = queries < n_q
-        Q = tile(q + problem * n_q * D, queries, n_q, D, DP)
-        G = tile(g + problem * n_q * DV, queries, n_q, DV, DVP)
-        m = tl.load(rows_m + problem * n_q + queries, mask=inside, other=1.0)
-        u = tl.load(rows_u + problem * n_q + queries, mask=inside, other=0.0)
-        delta = tl.load(rows_delta + problem * n_q + queries, mask=inside, other=0.0)
-        visible = seen(queries[None, :], keys[:, None], n_q, n_k, mask, CAUSAL, MASKED)
-        s = product(K, tl.trans(Q), LOW, ACC, EMULATE) * scale
+        there = (queries < n_q)[None, :]
+        if PACKED:
+            pairs = other[:, None] + queries[None, :]
+            there = inside[:, None] & there
+            at = 0
+        else:
+            pairs = queries[None, :]
+            at = other
+            Q = tile(q + at * D, queries, queries < n_q, D, DP)
+            G = tile(g + at * DV, queries, queries < n_q, DV, DVP)
+        m = tl.load(rows_m + at + pairs, mask=there, other=1.0)
+        u = tl.load(rows_u + at + pairs, mask=there, other=0.0)
+        delta = tl.load(rows_delta + at + pairs, mask=there, other=0.0)
+        visible = seen(inside[:, None], queries[None, :], keys[:, None], n_q, n_k, mask, CAUSAL, MASKED)
+        if PACKED:
+            s = gathered_scores(k, row, inside, q, pairs, visible, D, ACC) * scale
+            dp = gathered_scores(v, row, inside, g, pairs, visible, DV, ACC)
+        else:
+            s = product(K, tl.trans(Q), LOW, ACC, EMULATE) * scale
+            dp = product(V, tl.trans(G), LOW, ACC, EMULATE)
         if BIAS:
-            s, visible = with_bias(s, visible, bias, problem, queries[None, :], keys[:, None], n_q, n_k)
+            s, visible = with_bias(s, visible, bias + at * n_k, pairs, keys[:, None], n_k)
         s = tl.where(visible, s, 0.0)
-        f, _ = numerators(s, m[None, :], MAP, P)
-        w = tl.where(visible, f * u[None, :], 0.0)
-        acc_v += product(w, G, LOW, ACC, EMULATE)
-        f1, g1 = slopes(s, m[None, :], MAP, P)
-        dp = product(V, tl.trans(G), LOW, ACC, EMULATE)
-        ds = tl.where(visible, (f1 * dp - g1 * delta[None, :]) * u[None, :], 0.0)
+        f, _ = numerators(s, m, MAP, P)
+        w = tl.where(visible, f * u, 0.0)
+        f1, g1 = slopes(s, m, MAP, P)
+        ds = tl.where(visible, (f1 * dp - g1 * delta) * u, 0.0)
         if STATS:
-            more = slope_of_statistics(slopes_of + problem * n_q + queries, stride, inside, keys[:, None], chosen[:, None], s, f,
-                                       f1, g1, True)
+            more = slope_of_statistics(slopes_of + at + pairs, stride, there, keys[:, None], chosen[:, None], s, f, f1, g1)
             ds += tl.where(visible, more, 0.0)
-        acc_k += product(ds, Q, LOW, ACC, EMULATE)
-    store_tile(dk + problem * n_k * D, keys, n_k, acc_k * scale, D, DP)
-    store_tile(dv + problem * n_k * DV, keys, n_k, acc_v, DV, DVP)
+        if PACKED:
+            acc_v += gathered_sum(w, g, pairs, visible, DV, DVP, ACC)
+            acc_k += gathered_sum(ds, q, pairs, visible, D, DP, ACC)
+        else:
+            acc_v += product(w, G, LOW, ACC, EMULATE)
+            acc_k += product(ds, Q, LOW, ACC, EMULATE)
+    store_tile(dk + base * D, row, inside, acc_k * scale, D, DP)
+    store_tile(dv + base * DV, row, inside, acc_v, DV, DVP)

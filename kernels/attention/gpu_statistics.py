@@ -116,32 +116,28 @@ def store_record(record, stride, log_z, u, inside, row_sum, mass, square, produc
 
 
 @jit
-def load_row(rows, number, stride, inside, KEYS_FIRST: tl.constexpr):
-    """One row of coefficients, as a column of a tile (query, key), or as a row of a tile (key, query)."""
-    x = tl.load(rows + number * stride, mask=inside, other=0.0)
-    if KEYS_FIRST:
-        x = x[None, :]
-    else:
-        x = x[:, None]
-    return x
+def coefficient(rows, number, stride, inside):
+    """One of ``COEFFICIENTS``."""
+    return tl.load(rows + number * stride, mask=inside, other=0.0)
 
 
 @jit
-def slope_of_statistics(rows, stride, inside, keys, chosen, s, f, f1, g1, KEYS_FIRST: tl.constexpr):
-    """What the cotangents of the statistics add to ds; keys and chosen already have the shape of an axis of the tile."""
+def slope_of_statistics(rows, stride, inside, keys, chosen, s, f, f1, g1):
+    """What the cotangents of the statistics add to ds.
+
+    ``rows`` points at the first coefficient of each row, the others are ``stride`` apart; rows, inside, keys and chosen
+    broadcast against the tile.
+    """
     a = tl.abs(f)
     slope = tl.where(f > 0, f1, tl.where(f < 0, -f1, 0.0))
-    x = s - load_row(rows, 0, stride, inside, KEYS_FIRST)
-    inner = load_row(rows, 6, stride, inside, KEYS_FIRST) + load_row(rows, 7, stride, inside, KEYS_FIRST) * x
-    inner = load_row(rows, 3, stride, inside, KEYS_FIRST) + inner * x
-    inner += load_row(rows, 4, stride, inside, KEYS_FIRST) * log_of(a) + load_row(rows, 5, stride, inside, KEYS_FIRST) * a
-    top = load_row(rows, 2, stride, inside, KEYS_FIRST).to(tl.int32)
-    inner += tl.where(keys == top, load_row(rows, 8, stride, inside, KEYS_FIRST), 0.0)
-    found = slope * inner
-    found += a * (load_row(rows, 9, stride, inside, KEYS_FIRST) + load_row(rows, 10, stride, inside, KEYS_FIRST) * x)
-    x = s - load_row(rows, 1, stride, inside, KEYS_FIRST)
-    found += load_row(rows, 11, stride, inside, KEYS_FIRST) + load_row(rows, 12, stride, inside, KEYS_FIRST) * x
-    found += load_row(rows, 13, stride, inside, KEYS_FIRST) * g1
-    direct = load_row(rows, 14, stride, inside, KEYS_FIRST)
-    direct += tl.where(chosen, load_row(rows, 15, stride, inside, KEYS_FIRST), 0.0)
-    return found + direct * f1
+    x = s - coefficient(rows, 0, stride, inside)
+    inner = coefficient(rows, 6, stride, inside) + coefficient(rows, 7, stride, inside) * x
+    inner = coefficient(rows, 3, stride, inside) + inner * x
+    inner += coefficient(rows, 4, stride, inside) * log_of(a) + coefficient(rows, 5, stride, inside) * a
+    top = coefficient(rows, 2, stride, inside).to(tl.int32)
+    inner += tl.where(keys == top, coefficient(rows, 8, stride, inside), 0.0)
+    found = slope * inner + a * (coefficient(rows, 9, stride, inside) + coefficient(rows, 10, stride, inside) * x)
+    x = s - coefficient(rows, 1, stride, inside)
+    found += coefficient(rows, 11, stride, inside) + coefficient(rows, 12, stride, inside) * x
+    found += coefficient(rows, 13, stride, inside) * g1
+    return found + (coefficient(rows, 14, stride, inside) + tl.where(chosen, coefficient(rows, 15, stride, inside), 0.0)) * f1

@@ -34,15 +34,16 @@ POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf
 CAUSAL = Causal()
 
 
-def report(kernel, dtype, width, score="softmax", capability=90, mask=CAUSAL, bias=False, statistics=False):
+def report(kernel, dtype, width, score="softmax", capability=90, mask=CAUSAL, bias=False, statistics=False,
+           sizes=(64, 64)):
     """Stack, spills, shared memory and tensor-core instructions of one build."""
     function = KERNELS[kernel]
-    problem = Problem(1.0, SCORE_MAPS[score], rows_of_mask(mask, 64, 64), None, (), Mass())
-    fixed = gpu.constants(problem, dtype, width, width, kernel, bias, bias, statistics)
+    problem = Problem(1.0, SCORE_MAPS[score], rows_of_mask(mask, *sizes), None, (), Mass())
+    fixed = gpu.constants(problem, dtype, *sizes, width, width, kernel, bias, bias, statistics)
     accumulator = "*fp64" if dtype == torch.float64 else "*fp32"
     flags = {torch.int64: "*i64", torch.uint8: "*u8"}[gpu.flag_dtype(dtype)]
-    types = {"n_q": "i32", "n_k": "i32", "mask": flags, "scalars": accumulator, "rows_m": accumulator, "rows_u": accumulator,
-             "rows_delta": accumulator, "in_mass": flags, "record": accumulator, "slopes_of": accumulator}
+    types = {**dict.fromkeys(("n_problems", "n_q", "n_k"), "i32"), **dict.fromkeys(("mask", "in_mass"), flags),
+             **dict.fromkeys(("scalars", "rows_m", "rows_u", "rows_delta", "record", "slopes_of"), accumulator)}
     names = function.arg_names
     signature = {n: "constexpr" if n in fixed else types.get(n, POINTERS[dtype]) for n in names}
     aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if signature[n].startswith("*")}
@@ -101,6 +102,19 @@ def test_bias_builds_without_spills(width, capability, kernel):
     assert found["stack"] == 0 and found["spills"] == 0 and found["tensor_core"] == 0
 
 
+@pytest.mark.parametrize(("dtype", "sizes", "statistics", "kernel"), [
+    pytest.param(dtype, sizes, statistics, kernel, marks=() if dtype == torch.float32 and sizes == (1, 40) and not statistics
+                 else pytest.mark.slow, id=f"{str(dtype).removeprefix('torch.')}-{sizes}-{statistics}-{kernel}")
+    for dtype in (torch.float32, torch.float64, torch.bfloat16) for sizes in ((1, 40), (5, 5)) for statistics in (False, True)
+    for kernel in KERNELS])
+def test_packed_problems_build_without_spills(dtype, sizes, statistics, kernel):
+    """The usual and the largest width; no product, so no tensor-core instruction either."""
+    for width, capability in ((6, 80), (6, 90), (8 if dtype == torch.float64 else 16, 90)):
+        assert gpu.is_packed(dtype, *sizes, width)
+        found = report(kernel, dtype, width, mask=None, capability=capability, statistics=statistics, sizes=sizes)
+        assert found["stack"] == 0 and found["spills"] == 0 and found["tensor_core"] == 0 and found["shared"] <= 99 * 1024
+
+
 @pytest.mark.parametrize(("dtype", "kernel"), [
     pytest.param(dtype, kernel, marks=() if dtype == torch.float64 and kernel == "dq" else pytest.mark.slow,
                  id=f"{str(dtype).removeprefix('torch.')}-{kernel}")
@@ -121,9 +135,7 @@ def test_statistics_build_without_spills(dtype, width, capability, kernel):
 
 
 def test_gate_sees_spills(monkeypatch):
-    """The twin: tiles too large for float32; the first spills on Triton 3.7 and 3.9, the second on 3.6."""
-    def stack(tile, width):
-        monkeypatch.setattr(gpu, "tiles", lambda dtype, wide, statistics: {"dkv": tile})
-        return report("dkv", torch.float32, width)["stack"]
-
-    assert stack((64, 64), 16) > 0 or stack((32, 32), 64) > 0
+    """The twin: tiles too large for float32."""
+    monkeypatch.setattr(gpu, "tiles", lambda dtype, width, statistics: {"dkv": (64, 64)})
+    found = report("dkv", torch.float32, 64)
+    assert found["stack"] > 0 and found["spills"] > 0

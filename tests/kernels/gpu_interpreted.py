@@ -13,7 +13,7 @@ from torch.autograd import gradcheck, gradgradcheck
 assert os.environ.get("TRITON_INTERPRET") == "1"
 pytest.importorskip("triton")
 
-from attnlab.kernels.attention import attention  # noqa: E402
+from attnlab.kernels.attention import attention, gpu  # noqa: E402
 from attnlab.kernels.attention.masks import Window  # noqa: E402
 from attnlab.kernels.attention.other_scores import SCORE_MAPS  # noqa: E402
 from attnlab.kernels.attention.scores import Power  # noqa: E402
@@ -74,14 +74,41 @@ def test_masks_and_empty_rows(mask):
             assert (got - want).abs().max() < 1e-13
 
 
-def test_a_problem_that_is_not_finite_leaves_the_others_alone():
-    """Why small problems do not share a tile: a product over one would carry 0 * nan from a diverged replica to the next."""
-    q, k, v = tensors(torch.float64, (4, 3, 2), (4, 3, 2), (4, 3, 2))
+@pytest.mark.parametrize("n", [3, 16])
+def test_a_problem_that_is_not_finite_leaves_the_others_alone(n):
+    """Also where problems share a program: a diverged replica says nothing of the next. With derivatives."""
+    q, k, v = tensors(torch.float64, (4, n, 2), (4, n, 2), (4, n, 2))
     broken = v.detach().clone()
     broken[1] = torch.nan
-    o, want = (attention(q, k, x, path="gpu") for x in (broken, v))
+    found = []
+    for x in (broken.requires_grad_(), v):
+        o = attention(q, k, x, path="gpu")
+        found.append((o, *torch.autograd.grad(o.sin().sum(), (q, k, x))))
     good = [0, 2, 3]
-    assert torch.equal(o[good], want[good]) and bool(o[1].isnan().all())
+    for got, want in zip(*found, strict=True):
+        assert torch.equal(got[good], want[good])
+    assert bool(found[0][0][1].isnan().all())
+
+
+@pytest.mark.parametrize(("score", "n_q", "n_k", "mask"), [
+    *((score, 1, 40, None) for score in MAPS), ("softmax", 5, 5, "causal"), ("softpick", 2, 37, Window(3, 20)), ("linear", 40, 1, None),
+    ("softmax", 1, 1, None), ("relu", 5, 6, None)], ids=str)
+def test_problems_that_share_a_program(score, n_q, n_k, mask):
+    """Rows of 2 x 7 problems, in blocks that end within one; random weights for every statistic; a bias that hides keys."""
+    q, k, v, b = tensors(torch.float64, (2, 7, n_q, 3), (2, 7, n_k, 3), (2, 7, n_k, 5), (n_q, n_k))
+    assert gpu.is_packed(q.dtype, n_q, n_k, 5)
+    hide = torch.rand(n_q, n_k, generator=torch.Generator().manual_seed(2)) < 0.2
+    leaves = q, k, v, b.detach().masked_fill(hide, -torch.inf).requires_grad_()
+    weights = torch.randn(len(NAMES), 2, 7, n_q, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    found = []
+    for path in ("gpu", "reference"):
+        plain = attention(q, k, v, mask=mask, score=score, path=path)
+        o, rows = attention(q, k, v, bias=leaves[3], mask=mask, score=score, path=path, statistics=(*NAMES[:-1], Mass((0,))))
+        values = torch.stack([torch.where(x > -torch.inf, x, 0.0) for x in (rows[name] for name in NAMES)])
+        found.append([plain, o, *rows.values(), *torch.autograd.grad(plain.sin().sum(), (q, k, v)),
+                      *torch.autograd.grad(o.sin().sum() + (weights * values).sum(), leaves)])
+    for i, (got, want) in enumerate(zip(*found, strict=True)):
+        assert bool(((got == want) | ((got - want).abs() < 2000 * EPS * (1 + want.abs().max()))).all()), i
 
 
 def test_one_query_and_rectangular_causal():
