@@ -51,7 +51,7 @@ NOINLINE void generate(const run *r, int64_t replica, uint64_t step, int64_t fir
 #if REAL32
     const int64_t pairs = r->n_context + 1, total = M * D + pairs * N;
     const real sigma = (real)r->noise_std[replica], unit = r->coefficient_std > 0 ? (real)r->coefficient_std : 1 / sqrtf(D);
-    for (int64_t b = 0; 4 * b < total; b += 2)
+    for (int64_t b = 0; 4 * b < total; b += PHILOX_BLOCKS)
         philox_normals(r->seed[replica], step, (uint32_t)first, (uint32_t)b, numbers + 4 * b);
     vec *beta = numbers, *x = numbers + M * D;
     const vec *noise = x + pairs * D;
@@ -234,7 +234,7 @@ NOINLINE void update(const run *r, int64_t replica, int64_t step, int64_t n, con
 
 void train(const run *r, int64_t r0, int64_t r1) {
     const int64_t L = r->n_context, n = 3 * H * r->width * N + H * M * r->width, rows = r->causal ? L : 1;
-    const int64_t numbers_size = M * D + (L + 1) * N + 8;
+    const int64_t numbers_size = M * D + (L + 1) * N + 16; /* a last group of blocks may go past the end */
     vec *work = scratch((L + 1) * N + numbers_size + (2 * M + 1) * H * L + 8);
     vec *Z = work, *numbers = Z + (L + 1) * N, *space = numbers + numbers_size;
     model *m = (model *)aligned_alloc(64, (sizeof(model) + 63) / 64 * 64);
@@ -277,7 +277,7 @@ void train(const run *r, int64_t r0, int64_t r1) {
 /* the batches that train() makes, as (replica, step, batch, pair, D) and (..., M) */
 void batches(const run *r, float *x, float *y) {
     const int64_t pairs = r->n_context + 1;
-    vec *work = scratch(2 * pairs * N + M * D + 16), *Z = work, *numbers = Z + pairs * N;
+    vec *work = scratch(2 * pairs * N + M * D + 24), *Z = work, *numbers = Z + pairs * N;
     for (int64_t item = 0; item < r->n_replicas * r->n_steps; item++)
         for (int64_t first = 0; first < r->batch; first += LANES) {
             const int64_t replica = item / r->n_steps, step = r->first_step + item % r->n_steps;
@@ -294,11 +294,11 @@ void batches(const run *r, float *x, float *y) {
 /* n_numbers normals of each of n_sequences (a multiple of 8) sequences, lane-minor: (sequence/8, number, 8) */
 void normals(uint64_t seed, uint64_t step, int64_t n_sequences, int64_t n_numbers, float *out) {
     for (int64_t first = 0; first < n_sequences; first += LANES)
-        for (int64_t b = 0; 4 * b < n_numbers; b += 2) {
-            vec v[8];
+        for (int64_t b = 0; 4 * b < n_numbers; b += PHILOX_BLOCKS) {
+            vec v[4 * PHILOX_BLOCKS];
             philox_normals(seed, step, (uint32_t)first, (uint32_t)b, v);
             const int64_t left = n_numbers - 4 * b;
-            memcpy(out + first * n_numbers + 4 * b * LANES, v, (size_t)(left < 8 ? left : 8) * sizeof(vec));
+            memcpy(out + first * n_numbers + 4 * b * LANES, v, (size_t)(left < 4 * PHILOX_BLOCKS ? left : 4 * PHILOX_BLOCKS) * sizeof(vec));
         }
 }
 #endif

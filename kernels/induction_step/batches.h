@@ -95,7 +95,8 @@ NOINLINE void choose(const run *r, const uint32_t *words, int lane, int64_t *shu
 NOINLINE void normal_rows(uint64_t seed, uint64_t step, uint32_t first, int64_t rows, int64_t dim, int64_t ld, vec *numbers,
                           real *to) {
     const int64_t total = rows * dim;
-    for (int64_t b = 0; 4 * b < total; b += 2) philox_normals(seed, step, first, (uint32_t)b, numbers + 4 * b);
+    for (int64_t b = 0; 4 * b < total; b += PHILOX_BLOCKS)
+        philox_normals(seed, step, first, (uint32_t)b, numbers + 4 * b);
     for (int64_t i = 0; i < rows; i++) {
         real *lanes[LANES];
         for (int l = 0; l < LANES; l++) lanes[l] = to + (l * rows + i) * ld;
@@ -111,10 +112,11 @@ NOINLINE void generate(const run *r, int64_t replica, uint64_t step, batch_data 
         for (int64_t c = 0; c < r->novel; c += LANES)
             normal_rows(r->seed[replica], step, SEQUENCE_BLOCKS + (uint32_t)c, 1, D, ld, b->numbers, b->fresh + c * ld);
     for (int64_t first = 0; first < r->batch; first += LANES) {
-        for (int64_t w = 0; w < words; w += 8) {
-            uvec found[2][4];
+        for (int64_t w = 0; w < words; w += 4 * PHILOX_BLOCKS) {
+            uvec found[PHILOX_BLOCKS][4];
             philox_words(r->seed[replica], step, (uint32_t)first, SEQUENCE_BLOCKS + (uint32_t)(w / 4), found);
-            memcpy(b->words + w * LANES, found, sizeof found);
+            const int64_t left = words - w < 4 * PHILOX_BLOCKS ? words - w : 4 * PHILOX_BLOCKS;
+            memcpy(b->words + w * LANES, found, (size_t)left * sizeof(uvec));
         }
         if (r->noise > 0)
             normal_rows(r->seed[replica], step, (uint32_t)first, N + 1, D, ld, b->numbers, b->items + first * (N + 1) * ld);

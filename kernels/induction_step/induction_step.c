@@ -411,7 +411,7 @@ NOINLINE int64_t layout(const run *r, model *m, char *base) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) *rows[i] = cut(&at, m->Br * m->ld);
     m->logits = cut(&at, m->Br * m->ldl), m->dlogits = cut(&at, m->Br * m->ldl);
     m->data.items = cut(&at, m->Br * (m->N + 1) * m->Dr), m->data.fresh = cut(&at, up(r->novel, 8) * m->Dr);
-    m->data.numbers = (vec *)cut(&at, ((m->N + 1) * m->D + 8) * LANES);
+    m->data.numbers = (vec *)cut(&at, ((m->N + 1) * m->D + 16) * LANES);
     m->data.label = (int32_t *)cut(&at, m->B * m->N), m->data.target = (int32_t *)cut(&at, m->B);
     m->data.start = (int32_t *)cut(&at, m->B), m->data.words = (uint32_t *)cut(&at, n_words(r) * 8);
     m->data.chosen = (int64_t *)cut(&at, 2 * (m->B * (m->N + 1) + m->L + 2 * m->N)); /* and room to shuffle */
