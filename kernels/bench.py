@@ -15,6 +15,7 @@ from torch import Tensor
 
 from attnlab.kernels import counters
 from attnlab.kernels.attention import attention
+from attnlab.kernels.linear_attention import linear_attention
 from attnlab.kernels.timing import compare, paired, sgemm_peak
 
 #: (problems, tokens, head width) of the laboratory's models.
@@ -26,6 +27,8 @@ QUERY_SHAPES = ((4096, 40, 6), (4096, 12, 6), (1024, 200, 8), (256, 1000, 16))
 SWEEPS = {"problems": ((8, 32, 128, 512, 2048), {"tokens": 40, "width": 6}),
           "tokens": ((8, 16, 32, 64, 128, 256), {"problems": 64, "width": 8}),
           "width": ((2, 4, 8, 16, 32, 64), {"problems": 64, "tokens": 64})}
+#: Lengths at which linear and softmax attention are compared, and (problems, width) there.
+LENGTHS, LONG = (64, 256, 1024, 4096), (8, 16)
 BASE = "torch sdpa"
 
 
@@ -61,6 +64,21 @@ def size_records(sweeps: dict[str, tuple] | None = None, rounds: int = 9) -> lis
             candidates = {name: candidates[name] for name in ("c", BASE, "torch eager")}
             records += compare(candidates, BASE, rounds, dense_flops(problems, n, n, d), peak, varies=varies,
                                problems=problems, queries=n, tokens=n, width=d, mask="causal")
+    return records
+
+
+def linear_records(lengths: Iterable[int] = LENGTHS, rounds: int = 9) -> list[dict[str, object]]:
+    """Causal linear and softmax attention, forward and backward, as the length grows: where linear time pays."""
+    records, peak = [], sgemm_peak()
+    problems, d = LONG
+    for n in lengths:
+        q, k, v, g = tensors(problems, n, d)
+        candidates = {name: made for name, made in _candidates([q, k, v, g], "causal").items() if name in ("auto", BASE)}
+        for form in ("chunked", "parallel"):
+            candidates[f"linear, {form}"] = lambda form=form, q=q, k=k, v=v, g=g: torch.autograd.grad(
+                linear_attention(q, k, v, form=form)[0], (q, k, v), g)
+        records += compare(candidates, BASE, rounds, dense_flops(problems, n, n, d), peak, problems=problems, tokens=n, width=d,
+                           mask="causal")
     return records
 
 

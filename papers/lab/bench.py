@@ -21,6 +21,11 @@ _SHOWN = ("rows", "problems", "replicas", "batch", "context", "dim", "pairs", "l
           "mask", "pass", "candidate", "best_ms", "median_ms", "speed_against_base", "speed_low", "speed_high", "bound_ms",
           "dense_gflops", "share_of_sgemm", "share_of_copy")
 
+#: The table that stands beside the timings of each bench: its name in the record, and its title.
+_BESIDE = {"kernels": ("linear", "Causal linear and softmax attention as the length grows"),
+           "training": ("induction", "Two-layer induction network, whole steps. Speed against stacked models that form queries, "
+                                     "keys and values but only the last query of layer 2.")}
+
 
 def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str, Any], str]:
     """Measure ``"kernels"`` or ``"training"``: the record, and its tables as text; the figure goes to ``folder``/bench."""
@@ -30,7 +35,7 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
     from attnlab.kernels import bench_induction, bench_rivals, bench_training, timing
     from attnlab.papers.lab.bench_figure import draw
 
-    folder, induction = _made(folder / "bench"), []
+    folder = _made(folder / "bench")
     began, before = time.monotonic(), torch.get_num_threads()
 
     def say(text: str) -> None:
@@ -43,6 +48,7 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
         if what == "kernels":
             say("attention on the laboratory's shapes")
             timings = attention_bench.attention_records(rounds=rounds) + attention_bench.query_records(rounds=rounds)
+            beside = attention_bench.linear_records(rounds=rounds)
             say("each size varied alone")
             sizes = attention_bench.size_records(rounds=rounds)
             work = attention_bench.work_records()
@@ -50,7 +56,7 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
         else:
             say("training steps")
             timings = bench_training.training_records(rounds=max(1, rounds // 3))
-            induction = bench_induction.induction_records(rounds=max(1, rounds // 3))
+            beside = bench_induction.induction_records(rounds=max(1, rounds // 3))
             say("each size varied alone")
             sizes = bench_training.size_records(rounds=rounds)
             work = bench_training.work_records()
@@ -64,7 +70,7 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
     work = [line for record in work for line in compared(record, model(record))]
     say("figure")
     figure = draw(what, sizes, folder)
-    tables = {"timings": timings, "induction": induction, "compiled": compiled, "sizes": sizes, "work": work,
+    tables = {"timings": timings, _BESIDE[what][0]: beside, "compiled": compiled, "sizes": sizes, "work": work,
               "not_run": not_run}
     record = {"bench": what, "machine": machine, **tables, "figures": figure, "rounds": rounds,
               "seconds": time.monotonic() - began}
@@ -154,9 +160,8 @@ def _text(what: str, machine: dict[str, Any], tables: dict[str, Records], figure
              f"{machine['exp_giga_per_s']:.2f} G exp/s",
              f"Timings. Speed against {base}: median and quartiles of the ratios within a round. bound_ms: cost model at the "
              "rates above.\n\n" + table("timings", shown)]
-    if tables["induction"]:
-        parts.append("Two-layer induction network, whole steps. Speed against stacked models that form queries, keys and "
-                     "values but only the last query of layer 2.\n\n" + table("induction", shown))
+    name, title = _BESIDE[what]
+    parts.append(f"{title}\n\n{table(name, shown)}")
     if tables["compiled"]:
         parts.append("With what torch compiles\n\n" + table("compiled", shown))
     parts.append("Cost model and counted work\n\n" + table("work"))

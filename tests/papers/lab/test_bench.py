@@ -22,7 +22,7 @@ def quick(monkeypatch):
     small = Shape(dim=6, n_context=4, n_positions=11, n_labels=8, batch=13)
     for module, name, options in (
             (attention_bench, "attention_records", {"shapes": ((8, 8, 2),)}), (attention_bench, "query_records", {"shapes": ((8, 8, 2),)}),
-            (attention_bench, "size_records", {"sweeps": sweep}), (attention_bench, "work_records", {"shapes": ((16, 8, 8, 2),)}),
+            (attention_bench, "linear_records", {"lengths": (8, 70)}), (attention_bench, "size_records", {"sweeps": sweep}), (attention_bench, "work_records", {"shapes": ((16, 8, 8, 2),)}),
             (bench_training, "training_records", {"n_replicas": 2, "steps": ((True, 8, 4), (False, 8, 4))}),
             (bench_induction, "induction_records", {"n_replicas": 1, "n_steps": 1, "shapes": (small,)}),
             (bench_training, "size_records", {"sweeps": steps}), (bench_training, "work_records", {"steps": ((True, 8, 4),)})):
@@ -49,7 +49,7 @@ def test_one_object_on_stdout_and_a_figure_with_its_data(what, quick, capsys, tm
     assert finite(record) and record["bench"] == what and "each size varied alone" in err
     assert {line["candidate"] for line in record["timings"]} >= {"kernels": {"c", "torch sdpa"}, "training": {"fused"}}[what]
     assert all(line["bound_ms"] > 0 and 0 < line["share_of_copy"] for line in record["timings"])
-    assert bool(record["induction"]) == (what == "training")
+    assert record[{"kernels": "linear", "training": "induction"}[what]]
     assert record["not_run"][0]["reason"] == "not here"
     assert {path.suffix for path in (tmp_path / "bench").iterdir()} == {".png", ".pdf", ".svg", ".csv"}
     compiled = [line for line in record["work"] if line.get("path", "c") == "c"]
