@@ -71,7 +71,7 @@ def more_classes(setting, lab):
 
 
 @paper.claim("more_noise", source="Figure 2", statements=[8], parts=2, setting=MIXES,
-             undecided_at_smoke="at epsilon = 0.1 both kinds of learning win in some of the 8 replicas",
+             scales=("desk", "paper"), why_these_scales="at epsilon = 0.1 both kinds of learning win in some of 8 replicas",
              formula="accuracy in context is larger, accuracy in weights smaller, at epsilon = 0.5 than at 0.1",
              assumptions=["p_C = 0, p_B = 1, B = 1"], judged="Welch's interval of the difference of means")
 def more_noise(setting, lab):
@@ -197,7 +197,7 @@ def race(setting, lab):
 
 def circuit_cells(setting, lab, name):
     """The sweep of a name for the two-number circuit, at the numbers of classes at which its two ways compete."""
-    n_steps = {"smoke": 1_200, "desk": 1_600, "paper": 6_000}[lab.scale]
+    n_steps = {"desk": 1_600, "paper": 6_000}[lab.scale]
     base = circuit_for(setting, lab, p_novel=0.0, label_bias=False, n_steps=n_steps, n_records=8,
                        n_classes=4 * setting.n_labels, n_replicas=min(setting.n_replicas, 8))
     return SWEEPS[name](base)
@@ -206,6 +206,7 @@ def circuit_cells(setting, lab, name):
 @paper.claim("circuit_dependence", source="Section 4, Figure 5", statements=[10], parts=4, setting=MIXES,
              formula="two-number circuit: accuracy in context rises, in weights falls with K; alpha_Z the reverse",
              assumptions=["p_C = 0, p_B = 1", "classifier of three ReLU layers"],
+             scales=("desk", "paper"), why_these_scales="six settings of the circuit take half a minute",
              judged="least-squares slopes, mean over replicas")
 def circuit_dependence(setting, lab):
     """The circuit with two numbers depends on the data in the same directions as the network. Twins: the opposite."""
