@@ -23,6 +23,7 @@ from attnlab.analysis.judges_limits import converges
 from attnlab.analysis.judges_order import ordered, share
 from attnlab.analysis.judges_paths import aligned, follows
 from attnlab.analysis.judges_rates import exponent, trend
+from attnlab.analysis.judges_training import settles
 from attnlab.analysis.judges_values import agrees, bounded
 from attnlab.analysis.ledger import ErrorLedger
 from attnlab.analysis.verdict import Outcome, Twin, Verdict
@@ -104,7 +105,7 @@ def trials() -> list[Trial]:
               for name in ("normal", "exponential")]
     return [*means, *medians, *bounds, *orders, _share(0.2), _share(0.5), _exponent("mean over replicas"),
             _exponent("mean curve"), _trend(), _limit(), _distance("mean over replicas"), _distance("mean trajectory"),
-            _direction(), _looks()]
+            _direction(), _looks(), _rest()]
 
 
 def measure(trial: Trial, n: int, *, runs: int, seed: int, confidence: float = 0.99,
@@ -273,6 +274,19 @@ def _looks() -> Trial:
 
     return Trial("agrees, mean, looked at 4 times (n to 8 n)", "normal", lambda rng, n: rng.standard_normal(8 * n),
                  verdict)
+
+
+def _rest() -> Trial:
+    """Curves that came to rest, at a level of each replica; a tenth of its spread is noise of a record."""
+    steps = np.array([100.0, 200.0, 400.0, 800.0])
+
+    def draw(rng: np.random.Generator, n: int) -> np.ndarray:
+        return math.sqrt(0.99) * rng.standard_normal((n, 1)) + 0.1 * rng.standard_normal((n, 4))
+
+    def verdict(data: np.ndarray, beyond: float, side: int, confidence: float | None) -> Verdict:
+        return settles(steps, data, side * (3 + beyond), within=3.0, twin=FAR, confidence=confidence)
+
+    return Trial("settles", "curves at rest, normal replicas", draw, verdict)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ What to read off it:
 - Rare events are no matter for a mean: judge their share. Replicas that are all equal decide nothing about a mean (a
   coin with 20 % heads shows 8 tails in 17 % of runs), but at n = 32 its mean errs six times too often, its share never.
 - Looking four times on growing data, with the ledger's looks, costs no more error than looking once.
+- `settles` errs and sees like a mean where the curves have come to rest. Curves still on their way are left undecided.
 """
 
 
