@@ -110,17 +110,20 @@ class Setting:
 
 @simulation(block=4, reads=("kind", "dim", "n_keys", "sizes", "ridges", "targets", "n_test", "n_copies"))
 def learning_curves(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
-    """Test errors and norms of kernel ridge regression, ``(replica, ridge, size, target)``, labels without noise.
+    """Test errors and norms of kernel ridge regression without noise, ``(replica, ridge, size, target)``, and what noise adds.
 
     All are means over ``n_copies`` of every target on rotated tokens, fitted to the same inputs.
     ``error``: mean squared test error over the variance of the targets in the test sample; ``error_se`` its standard error
     over test inputs. ``norm``: y^T (K + ridge I)^{-1} y, at most the target's squared norm in the kernel's space.
+    ``noise (replica, ridge, size)``: mean square of what is fitted to labels that are noise of variance one. The fit is linear
+    in the labels, so noise of variance sigma^2 adds sigma^2 times that to the expected error of any target.
     """
-    out: dict[str, list] = {"error": [], "error_se": [], "norm": []}
+    out: dict[str, list] = {"error": [], "error_se": [], "norm": [], "noise": []}
     for generator in generators(seeds, "data"):
         train, test = (tokens(generator, n, setting.n_keys, setting.dim) for n in (max(setting.sizes), setting.n_test))
         rotations = random_rotations(generator, setting.n_copies, setting.dim, setting.kind)
         y, y_test = (rotated_labels(x, setting.targets, rotations) for x in (train, test))          # (n, copy, target)
+        noise = torch.randn(max(setting.sizes), setting.n_copies, generator=generator, dtype=torch.float64)
         K, K_test = gram(train, train, setting.kind), gram(test, train, setting.kind)
         centred = ((y_test - y_test.mean(0)) ** 2).mean(1)
         rows: dict[str, list] = {name: [] for name in out}
@@ -133,6 +136,7 @@ def learning_curves(setting: Setting, seeds: Sequence[np.random.SeedSequence], d
                 ratio = squares.mean(0) / centred.mean(0)
                 rows["error"].append(ratio)
                 rows["error_se"].append((squares - ratio * centred).std(0) / math.sqrt(setting.n_test) / centred.mean(0))
+                rows["noise"].append(((K_test[:, :n] @ torch.cholesky_solve(noise[:n], factor)) ** 2).mean())
                 rows["norm"].append((y[:n] * weights.unflatten(1, y.shape[1:])).sum(0).mean(0))
         for name, values in rows.items():
             out[name].append(torch.stack(values).unflatten(0, (len(setting.ridges), len(setting.sizes))))

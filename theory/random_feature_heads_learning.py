@@ -59,6 +59,17 @@ def learning_curve(spectrum: Spectrum, target: str, dim: int, n_keys: int, n_sam
     return np.array(curve) / variance(target, dim, n_keys)
 
 
+def noise_error(spectrum: Spectrum, n_samples: ArrayLike, *, ridge: float, inflated: bool = True) -> np.ndarray:
+    r"""Predicted error that noise in the labels adds, over the variance of the noise, at each number of samples: E_0 - 1.
+
+    In the learning curve noise of variance sigma^2 is a mode that is never learned, so a noisy label is predicted with error
+    E_0 (sum_a v_a (1 - L_a)^2 + sigma^2), its mean with sigma^2 less. ``inflated=False``: sum_a m_a L_a^2 / n = 1 - 1 / E_0,
+    the variance of a fixed filter L_a, a rival in which fitting does not inflate its own noise.
+    """
+    found = np.array([inflation(spectrum, n, effective_ridge(spectrum, n, ridge)) for n in np.atleast_1d(n_samples)])
+    return found - 1 if inflated else 1 - 1 / found
+
+
 def norm_error_bound(spectrum: Spectrum, squared_norm: float, n_samples: ArrayLike, *, ridge: float) -> np.ndarray:
     r"""The largest error that the learning curve gives to any function of this squared norm: E_0 ||f||^2 kappa_n / 4.
 

@@ -88,6 +88,17 @@ def test_regression_solves_the_normal_equations_on_nested_samples():
     assert (runs["norm"][:, 0] > runs["norm"][:, 1]).all() and (runs["norm"][:, :, 1] > runs["norm"][:, :, 0]).all()
 
 
+def test_fitted_noise_is_the_trace_of_the_filter():
+    """E |K_test (K + ridge)^{-1} e|^2 = |K_test (K + ridge)^{-1}|_F^2; 4 standard errors of the draws."""
+    setting = kernels.Setting(dim=5, n_keys=2, sizes=(30,), ridges=(0.05,), targets=("b1",), n_test=50, n_copies=4000, n_replicas=1)
+    found = kernels.learning_curves(setting, seeds(1), "cpu")["noise"][0, 0, 0]
+    data = heads.generators(seeds(1), "data")[0]
+    train, test = (heads.tokens(data, n, 2, 5) for n in (30, 50))
+    filtered = torch.linalg.solve(kernels.gram(train, train, "attention") + 0.05 * torch.eye(30), kernels.gram(test, train, "attention").T)
+    expected = float((filtered**2).sum()) / 50
+    assert abs(found / expected - 1) < 4 * (2 / 4000) ** 0.5                 # at most that of one squared normal a draw
+
+
 def test_few_heads_approach_the_kernel():
     setting = heads.HeadsSetting(dim=4, n_keys=2, n_samples=40, n_test=100, heads=(8, 3000), ridge=0.05, targets=("b1",), n_replicas=2)
     runs = heads.few_heads(setting, seeds(2), "cpu")

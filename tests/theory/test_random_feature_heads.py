@@ -165,6 +165,15 @@ def test_effective_ridge_solves_its_equation_and_a_flat_spectrum_is_a_quadratic(
     assert left == pytest.approx(200, rel=1e-9)
 
 
+@pytest.mark.parametrize(("n", "dim"), [(6, 10), (30, 10), (40, 37)])
+def test_noise_without_ridge_is_the_variance_of_least_squares(n, dim):
+    """n / (D - n) for n < D equal modes, D / (n - D) for n > D (Hastie, Montanari, Rosset and Tibshirani 2022)."""
+    flat = spectrum.Spectrum({(0, 1): 0.5}, {(0, 1): float(dim)}, 0.0)
+    found = learning.noise_error(flat, [n], ridge=1e-9)[0]
+    assert found == pytest.approx(min(n, dim) / abs(dim - n), rel=1e-5)
+    assert learning.noise_error(flat, [n], ridge=1e-9, inflated=False)[0] == pytest.approx(min(n, dim) / n * min(1, n / dim), rel=1e-5)
+
+
 def test_learning_curve_is_what_regression_on_sampled_tokens_does():
     rng, d, n_keys, n = np.random.default_rng(5), 5, 2, 120
     predicted = {t: learning.learning_curve(spectrum.attention_spectrum(d, n_keys), t, d, n_keys, [n], ridge=0.01)[0]
