@@ -273,7 +273,7 @@ def _counted(runs, setting, what, column, x, y, law, kinds):
 def error_by_rank(setting, lab):
     runs = lab.simulate(rank_error, setting)
     plate = figures.Plate()
-    panel, ratio, some = plate[0, 0], np.linspace(0, 1, 101), np.arange(0, setting.dim + 1, setting.dim // 16)
+    panel, ratio, some = plate[0, 0], np.linspace(0, 1, 101), np.arange(0, setting.dim + 1, max(1, setting.dim // 16))
     figures.prediction(panel, ratio, theory.gaussian_rank_error_limit(ratio), "quarter-circle law", series="rank k")
     figures.measurement(panel, some / setting.dim, runs["error"][:, some], f"Gaussian, d = {setting.dim}", series="rank k")
     panel.labels(x="rank over width k / d", y="relative squared error")

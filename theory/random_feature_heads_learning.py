@@ -70,6 +70,13 @@ def noise_error(spectrum: Spectrum, n_samples: ArrayLike, *, ridge: float, infla
     return found - 1 if inflated else 1 - 1 / found
 
 
+def norm_of_fit(spectrum: Spectrum, target: str, dim: int, n_keys: int, n_samples: ArrayLike, *, ridge: float) -> np.ndarray:
+    """Predicted y^T (K + ridge I)^{-1} y without noise: sum_a v_a / (lambda_a + kappa_n), which rises to ||f||^2 with n."""
+    energies = target_energies(target, dim, n_keys)
+    return np.array([sum(energy / (spectrum.eigenvalues[spectrum.mode(*mode)] + effective_ridge(spectrum, n, ridge))
+                         for mode, energy in energies.items() if energy) for n in np.atleast_1d(n_samples)])
+
+
 def norm_error_bound(spectrum: Spectrum, squared_norm: float, n_samples: ArrayLike, *, ridge: float) -> np.ndarray:
     r"""The largest error that the learning curve gives to any function of this squared norm: E_0 ||f||^2 kappa_n / 4.
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, follows, identical, ordered
+from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, bounded, follows, identical, ordered
 from attnlab.papers.associative.common import mean_over_pairs, paper, scaled
 from attnlab.papers.lab.paper import Scales
 from attnlab.simulators.associative_memory import SPLITS, ChainSetting, DepthSetting, Setting, depth, propagate, retrieve
@@ -73,6 +73,9 @@ def sign_capacity(setting, lab):
 
     Twin: a memory of one dimension less.
     """
+    if setting.n_pairs <= setting.dim:
+        return Verdict(Outcome.VACUOUS, "assumption", reason=f"n_pairs={setting.n_pairs} independent keys in dim={setting.dim} "
+                                                             "realise all signs; the law begins with more pairs than dimensions")
     runs = lab.simulate(separability, setting)
     law = theory.separable_probability(setting.n_pairs, setting.dim)
     return agrees(runs["separable"], law, within=0.1, twin=Twin.of("d - 1", predicted=theory.separable_probability(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, bounded, exponent
+from attnlab.analysis import Outcome, Twin, Verdict, agrees, bounded, exponent
 from attnlab.papers.fu2023.common import paper
 from attnlab.papers.lab.paper import Scales
 from attnlab.simulators.random_feature_heads import ExplicitSetting, HeadsSetting, explicit_weights, few_heads
@@ -42,12 +42,17 @@ def explicit_values(setting, lab):
 
 @paper.claim("interpolation_peak", source="not in the paper; least squares at as many parameters as samples", statements=[3],
              setting=FEW, formula="ridgeless error > 10 Var f at M (d + 1) = n",
+             assumptions=["a number of heads with M (d + 1) within a tenth of n"],
              judged="log10 of the error of b_2, mean over replicas above 1")
 def interpolation_peak(setting, lab):
     """Without a ridge the error passes ten times the variance where M heads have as many parameters as there are samples.
 
     A bound on the excess risk therefore needs the norm constraint. Twin: the same heads with a small ridge.
     """
+    n_parameters = setting.heads[peak(setting)] * (setting.dim + 1)
+    if abs(n_parameters / setting.n_samples - 1) > 0.1:
+        return Verdict(Outcome.VACUOUS, "assumption", reason=f"no number of heads in {setting.heads} has M (d + 1) near n = "
+                                                             f"{setting.n_samples}: the nearest is {n_parameters}")
     runs, j = lab.simulate(few_heads, setting), setting.targets.index("b2")
     return bounded(np.log10(runs["ridgeless"][:, peak(setting), j]), 1.0, side="below", twin=Twin.of(
         "small ridge", measured=np.log10(runs["ridge"][:, peak(setting), j])))

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import Twin, agrees, all_of, bounded, exhaustive, exponent, follows
-from attnlab.papers.fu2023.common import FEWER, paper, with_changes
+from attnlab.papers.fu2023.common import FEWER, paper, spectrum_of, with_changes
 from attnlab.papers.lab.paper import Scales
 from attnlab.simulators.random_feature_heads import ProductSetting, bias_of, head_products
 from attnlab.simulators.random_feature_heads_kernels import Setting, learning_curves
 from attnlab.theory.random_feature_heads import arc_cosine_coefficients, attention_kernel, perceptron_kernel
+from attnlab.theory.random_feature_heads_learning import norm_of_fit
 from attnlab.theory.random_feature_heads_spectrum import squared_norm, tensor_bound, tensor_cost
 
 PRODUCTS = Scales(smoke=ProductSetting(n_heads=200_000, n_replicas=8), desk=ProductSetting(),
@@ -63,14 +64,16 @@ def kernels(setting, lab):
 
 
 @paper.claim("norms", source="Section 3, expressive power", statements=[2], setting=NORMS, parts=4,
-             formula="y^T K^{-1} y <= ||f||_K^2 = sum_{l0,l} ||F_{l0,l}||^2 / mu_{l0,l}, with equality as n grows",
-             judged="every replica and every n below the norm; at the largest n within 2 % of it")
+             formula="y^T K^{-1} y <= ||f||_K^2 = sum_{l0,l} ||F_{l0,l}||^2 / mu_{l0,l}, with equality as n grows: sum_a v_a / "
+                     "(lambda_a + kappa_n) at n samples",
+             judged="every replica and every n below the norm; at the largest n within 2 % of the norm from the share that so "
+                    "many samples are predicted to reach, 0.9996 at d = 3 and n = 800")
 def norms(setting, lab):
     """The least squared norm that fits n samples rises to the exact norm of the target and never passes it.
 
     Twins: eigenvalues that are not divided by the number of keys, whose norm is N times smaller; the bound by tensors.
     """
-    runs = lab.simulate(learning_curves, setting)
+    runs, spectrum = lab.simulate(learning_curves, setting), spectrum_of(setting.kind, setting.dim, setting.n_keys)
     parts = []
     for j, target in enumerate(setting.targets):
         exact = squared_norm(target, setting.dim)
@@ -78,7 +81,8 @@ def norms(setting, lab):
         parts.append(bounded(found.max(-1), 1.0, within=1e-6, of="every replica",
                              twin=Twin.of("without 1/N", bound=1 / setting.n_keys)).named(f"{target} bound"))
         rival = Twin.of("tensors", predicted=tensor_bound(target, setting.dim) / exact)
-        parts.append(agrees(found[:, -1], 1.0, within=0.02, of="every replica", twin=rival).named(f"{target} limit"))
+        reached = norm_of_fit(spectrum, target, setting.dim, setting.n_keys, setting.sizes, ridge=setting.ridges[0])[-1] / exact
+        parts.append(agrees(found[:, -1], reached, within=0.02, of="every replica", twin=rival).named(f"{target} limit"))
     return all_of(*parts)
 
 

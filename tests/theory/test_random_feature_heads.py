@@ -174,6 +174,12 @@ def test_noise_without_ridge_is_the_variance_of_least_squares(n, dim):
     assert learning.noise_error(flat, [n], ridge=1e-9, inflated=False)[0] == pytest.approx(min(n, dim) / n * min(1, n / dim), rel=1e-5)
 
 
+def test_norm_of_a_fit_rises_to_the_norm_of_the_target():
+    found = spectrum.attention_spectrum(5, 2)
+    curve = learning.norm_of_fit(found, "b2", 5, 2, [10, 100, 1000, 10**7], ridge=1e-9) / spectrum.squared_norm("b2", 5)
+    assert (np.diff(curve) > 0).all() and curve[0] < 0.5 and 1 - 1e-4 < curve[-1] < 1
+
+
 def test_learning_curve_is_what_regression_on_sampled_tokens_does():
     rng, d, n_keys, n = np.random.default_rng(5), 5, 2, 120
     predicted = {t: learning.learning_curve(spectrum.attention_spectrum(d, n_keys), t, d, n_keys, [n], ridge=0.01)[0]
