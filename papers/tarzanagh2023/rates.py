@@ -192,6 +192,9 @@ def two_tokens(setting, lab):
 
     Twin: the form without its linear term, 2 sinh a.
     """
+    if (setting.n_inputs, setting.n_tokens) != (1, 2):
+        return Verdict(Outcome.VACUOUS, "assumption", reason=f"n_inputs={setting.n_inputs}, n_tokens={setting.n_tokens}: the "
+                                                             "closed form is that of one input of two tokens")
     runs = lab.simulate(simulator.train, setting)
     time = setting.learning_rate * runs["steps"][0]
     gap = runs["keys"][:, 0, 0] - runs["keys"][:, 0, 1]
