@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import itertools
 import struct
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from attnlab.kernels.attention.scores import (
     Softpick,
     Softplus,
 )
+from attnlab.kernels.threads import run_parts
 
 SOURCE = Path(__file__).with_name("attention.c")
 MAPS = ("softmax", "softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed")
@@ -213,12 +212,4 @@ def _run(function: str, order: int, problem: Problem, q: Tensor, k: Tensor, v: T
             counters.collect(built, counter)
         return
     cuts = [min(lanes * (groups * i // threads), n_problems) for i in range(threads)] + [n_problems]
-    rest = [_pool(threads - 1).submit(call, task, start, end) for start, end in itertools.pairwise(cuts[1:])]
-    call(task, cuts[0], cuts[1])                                   # this thread does its share
-    for part in rest:
-        part.result()
-
-
-@functools.lru_cache(maxsize=4)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="attention")
+    run_parts(functools.partial(call, task), cuts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 
 from attnlab.kernels import compiler, counters
 from attnlab.kernels.icl_step.records import NAMES, Batches, Optimiser, Shape, State, Stream
+from attnlab.kernels.threads import run_parts
 
 SOURCE = Path(__file__).with_name("icl_step.c")
 MAX_DIM, MAX_HEADS, MAX_LABELS = 64, 64, 16
@@ -166,7 +166,6 @@ def _call(shape: Shape, state: State, n_steps: int, data: Stream | Batches, opti
             counters.collect(built, counter)
     else:
         cuts = [state.n_replicas * i // threads for i in range(threads + 1)]
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda i: built.train(run, cuts[i], cuts[i + 1]), range(threads)))
+        run_parts(functools.partial(built.train, run), cuts)
     after = State(*(_unpack(shape, a) for a in flat), state.step + n_steps, diverged_at)
     return after, losses, _unpack(shape, gradient)

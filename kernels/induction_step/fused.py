@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 
 from attnlab.kernels import compiler
 from attnlab.kernels.induction_step.records import NAMES, WORD, Batches, Optimiser, Shape, State, Stream
+from attnlab.kernels.threads import run_parts
 
 SOURCE = Path(__file__).with_name("induction_step.c")
 _CHUNK_BYTES = 64 << 20
@@ -81,8 +81,7 @@ def advance(shape: Shape, values: np.ndarray, first_step: int, n_steps: int, dat
         built.train(run, 0, n_replicas)
     else:
         cuts = [n_replicas * i // threads for i in range(threads + 1)]
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda i: built.train(run, cuts[i], cuts[i + 1]), range(threads)))
+        run_parts(functools.partial(built.train, run), cuts)
     del keep
     return losses
 

@@ -158,7 +158,7 @@ def depth_two(setting, lab):
     n_heads = setting.n_heads[-1]
     bound, law = theory.error_lower_bound(setting.dim, 1, n_heads + 1), vote.vote_error_exact(setting.dim, n_heads)
     if law >= bound:
-        return Verdict(Outcome.VACUOUS, "assumption", reason=f"at dim={setting.dim} with {n_heads} heads the bound {bound:.3g} is "
+        return Verdict(Outcome.VACUOUS, "assumption", reason=f"at dim={setting.dim}, {n_heads} heads the bound {bound:.3g} is "
                                                              f"too weak to tell: the vote's error is {law:.3g} by its law")
     runs = lab.simulate(majority_vote, setting)
     return bounded(runs["error"][:, -1], bound,

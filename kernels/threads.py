@@ -1,0 +1,27 @@
+"""Threads that stay: one pool for all compiled kernels, so that a call does not pay for starting them."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+
+def run_parts(work: Callable[[int, int], object], cuts: Sequence[int]) -> None:
+    """``work(start, end)`` of every pair of neighbours in ``cuts``, each on a thread of its own; the caller takes the first."""
+    parts = list(itertools.pairwise(cuts))
+    rest = [_pool(len(parts) - 1).submit(work, *part) for part in parts[1:]]
+    work(*parts[0])
+    for part in rest:
+        part.result()
+
+
+@functools.lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="attnlab")
+
+
+if hasattr(os, "register_at_fork"):                      # a forked child has the pool, but none of its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
