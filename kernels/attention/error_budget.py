@@ -14,12 +14,14 @@ zero the result must be exactly zero. Inputs are rounded to the dtype first, so 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from attnlab.kernels.attention import attention
+from attnlab.kernels.attention.cpu import map_of
 from attnlab.kernels.attention.other_scores import SCORE_MAPS
 from attnlab.kernels.attention.scores import FOverG
 
@@ -143,9 +145,14 @@ def absolute_evaluation(score: FOverG, case: dict, inputs: list[Tensor], directi
         "second_gradient": [scale * (ds2 @ k + ds @ kt), scale * (ds2.mT @ q + ds.mT @ qt), wt.mT @ g, wt @ v + W @ vt]}
 
 
-def combinations() -> list[tuple[str, torch.dtype, str]]:
-    """Every (path, dtype, score map) with a budget; the reference in float64 is the yardstick itself."""
+def combinations(triton: bool = False) -> list[tuple[str, torch.dtype, str]]:
+    """Every (path, dtype, score map) with a budget; the reference in float64 is the yardstick itself.
+
+    ``triton``: those of the Triton path, which runs on a GPU or in its interpreter.
+    """
     family = [name for name, score in SCORE_MAPS.items() if isinstance(score, FOverG)]
+    if triton:
+        return [("gpu", dtype, name) for dtype in (torch.float32, torch.float64) for name in family if map_of(SCORE_MAPS[name])]
     out = [("c", dtype, name) for dtype in (torch.float32, torch.float64) for name in family]
     out += [("sdpa", dtype, "softmax") for dtype in (torch.float32, torch.float64)]
     return out + [("reference", torch.float32, name) for name in family]
@@ -167,11 +174,11 @@ def worst_over_cases(path: str, dtype: torch.dtype, score: str,
     return worst
 
 
-def table() -> str:
+def table(rows: list[tuple[str, torch.dtype, str]]) -> str:
     """The rows of docs/error_budget.md: measured worst error / share of the budget, for every combination."""
     lines = ["| path | dtype | score map | " + " | ".join(name.replace("_", " ") for name in QUANTITIES) + " |",
              "|---|---|---|" + "---|" * len(QUANTITIES)]
-    for path, dtype, score in combinations():
+    for path, dtype, score in rows:
         found = worst_over_cases(path, dtype, score)
         cells = [f"{error:.2g} ({100 * share:.0f} %)" for error, share, _ in (found[name] for name in QUANTITIES)]
         lines.append(f"| {path} | {str(dtype)[6:]} | {score} | " + " | ".join(cells) + " |")
@@ -179,4 +186,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    print(table())
+    print(table(combinations(triton=os.environ.get("TRITON_INTERPRET") == "1")))

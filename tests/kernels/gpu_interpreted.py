@@ -14,6 +14,7 @@ assert os.environ.get("TRITON_INTERPRET") == "1"
 pytest.importorskip("triton")
 
 from attnlab.kernels.attention import attention, gpu  # noqa: E402
+from attnlab.kernels.attention.error_budget import combinations, worst_over_cases  # noqa: E402
 from attnlab.kernels.attention.masks import Window  # noqa: E402
 from attnlab.kernels.attention.other_scores import SCORE_MAPS  # noqa: E402
 from attnlab.kernels.attention.scores import Power  # noqa: E402
@@ -230,6 +231,14 @@ def test_problems_that_see_different_keys():
     seen = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(3)) < 0.6
     for got, want in both(q, k, v, mask=seen):
         assert (got - want).abs().max() < 1e-13
+
+
+@pytest.mark.parametrize(("dtype", "score"), [row[1:] for row in combinations(triton=True)], ids=str)
+def test_the_published_error_budget_is_kept(dtype, score):
+    """As test_error_budget.py does for the other paths, on the nastiest inputs; the document has all of them."""
+    only = ("masked rows", "huge logits", "ties", "length one") if dtype == torch.float32 else ("ties",)
+    for quantity, (error, share, case) in worst_over_cases("gpu", dtype, score, only=only).items():
+        assert share <= 1, f"{quantity} is off by {error:.3g} units on {case!r}"
 
 
 def test_maps_without_a_kernel_are_a_clear_error():
