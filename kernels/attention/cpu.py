@@ -88,6 +88,7 @@ def library(map_number: int, dtype: torch.dtype, head_dim: int, value_dim: int, 
     return built
 
 
+@functools.lru_cache(maxsize=512)
 def is_narrow(n_problems: int, n_q: int, n_k: int, dtype: torch.dtype, head_dim: int, value_dim: int) -> bool:
     """Whether half the lanes are better with AVX-512: they would be empty, or the operands of all leave the cache."""
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
