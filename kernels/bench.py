@@ -21,6 +21,8 @@ from attnlab.kernels.timing import compare, paired, sgemm_peak
 #: (problems, tokens, head width) of the laboratory's models.
 SHAPES = ((1024, 8, 2), (1024, 16, 4), (1024, 40, 6), (512, 64, 8), (256, 64, 16), (128, 128, 16), (32, 256, 32),
           (8, 1024, 64))
+#: Calls so small that their fixed cost shows.
+SMALLEST = ((4, 16, 4), (16, 16, 4), (64, 16, 4), (256, 16, 4), (64, 40, 6), (4, 64, 64))
 #: (problems, keys, head width) of in-context tasks with one query a problem.
 QUERY_SHAPES = ((4096, 40, 6), (4096, 12, 6), (1024, 200, 8), (256, 1000, 16))
 #: What varies: the values, and the sizes that stay.

@@ -18,13 +18,14 @@ from attnlab.theory import kernel_work
 
 Records = list[dict[str, Any]]
 _SHOWN = ("rows", "problems", "replicas", "batch", "context", "dim", "pairs", "labels", "steps", "queries", "tokens", "width",
-          "mask", "pass", "candidate", "best_ms", "median_ms", "speed_against_base", "speed_low", "speed_high", "bound_ms",
-          "dense_gflops", "share_of_sgemm", "share_of_copy")
-
-#: The table that stands beside the timings of each bench: its name in the record, and its title.
-_BESIDE = {"kernels": ("linear", "Causal linear and softmax attention as the length grows"),
-           "training": ("induction", "Two-layer induction network, whole steps. Speed against stacked models that form queries, "
-                                     "keys and values but only the last query of layer 2.")}
+          "mask", "pass", "candidate", "best_ms", "median_ms", "speed_against_base", "one_thread_ms", "two_threads_ms", "speed",
+          "speed_low", "speed_high", "bound_ms", "dense_gflops", "share_of_sgemm", "share_of_copy")
+#: The tables that stand beside the timings of a bench: their names in the record, and their titles.
+_BESIDE = {"linear": "Causal linear and softmax attention as the length grows",
+           "smallest": "The smallest calls of attention, whose fixed cost shows",
+           "induction": "Two-layer induction network, whole steps. Speed against stacked models that form queries, keys and "
+                        "values but only the last query of layer 2.",
+           "threads": "One and two threads in turn, by the wall clock: only idle cores tell. Speed of two: median and quartiles."}
 
 
 def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str, Any], str]:
@@ -32,7 +33,7 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
     import torch
 
     from attnlab.kernels import bench as attention_bench
-    from attnlab.kernels import bench_induction, bench_rivals, bench_training, timing
+    from attnlab.kernels import bench_induction, bench_rivals, bench_threads, bench_training, timing
     from attnlab.papers.lab.bench_figure import draw
 
     folder = _made(folder / "bench")
@@ -48,7 +49,8 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
         if what == "kernels":
             say("attention on the laboratory's shapes")
             timings = attention_bench.attention_records(rounds=rounds) + attention_bench.query_records(rounds=rounds)
-            beside = attention_bench.linear_records(rounds=rounds)
+            beside = {"linear": attention_bench.linear_records(rounds=rounds),
+                      "smallest": attention_bench.attention_records(shapes=attention_bench.SMALLEST, rounds=20 * rounds)}
             say("each size varied alone")
             sizes = attention_bench.size_records(rounds=rounds)
             work = attention_bench.work_records()
@@ -56,12 +58,17 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
         else:
             say("training steps")
             timings = bench_training.training_records(rounds=max(1, rounds // 3))
-            beside = bench_induction.induction_records(rounds=max(1, rounds // 3))
+            beside = {"induction": bench_induction.induction_records(rounds=max(1, rounds // 3))}
             say("each size varied alone")
             sizes = bench_training.size_records(rounds=rounds)
             work = bench_training.work_records()
             compiled, not_run = bench_training.compiled_records(rounds=rounds, say=say)
             machine["normals"] = bench_training.normals_records()
+        say("one and two threads")
+        if what == "kernels":
+            beside["threads"] = bench_threads.attention_records(rounds=4 * rounds)
+        else:
+            beside["threads"] = bench_threads.training_records(rounds=2 * rounds) + bench_threads.induction_records(rounds=2 * rounds)
     finally:
         torch.set_num_threads(before)
     model = attention_work if what == "kernels" else step_work
@@ -70,7 +77,7 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
     work = [line for record in work for line in compared(record, model(record))]
     say("figure")
     figure = draw(what, sizes, folder)
-    tables = {"timings": timings, _BESIDE[what][0]: beside, "compiled": compiled, "sizes": sizes, "work": work,
+    tables = {"timings": timings, **beside, "compiled": compiled, "sizes": sizes, "work": work,
               "not_run": not_run}
     record = {"bench": what, "machine": machine, **tables, "figures": figure, "rounds": rounds,
               "seconds": time.monotonic() - began}
@@ -160,8 +167,7 @@ def _text(what: str, machine: dict[str, Any], tables: dict[str, Records], figure
              f"{machine['exp_giga_per_s']:.2f} G exp/s",
              f"Timings. Speed against {base}: median and quartiles of the ratios within a round. bound_ms: cost model at the "
              "rates above.\n\n" + table("timings", shown)]
-    name, title = _BESIDE[what]
-    parts.append(f"{title}\n\n{table(name, shown)}")
+    parts += [f"{title}\n\n{table(name, shown)}" for name, title in _BESIDE.items() if name in tables]
     if tables["compiled"]:
         parts.append("With what torch compiles\n\n" + table("compiled", shown))
     parts.append("Cost model and counted work\n\n" + table("work"))

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from attnlab.kernels import bench as attention_bench
-from attnlab.kernels import bench_induction, bench_rivals, bench_training, timing
+from attnlab.kernels import bench_induction, bench_rivals, bench_threads, bench_training, timing
 from attnlab.kernels.induction_step import Shape
 from attnlab.papers.lab import bench, cli
 from attnlab.theory import kernel_work
@@ -24,9 +24,13 @@ def quick(monkeypatch):
             (attention_bench, "attention_records", {"shapes": ((8, 8, 2),)}), (attention_bench, "query_records", {"shapes": ((8, 8, 2),)}),
             (attention_bench, "linear_records", {"lengths": (8, 70)}), (attention_bench, "size_records", {"sweeps": sweep}), (attention_bench, "work_records", {"shapes": ((16, 8, 8, 2),)}),
             (bench_training, "training_records", {"n_replicas": 2, "steps": ((True, 8, 4), (False, 8, 4))}),
+            (bench_threads, "attention_records", {"shapes": ((8, 8, 2),)}),
+            (bench_threads, "training_records", {"n_replicas": 2, "steps": ((True, 8, 4),)}),
+            (bench_threads, "induction_records", {"n_steps": 1, "shapes": (small,)}),
             (bench_induction, "induction_records", {"n_replicas": 1, "n_steps": 1, "shapes": (small,)}),
             (bench_training, "size_records", {"sweeps": steps}), (bench_training, "work_records", {"steps": ((True, 8, 4),)})):
         monkeypatch.setattr(module, name, part(getattr(module, name), **options))
+    monkeypatch.setattr(attention_bench, "SMALLEST", ((8, 8, 2),))
     reason = {"candidate": "FlexAttention", "pass": "forward", "reason": "not here"}
     for module in (bench_rivals, bench_training):
         monkeypatch.setattr(module, "compiled_records", lambda rounds, say: ([], [reason]))
@@ -49,7 +53,7 @@ def test_one_object_on_stdout_and_a_figure_with_its_data(what, quick, capsys, tm
     assert finite(record) and record["bench"] == what and "each size varied alone" in err
     assert {line["candidate"] for line in record["timings"]} >= {"kernels": {"c", "torch sdpa"}, "training": {"fused"}}[what]
     assert all(line["bound_ms"] > 0 and 0 < line["share_of_copy"] for line in record["timings"])
-    assert record[{"kernels": "linear", "training": "induction"}[what]]
+    assert all(record[name] for name in {"kernels": ("linear", "smallest", "threads"), "training": ("induction", "threads")}[what])
     assert record["not_run"][0]["reason"] == "not here"
     assert {path.suffix for path in (tmp_path / "bench").iterdir()} == {".png", ".pdf", ".svg", ".csv"}
     compiled = [line for line in record["work"] if line.get("path", "c") == "c"]
