@@ -97,7 +97,7 @@ def best_power(setting, lab):
     runs = lab.simulate(euler_rules, setting)
     square = 2 * steps.euler_error_approx(speed_of(setting, runs["centre"][0]), setting.n_steps[-1], 0.0)   # int omega^2 / N
     if (largest := square / setting.base) > 0.05:                                    # h omega of p = 2, where omega is least
-        return Verdict(Outcome.VACUOUS, "assumption", reason=f"n_steps={setting.n_steps[-1]} leaves h omega = {largest:.2g}, over "
+        return Verdict(Outcome.VACUOUS, "assumption", reason=f"n_steps={setting.n_steps[-1]} has h omega = {largest:.2g}, over "
                                                              "0.05: the statement is of leading order")
     log_norm = runs["log_norm"][:, :, -1]
     none, half, one, more, two = (log_norm[:, setting.powers.index(p)] for p in (0.0, 0.5, 1.0, 1.5, 2.0))

@@ -68,7 +68,8 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
         if what == "kernels":
             beside["threads"] = bench_threads.attention_records(rounds=4 * rounds)
         else:
-            beside["threads"] = bench_threads.training_records(rounds=2 * rounds) + bench_threads.induction_records(rounds=2 * rounds)
+            beside["threads"] = (bench_threads.training_records(rounds=2 * rounds)
+                                 + bench_threads.induction_records(rounds=2 * rounds))
     finally:
         torch.set_num_threads(before)
     model = attention_work if what == "kernels" else step_work

@@ -7,6 +7,7 @@ import pytest
 
 from attnlab.analysis import Outcome
 from attnlab.papers.amsel2024_rank_heads import paper
+from attnlab.papers.lab.planted import PlantedLab
 from attnlab.theory import head_rank as theory
 from attnlab.theory import head_rank_kernels as kernels
 from attnlab.theory import head_rank_target as target
@@ -15,28 +16,9 @@ from attnlab.theory import head_rank_vote as vote
 BOUND = {"scalar": "scalar", "matrix": "matrix", "gated": "generalised"}
 
 
-class Runs(dict):
-    @property
-    def n(self):
-        return len(next(iter(self.values())))
-
-
-class Planted:
-    """A lab whose every simulation returns what a function of its setting gives."""
-
-    scale, seed = "desk", 0
-
-    def __init__(self, make):
-        self.make = make
-
-    def simulate(self, simulation, *settings):
-        found = [Runs(self.make(setting)) for setting in settings]
-        return found[0] if len(settings) == 1 else found
-
-
 def judged(name, make):
     claim = paper.claims[name]
-    return claim.function(claim.setting.desk, Planted(make)).outcome
+    return claim.function(claim.setting.desk, PlantedLab(make)).outcome
 
 
 def noise(size, *shape, seed=0):

@@ -8,32 +8,14 @@ import pytest
 from attnlab.papers.fu2023 import biased, curves, heads
 from attnlab.papers.fu2023.common import best_ridge, half_crossing, predicted_curve
 from attnlab.papers.fu2023_random_features import paper
+from attnlab.papers.lab.planted import PlantedLab
 from attnlab.theory.random_feature_heads import explicit_weights_error
 from attnlab.theory.random_feature_heads_learning import rank_error_bound
 
 
-class Runs(dict):
-    @property
-    def n(self):
-        return len(next(iter(self.values())))
-
-
-class Planted:
-    """A lab whose every simulation returns what a function of its setting gives."""
-
-    scale, seed = "desk", 0
-
-    def __init__(self, make):
-        self.make = make
-
-    def simulate(self, simulation, *settings):
-        found = [Runs(self.make(setting)) for setting in settings]
-        return found[0] if len(settings) == 1 else found
-
-
 def judged(name, make):
     claim = paper.claims[name]
-    return claim.function(claim.setting.desk, Planted(make))
+    return claim.function(claim.setting.desk, PlantedLab(make))
 
 
 def curve_runs(error_of, noise=0.02):

@@ -10,32 +10,12 @@ import pytest
 
 from attnlab.papers.he2025 import common, several_tasks
 from attnlab.papers.he2025_icl_regression import paper
+from attnlab.papers.lab.planted import PlantedLab
 from attnlab.theory import in_context_regression_risks as risks
 
 SETTING = replace(common.DESK, n_replicas=16)
 D, L, SIGMA = common.sizes(SETTING)
 STEPS = np.unique(np.geomspace(1, 20_000, 60).astype(int))
-
-
-class Planted:
-    """A lab whose simulations return given arrays."""
-
-    scale = "desk"
-
-    def __init__(self, **runs):
-        self.runs = runs
-
-    def simulate(self, simulation, *settings):
-        found = [Runs(self.runs[simulation.function.__name__]) for _ in settings]
-        return found[0] if len(settings) == 1 else found
-
-
-class Runs(dict):
-    """Arrays with the number of replicas."""
-
-    @property
-    def n(self):
-        return len(next(iter(self.values())))
 
 
 def planted(seed=0, n=16, coefficient=0.0, omega=0.17, step=None, diagonal=0.98, zero=0.02, last=0.995, swap=False,
@@ -71,7 +51,7 @@ def planted(seed=0, n=16, coefficient=0.0, omega=0.17, step=None, diagonal=0.98,
 
 
 def verdict(name, **changes):
-    return paper.claims[name].function(SETTING, Planted(train=planted(**changes)))
+    return paper.claims[name].function(SETTING, PlantedLab(train=planted(**changes)))
 
 
 @pytest.mark.parametrize("name", ["diagonal_kq", "zero_sum_ov", "sign_matching", "debiased_gd", "drift", "longer_prompts"])
@@ -91,19 +71,19 @@ def test_a_rival_model_is_refuted(name, changes):
 def test_a_single_head_makes_the_statements_about_several_vacuous():
     setting = replace(SETTING, n_heads=1)
     for name in ("diagonal_kq", "zero_sum_ov", "sign_matching", "debiased_gd", "drift", "longer_prompts", "preconditioned"):
-        assert paper.claims[name].function(setting, Planted()).outcome == "VACUOUS"
+        assert paper.claims[name].function(setting, PlantedLab()).outcome == "VACUOUS"
 
 
 def test_without_longer_prompts_there_is_nothing_to_say_about_them():
     setting = replace(SETTING, n_context=100)
-    assert paper.claims["longer_prompts"].function(setting, Planted()).outcome == "VACUOUS"
+    assert paper.claims["longer_prompts"].function(setting, PlantedLab()).outcome == "VACUOUS"
 
 
 def test_replicas_on_the_one_head_plateau_are_left_out_and_too_few_decide_nothing():
     runs = planted()
     runs["loss"][:15, -1] = 0.40
     assert common.past_plateau(SETTING, runs).sum() == 1
-    found = paper.claims["debiased_gd"].function(SETTING, Planted(train=runs))
+    found = paper.claims["debiased_gd"].function(SETTING, PlantedLab(train=runs))
     assert found.outcome == "UNDECIDED" and "1 of 16 replicas" in found.reason
 
 
@@ -129,7 +109,7 @@ def test_sharing_is_zero_for_separate_heads_and_half_for_one_shared_head_of_thre
 def test_a_figure_has_the_same_bytes_when_it_is_drawn_again(tmp_path):
     written = []
     for name in ("first", "second"):
-        plate = paper.figures["fig5"].function(SETTING, Planted())
+        plate = paper.figures["fig5"].function(SETTING, PlantedLab())
         written.append({path.name: path.read_bytes() for path in plate.save(tmp_path / name, "fig5")})
     assert written[0] == written[1] and {name.rpartition(".")[2] for name in written[0]} == {"png", "pdf", "svg", "csv"}
 

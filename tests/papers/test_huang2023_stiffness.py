@@ -11,32 +11,12 @@ import pytest
 from attnlab.papers.huang2023 import indices, networks, solvers
 from attnlab.papers.huang2023.common import EASY, peak
 from attnlab.papers.huang2023_stiffness import paper
+from attnlab.papers.lab.planted import PlantedLab
 from attnlab.theory import stiffness as theory
 from attnlab.theory import stiffness_orbits as orbits
 from attnlab.theory import stiffness_steps as steps
 
 N = 48
-
-
-class Runs(dict):
-    """Arrays with the number of replicas."""
-
-    @property
-    def n(self):
-        return len(next(iter(self.values())))
-
-
-class Planted:
-    """A lab whose simulations return given arrays."""
-
-    scale, seed = "desk", 0
-
-    def __init__(self, **runs):
-        self.runs = runs
-
-    def simulate(self, simulation, *settings):
-        found = [Runs(self.runs[simulation.function.__name__]) for _ in settings]
-        return found[0] if len(settings) == 1 else found
 
 
 def trained(before=0.0, after=0.3, gated=0.3, tilt=0.15, follow=1.0, accuracy=1.0):
@@ -59,7 +39,7 @@ def trained(before=0.0, after=0.3, gated=0.3, tilt=0.15, follow=1.0, accuracy=1.
 
 
 def network_claim(name, **changes):
-    return paper.claims[name].function(EASY, Planted(train_gated=trained(**changes)))
+    return paper.claims[name].function(EASY, PlantedLab(train_gated=trained(**changes)))
 
 
 @pytest.mark.parametrize("name", ["depth_bursts", "gates_raise_peak", "gates_spread_inputs", "gates_tilt_profile",
@@ -81,7 +61,7 @@ def test_gates_that_raise_every_block_satisfy_the_published_statement_and_those_
     runs = trained()
     runs["index"][:, 1] = 1.5 * runs["index"][:, 0]
     runs["index"][:, 1, 0] *= np.where(np.arange(N) % 4, 0.5, 1.0)         # not in 95 % of the blocks
-    assert paper.claims["gates_raise_every_block"].function(EASY, Planted(train_gated=runs)).holds
+    assert paper.claims["gates_raise_every_block"].function(EASY, PlantedLab(train_gated=runs)).holds
 
 
 def test_networks_that_have_not_solved_the_task_say_nothing_about_bursts():
@@ -107,7 +87,7 @@ def chain(end=-1.0, blind=False):
 @pytest.mark.parametrize("changes, outcome", [({}, "HOLDS"), ({"blind": True}, "REFUTED"), ({"end": -2.0}, "REFUTED"),
                                               ({"end": -0.5}, "REFUTED")])
 def test_gates_become_steps_only_along_the_reduced_flow(changes, outcome):
-    found = paper.claims["gates_become_steps"].function(CHAIN, Planted(train_gates=chain(**changes)))
+    found = paper.claims["gates_become_steps"].function(CHAIN, PlantedLab(train_gates=chain(**changes)))
     assert found.outcome == outcome, found
 
 
@@ -126,7 +106,7 @@ def orbit_runs(slope=-1.0, relative=True, falls=True):
     ("kepler_steps", {}, "HOLDS"), ("kepler_steps", {"slope": -4 / 3}, "REFUTED"), ("kepler_steps", {"falls": False}, "REFUTED"),
     ("solution_bursts", {}, "HOLDS"), ("solution_bursts", {"relative": False}, "REFUTED")])
 def test_steps_and_bursts_of_orbits_are_told_from_their_rivals(name, changes, outcome):
-    assert paper.claims[name].function(KEPLER, Planted(kepler_steps=orbit_runs(**changes))).outcome == outcome
+    assert paper.claims[name].function(KEPLER, PlantedLab(kepler_steps=orbit_runs(**changes))).outcome == outcome
 
 
 @pytest.mark.parametrize("changes, outcome", [({}, "HOLDS"), ({"limit": 2.785}, "REFUTED"), ({"sign": -1}, "REFUTED")])
@@ -136,7 +116,7 @@ def test_stability_and_not_the_index_limits_the_steps_of_a_stiff_oscillator(chan
     correlation = sign * np.array([-0.2, -0.3, 0.3, 0.8])
     runs = {name: centre + 0.01 * rng.normal(size=(16, 4)) for name, centre in (
         ("index_correlation", correlation), ("eigenvalue_correlation", -0.8), ("slow_product", limit))}
-    assert paper.claims["index_is_not_stiffness"].function(setting, Planted(van_der_pol_steps=runs)).outcome == outcome
+    assert paper.claims["index_is_not_stiffness"].function(setting, PlantedLab(van_der_pol_steps=runs)).outcome == outcome
 
 
 def euler_runs(power_of_one=1.0, two_is_worse=False):
@@ -147,7 +127,7 @@ def euler_runs(power_of_one=1.0, two_is_worse=False):
     errors = np.array([[steps.euler_error_approx(speed, n, p) for n in setting.n_steps] for p in powers])
     if two_is_worse:
         errors[setting.powers.index(2.0)] *= 1.2
-    return setting, Planted(euler_rules={"log_norm": np.tile(errors, (8, 1, 1)), "centre": np.full(8, 0.5)})
+    return setting, PlantedLab(euler_rules={"log_norm": np.tile(errors, (8, 1, 1)), "centre": np.full(8, 0.5)})
 
 
 def test_best_steps_hold_at_leading_order_and_other_exponents_are_refuted():
@@ -161,7 +141,7 @@ def test_best_steps_hold_at_leading_order_and_other_exponents_are_refuted():
 def test_orthogonal_increments_are_told_from_aligned_ones(law, outcome):
     setting = indices.STACK.desk
     index = law(setting.n_blocks) * np.exp(0.03 * np.random.default_rng(0).normal(size=(64, setting.n_blocks)))
-    assert paper.claims["random_depth"].function(setting, Planted(random_stack={"index": index})).outcome == outcome
+    assert paper.claims["random_depth"].function(setting, PlantedLab(random_stack={"index": index})).outcome == outcome
 
 
 @pytest.mark.parametrize("mean, outcome", [(False, "HOLDS"), (True, "REFUTED")])
@@ -172,7 +152,7 @@ def test_the_mean_square_over_directions_is_told_from_the_mean_singular_value(me
     pairs = rng.uniform(0.5, 1.0, size=(16, 2))
     finite = [[theory.eigenvector_index(complex(*pair), h) for h in setting.steps] for pair in pairs]
     runs = {"matrix": matrices, "rms": rms * (1 + 0.002 * rng.normal(size=16)), "eigenvalue": pairs, "finite": np.array(finite)}
-    assert paper.claims["linear_index"].function(setting, Planted(linear_index=runs)).outcome == outcome
+    assert paper.claims["linear_index"].function(setting, PlantedLab(linear_index=runs)).outcome == outcome
 
 
 @pytest.mark.parametrize("name, changes", [("index_is_not_stiffness", {"mu": (1.0, 5.0)}), ("best_power", {"powers": (0.0, 1.0)}),
@@ -180,7 +160,7 @@ def test_the_mean_square_over_directions_is_told_from_the_mean_singular_value(me
                                            ("solution_bursts", {"eccentricities": (0.1,)}), ("adaptive_steps", {"powers": (1.0,)})])
 def test_settings_without_what_a_statement_is_about_say_so(name, changes):
     setting = replace(paper.claims[name].setting.desk, **changes)
-    found = paper.claims[name].function(setting, Planted())
+    found = paper.claims[name].function(setting, PlantedLab())
     assert found.outcome == "VACUOUS" and "lacks" in found.reason
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from attnlab.papers.lab.planted import PlantedLab
 from attnlab.papers.linear_attention import common, learning_curves, one_drop, staircase
 from attnlab.papers.linear_attention_icl import paper
 from attnlab.simulators import linear_attention as simulator
@@ -15,27 +16,6 @@ from attnlab.theory import linear_attention_pretraining as pretraining
 
 SPECTRUM, N = common.STAIRS.spectrum, common.STAIRS.n_context
 SETTING = replace(common.STAIRS, n_steps=4_000, n_records=2_000)
-
-
-class Planted:
-    """A lab whose simulations return given arrays, by function name or one after the other."""
-
-    scale = "desk"
-
-    def __init__(self, runs):
-        self.runs = runs
-
-    def simulate(self, simulation, *settings):
-        found = [Runs(self.runs(setting)) for setting in settings]
-        return found[0] if len(settings) == 1 else found
-
-
-class Runs(dict):
-    """Arrays with the number of replicas."""
-
-    @property
-    def n(self):
-        return len(next(iter(self.values())))
 
 
 def stairs(setting, n=16, seed=0, shrink=True, order=(0, 1, 2, 3), rest=1.0):
@@ -55,7 +35,7 @@ def stairs(setting, n=16, seed=0, shrink=True, order=(0, 1, 2, 3), rest=1.0):
 
 
 def verdict(name, **changes):
-    return paper.claims[name].function(SETTING, Planted(lambda setting: stairs(setting, **changes)))
+    return paper.claims[name].function(SETTING, PlantedLab(lambda setting: stairs(setting, **changes)))
 
 
 @pytest.mark.parametrize("name", ["plateau_losses", "principal_components", "order"])
@@ -73,7 +53,7 @@ def test_a_rival_staircase_is_refuted(name, changes):
 def test_replicas_that_never_leave_a_plateau_are_too_few_to_decide():
     runs = stairs(SETTING)
     runs["population_loss"][3:] = 1.0
-    found = paper.claims["plateau_losses"].function(SETTING, Planted(lambda setting: runs))
+    found = paper.claims["plateau_losses"].function(SETTING, PlantedLab(lambda setting: runs))
     assert found.outcome == "UNDECIDED" and "3 of 16 replicas" in found.reason
 
 
@@ -112,18 +92,18 @@ def white_runs(setting, n=16, late=1.0):
 
 def test_the_sigmoid_is_recognised_and_one_from_the_whole_norm_refuted():
     def judge(**changes):
-        return paper.claims["sigmoid"].function(one_drop.WHITE, Planted(lambda setting: white_runs(setting, **changes)))
+        return paper.claims["sigmoid"].function(one_drop.WHITE, PlantedLab(lambda setting: white_runs(setting, **changes)))
     assert judge().holds
     assert judge(late=2.0).outcome == "REFUTED"
 
 
 def test_formulas_for_small_starts_say_nothing_about_large_ones():
     for name in ("sigmoid", "reduced_flow"):
-        found = paper.claims[name].function(replace(one_drop.WHITE, init_scale=0.5), Planted(None))
+        found = paper.claims[name].function(replace(one_drop.WHITE, init_scale=0.5), PlantedLab(None))
         assert found.outcome == "VACUOUS"
-    assert paper.claims["reduced_flow"].function(one_drop.WHITE, Planted(None)).outcome == "VACUOUS"
-    assert paper.claims["sigmoid"].function(one_drop.MERGED, Planted(None)).outcome == "VACUOUS"
-    assert paper.claims["rank_rule"].function(replace(SETTING, spectrum=(0.6, 0.4)), Planted(None)).outcome == "VACUOUS"
+    assert paper.claims["reduced_flow"].function(one_drop.WHITE, PlantedLab(None)).outcome == "VACUOUS"
+    assert paper.claims["sigmoid"].function(one_drop.MERGED, PlantedLab(None)).outcome == "VACUOUS"
+    assert paper.claims["rank_rule"].function(replace(SETTING, spectrum=(0.6, 0.4)), PlantedLab(None)).outcome == "VACUOUS"
 
 
 def curves(setting, kappa):
@@ -137,22 +117,22 @@ def curves(setting, kappa):
 
 def test_learning_curves_of_the_limit_hold_and_those_of_unlimited_tasks_are_refuted():
     claim, setting = paper.claims["learning_curve"].function, learning_curves.CURVE
-    assert claim(setting, Planted(lambda each: curves(each, each.kappa))).holds
-    assert claim(setting, Planted(lambda each: curves(each, 1e9))).outcome == "REFUTED"
+    assert claim(setting, PlantedLab(lambda each: curves(each, each.kappa))).holds
+    assert claim(setting, PlantedLab(lambda each: curves(each, 1e9))).outcome == "REFUTED"
 
 
 def test_a_memorising_learner_follows_the_number_of_tasks_and_a_generalising_one_does_not():
     claim, setting = paper.claims["task_diversity"].function, learning_curves.DIVERSITY
-    assert claim(setting, Planted(lambda each: curves(each, each.kappa))).holds
-    assert claim(setting, Planted(lambda each: curves(each, 4.0))).outcome == "REFUTED"
+    assert claim(setting, PlantedLab(lambda each: curves(each, each.kappa))).holds
+    assert claim(setting, PlantedLab(lambda each: curves(each, 4.0))).outcome == "REFUTED"
 
 
 def test_small_simulations_satisfy_their_claims():
     def run(setting):
         seeds = [np.random.SeedSequence(5, spawn_key=(r,)) for r in range(16)]
         return simulator.train(setting, seeds)
-    assert paper.claims["gradient_flow"].function(paper.claims["gradient_flow"].setting.smoke, Planted(run)).holds
-    assert paper.claims["reduced_flow"].function(replace(one_drop.MERGED, n_steps=8_000), Planted(run)).holds
+    assert paper.claims["gradient_flow"].function(paper.claims["gradient_flow"].setting.smoke, PlantedLab(run)).holds
+    assert paper.claims["reduced_flow"].function(replace(one_drop.MERGED, n_steps=8_000), PlantedLab(run)).holds
 
 
 def test_drop_curves_in_their_own_units_are_one_curve():

@@ -4,31 +4,13 @@ import numpy as np
 import pytest
 
 from attnlab.papers import lama_low_rank, rala_low_rank
+from attnlab.papers.lab.planted import PlantedLab
 from attnlab.simulators.low_rank import VARIANTS
-
-
-class Runs(dict):
-    @property
-    def n(self):
-        return len(next(iter(self.values())))
-
-
-class Planted:
-    """A lab whose every simulation returns what a function of its setting gives."""
-
-    scale, seed = "desk", 0
-
-    def __init__(self, make):
-        self.make = make
-
-    def simulate(self, simulation, *settings):
-        found = [Runs(self.make(setting)) for setting in settings]
-        return found[0] if len(settings) == 1 else found
 
 
 def judged(module, name, make):
     claim = module.paper.claims[name]
-    return claim.function(claim.setting.desk, Planted(make))
+    return claim.function(claim.setting.desk, PlantedLab(make))
 
 
 def recalled(errors, n=16):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from attnlab.papers.lab.lab import Runs
 from attnlab.papers.lu2019 import common, constants, orders, structure, trained
 from attnlab.papers.lu2019_multiparticle import paper
 from attnlab.simulators.particle_flow import SCHEMES, Setting
@@ -29,16 +30,8 @@ class Planted:
 
     def simulate(self, simulation, *settings):
         chosen = self.runs(settings) if callable(self.runs) else [self.runs] * len(settings)
-        found = [Runs(each) for each in chosen]
+        found = [Runs("planted", each) for each in chosen]
         return found[0] if len(settings) == 1 else found
-
-
-class Runs(dict):
-    """Arrays with the number of replicas."""
-
-    @property
-    def n(self):
-        return len(next(iter(self.values())))
 
 
 def drawn(n=16, seed=0):
@@ -202,7 +195,7 @@ def test_stacks_that_have_not_learnt_the_flow_decide_nothing(name):
 
 
 def test_the_straight_line_is_told_from_the_flow():
-    runs = Runs(students()([trained.SHARED])[0])
+    runs = Runs("planted", students()([trained.SHARED])[0])
     assert np.all(trained.way_off(runs) < 0.5) and np.all(trained.on_the_line(runs) > 0.5)
 
 

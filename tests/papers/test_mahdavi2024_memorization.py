@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from attnlab.papers.lab.planted import PlantedLab
 from attnlab.papers.mahdavi2024.trained import GRIDS, bound
 from attnlab.papers.mahdavi2024_memorization import paper
 from attnlab.simulators.memorization_construction import construct
@@ -14,28 +15,9 @@ from attnlab.simulators.memorization_exact import exact_ranks
 from attnlab.theory import memorization as theory
 
 
-class Runs(dict):
-    @property
-    def n(self):
-        return len(next(iter(self.values())))
-
-
-class Planted:
-    """A lab whose every simulation returns what a function of its setting gives."""
-
-    scale, seed = "desk", 0
-
-    def __init__(self, make):
-        self.make = make
-
-    def simulate(self, simulation, *settings):
-        found = [Runs(self.make(setting)) for setting in settings]
-        return found[0] if len(settings) == 1 else found
-
-
 def judged(name, make):
     claim = paper.claims[name]
-    return claim.function(claim.setting.desk, Planted(make))
+    return claim.function(claim.setting.desk, PlantedLab(make))
 
 
 def test_every_statement_is_claimed_or_said_to_be_untestable():
@@ -142,8 +124,8 @@ def test_a_layer_above_the_rank_bound_is_refuted():
     assert judged("trained_rank_bound", trained(growing())).holds
 
     def above(setting):
-        runs = Runs(trained(growing())(setting))
-        return runs | {"spectrum": np.tile(0.8 ** np.arange(runs["spectrum"].shape[1]), (runs.n, 1))}
+        runs = trained(growing())(setting)
+        return runs | {"spectrum": np.tile(0.8 ** np.arange(runs["spectrum"].shape[1]), (len(runs["spectrum"]), 1))}
     assert judged("trained_rank_bound", above).outcome == "REFUTED"
 
 
@@ -158,7 +140,7 @@ def test_the_dimension_of_the_functions_is_told_from_its_neighbours(change, outc
 def test_layers_that_were_hardly_trained_decide_nothing():
     for name, claim in paper.claims.items():
         if claim.undecided_at_smoke:
-            verdict = claim.function(claim.setting.smoke, Planted(trained(growing())))
+            verdict = claim.function(claim.setting.smoke, PlantedLab(trained(growing())))
             assert verdict.outcome == "UNDECIDED" and not verdict.more_replicas_may_decide, name
 
 

@@ -5,13 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from attnlab.papers.lab.lab import Runs
 from attnlab.papers.pavlovian_associative_memory import paper
-
-
-class Runs(dict):
-    @property
-    def n(self):
-        return len(next(iter(self.values())))
 
 
 class Small:
@@ -26,7 +21,7 @@ class Small:
         found = []
         for number, setting in enumerate(settings):
             seeds = [np.random.SeedSequence(5, spawn_key=(number, k)) for k in range(setting.n_replicas)]
-            found.append(Runs(self.spoil(simulation(setting, seeds, "cpu"))))
+            found.append(Runs("planted", self.spoil(simulation(setting, seeds, "cpu"))))
         return found[0] if len(found) == 1 else found
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from attnlab.analysis import Outcome
+from attnlab.papers.lab.planted import PlantedLab
 from attnlab.papers.reddy2024 import common, data_dependence
 from attnlab.papers.reddy2024_abrupt_icl import paper
 from attnlab.theory import induction_heads as theory
@@ -13,27 +14,6 @@ from attnlab.theory import induction_heads as theory
 SETTING = common.DESK
 N, L = common.sizes(SETTING)
 STEPS = np.linspace(0, 5_000, 101)
-
-
-class Planted:
-    """A lab whose simulations return given arrays, one after the other."""
-
-    scale = "desk"
-
-    def __init__(self, choose):
-        self.choose = choose
-
-    def simulate(self, simulation, *settings):
-        found = [Runs(self.choose(simulation.function.__name__, each)) for each in settings]
-        return found[0] if len(settings) == 1 else found
-
-
-class Runs(dict):
-    """Arrays with the number of replicas."""
-
-    @property
-    def n(self):
-        return len(next(iter(self.values())))
 
 
 def network(seed=0, n=24, width=0.04, learns=True, labels_first=True, head_at=1.0, choose_right=0.0):
@@ -60,7 +40,7 @@ def network(seed=0, n=24, width=0.04, learns=True, labels_first=True, head_at=1.
 
 
 def verdict(name, **changes):
-    return paper.claims[name].function(SETTING, Planted(lambda simulation, setting: network(**changes)))
+    return paper.claims[name].function(SETTING, PlantedLab(lambda setting: network(**changes)))
 
 
 def test_every_statement_is_covered_and_parts_are_declared():
@@ -89,14 +69,14 @@ def test_networks_without_it_do_not(name, changes):
 def test_claims_on_the_context_say_nothing_where_the_weights_could_do():
     for changes in ({"p_novel": 0.5}, {"burstiness": 2}, {"n_labels": N}):
         for name in ("abrupt", "random_choice", "head_at_the_jump", "laid_over_the_network"):
-            found = paper.claims[name].function(replace(SETTING, **changes), Planted(lambda simulation, setting: network()))
+            found = paper.claims[name].function(replace(SETTING, **changes), PlantedLab(lambda setting: network()))
             assert found.outcome is Outcome.VACUOUS
 
 
 def test_networks_that_fail_with_as_many_labels_satisfy_that_claim_and_others_do_not():
     claim = paper.claims["as_many_labels_fail"].function
-    assert claim(SETTING, Planted(lambda simulation, setting: network(learns=setting.n_labels > N))).holds
-    assert not claim(SETTING, Planted(lambda simulation, setting: network())).holds
+    assert claim(SETTING, PlantedLab(lambda setting: network(learns=setting.n_labels > N))).holds
+    assert not claim(SETTING, PlantedLab(lambda setting: network())).holds
 
 
 def ends(**final):
@@ -112,21 +92,21 @@ def test_claims_on_the_data_follow_the_planted_direction():
     base = data_dependence.MIXES.desk
 
     def by_count(sign):
-        def choose(simulation, setting):
+        def choose(setting):
             share = 0.5 + sign * 0.4 * np.sign(setting.n_classes - base.n_classes)
             return ends(context=share, weights=1 - share)
         return choose
 
     claim = paper.claims["more_classes"].function
-    assert claim(base, Planted(by_count(1))).holds
-    assert claim(base, Planted(by_count(-1))).outcome is Outcome.REFUTED
+    assert claim(base, PlantedLab(by_count(1))).holds
+    assert claim(base, PlantedLab(by_count(-1))).outcome is Outcome.REFUTED
 
 
 def test_the_race_is_won_by_the_faster():
     base = data_dependence.MIXES.desk
 
     def choose(faster_wins):
-        def runs(simulation, setting):
+        def runs(setting):
             if setting.p_novel == 1:
                 return ends(context=0.9, weights=0.1)                       # half-way at step 3 333
             few = setting.n_classes < base.n_classes
@@ -137,19 +117,19 @@ def test_the_race_is_won_by_the_faster():
         return runs
 
     claim = paper.claims["race"].function
-    assert claim(base, Planted(choose(True))).holds
-    assert claim(base, Planted(choose(False))).outcome is Outcome.REFUTED
+    assert claim(base, PlantedLab(choose(True))).holds
+    assert claim(base, PlantedLab(choose(False))).outcome is Outcome.REFUTED
 
 
 def test_pace_that_depends_on_the_other_is_seen():
     base = data_dependence.MIXES.desk
 
     def choose(factor):
-        return lambda simulation, setting: ends(context=1.0 if setting.n_classes == 4 * base.n_classes else factor, weights=0.1)
+        return lambda setting: ends(context=1.0 if setting.n_classes == 4 * base.n_classes else factor, weights=0.1)
 
     claim = paper.claims["independent_pace"].function
-    assert claim(base, Planted(choose(1.1))).holds
-    assert not claim(base, Planted(choose(2.5))).holds
+    assert claim(base, PlantedLab(choose(1.1))).holds
+    assert not claim(base, PlantedLab(choose(2.5))).holds
 
 
 def test_first_time_interpolates_and_knows_what_never_happens():

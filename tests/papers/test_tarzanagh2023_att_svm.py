@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from attnlab.analysis import Outcome, Verdict
+from attnlab.papers.lab.planted import PlantedLab
 from attnlab.papers.tarzanagh2023 import common, programs, rates, several_tokens
 from attnlab.papers.tarzanagh2023_att_svm import paper
 from attnlab.simulators import max_margin_attention as simulator
@@ -20,25 +21,6 @@ STEPS = np.unique(np.geomspace(1, 10_000, 30).astype(int))
 SEEDS = [np.random.SeedSequence(5, spawn_key=(i,)) for i in range(48)]
 SMALL = replace(common.DESK, n_inputs=3, n_tokens=4, dim=5, n_replicas=48)
 RNG = np.random.default_rng(0)
-
-
-class Runs(dict):
-    """Arrays with the number of replicas."""
-
-    @property
-    def n(self):
-        return len(next(iter(self.values())))
-
-
-class Planted:
-    """A lab whose simulations return what a function of the setting gives."""
-
-    def __init__(self, make, scale="desk"):
-        self.make, self.scale = make, scale
-
-    def simulate(self, simulation, *settings):
-        found = [Runs(self.make(setting)) for setting in settings]
-        return found[0] if len(settings) == 1 else found
 
 
 def data(setting):
@@ -66,7 +48,7 @@ def trained(norm="frobenius", power=0.0, growth=1.0, select=None):
         W = 0.1 * (k**growth * machines[:, None] + k**power * across[:, None])
         log_attention = np.where(np.arange(setting.n_tokens) == selected[..., None], -1e-9, -60.0)
         return runs | {"steps": np.tile(STEPS, (len(W), 1)), "W": W, "log_attention": log_attention}
-    return Planted(make)
+    return PlantedLab(make)
 
 
 def verdict(name, lab, setting=SMALL):
@@ -111,9 +93,9 @@ def test_local_direction_tells_the_selected_tokens_from_the_best_ones():
 
 def test_local_direction_has_nothing_to_say_where_all_runs_find_the_best_tokens():
     def make(setting):
-        runs = trained().make(setting)
+        runs = trained().give(setting)
         return runs | {"scores": (runs["log_attention"] > -1).astype(float)}
-    found = verdict("local_direction", Planted(make))
+    found = verdict("local_direction", PlantedLab(make))
     assert found.outcome == "UNDECIDED" and found.reason.startswith("0 of 48")
 
 
@@ -128,7 +110,7 @@ def relu(right):
                       for keys, queries in zip(runs["keys"], runs["queries"], strict=True)])
         W = 100 * W[:, None] + 0.1 * RNG.normal(size=(48, len(STEPS), 6, 6))
         return runs | {"steps": np.tile(STEPS, (48, 1)), "W": W, "log_attention": np.log(attention), "worth": worth}
-    return Planted(make)
+    return PlantedLab(make)
 
 
 def test_the_relaxed_and_the_strict_machine_are_told_apart():
@@ -141,10 +123,10 @@ def test_the_relaxed_and_the_strict_machine_are_told_apart():
 
 def test_without_accepted_replicas_nothing_is_decided():
     def make(setting):
-        runs = relu("strict").make(setting)
+        runs = relu("strict").give(setting)
         return runs | {"log_attention": np.full((48, 3, 4), np.log(0.25))}
     for name in ("several_tokens", "relaxed_machine"):
-        found = verdict(name, Planted(make), several_tokens.RELU)
+        found = verdict(name, PlantedLab(make), several_tokens.RELU)
         assert found.outcome == "UNDECIDED" and "0 of 48" in found.reason
 
 
@@ -166,7 +148,7 @@ def path_runs(right=True):
             W.append(radii[:, None, None] * machine.weights / machine.norm + part)
             gap.append(-radii / machine.norm)
         return runs | {"radii": np.tile(radii, (24, 1)), "W": np.array(W), "log_gap": np.array(gap)}
-    return Planted(make)
+    return PlantedLab(make)
 
 
 @pytest.mark.parametrize("name", ["regularisation_path", "loss_gap"])
@@ -191,7 +173,7 @@ def test_the_closed_form_of_two_tokens_is_told_from_the_one_without_its_linear_t
             W[..., 0, 0] = curve
             return {"steps": np.tile(STEPS, (4, 1)), "keys": keys, "queries": np.ones((4, 1, 1)), "W": W,
                     "scores": np.tile([[1.0, 0.0]], (4, 1, 1))}
-        return Planted(runs)
+        return PlantedLab(runs)
     assert verdict("two_tokens", make(dynamics.two_token_logit(time)), setting).holds
     assert verdict("two_tokens", make(np.arcsinh(time / 2)), setting).outcome == "REFUTED"
 
@@ -204,15 +186,15 @@ def test_a_rising_share_is_told_from_a_falling_one():
             scores[:, :, 0] = np.where(np.arange(48) < 48 * share, 1.0, -1.0)[:, None]
             kept = simulator.data_sets(replace(setting, n_replicas=48, dim=12), SEEDS)
             return kept | {"scores": scores, "log_attention": np.where(np.arange(8) == selected[..., None], 0.0, -50.0)}
-        return Planted(runs)
+        return PlantedLab(runs)
     assert verdict("overparametrisation", make(1), common.DESK).holds
     assert verdict("overparametrisation", make(-1), common.DESK).outcome == "REFUTED"
 
 
 def test_claims_on_programs_hold_on_few_data_sets():
-    lab = Planted(lambda setting: simulator.data_sets(setting, SEEDS[:2]))
+    lab = PlantedLab(lambda setting: simulator.data_sets(setting, SEEDS[:2]))
     assert verdict("feasible", lab, programs.SMALL).holds
-    assert verdict("rank", Planted(lambda setting: simulator.data_sets(setting, SEEDS[:24])), Setting(n_inputs=8, n_tokens=4, dim=8)).holds
+    assert verdict("rank", PlantedLab(lambda setting: simulator.data_sets(setting, SEEDS[:24])), Setting(n_inputs=8, n_tokens=4, dim=8)).holds
 
 
 def test_a_solution_without_a_good_certificate_is_refused(monkeypatch):
@@ -226,7 +208,7 @@ def test_short_runs_are_undecided_whatever_they_show():
     for name, setting in (("two_losses", replace(paper.claims["two_losses"].setting.desk, n_steps=100)),
                           ("joint_training", replace(paper.claims["joint_training"].setting.desk, n_steps=100)),
                           ("cone", replace(paper.claims["cone"].setting.desk, n_steps=100))):
-        found = verdict(name, Planted(lambda setting: {}), setting)
+        found = verdict(name, PlantedLab(lambda setting: {}), setting)
         assert found.outcome == "UNDECIDED" and found.reason.endswith("train longer") and not found.more_replicas_may_decide
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from attnlab.papers.lab.lab import Runs
 from attnlab.papers.tian2023 import common, decoder_claims, snapping_claims, token_claims
 from attnlab.papers.tian2023_scan_snap import paper
 from attnlab.simulators.token_selection import train_tokens
@@ -24,14 +25,6 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-class Runs(dict):
-    """Arrays with the number of replicas."""
-
-    @property
-    def n(self):
-        return len(next(iter(self.values())))
-
-
 class Planted:
     """A lab whose simulations return given arrays, the next one at each call, or the same for all."""
 
@@ -41,7 +34,7 @@ class Planted:
         self.runs = list(runs)
 
     def simulate(self, simulation, *settings):
-        found = [Runs(self.runs[min(i, len(self.runs) - 1)]) for i in range(len(settings))]
+        found = [Runs("planted", self.runs[min(i, len(self.runs) - 1)]) for i in range(len(settings))]
         return found[0] if len(settings) == 1 else found
 
 
@@ -51,7 +44,7 @@ class Live:
     scale, seed = "smoke", 0
 
     def simulate(self, simulation, *settings):
-        found = [Runs(simulation(each, [np.random.SeedSequence(5, spawn_key=(r,)) for r in range(each.n_replicas)], "cpu"))
+        found = [Runs("planted", simulation(each, [np.random.SeedSequence(5, spawn_key=(r,)) for r in range(each.n_replicas)], "cpu"))
                  for each in settings]
         return found[0] if len(settings) == 1 else found
 
