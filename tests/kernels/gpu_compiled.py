@@ -32,8 +32,21 @@ KERNELS = {"forward": gpu_kernels.forward_kernel, "dq": gpu_kernels.dq_kernel, "
 POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 
 CAUSAL = Causal()
-#: Bytes of stack and spilling instructions of a kernel: none with the version the tile sizes were chosen on, few with others.
-ALLOWED = 0 if triton.__version__.startswith("3.7.") else 32
+#: Bytes of stack of the builds that are not clean on versions other than 3.7, on which the tile sizes were chosen.
+KNOWN = {
+    "3.6": {"test_softmax_builds_without_spills[dkv-bfloat16-6-sm_90]": 8,
+            "test_packed_problems_build_without_spills[float32-(5, 5)-True-forward]": 8,
+            "test_packed_problems_build_without_spills[float64-(1, 40)-False-forward]": 8,
+            "test_packed_problems_build_without_spills[float64-(5, 5)-False-forward]": 8,
+            "test_packed_problems_build_without_spills[bfloat16-(1, 40)-True-forward]": 8,
+            "test_statistics_build_without_spills[float32-6-sm_90-forward]": 8,
+            "test_statistics_build_without_spills[float32-6-sm_90-dkv]": 16},
+    "3.9": {"test_softmax_builds_without_spills[dkv-float64-64-sm_90]": 8,
+            "test_bias_builds_without_spills[64-90-dkv]": 8,
+            "test_packed_problems_build_without_spills[float64-(1, 40)-False-forward]": 8,
+            "test_statistics_build_without_spills[float32-6-sm_80-forward]": 8,
+            "test_statistics_build_without_spills[bfloat16-64-sm_80-dq]": 8},
+}
 
 
 def report(kernel, dtype, width, score="softmax", capability=90, mask=CAUSAL, bias=False, statistics=False,
@@ -62,9 +75,12 @@ def report(kernel, dtype, width, score="softmax", capability=90, mask=CAUSAL, bi
             "tensor_core": len(re.findall(r"\b(?:HMMA|HGMMA|IMMA)\b", sass))}
 
 
-def fits(found):
-    """No spills, and shared memory that every card has."""
-    return found["stack"] <= ALLOWED and found["spills"] <= ALLOWED and found["shared"] <= 99 * 1024
+@pytest.fixture
+def fits(request):
+    """No spills beyond what is known of this version and build, and shared memory that every card has."""
+    version = ".".join(triton.__version__.split(".")[:2])
+    allowed = KNOWN.get(version, {}).get(request.node.name, 0)
+    return lambda found: max(found["stack"], found["spills"]) <= allowed and found["shared"] <= 99 * 1024
 
 
 def cases():
@@ -83,7 +99,7 @@ def cases():
 
 
 @pytest.mark.parametrize(("kernel", "dtype", "width", "capability"), cases())
-def test_softmax_builds_without_spills(kernel, dtype, width, capability):
+def test_softmax_builds_without_spills(kernel, dtype, width, capability, fits):
     found = report(kernel, dtype, width, capability=capability)
     assert fits(found)
     if dtype == torch.float32:
@@ -95,7 +111,7 @@ def test_softmax_builds_without_spills(kernel, dtype, width, capability):
 @pytest.mark.parametrize(("score", "kernel"), [
     pytest.param(score, kernel, marks=() if (score, kernel) in {("power", "dkv"), ("softplus", "dkv")} else pytest.mark.slow)
     for score in ("softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed") for kernel in KERNELS])
-def test_other_maps_build_without_spills(score, kernel):
+def test_other_maps_build_without_spills(score, kernel, fits):
     found = report(kernel, torch.float32, 6, score=score)
     assert fits(found) and found["tensor_core"] == 0
 
@@ -103,7 +119,7 @@ def test_other_maps_build_without_spills(score, kernel):
 @pytest.mark.parametrize(("width", "capability", "kernel"), [
     pytest.param(width, capability, kernel, marks=() if (width, capability, kernel) == (6, 90, "dq") else pytest.mark.slow)
     for width in (6, 32, 64) for capability in (80, 90) for kernel in KERNELS])
-def test_bias_builds_without_spills(width, capability, kernel):
+def test_bias_builds_without_spills(width, capability, kernel, fits):
     found = report(kernel, torch.float32, width, bias=True, capability=capability)
     assert fits(found) and found["tensor_core"] == 0
 
@@ -113,7 +129,7 @@ def test_bias_builds_without_spills(width, capability, kernel):
                  else pytest.mark.slow, id=f"{str(dtype).removeprefix('torch.')}-{sizes}-{statistics}-{kernel}")
     for dtype in (torch.float32, torch.float64, torch.bfloat16) for sizes in ((1, 40), (5, 5)) for statistics in (False, True)
     for kernel in KERNELS])
-def test_packed_problems_build_without_spills(dtype, sizes, statistics, kernel):
+def test_packed_problems_build_without_spills(dtype, sizes, statistics, kernel, fits):
     """The usual and the largest width; no product, so no tensor-core instruction either."""
     for width, capability in ((6, 80), (6, 90), (8 if dtype == torch.float64 else 16, 90)):
         assert gpu.is_packed(dtype, *sizes, width)
@@ -125,7 +141,7 @@ def test_packed_problems_build_without_spills(dtype, sizes, statistics, kernel):
     pytest.param(dtype, kernel, marks=() if dtype == torch.float64 and kernel == "dq" else pytest.mark.slow,
                  id=f"{str(dtype).removeprefix('torch.')}-{kernel}")
     for dtype in (torch.float32, torch.float64, torch.bfloat16) for kernel in KERNELS])
-def test_masks_build_without_spills(dtype, kernel):
+def test_masks_build_without_spills(dtype, kernel, fits):
     found = report(kernel, dtype, 16, mask=Window(2, 1))
     assert fits(found)
 
@@ -135,12 +151,12 @@ def test_masks_build_without_spills(dtype, kernel):
                  pytest.mark.slow, id=f"{str(dtype).removeprefix('torch.')}-{width}-sm_{capability}-{kernel}")
     for dtype, width in ((torch.float32, 6), (torch.float32, 64), (torch.float64, 6), (torch.float64, 64), (torch.bfloat16, 64))
     for capability in (80, 90) for kernel in KERNELS])
-def test_statistics_build_without_spills(dtype, width, capability, kernel):
+def test_statistics_build_without_spills(dtype, width, capability, kernel, fits):
     found = report(kernel, dtype, width, capability=capability, statistics=True)
     assert fits(found)
 
 
-def test_gate_sees_spills(monkeypatch):
+def test_gate_sees_spills(monkeypatch, fits):
     """The twin: tiles too large for float32."""
     monkeypatch.setattr(gpu, "tiles", lambda dtype, width, statistics: {"dkv": (64, 64)})
     assert not fits(report("dkv", torch.float32, 64))
