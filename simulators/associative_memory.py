@@ -51,7 +51,7 @@ class Setting:
         require_one_of(self, "rule", RULES)
 
 
-@simulation(block=4)
+@simulation(name="associative_memory.retrieve", block=4)
 def retrieve(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Mean squared errors per value entry.
 
@@ -89,7 +89,7 @@ class OverlapSetting:
         require_positive(self, "dim", "n_pairs", "n_draws", "n_replicas")
 
 
-@simulation(block=8)
+@simulation(name="associative_memory.guarantee", block=8)
 def guarantee(setting: OverlapSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Is retrieval of signs guaranteed for every assignment of values?
 
@@ -132,7 +132,7 @@ class DepthSetting:
             raise ValueError(f"n_heads={self.n_heads!r} holds an even number: heads could tie; use odd numbers")
 
 
-@simulation(block=4)
+@simulation(name="associative_memory.depth", block=4)
 def depth(setting: DepthSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Heads with independent keys vote on a sign, layer by layer.
 
@@ -179,7 +179,7 @@ class ChainSetting:
         require_positive(self, "gain", "noise_std", "n_layers", "n_draws", "n_replicas")
 
 
-@simulation(block=16)
+@simulation(name="associative_memory.propagate", block=16)
 def propagate(setting: ChainSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``variance (replica, n_layers)``: mean square of the signal after each layer."""
     rows = []

@@ -26,7 +26,7 @@ class SeparationSetting:
         require_positive(self, "dim", "n_pairs", "n_draws", "n_replicas")
 
 
-@simulation(block=4)
+@simulation(name="associative_memory_separation.separability", block=4)
 def separability(setting: SeparationSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``separable (replica,)``: share of draws in which some w has sign(w . k_i) = s_i for all i (a program with margin 1)."""
     shares = []

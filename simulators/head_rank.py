@@ -40,7 +40,7 @@ class Setting:
         require_one_of(self, "target", TARGETS)
 
 
-@simulation(block=8, reads=("dim", "inverse_temperatures", "n_samples"))
+@simulation(name="head_rank.full_rank_on_pairs", block=8, reads=("dim", "inverse_temperatures", "n_samples"))
 def full_rank_on_pairs(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``error (replica, inverse_temperature)`` on orthonormal pairs, the same samples at every temperature; float64."""
     errors = []
@@ -51,7 +51,7 @@ def full_rank_on_pairs(setting: Setting, seeds: Sequence[np.random.SeedSequence]
     return {"error": np.stack(errors)}
 
 
-@simulation(block=8)
+@simulation(name="head_rank.full_rank_on_points", block=8)
 def full_rank_on_points(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``error (replica, inverse_temperature)`` on independent points; the farthest is asked for by the first of the set."""
     errors = []
@@ -86,7 +86,7 @@ class LinearSetting:
         require_at_least(self, 3, "dim")
 
 
-@simulation(block=8)
+@simulation(name="head_rank.linear_regime", block=8)
 def linear_regime(setting: LinearSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``error (replica,)`` of the dim + 1 heads on orthonormal pairs; float64, for values are large and cancel."""
     errors = []

@@ -53,7 +53,7 @@ class FarthestSetting:
             raise ValueError(f"rank={self.rank!r} does not divide {width}, the width of the tokens; use a divisor of it")
 
 
-@simulation(block=8)
+@simulation(name="head_rank_farthest.train_farthest", block=8)
 def train_farthest(setting: FarthestSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train, and test on fresh sets.
 

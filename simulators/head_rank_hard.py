@@ -34,7 +34,7 @@ class HeadsSetting:
         require_at_least(self, 3, "dim")
 
 
-@simulation(block=8)
+@simulation(name="head_rank_hard.random_heads", block=8)
 def random_heads(setting: HeadsSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Heads and how often they agree on sampled pairs; float64.
 
@@ -88,7 +88,7 @@ class VoteSetting:
         require_at_least(self, 3, "dim")
 
 
-@simulation(block=8)
+@simulation(name="head_rank_hard.majority_vote", block=8)
 def majority_vote(setting: VoteSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """A two-layer hard-max transformer of rank-one heads, with one scratch coordinate; float64.
 

@@ -61,7 +61,7 @@ class ReducedSetting:
             raise ValueError("omega and lengths must not be empty; give at least one configuration and one length")
 
 
-@simulation(block=8)
+@simulation(name="in_context_regression_reduced.reduced_risk", block=8)
 def reduced_risk(setting: ReducedSetting, seeds: Sequence[np.random.SeedSequence],
                  device: str) -> dict[str, np.ndarray]:
     """Risks at each length, on common random numbers: all rules and lengths see the same queries and examples.
@@ -103,7 +103,7 @@ class RidgeSetting:
         require_at_least(self, 0, "noise_std")
 
 
-@simulation(block=8)
+@simulation(name="in_context_regression_reduced.ridge_risk", block=8)
 def ridge_risk(setting: RidgeSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     r"""Risk of the ridge estimator, averaged over map, noise and query exactly given the examples X.
 
@@ -146,7 +146,7 @@ class OptimumSetting:
                                  f"use context_per_dim >= {2 / dim:.3g}")
 
 
-@simulation(block=8)
+@simulation(name="in_context_regression_reduced.reduced_optimum", block=8)
 def reduced_optimum(setting: OptimumSetting, seeds: Sequence[np.random.SeedSequence],
                     device: str) -> dict[str, np.ndarray]:
     """The best single head and the best symmetric pair on one fixed sample per replica and size.

@@ -152,7 +152,7 @@ class WatchedCircuit(Watched, InductionCircuit):
         return super().observe(parameters) | numbers | {"beta2": beta2, "xi": self.overlap(parameters).double()}
 
 
-@simulation(block=8)
+@simulation(name="induction_heads_circuit.train_circuit", block=8)
 def train_circuit(setting: CircuitSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train the circuit with stochastic gradient descent.
 

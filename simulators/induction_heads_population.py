@@ -101,7 +101,7 @@ class ScatteredCircuit(InductionCircuit):
         return found | {"R": start[:, 2, None, None] * self.labels.to(dtype)}
 
 
-@simulation(block=8)
+@simulation(name="induction_heads_population.train_population", block=8)
 def train_population(setting: PopulationSetting, seeds: Sequence[np.random.SeedSequence],
                      device: str) -> dict[str, np.ndarray]:
     """Gradient descent on the loss over all sequences, in float64.

@@ -73,7 +73,7 @@ class Setting:
             raise ValueError("start='balanced' is a start of a merged key-query matrix; use kind='merged' or start='random'")
 
 
-@simulation(block=16)
+@simulation(name="linear_attention.train", block=16)
 def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Gradient descent in float64.
 

@@ -51,7 +51,7 @@ class PretrainingSetting:
                              "use larger dims")
 
 
-@simulation(block=8)
+@simulation(name="linear_attention_pretraining.pretrain", block=8)
 def pretrain(setting: PretrainingSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Fit on each replica's own sequences; sets of larger tau contain those of smaller.
 

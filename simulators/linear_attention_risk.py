@@ -46,7 +46,7 @@ class RiskSetting:
                     raise ValueError(f"{name} holds {each!r}; use {d} rows of {d} entries, as spectrum has {d} eigenvalues")
 
 
-@simulation(block=8)
+@simulation(name="linear_attention_risk.risk", block=8)
 def risk(setting: RiskSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Risks ``(replica, matrix, length)``, the noise of the query included, and ``lengths (replica, length)``.
 

@@ -41,7 +41,7 @@ class StationarySetting:
         require_one_of(self, "kind", ("merged", "separate"))
 
 
-@simulation(block=32)
+@simulation(name="linear_attention_stationary.stationary_points", block=32)
 def stationary_points(setting: StationarySetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Where the search from each start ends.
 

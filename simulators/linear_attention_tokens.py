@@ -44,7 +44,7 @@ class TokenSetting:
         require_one_of(self, "kind", ("merged", "separate"))
 
 
-@simulation(block=8)
+@simulation(name="linear_attention_tokens.train_both", block=8)
 def train_both(setting: TokenSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Predictions ``(replica, step, sequence)`` of both layers along their own gradient descent.
 

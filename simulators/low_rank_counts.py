@@ -34,7 +34,7 @@ class CountSetting:
         require_positive(self, "attention", "channels", "pooling", "n_replicas")
 
 
-@simulation(block=1, reads=("attention", "channels", "pooling"))
+@simulation(name="low_rank_counts.count", block=1, reads=("attention", "channels", "pooling"))
 def count(setting: CountSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Whole numbers per replica (all replicas count the same).
 

@@ -38,7 +38,7 @@ class ExactSetting:
         require_positive(self, "sizes", "products", "n_tokens", "head_sizes", "n_replicas")
 
 
-@simulation(block=4, reads=("sizes", "products", "n_tokens", "head_sizes"))
+@simulation(name="low_rank_exact.exact_ranks", block=4, reads=("sizes", "products", "n_tokens", "head_sizes"))
 def exact_ranks(setting: ExactSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Exact ranks, whole numbers, of fresh random matrices per replica.
 

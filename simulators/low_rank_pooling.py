@@ -38,7 +38,7 @@ class PoolingSetting:
         require_positive(self, "dim", "n_heads", "n_tokens", "rank", "score_scale", "n_replicas")
 
 
-@simulation(block=16)
+@simulation(name="low_rank_pooling.random_pooling", block=16)
 def random_pooling(setting: PoolingSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Scores of random heads by two algorithms, and what bounded scores do to the weights, in float64.
 
@@ -85,7 +85,7 @@ class RankErrorSetting:
         require_positive(self, "dim", "n_replicas")
 
 
-@simulation(block=16)
+@simulation(name="low_rank_pooling.rank_error", block=16)
 def rank_error(setting: RankErrorSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``error (replica, dim + 1)``: relative squared error of the best approximation of rank 0, 1, ..., dim."""
     matrices = torch.stack([torch.randn(setting.dim, setting.dim, generator=each, dtype=torch.float64)
@@ -116,7 +116,7 @@ class SelectionSetting:
             raise ValueError("bound='l2' with n_heads=1 leaves a score only its sign, which has no gradient; use 2 heads")
 
 
-@simulation(block=8)
+@simulation(name="low_rank_pooling.selection", block=8)
 def selection(setting: SelectionSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train pooling with a linear read-out to report the label of the marked state, on the population loss.
 

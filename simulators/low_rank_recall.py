@@ -47,7 +47,7 @@ class RecallSetting:
         require_one_of(self, "variant", VARIANTS)
 
 
-@simulation(block=8)
+@simulation(name="low_rank_recall.recall", block=8)
 def recall(setting: RecallSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train with Adam, test on fresh sequences.
 

@@ -72,7 +72,7 @@ class Setting:
                              "init='uniform'")
 
 
-@simulation(block=16)
+@simulation(name="max_margin_attention.train", block=16)
 def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train by full-batch descent in float64.
 
@@ -100,7 +100,7 @@ def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
             "log_attention": log_attention, "worth": worth, "labels": labels.numpy(), "diverged_at": run.diverged_at}
 
 
-@simulation(block=16, reads=("n_inputs", "n_tokens", "dim", "query"))
+@simulation(name="max_margin_attention.data_sets", block=16, reads=("n_inputs", "n_tokens", "dim", "query"))
 def data_sets(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """The data of :func:`train` without training: ``keys``, ``queries`` and ``scores`` of a linear head."""
     drawn = stacked([draw(setting, stream, "linear") for stream in generators(seeds, "data set")])

@@ -45,7 +45,7 @@ class PathSetting:
             raise ValueError(f"radii={self.radii!r} must ascend and be at least two")
 
 
-@simulation(block=8)
+@simulation(name="max_margin_attention_path.regularisation_path", block=8)
 def regularisation_path(setting: PathSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """The best weights found at each radius.
 

@@ -54,7 +54,7 @@ class PromptSetting:
                              "token) with one case, or one a start, and starts have the dimension of the keys")
 
 
-@simulation(block=16)
+@simulation(name="max_margin_attention_prompts.prompts", block=16)
 def prompts(setting: PromptSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train a prompt from each start by full-batch descent in float64.
 
@@ -102,7 +102,7 @@ class JointSetting:
                              f"labels, {len(self.start_head)} and {len(self.start_prompt)} coordinates")
 
 
-@simulation(block=16)
+@simulation(name="max_margin_attention_prompts.joint", block=16)
 def joint(setting: JointSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     r"""Train v and p together with the logistic loss, both by normalised descent.
 

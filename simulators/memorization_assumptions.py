@@ -46,14 +46,14 @@ class AssumptionSetting:
                              "subspace < dim < n_vectors")
 
 
-@simulation(block=8, reads=("n_vectors", "dim", "subspace"))
+@simulation(name="memorization_assumptions.kruskal", block=8, reads=("n_vectors", "dim", "subspace"))
 def kruskal(setting: AssumptionSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Exact Kruskal ranks ``(replica, set)`` of random integer sets, in the order of SETS, by trying all subsets."""
     return {"kruskal_rank": np.array([[kruskal_rank(vectors) for vectors in _sets(setting, np.random.default_rng(seed))]
                                       for seed in seeds])}
 
 
-@simulation(block=8, reads=("dim", "n_queries", "subset", "n_subsets", "n_trials"))
+@simulation(name="memorization_assumptions.subset_test", block=8, reads=("dim", "n_queries", "subset", "n_subsets", "n_trials"))
 def subset_test(setting: AssumptionSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Whether sampled subsets, and whether the test of all pairs, find one collinear pair, ``(replica, trial)``."""
     found, by_pairs = [], []
@@ -71,7 +71,7 @@ def subset_test(setting: AssumptionSetting, seeds: Sequence[np.random.SeedSequen
     return {"found": np.array(found), "found_by_pairs": np.array(by_pairs)}
 
 
-@simulation(block=8, reads=("narrow", "n_queries"))
+@simulation(name="memorization_assumptions.narrow_heads", block=8, reads=("narrow", "n_queries"))
 def narrow_heads(setting: AssumptionSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Largest change of a wide layer's weights if its heads are rewritten at width n - 1 and n - 2, ``(replica, cell)``.
 

@@ -43,7 +43,7 @@ class ConstructionSetting:
                                  "<= d, H >= 1 and shared 0 or 1")
 
 
-@simulation(block=2, reads=("cells", "sharpness"))
+@simulation(name="memorization_construction.construct", block=2, reads=("cells", "sharpness"))
 def construct(setting: ConstructionSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Build the weights for random integer examples and look at what the attention layer makes of them, ``(replica, cell)``.
 

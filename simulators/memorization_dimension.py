@@ -34,7 +34,7 @@ class DimensionSetting:
         require_positive(self, "layers", "gain", "n_examples", "n_replicas")
 
 
-@simulation(block=8, reads=("layers", "gain", "n_examples"))
+@simulation(name="memorization_dimension.jacobian_ranks", block=8, reads=("layers", "gain", "n_examples"))
 def jacobian_ranks(setting: DimensionSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Ranks of Jacobians, ``(replica, cell)``, and the parameters that they are taken by.
 

@@ -48,7 +48,7 @@ class ExactSetting:
                                  "rho <= d (of rank one with the ones, all tokens are equal)")
 
 
-@simulation(block=2, reads=("sizes", "distinct", "deficient", "subspace"))
+@simulation(name="memorization_exact.exact_ranks", block=2, reads=("sizes", "distinct", "deficient", "subspace"))
 def exact_ranks(setting: ExactSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Exact ranks of features along the cells, ``(replica, cell)``, whole numbers.
 

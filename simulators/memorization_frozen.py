@@ -49,7 +49,7 @@ class FrozenSetting:
                          "n_labels", "counted", "small_context", "small_heads", "sampled", "n_sampled", "n_replicas")
 
 
-@simulation(block=8, reads=("n_context", "dim", "n_heads", "gain", "head_dims", "n_spectrum"))
+@simulation(name="memorization_frozen.spectra", block=8, reads=("n_context", "dim", "n_heads", "gain", "head_dims", "n_spectrum"))
 def spectra(setting: FrozenSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Singular values of the features over the largest, ``(replica, width, index)``: ``gaussian`` and ``published``.
 
@@ -64,7 +64,7 @@ def spectra(setting: FrozenSetting, seeds: Sequence[np.random.SeedSequence], dev
     return {kind: np.array(values) for kind, values in found.items()}
 
 
-@simulation(block=8, reads=("n_context", "dim", "n_heads", "head_dim", "gain", "examples", "n_labels"))
+@simulation(name="memorization_frozen.residuals", block=8, reads=("n_context", "dim", "n_heads", "head_dim", "gain", "examples", "n_labels"))
 def residuals(setting: FrozenSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``mse (replica, T)``: training error of the best readout, mean over label vectors, uniform labels on [0, 1).
 
@@ -83,7 +83,7 @@ def residuals(setting: FrozenSetting, seeds: Sequence[np.random.SeedSequence], d
     return {"mse": np.array(rows), "equal_queries": np.array(twins)}
 
 
-@simulation(block=4, reads=("dim", "head_dim", "gain", "counted", "small_context", "small_heads", "sampled", "n_sampled"))
+@simulation(name="memorization_frozen.dichotomies", block=4, reads=("dim", "head_dim", "gain", "counted", "small_context", "small_heads", "sampled", "n_sampled"))
 def dichotomies(setting: FrozenSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Labellings with +-1 that a linear readout of the features separates.
 

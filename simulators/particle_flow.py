@@ -79,7 +79,7 @@ class Setting:
                                  f"{', '.join(SUB_FLOWS)}")
 
 
-@simulation(block=8)
+@simulation(name="particle_flow.splitting_errors", block=8)
 def splitting_errors(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Errors of splitting schemes after one step and at the horizon.
 

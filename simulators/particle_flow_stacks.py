@@ -75,7 +75,7 @@ class StackSetting:
             raise ValueError("depths=() is empty; give at least the number of layers to train")
 
 
-@simulation(block=8)
+@simulation(name="particle_flow_stacks.train_stacks", block=8)
 def train_stacks(setting: StackSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train one student per replica on the end of its teacher's flow, and follow its layers on held-out states.
 
@@ -105,7 +105,7 @@ def train_stacks(setting: StackSetting, seeds: Sequence[np.random.SeedSequence],
             | {"n_parameters": np.full(len(seeds), count)})
 
 
-@simulation(block=8, reads=("kind", "shared", "n_particles", "dim", "hidden", "n_heads", "activation", "horizon", "depths"))
+@simulation(name="particle_flow_stacks.random_stacks", block=8, reads=("kind", "shared", "n_particles", "dim", "hidden", "n_heads", "activation", "horizon", "depths"))
 def random_stacks(setting: StackSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Random, untrained stacks in float64, and what their layers make of one random state.
 

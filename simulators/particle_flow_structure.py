@@ -33,7 +33,7 @@ _READS = ("n_particles", "dim", "hidden", "n_heads", "activation", "horizon", "d
 _PRECISE = 256                      # Runge-Kutta steps of a sub-flow where identities are to hold to rounding
 
 
-@simulation(block=8, reads=_READS)
+@simulation(name="particle_flow_structure.merged_stacks", block=8, reads=_READS)
 def merged_stacks(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """A Macaron stack of shared weights against the stack in which neighbouring half-steps are merged into one.
 
@@ -72,7 +72,7 @@ def merged_stacks(setting: Setting, seeds: Sequence[np.random.SeedSequence], dev
     return _common(setting, seeds, weights, X) | found | {name: value.cpu().numpy() for name, value in ends.items()}
 
 
-@simulation(block=8, reads=("n_particles", "dim", "horizon", "depths"))
+@simulation(name="particle_flow_structure.fixed_attention_errors", block=8, reads=("n_particles", "dim", "horizon", "depths"))
 def fixed_attention_errors(setting: Setting, seeds: Sequence[np.random.SeedSequence],
                            device: str) -> dict[str, np.ndarray]:
     r"""Local errors of splittings of the linear system dX/dt = P X V + X C with exact sub-flows (matrix exponentials).
@@ -100,7 +100,7 @@ def fixed_attention_errors(setting: Setting, seeds: Sequence[np.random.SeedSeque
     return tiled | {"P": P.numpy(), "V": V.numpy(), "C": C.numpy(), "start": X.numpy()} | found
 
 
-@simulation(block=8, reads=_READS)
+@simulation(name="particle_flow_structure.time_dependent_errors", block=8, reads=_READS)
 def time_dependent_errors(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     r"""Global errors of Strang steps G/2, F, G/2 whose weights depend on time, W(t) = cos(t) W_a + sin(t) W_b.
 

@@ -131,7 +131,7 @@ class ProductSetting:
         require_positive(self, "dim", "n_keys", "n_inputs", "n_heads", "n_replicas")
 
 
-@simulation(block=4, reads=("kind", "dim", "n_keys", "n_inputs", "n_heads"))
+@simulation(name="random_feature_heads.head_products", block=4, reads=("kind", "dim", "n_keys", "n_inputs", "n_heads"))
 def head_products(setting: ProductSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``products (replica, input, input)``: means over heads of <phi_m(x), phi_m(x')>, with fresh heads per replica.
 
@@ -173,7 +173,7 @@ class ExplicitSetting:
         require_positive(self, "cells", "n_draws", "n_inputs", "n_replicas")
 
 
-@simulation(block=4, reads=("cells", "n_draws", "n_inputs"))
+@simulation(name="random_feature_heads.explicit_weights", block=4, reads=("cells", "n_draws", "n_inputs"))
 def explicit_weights(setting: ExplicitSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``error (replica, cell)``: mean squared error of plain heads with values sqrt(2 pi) beta / M at the target ``"b1"``."""
     rows = []
@@ -214,7 +214,7 @@ class HeadsSetting:
         require_at_least(self, 2, "n_samples", "n_test")
 
 
-@simulation(block=4, reads=("kind", "dim", "n_keys", "n_samples", "n_test", "heads", "ridge", "targets", "n_copies"))
+@simulation(name="random_feature_heads.few_heads", block=4, reads=("kind", "dim", "n_keys", "n_samples", "n_test", "heads", "ridge", "targets", "n_copies"))
 def few_heads(setting: HeadsSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Test errors over the test sample's variance with M heads, ``(replica, heads, target)``, and with infinitely many.
 

@@ -108,7 +108,7 @@ class Setting:
         require_at_least(self, 2, "n_test")
 
 
-@simulation(block=4, reads=("kind", "dim", "n_keys", "sizes", "ridges", "targets", "n_test", "n_copies"))
+@simulation(name="random_feature_heads_kernels.learning_curves", block=4, reads=("kind", "dim", "n_keys", "sizes", "ridges", "targets", "n_test", "n_copies"))
 def learning_curves(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Test errors and norms of kernel ridge regression without noise, ``(replica, ridge, size, target)``, and what noise adds.
 

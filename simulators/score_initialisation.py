@@ -28,7 +28,7 @@ class ScoreSetting:
         require_positive(self, "dim", "n_pairs", "n_replicas")
 
 
-@simulation(block=8)
+@simulation(name="score_initialisation.random_scores", block=8)
 def random_scores(setting: ScoreSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Second and fourth moments of the scores ``q . k / sqrt(dim)``.
 

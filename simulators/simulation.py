@@ -6,6 +6,7 @@ result's identity are the ones that can change it.
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 import time
@@ -24,26 +25,32 @@ Arrays = dict[str, np.ndarray]
 Function = Callable[[Any, Sequence[np.random.SeedSequence], str], Arrays]
 
 
-def simulation(block: int = 8, reads: Sequence[str] = ()) -> Callable[[Function], Simulation]:
+def simulation(*, name: str, block: int = 8, reads: Sequence[str] = (),
+               code_of: Callable[[Any], Sequence[str]] | None = None) -> Callable[[Function], Simulation]:
     """Declare a simulation.
 
+    ``name``: ``subject.function``, unique and never changed: it seeds the replicas, so it outlives every move of the file.
     ``block``: how many replicas always run together (a property of the simulation, part of its results' identity).
     ``reads``: the setting fields that the function reads; all but ``n_replicas`` if left empty. The first parameter of
     the function is annotated with its ``Setting`` class.
+    ``code_of``: for a simulation that looks something up by name (an operator, a task): ``setting -> module names`` whose
+    code enters the identity of a result beside what the simulation's own module imports.
     """
+    if not re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", name):
+        raise ValueError(f"name={name!r} is not of the form subject.function; write the name out, it seeds the replicas")
     if not (isinstance(block, int) and block >= 1):
         raise ValueError(f"block={block!r} is not a whole number of at least 1")
 
     def declare(function: Function) -> Simulation:
         setting_type = next(iter(typing.get_type_hints(function).values()))
-        names = list(field_types(setting_type))
-        if "n_replicas" not in names:
+        fields = list(field_types(setting_type))
+        if "n_replicas" not in fields:
             raise ValueError(f"{setting_type.__name__} has no field n_replicas; every setting needs one")
-        for name in reads:
-            if name not in names:
-                raise ValueError(f"reads={name!r} is not a field of {setting_type.__name__}{did_you_mean(name, names)}")
-        declared = tuple(reads) or tuple(name for name in names if name != "n_replicas")
-        return Simulation(function, setting_type, block, declared, _module_name(function))
+        for field in reads:
+            if field not in fields:
+                raise ValueError(f"reads={field!r} is not a field of {setting_type.__name__}{did_you_mean(field, fields)}")
+        declared = tuple(reads) or tuple(field for field in fields if field != "n_replicas")
+        return Simulation(function, setting_type, block, declared, _module_name(function), name, code_of)
 
     return declare
 
@@ -57,11 +64,8 @@ class Simulation:
     block: int
     reads: tuple[str, ...]
     module: str
-
-    @property
-    def name(self) -> str:
-        """The last part of the module's name and the function's: ``in_context_regression.train``."""
-        return f"{self.module.rpartition('.')[2]}.{self.function.__name__}"
+    name: str
+    code_of: Callable[[Any], Sequence[str]] | None = None
 
     @property
     def __doc__(self) -> str | None:                                      # type: ignore[override]

@@ -36,7 +36,7 @@ class StackSetting:
         require_positive(self, "n_tokens", "dim", "n_blocks", "n_replicas")
 
 
-@simulation(block=8)
+@simulation(name="stiffness_depth.random_stack", block=8)
 def random_stack(setting: StackSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``index (replica, block)`` of blocks :math:`W_2 \\mathrm{relu}(W_1 x / \\mathrm{rms}(x))`, W_1 and W_2 square and
     normal."""
@@ -78,7 +78,7 @@ class TransformerSetting:
             raise ValueError(f"n_heads={self.n_heads!r} does not divide dim={self.dim!r}; use a divisor")
 
 
-@simulation(block=8)
+@simulation(name="stiffness_depth.train_transformers", block=8)
 def train_transformers(setting: TransformerSetting, seeds: Sequence[np.random.SeedSequence],
                        device: str) -> dict[str, np.ndarray]:
     """``index (replica, when, sub-layer)``, test means before and after training, attention and feed-forward in turn;

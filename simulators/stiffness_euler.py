@@ -43,7 +43,7 @@ class EulerSetting:
         require_at_least(self, 0, "height")
 
 
-@simulation(block=8)
+@simulation(name="stiffness_euler.euler_rules", block=8)
 def euler_rules(setting: EulerSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Errors of the rules: ``log_norm (replica, power, length)``, the log of the final norm over the first; ``centre
     (replica,)``."""
@@ -98,7 +98,7 @@ class GateSetting:
         require_inside(self, 0, 1, "centre")
 
 
-@simulation(block=8)
+@simulation(name="stiffness_euler.train_gates", block=8)
 def train_gates(setting: GateSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Along ``time (replica, record)``, learning rate times steps over ``n_blocks`` squared: ``error``, 2 ``n_blocks`` times
     the log of the final norm; ``slope``, of the log of the gate on the log of the block's index over blocks. Final: ``gate``,

@@ -26,7 +26,7 @@ class LinearSetting:
         require_positive(self, "dim", "n_directions", "steps", "n_replicas")
 
 
-@simulation(block=16)
+@simulation(name="stiffness_linear.linear_index", block=16)
 def linear_index(setting: LinearSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``matrix (replica, dim, dim)`` and ``rms (replica,)``, the root mean square of ||A u|| over random unit vectors u.
 

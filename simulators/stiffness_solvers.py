@@ -63,7 +63,7 @@ class VanDerPolSetting:
         require_positive(self, "mu", "tolerance", "n_cycles", "n_shown", "n_replicas")
 
 
-@simulation(block=8)
+@simulation(name="stiffness_solvers.kepler_steps", block=8)
 def kepler_steps(setting: KeplerSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Step sizes of the solver against the index at the start of each step.
 
@@ -104,7 +104,7 @@ def kepler_steps(setting: KeplerSetting, seeds: Sequence[np.random.SeedSequence]
     return _stacked(rows, len(seeds))
 
 
-@simulation(block=8)
+@simulation(name="stiffness_solvers.van_der_pol_steps", block=8)
 def van_der_pol_steps(setting: VanDerPolSetting, seeds: Sequence[np.random.SeedSequence],
                       device: str) -> dict[str, np.ndarray]:
     """Step sizes of the solver against index and largest eigenvalue of the Jacobian at the start of each step.

@@ -43,7 +43,7 @@ class DecoderSetting:
             raise ValueError(f"vocabulary={self.vocabulary!r} must exceed n_classes={self.n_classes!r}")
 
 
-@simulation(block=8)
+@simulation(name="token_selection_decoder.train_decoder", block=8)
 def train_decoder(setting: DecoderSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Gradient descent on Y from zero, in float64.
 

@@ -44,7 +44,7 @@ class ScanSetting:
                          "n_records", "n_replicas")
 
 
-@simulation(block=16)
+@simulation(name="token_selection_scan.scan_flow", block=16)
 def scan_flow(setting: ScanSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """The flow from zero, one replica for each draw of the constants.
 

@@ -46,7 +46,7 @@ def attended(tokens: Tensor, z: Tensor) -> Tensor:
     return (b[..., None] * X).sum(-2)
 
 
-@simulation(block=8)
+@simulation(name="token_selection_sequences.sequence_gradients", block=8)
 def sequence_gradients(setting: SequenceSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Downhill gradients of the cross-entropy of one sequence (the first of ``lengths``), at random Y and z.
 
@@ -72,7 +72,7 @@ def sequence_gradients(setting: SequenceSetting, seeds: Sequence[np.random.SeedS
     return {name: torch.stack([each[name] for each in found]).numpy() for name in found[0]}
 
 
-@simulation(block=8)
+@simulation(name="token_selection_sequences.sampled_attention", block=8)
 def sampled_attention(setting: SequenceSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Attention by type on drawn sequences of each length.
 

@@ -35,7 +35,7 @@ class Setting:
             raise ValueError(f"drift must be finite, got {self.drift!r}")
 
 
-@simulation(block=4, reads=("n_steps", "drift", "pause"))
+@simulation(name="toy.walk", block=4, reads=("n_steps", "drift", "pause"))
 def walk(setting: Setting, seeds, device):
     """Sum of n_steps normal increments with a drift; a checkpoint after every step."""
     rngs = [np.random.default_rng(seed) for seed in seeds]
