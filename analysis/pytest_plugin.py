@@ -87,7 +87,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     marker = pyfuncitem.get_closest_marker("theorem")
     if marker is None:
         return None
-    from attnlab.analysis.levels import check
+    from attnlab.analysis.theorems.check import check
 
     claim, twin = pyfuncitem.callspec.params["theorem_case"]
     options = {
@@ -157,7 +157,7 @@ class _Verdicts:
 
 
 def _claim(marker: pytest.Mark, test: str) -> Any:
-    from attnlab.analysis.forall import Claim
+    from attnlab.analysis.theorems.statement.claim import Claim
 
     if len(marker.args) != 1 or not isinstance(marker.args[0], Claim):
         raise pytest.UsageError(f"{test}: theorem needs one claim, theorem(claim, level=...), got {marker.args!r}")
@@ -186,7 +186,7 @@ def _share(config: pytest.Config) -> float:
 
 def _ledger(config: pytest.Config) -> Any:
     """One ledger a process; the fixed parts keep the sum over all processes within the suite's error."""
-    from attnlab.analysis.ledger import ErrorLedger
+    from attnlab.analysis.verdicts.ledger import ErrorLedger
 
     return _LEDGERS.setdefault(id(config), ErrorLedger(float(config.getini("theorem_error"))))
 

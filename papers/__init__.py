@@ -1,0 +1,1 @@
+"""What the literature claims: one folder per fact sheet, and the laboratory they run in."""

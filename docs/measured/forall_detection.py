@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 
-from attnlab.analysis.certify import certify
-from attnlab.analysis.domains import Integer, Permutation, PositiveDefinite, Real, Simplex, Sphere, Vector
-from attnlab.analysis.evaluate import Evaluator, one_thread
-from attnlab.analysis.forall import Claim, for_all
-from attnlab.analysis.sample import sample
-from attnlab.analysis.search import search
-from attnlab.analysis.symbolic import prove
-from attnlab.analysis.witness import confirm
+from attnlab.analysis.theorems.engines.certification import certify
+from attnlab.analysis.theorems.engines.evaluate import Evaluator, one_thread
+from attnlab.analysis.theorems.engines.proving import prove
+from attnlab.analysis.theorems.engines.sampling import sample
+from attnlab.analysis.theorems.engines.search import search
+from attnlab.analysis.theorems.statement.claim import Claim, for_all
+from attnlab.analysis.theorems.statement.domains import Integer, Permutation, PositiveDefinite, Real, Simplex, Sphere, Vector
+from attnlab.analysis.theorems.witness import confirm
 
 SHORTFALLS = (0.02, 0.05, 0.10, 0.20)
 

@@ -22,10 +22,10 @@ from attnlab.kernels.attention import autograd, cpu, gpu, sdpa
 from attnlab.kernels.attention.biases import Bias, as_bias
 from attnlab.kernels.attention.dispatch import choose_path
 from attnlab.kernels.attention.masks import Causal, Mask, as_visible
-from attnlab.kernels.attention.other_scores import score_map
 from attnlab.kernels.attention.problem import Problem, Rows, rows_of_mask, rows_of_visible, rows_with_sink
 from attnlab.kernels.attention.reference import attention_in_chunks, attention_reference
-from attnlab.kernels.attention.scores import ScoreMap, Softmax
+from attnlab.kernels.attention.scores import score_map
+from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 from attnlab.kernels.attention.statistics import Mass, check_names
 
 PATHS = ("auto", "c", "sdpa", "gpu", "reference")

@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attnlab.kernels import compiler, counters
 from attnlab.kernels.attention.problem import Problem
-from attnlab.kernels.attention.scores import (
+from attnlab.kernels.attention.scores.f_over_g import (
     Linear,
     Power,
     ReLU,
@@ -30,7 +29,8 @@ from attnlab.kernels.attention.scores import (
     Softpick,
     Softplus,
 )
-from attnlab.kernels.threads import run_parts
+from attnlab.kernels.compiled import compiler, counters
+from attnlab.kernels.compiled.threads import run_parts
 
 SOURCE = Path(__file__).with_name("attention.c")
 MAPS = ("softmax", "softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed")
@@ -199,7 +199,7 @@ def _run(function: str, order: int, problem: Problem, q: Tensor, k: Tensor, v: T
     built = library(fixed.map_number, q.dtype, head_dim, value_dim, order, counter is not None, fixed.sink,
                     is_narrow(n_problems, q.shape[-2], n_k, q.dtype, head_dim, value_dim))
     if built is None:
-        raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiler.compiler_report()")
+        raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiled.compiler.compiler_report()")
     task = _TASK.pack(q.shape[-2], n_k, *fixed.numbers, *views)
     call = getattr(built, function)
     threads = 1

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.cpu import map_of
-from attnlab.kernels.attention.other_scores import SCORE_MAPS
-from attnlab.kernels.attention.scores import FOverG
+from attnlab.kernels.attention.scores import SCORE_MAPS
+from attnlab.kernels.attention.scores.f_over_g import FOverG
 
 QUANTITIES = ("output", "gradient", "forward_mode", "second_gradient")
 _PASSES = {"output": 1, "gradient": 2, "forward_mode": 2, "second_gradient": 4}

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.attention.problem import Problem, on_device
-from attnlab.kernels.attention.scores import FOverG
+from attnlab.kernels.attention.scores.f_over_g import FOverG
 
 
 class _Row:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.attention.masks import Causal, Mask
-from attnlab.kernels.attention.scores import ScoreMap
+from attnlab.kernels.attention.scores.f_over_g import ScoreMap
 from attnlab.kernels.attention.statistics import Mass
 
 

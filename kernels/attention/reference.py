@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention.scores import ScoreMap
+from attnlab.kernels.attention.scores.f_over_g import ScoreMap
 from attnlab.kernels.attention.statistics import Mass, row_statistics
 
 #: Above this size the logits are made in pieces: larger temporaries are mapped afresh at every call (page faults).

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from attnlab.kernels.attention.problem import Problem
-from attnlab.kernels.attention.scores import ScoreMap, Softmax
+from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 
 _FORWARD = "_scaled_dot_product_flash_attention_for_cpu"
 

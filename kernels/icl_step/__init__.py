@@ -12,7 +12,7 @@ each with an output of its own, and a ``Law`` may correlate the covariates or le
 
 ``train`` runs data generation, forward, loss, backward and optimiser for all replicas in compiled code, or as plain
 tensor operations where there is no compiler; fed the same batches the two agree to rounding. Batches come from the
-counter-based stream of ``attnlab.kernels.philox`` or from outside.
+counter-based stream of ``attnlab.kernels.compiled.philox`` or from outside.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from attnlab.kernels import compiler, counters
+from attnlab.kernels.compiled import compiler, counters
+from attnlab.kernels.compiled.threads import run_parts
 from attnlab.kernels.icl_step.records import NAMES, Batches, Optimiser, Shape, State, Stream
-from attnlab.kernels.threads import run_parts
 
 SOURCE = Path(__file__).with_name("icl_step.c")
 MAX_DIM, MAX_HEADS, MAX_LABELS = 64, 64, 16
@@ -100,7 +100,7 @@ def time_normals(n_sequences: int, n_numbers: int, rounds: int) -> float:
 def _need(shape: Shape, single: bool, count: bool = False):
     built = _library(shape.dim, shape.n_heads, shape.n_labels, single, count)
     if built is None:
-        raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiler.compiler_report()")
+        raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiled.compiler.compiler_report()")
     return built
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.attention import attention
+from attnlab.kernels.compiled.philox import philox_normals
 from attnlab.kernels.icl_step.records import Batches, Optimiser, Shape, State, Stream
-from attnlab.kernels.philox import philox_normals
 
 
 def predictions(shape: Shape, params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:

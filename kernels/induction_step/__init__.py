@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnlab.kernels import philox
+from attnlab.kernels.compiled import philox
 from attnlab.kernels.induction_step import fused, reference
 from attnlab.kernels.induction_step.records import Batches, Law, Optimiser, Shape, State, Stream, replica_seeds
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from attnlab.kernels import compiler
+from attnlab.kernels.compiled import compiler
+from attnlab.kernels.compiled.threads import run_parts
 from attnlab.kernels.induction_step.records import NAMES, WORD, Batches, Optimiser, Shape, State, Stream
-from attnlab.kernels.threads import run_parts
 
 SOURCE = Path(__file__).with_name("induction_step.c")
 _CHUNK_BYTES = 64 << 20
@@ -134,7 +134,7 @@ def _parts(shape: Shape, state: State, n_steps: int, data: Stream | Batches):
 def _need(single: bool):
     built = _library(single)
     if built is None:
-        raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiler.compiler_report()")
+        raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiled.compiler.compiler_report()")
     return built
 
 

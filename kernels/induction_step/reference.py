@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
+from attnlab.kernels.compiled.philox import philox_normals, philox_words
 from attnlab.kernels.induction_step.records import WORD, Batches, Law, Optimiser, Shape, State, Stream
-from attnlab.kernels.philox import philox_normals, philox_words
 
 _SEQUENCE_BLOCKS = 2**31                # blocks of words, and sequence numbers of novel classes, begin here
 

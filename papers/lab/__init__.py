@@ -1,0 +1,1 @@
+"""The laboratory: how papers are declared, run, stored and shown."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attnlab.papers.lab.errors import UsageError, nearest
-from attnlab.simulators.setting import overridden
+from attnlab.simulators.ensemble.setting import overridden
 
 
 def split_tokens(tokens: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -6,23 +6,29 @@ import importlib
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from attnlab.papers.lab.declare import Claim, Paper, PaperFigure
 from attnlab.papers.lab.errors import UsageError, nearest
-from attnlab.papers.lab.paper import Claim, Paper, PaperFigure
 
 
 def paper_keys() -> list[str]:
-    """The keys of all papers: the modules in the ``papers`` folder, found by listing it."""
+    """The keys of all papers: the folders in ``papers/`` that hold a ``paper.py``."""
     import attnlab.papers
 
-    return sorted(m.name for m in pkgutil.iter_modules(attnlab.papers.__path__) if not m.ispkg and m.name[0] != "_")
+    folders = [Path(place) for place in attnlab.papers.__path__]
+    return sorted({file.parent.name for folder in folders for file in folder.glob("*/paper.py")})
 
 
 def load(key: str) -> Paper:
-    """The :class:`Paper` of one module."""
-    paper = getattr(importlib.import_module(f"attnlab.papers.{key}"), "paper", None)
+    """The :class:`Paper` of ``papers/KEY/paper.py``, with every module that lies beside it: their claims and figures."""
+    home = f"attnlab.papers.{key}"
+    paper = getattr(importlib.import_module(f"{home}.paper"), "paper", None)
     if not isinstance(paper, Paper) or paper.key != key:
-        raise UsageError(f"papers/{key}.py must define `paper = Paper(key={key!r}, ...)`, got {paper!r}")
+        raise UsageError(f"papers/{key}/paper.py must define `paper = Paper(key={key!r}, ...)`, got {paper!r}")
+    for module in sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(home).__path__)):
+        if not module.startswith("__"):
+            importlib.import_module(f"{home}.{module}")
     return paper
 
 

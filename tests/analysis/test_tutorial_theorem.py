@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from attnlab.analysis.verdict import Outcome
+from attnlab.analysis.verdicts.verdict import Outcome
 
 PLUGIN = "attnlab.analysis.pytest_plugin"
 # installed with its entry point the plugin is there already

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attnlab.kernels import compiler
+from attnlab.kernels.compiled import compiler
 
 
 @pytest.fixture(autouse=True)

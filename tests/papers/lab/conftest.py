@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnlab.simulators import monitor
-from attnlab.simulators.simulation import simulation
+from attnlab.simulators.ensemble import monitor
+from attnlab.simulators.ensemble.simulation import simulation
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ from dataclasses import replace
 from toy_simulator import Setting, walk
 
 from attnlab.analysis import agrees
-from attnlab.papers.lab.paper import Paper, Source
+from attnlab.papers.lab.declare import Paper, Source
 
 paper = Paper(key="toy2026_walk", title="On walks", sources=[Source(authors="A. Toy", title="On walks", year=2026)],
               statements={1: "The walk drifts.", 2: "The walk stands still.", 3: "The walk is infinite."})
@@ -102,17 +102,13 @@ def close(setting, lab):
 def far(setting, lab):
     """The walk gets far."""
     return drift(setting, lab)
-
-
-if __name__ == "__main__":
-    raise SystemExit(paper.main())
 '''
 
 RUNNER = '''
 import sys
 import attnlab.papers
 attnlab.papers.__path__.append({folder!r})
-from attnlab.papers.lab.cli import main
+from attnlab.papers.lab.commands.cli import main
 if __name__ == "__main__":
     raise SystemExit(main())
 '''
@@ -120,11 +116,14 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory):
-    """The folder with ``toy_simulator.py``, ``papers/toy2026_walk.py`` and ``run.py``."""
+    """The folder with ``toy_simulator.py``, ``papers/toy2026_walk/paper.py`` and ``run.py``."""
     folder = tmp_path_factory.mktemp("toy")
-    (folder / "papers").mkdir()
+    (folder / "papers" / "toy2026_walk").mkdir(parents=True)
+    (folder / "papers" / "toy2026_walk" / "__init__.py").write_text('"""A toy paper."""\n')
     (folder / "toy_simulator.py").write_text(textwrap.dedent(SIMULATOR))
-    (folder / "papers" / "toy2026_walk.py").write_text(textwrap.dedent(PAPER))
+    (folder / "papers" / "toy2026_walk" / "__main__.py").write_text(
+        "from attnlab.papers.lab.commands.cli import main_of\nraise SystemExit(main_of(__package__))\n")
+    (folder / "papers" / "toy2026_walk" / "paper.py").write_text(textwrap.dedent(PAPER))
     (folder / "run.py").write_text(RUNNER.format(folder=str(folder / "papers")))
     return folder
 
@@ -153,7 +152,7 @@ def killable_cli(start):
 def cli(toy, tmp_path, monkeypatch, capfd):
     """Run the command line in this process (workers are spawned); returns (status, parsed JSON or text, stderr)."""
     import attnlab.papers
-    from attnlab.papers.lab.cli import main
+    from attnlab.papers.lab.commands.cli import main
 
     monkeypatch.setattr(attnlab.papers, "__path__", [*attnlab.papers.__path__, str(toy / "papers")])
     monkeypatch.syspath_prepend(toy)

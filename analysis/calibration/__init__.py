@@ -1,0 +1,1 @@
+"""The error rates of the judges, measured on data with known truth."""

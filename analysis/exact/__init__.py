@@ -1,0 +1,1 @@
+"""Functions recorded once and evaluated exactly: in balls, in sympy, in floats."""

@@ -1,0 +1,54 @@
+"""Write a figure and its data so that every run gives the same bytes.
+
+A PDF carries a creation date, an SVG a date and random ids, a PNG the version of the software: all are left out or
+fixed (the hash salt of the SVG is part of the style). Text is embedded as Type 42 fonts in PDF, which journals accept,
+and as outlines in SVG, which look alike where the font is missing. Captions go along as metadata for screen readers.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attnlab.analysis.figures.marks import as_csv
+
+if TYPE_CHECKING:
+    from attnlab.analysis.figures.plate import Plate
+
+
+def write_figure(plate: Plate, folder: Path, name: str) -> list[Path]:
+    """``name.png``, ``name.pdf``, ``name.svg``, ``name.csv`` in ``folder``, each complete or absent."""
+    title, caption = plate.title or name, plate.caption or plate.title or name
+    contents = {
+        "png": _render(plate, "png", {"Software": None, "Title": title, "Description": caption}),
+        "pdf": _render(plate, "pdf", {"CreationDate": None, "Title": title, "Subject": caption}),
+        "svg": _render(plate, "svg", {"Date": None, "Title": title, "Description": caption}),
+        "csv": as_csv(plate.marks).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for ending, content in contents.items():
+        path = folder / f"{name}.{ending}"
+        _replace(path, content)
+        paths.append(path)
+    return paths
+
+
+def _render(plate: Plate, ending: str, metadata: dict[str, str | None]) -> bytes:
+    """The file as bytes; None takes out what matplotlib would say by itself."""
+    out = io.BytesIO()
+    plate.figure.savefig(out, format=ending, metadata=metadata)
+    return out.getvalue()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside the place and rename, so that a reader never meets half a file."""
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

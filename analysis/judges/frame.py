@@ -1,0 +1,269 @@
+"""What all judges share: checked inputs, the interval of what the claim speaks of, the decision, and the twin.
+
+A judge is a check run twice: once with the claim's arguments and once with those of its twin, at the same confidence.
+The claim is decided by one rule, :func:`decide`: the whole interval inside the claimed region HOLDS, the whole interval
+outside is REFUTED, anything else is UNDECIDED. So every decision is right whenever the interval covers, and the twin,
+judged from the same interval, costs no further error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from attnlab.analysis.statistics.intervals import (
+    Interval,
+    clopper_pearson,
+    finite_array,
+    finite_vector,
+    has_spread,
+    mean_interval,
+    quantile_interval,
+)
+from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
+
+WITNESS_VALUES = 64                     # a witness lists the replicas' values up to this many
+
+_OF = re.compile(r"(?:(mean|median|quantile (0?\.\d+)) over .+|(every) .+)")
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where the quantity named by ``of`` lies: its estimate, its interval, and why it may be unusable (``trouble``)."""
+
+    estimate: float
+    interval: Interval
+    trouble: str = ""
+    caution: str = ""
+
+
+def locate(values: np.ndarray, of: str, error: float) -> Located:
+    """Estimate and interval of the mean, median or quantile over replicas, or the range for ``every replica``."""
+    kind, level = read_of(of)
+    if kind == "every":
+        return Located(float(np.mean(values)), (float(values.min()), float(values.max())))
+    if values.size < 2:
+        return Located(float(values[0]), (-math.inf, math.inf), "one value has no spread to judge by; use 8 or more")
+    if kind == "mean":
+        estimate, interval = float(np.mean(values)), mean_interval(values, 1 - error)
+        if not has_spread(values):
+            return Located(estimate, (-math.inf, math.inf),
+                           f"all {values.size} values are equal: a t interval needs spread; if the value is "
+                           "deterministic, judge of='every replica'")
+        return Located(estimate, interval, caution=_skewed(values))
+    interval = quantile_interval(values, level, 1 - error)
+    trouble = ""
+    if not all(map(math.isfinite, interval)):
+        trouble = f"n={values.size} is too small for an interval of this quantile at error {error:.2g}"
+    return Located(float(np.quantile(values, level)), interval, trouble)
+
+
+def read_of(of: str) -> tuple[str, float]:
+    """The kind (``mean``, ``quantile``, ``every``) and quantile level that a phrase like "mean over replicas" means."""
+    match = _OF.fullmatch(of) if isinstance(of, str) else None
+    if match is None or (match[2] and not 0 < float(match[2]) < 1):
+        raise ValueError(f"of={of!r} is not understood; say 'mean over replicas', 'median over replicas', "
+                         "'quantile 0.9 over replicas' or 'every replica' (with your own unit for replica)")
+    if match[3]:
+        return "every", math.nan
+    return ("mean", math.nan) if match[1] == "mean" else ("quantile", float(match[2] or 0.5))
+
+
+def decide(interval: Interval, low: float, high: float) -> Outcome:
+    """HOLDS if the interval lies inside [low, high], REFUTED if it lies wholly outside, otherwise UNDECIDED."""
+    if low <= interval[0] and interval[1] <= high:
+        return Outcome.HOLDS
+    if interval[1] < low or interval[0] > high:
+        return Outcome.REFUTED
+    return Outcome.UNDECIDED
+
+
+def decide_every(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> tuple[Outcome, np.ndarray]:
+    """The same for the statement that every value at hand lies inside; also returns which do."""
+    inside = (values >= low) & (values <= high)
+    return (Outcome.HOLDS if inside.all() else Outcome.REFUTED), inside
+
+
+def every_replica(blank: Verdict, values: np.ndarray, reference: np.ndarray,
+                  decided: tuple[Outcome, np.ndarray]) -> Verdict:
+    """The verdict on "every replica": a fact about the replicas at hand, with what it vouches for beyond them."""
+    outcome, inside = decided
+    low, _ = clopper_pearson(int(inside.sum()), inside.size, blank.confidence)
+    reason = (f"{int(inside.sum())} of {inside.size} satisfy it; of all {blank.unit}s at least {low:.3g} do "
+              f"(Clopper-Pearson, {blank.confidence:.6g})")
+    witness = None
+    if outcome is Outcome.REFUTED:
+        outside = np.flatnonzero(~inside)
+        worst = int(outside[np.argmax(np.abs(values - reference)[outside])])
+        witness = {"replica": worst, "value": float(values[worst]), "predicted": float(reference[worst]),
+                   "all_outside": [int(i) for i in outside]}
+        reason = f"{blank.unit} {worst} has {values[worst]:.6g} against {reference[worst]:.6g}; {reason}"
+    return replace(blank, outcome=outcome, witness=witness, reason=reason)
+
+
+def why(outcome: Outcome, found: Located, n: int, low: float, high: float) -> str:
+    """One line on why an interval did not decide, or decided against; ``low`` and ``high`` bound the claimed region."""
+    if outcome is Outcome.HOLDS:
+        return found.caution
+    if outcome is Outcome.REFUTED:
+        beyond = low - found.interval[1] if found.interval[1] < low else found.interval[0] - high
+        side = "below" if found.interval[1] < low else "above"
+        return "; ".join(filter(None, [f"the whole interval lies {side} the margin, by {beyond:.3g}", found.caution]))
+    if found.trouble:
+        return found.trouble
+    half = (found.interval[1] - found.interval[0]) / 2
+    room = min(abs(found.estimate - low), abs(found.estimate - high))
+    more = f"; about {math.ceil(n * (half / room) ** 2)} would" if math.isfinite(half) and half < 100 * room else ""
+    return f"n={n} does not decide: half-width {half:.3g}, {room:.3g} from the edge of the margin{more}"
+
+
+def judge(check: Callable[..., Verdict], arguments: Mapping[str, Any], twin: Twin) -> Verdict:
+    """Run the check on the claim and on its twin; HOLDS needs the twin REFUTED."""
+    verdict = check(**arguments)
+    try:
+        rival = check(**{**arguments, **twin.arguments})
+    except ValueError as error:
+        raise ValueError(f"twin {twin.label!r}: {error}") from error
+    return verdict.with_twin(twin, rival.outcome)
+
+
+def as_twin(judge_name: str, twin: Any, arguments: Mapping[str, Any], shorthand: str | None) -> Twin:
+    """The twin, checked: it replaces arguments that the judge has, by something else.
+
+    A bare number or array is shorthand for replacing the argument named ``shorthand``.
+    """
+    if twin is None:
+        raise TypeError(f"{judge_name} needs a twin: the nearest rival theory, which the same check must refute; "
+                        f"pass {_examples(shorthand, arguments)}")
+    if not isinstance(twin, Twin):
+        twin = _from_shorthand(judge_name, twin, arguments, shorthand)
+    for name in twin.arguments:
+        if name not in arguments:
+            near = difflib.get_close_matches(name, list(arguments), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"twin {twin.label!r} replaces {name!r}, but {judge_name} lets a twin replace only "
+                             f"{', '.join(arguments)}{hint}")
+    # successes may happen to be those of the rival, too: then the rival passes, and the verdict says so
+    if all(np.asarray(value).dtype != bool and _same(arguments[name], value) for name, value in twin.arguments.items()):
+        raise ValueError(f"twin {twin.label!r} replaces nothing: its {', '.join(twin.arguments)} equals the claim's "
+                         "own; name the nearest rival theory")
+    return twin
+
+
+def finite_number(name: str, value: Any) -> float:
+    """A finite float, or an error that names it."""
+    if isinstance(value, (bool, np.bool_)) or np.ndim(value) != 0:
+        raise ValueError(f"{name} must be one number, got {value!r}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {number!r}")
+    return number
+
+
+def margin(name: str, value: Any, *, zero: bool = False) -> float:
+    """A margin chosen beforehand: finite and positive (or zero, where that means something)."""
+    number = finite_number(name, value)
+    if number < 0 or (number == 0 and not zero):
+        raise ValueError(f"{name} must be {'>= 0' if zero else '> 0'}, got {number!r}; choose it before seeing data")
+    return number
+
+
+def replicas(name: str, values: ArrayLike) -> np.ndarray:
+    """One finite number a replica, shape (replica,)."""
+    return finite_vector(name, values)
+
+
+def per_replica(name: str, value: ArrayLike, n: int) -> np.ndarray:
+    """A number for all replicas, or one each, as shape (n,)."""
+    x = finite_array(name, value)
+    if x.shape not in ((), (n,)):
+        raise ValueError(f"{name} must be one number or one for each of the {n} replicas, got shape {x.shape}")
+    return np.broadcast_to(x, (n,))
+
+
+def nothing_to_judge(verdict: Verdict, unit: str) -> Verdict:
+    """The verdict on no data at all: no replica meets the condition, so nothing could have refuted the claim."""
+    return replace(verdict, outcome=Outcome.VACUOUS, n=0, reason=f"no {unit} to judge: the condition is never met")
+
+
+def out_of_reach(verdict: Verdict, twin: Twin, distance: float | None) -> Verdict:
+    """Says precisely when no data, or not these data, can tell an equivalence claim from its twin.
+
+    ``distance`` is how far the twin's prediction lies from the claim's (None: it has no other prediction). Within the
+    margin, data equal to the prediction could not refute the twin: VACUOUS, whatever n (INVALID, if the data were seen
+    to fit both). Within twice the margin, values in the overlap decide nothing, and ``reason`` says so.
+    """
+    if verdict.twin_outcome is Outcome.REFUTED or verdict.outcome in (Outcome.REFUTED, Outcome.VACUOUS):
+        return verdict
+    if distance is None or verdict.margin is None:
+        return verdict
+    advice = f"choose within below {distance / 2:.4g}"
+    if distance <= verdict.margin:
+        outcome = Outcome.INVALID if verdict.outcome is Outcome.INVALID else Outcome.VACUOUS
+        reason = (f"within={verdict.margin:.4g} reaches the twin at distance {distance:.4g}: even data equal to the "
+                  f"prediction could not tell it from its twin ({twin.label}); {advice}")
+        return replace(verdict, outcome=outcome, reason=reason)
+    if distance <= 2 * verdict.margin:
+        return replace(verdict, reason=f"{verdict.reason}; the margins of claim and twin overlap: {advice}")
+    return verdict
+
+
+def rival_distance(name: str, claim: Any, twin: Twin, kind: str = "mean") -> float | None:
+    """How far the twin moves the argument ``name``, in the mean or for ``every`` in the largest entry."""
+    if set(twin.arguments) != {name}:
+        return None
+    gap = np.asarray(twin.arguments[name], dtype=np.float64) - np.asarray(claim, dtype=np.float64)
+    return float(np.max(np.abs(gap))) if kind == "every" else abs(float(np.mean(gap)))
+
+
+def values_witness(values: np.ndarray, **more: Any) -> dict[str, Any]:
+    """A plain record from which a refuted mean or quantile can be judged again."""
+    if values.size <= WITNESS_VALUES:
+        return {"values": values.tolist(), **more}
+    return {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)), "n": int(values.size), **more}
+
+
+def _skewed(values: np.ndarray) -> str:
+    """A caution if the sample skewness is beyond three standard errors of a normal sample's."""
+    n = values.size
+    if n < 3:
+        return ""
+    deviation = values - values.mean()
+    deviation = deviation / np.max(np.abs(deviation))
+    skewness = float(np.mean(deviation**3) / np.mean(deviation**2) ** 1.5) * math.sqrt(n * (n - 1)) / (n - 2)
+    if abs(skewness) <= 3 * math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3))):
+        return ""
+    return f"skewness {skewness:.2g}: t intervals err more often than stated here, the median is safe"
+
+
+def _from_shorthand(judge_name: str, value: Any, arguments: Mapping[str, Any], shorthand: str | None) -> Twin:
+    if shorthand is None or isinstance(value, (bool, str)):
+        raise TypeError(f"{judge_name} cannot read twin={value!r}; pass {_examples(shorthand, arguments)}")
+    if callable(value):
+        return Twin.of(f"{shorthand}={getattr(value, '__name__', 'rival')}", **{shorthand: value})
+    x = np.asarray(value)
+    if x.dtype.kind not in ("fiu" if x.ndim == 0 else "fiubc"):
+        raise TypeError(f"{judge_name} cannot read twin={value!r}; pass {_examples(shorthand, arguments)}")
+    label = f"{shorthand}={float(x):.6g}" if x.ndim == 0 else f"{shorthand} of shape {x.shape}"
+    return Twin.of(label, **{shorthand: value})
+
+
+def _examples(shorthand: str | None, arguments: Mapping[str, Any]) -> str:
+    name = shorthand or next(iter(arguments))
+    short = f"twin=<rival {shorthand}> or " if shorthand else ""
+    return f"{short}twin=Twin.of(\"name of the rival\", {name}=...)"
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if callable(a) or callable(b):
+        return False
+    return bool(np.array_equal(np.asarray(a), np.asarray(b)))

@@ -1,0 +1,1 @@
+"""Claims for all inputs: statement, engines, levels, check, witness."""

@@ -1,0 +1,1 @@
+"""What the levels use: sampling, search, covers, certification, proofs, exact forms."""

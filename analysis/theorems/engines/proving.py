@@ -1,0 +1,147 @@
+"""The level ``symbolic``: hand the exact statement to a sympy process with a time limit, and try simple points exactly.
+
+Sympy can take for ever on a formula it cannot simplify, so the proof runs in a process of its own, which the limit
+stops. The statement travels as plain JSON: the operations of the tape, rational constants as text, and the ends of
+every variable.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from attnlab.analysis.exact.tape import NotTraceable, Tape
+from attnlab.analysis.exact.traced_array import Traced
+from attnlab.analysis.theorems.engines.cover import Cover
+from attnlab.analysis.theorems.engines.exact_form import RecordedClaim, entry_inputs, record_claim
+from attnlab.analysis.theorems.statement.claim import Claim
+from attnlab.analysis.theorems.statement.domains import Box, Domain, Integer, Permutation, PositiveDefinite, Simplex, Sphere
+from attnlab.analysis.theorems.witness import confirm
+
+MAX_OPERATIONS = 600  # sympy does not finish on more
+MAX_CASES = 24
+
+
+@dataclass(frozen=True)
+class Proof:
+    """``status`` is ``"proved"``, ``"refuted"`` (at ``point``) or ``"undecided"``; ``reason`` says how or why."""
+
+    status: str
+    reason: str
+    point: dict[str, np.ndarray] | None = None
+
+
+def prove(claim: Claim, budget: float) -> Proof:
+    """Prove a claim with sympy within ``budget`` seconds of processor time, or refute it at a simple point."""
+    deadline = time.thread_time() + 0.3 * budget
+    for point in simple_points(claim):
+        if time.thread_time() > deadline:
+            break
+        if confirm(claim, point).violated:
+            return Proof("refuted", "violation found at a simple point", point)
+    try:
+        statements = [_statement(*case) for case in _cases(claim)]
+    except NotTraceable as reason:
+        return Proof("undecided", f"no exact form: {reason}")
+    if sum(len(s["entries"]) for s in statements) > MAX_OPERATIONS:
+        return Proof("undecided", f"more than {MAX_OPERATIONS} operations; state it at a smaller size")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "attnlab.analysis.theorems.engines.proof_steps"],
+            input=json.dumps(statements),
+            text=True,
+            capture_output=True,
+            timeout=max(budget, 0.1),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Proof("undecided", f"sympy did not finish in {budget:.3g} s; simplify the sides or raise the budget")
+    if done.returncode:
+        return Proof("undecided", "sympy failed: " + (done.stderr.strip().splitlines() or ["no message"])[-1])
+    answer = json.loads(done.stdout)
+    return Proof("proved" if answer["proved"] else "undecided", answer["reason"])
+
+
+def simple_points(claim: Claim) -> Iterator[dict[str, np.ndarray]]:
+    """Points a person would try first: ends, 0, 1/2, 1, unit vectors, whole numbers at their ends."""
+    options = [list(_simple_values(domain)) for domain in claim.variables.values()]
+    for values in itertools.islice(itertools.product(*options), 200):
+        yield dict(zip(claim.variables, values, strict=True))
+
+
+def _simple_values(domain: Domain) -> Iterator[np.ndarray]:
+    shape, n = domain.shape, math.prod(domain.shape)
+    if isinstance(domain, Box):
+        ends = [float(e) for e in (domain.low, domain.high) if math.isfinite(e)]
+        levels = dict.fromkeys([*ends, 0.0, 0.5, 1.0, -1.0, 2.0])
+        levels = [x for x in levels if domain.low <= x <= domain.high]
+        yield from (np.full(shape, x) for x in levels)
+        if n > 1:
+            for k in range(min(n, 3)):
+                yield np.array([levels[0] if i == k else levels[-1] for i in range(n)]).reshape(shape)
+    elif isinstance(domain, Sphere):
+        yield from (float(domain.radius) * row for row in np.eye(domain.n)[:3])
+        yield np.full(shape, float(domain.radius) / math.sqrt(n))
+    elif isinstance(domain, Simplex):
+        yield from np.eye(domain.n)[:3]
+        yield np.full(shape, 1 / n)
+    elif isinstance(domain, PositiveDefinite):
+        yield from (np.eye(domain.n) * x for x in (float(domain.low), float(domain.high)))
+    elif isinstance(domain, Integer):
+        yield from (np.asarray(k) for k in sorted({domain.low, min(domain.low + 1, domain.high), domain.high}))
+    elif isinstance(domain, Permutation):
+        yield from (np.arange(domain.n), np.arange(domain.n)[::-1].copy(), np.roll(np.arange(domain.n), 1))
+
+
+def _cases(claim: Claim) -> Iterator[tuple[RecordedClaim, dict[tuple[str, int], tuple[Any, Any]]]]:
+    whole = {name: domain for name, domain in claim.variables.items() if domain.whole}
+    values = [_all_values(name, domain) for name, domain in whole.items()]
+    if math.prod(len(v) for v in values) > MAX_CASES:
+        raise NotTraceable(f"{', '.join(whole)} take more than {MAX_CASES} values")
+    for choice in itertools.product(*values):
+        cover = Cover()
+
+        def inputs(tape: Tape, name: str, domain: Domain, cover: Cover = cover) -> Traced:
+            if isinstance(domain, Box) and not domain.bounded:
+                value = entry_inputs(tape, name, domain)
+                cover.ends.update({(name, k): (domain.low, domain.high) for k in range(value.entries.size)})
+                return value
+            return cover.inputs(tape, name, domain)
+
+        yield record_claim(claim, dict(zip(whole, choice, strict=True)), inputs), cover.ends
+
+
+def _all_values(name: str, domain: Domain) -> list[np.ndarray]:
+    if isinstance(domain, Integer) and domain.high - domain.low < MAX_CASES:
+        return [np.asarray(k) for k in range(domain.low, domain.high + 1)]
+    if isinstance(domain, Permutation) and math.factorial(domain.n) <= MAX_CASES:
+        return [np.array(p) for p in itertools.permutations(range(domain.n))]
+    raise NotTraceable(f"{name} takes too many values for sympy")
+
+
+def _statement(recorded: RecordedClaim, ends: dict[tuple[str, int], tuple[Any, Any]]) -> dict[str, Any]:
+    """One case as plain data."""
+
+    def plain(op: str, args: tuple[Any, ...]) -> list[Any]:
+        return [op, str(args[0])] if op in ("constant", "rounded") else [op, *args]
+
+    return {
+        "entries": [plain(op, args) for op, args in recorded.tape.entries],
+        "lower": recorded.lower,
+        "upper": recorded.upper,
+        "ends": [[name, k, _end(low), _end(high)] for (name, k), (low, high) in ends.items()],
+    }
+
+
+def _end(value: Any) -> str | None:
+    return str(Fraction(value)) if math.isfinite(value) else None

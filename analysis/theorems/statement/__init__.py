@@ -1,0 +1,1 @@
+"""What is claimed: domains, assumptions and the two sides."""

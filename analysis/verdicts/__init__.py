@@ -1,0 +1,1 @@
+"""The verdict, its twin, and the ledger of the error budget."""

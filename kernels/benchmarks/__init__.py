@@ -1,0 +1,1 @@
+"""What `attnlab bench` times: paired, interleaved timings against public alternatives, as ratios."""

@@ -1,0 +1,28 @@
+"""The setting of the classical facts: how large the searched instances are, and how long a search may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from attnlab.simulators.ensemble.setting import checked, require_at_least, require_positive
+
+
+@dataclass(frozen=True)
+class Setting:
+    """``dim``: keys (or logits) of the searched instances; ``budget_seconds``: cap on one search with its twin.
+
+    ``score_dims`` are the query dimensions at which random scores are drawn, ``n_pairs`` of them in each replica.
+    """
+
+    dim: int = 8
+    budget_seconds: float = 10.0
+    score_dims: tuple[int, ...] = (4, 16)
+    n_pairs: int = 100_000
+    n_replicas: int = 16
+
+    def __post_init__(self) -> None:
+        checked(self)
+        require_at_least(self, 3, "dim")
+        require_positive(self, "budget_seconds", "score_dims", "n_pairs", "n_replicas")
+        if not self.score_dims:
+            raise ValueError("score_dims must not be empty; give at least one query dimension")

@@ -1,0 +1,182 @@
+"""``attnlab bench``: timings of the kernels beside torch's, the cost model beside what the kernels count, and the curves.
+
+Here theory and kernels meet: ``theory.kernel_work`` says what a call must do, ``kernels.counters`` what it did, and the rates
+measured in the same run turn the first into a lower bound on the time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attnlab.papers.lab.errors import UsageError, environment_error
+from attnlab.theory.costs import own_kernels as kernel_work
+
+Records = list[dict[str, Any]]
+_SHOWN = ("rows", "problems", "replicas", "batch", "context", "dim", "pairs", "labels", "steps", "queries", "tokens", "width",
+          "mask", "pass", "candidate", "best_ms", "median_ms", "speed_against_base", "one_thread_ms", "two_threads_ms", "speed",
+          "speed_low", "speed_high", "bound_ms", "dense_gflops", "share_of_sgemm", "share_of_copy")
+#: The tables that stand beside the timings of a bench: their names in the record, and their titles.
+_BESIDE = {"linear": "Causal linear and softmax attention as the length grows",
+           "smallest": "The smallest calls of attention, whose fixed cost shows",
+           "induction": "Two-layer induction network, whole steps. Speed against stacked models that form queries, keys and "
+                        "values but only the last query of layer 2.",
+           "threads": "One and two threads in turn, by the wall clock: only idle cores tell. Speed of two: median and quartiles."}
+
+
+def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str, Any], str]:
+    """Measure ``"kernels"`` or ``"training"``: the record, and its tables as text; the figure goes to ``folder``/bench."""
+    import torch
+
+    from attnlab.kernels.benchmarks import attention as attention_bench
+    from attnlab.kernels.benchmarks import icl_step as bench_training
+    from attnlab.kernels.benchmarks import induction_step as bench_induction
+    from attnlab.kernels.benchmarks import rivals as bench_rivals
+    from attnlab.kernels.benchmarks import threads as bench_threads
+    from attnlab.kernels.benchmarks import timing
+    from attnlab.papers.lab.commands.bench_figure import draw
+
+    folder = _made(folder / "bench")
+    began, before = time.monotonic(), torch.get_num_threads()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - began:4.0f} s  {text}", file=sys.stderr, flush=True)
+
+    torch.set_num_threads(threads)
+    try:
+        say("machine: sgemm, copy, exponentials")
+        machine = timing.machine()
+        if what == "kernels":
+            say("attention on the laboratory's shapes")
+            timings = attention_bench.attention_records(rounds=rounds) + attention_bench.query_records(rounds=rounds)
+            beside = {"linear": attention_bench.linear_records(rounds=rounds),
+                      "smallest": attention_bench.attention_records(shapes=attention_bench.SMALLEST, rounds=20 * rounds)}
+            say("each size varied alone")
+            sizes = attention_bench.size_records(rounds=rounds)
+            work = attention_bench.work_records()
+            compiled, not_run = bench_rivals.compiled_records(rounds=rounds, say=say)
+        else:
+            say("training steps")
+            timings = bench_training.training_records(rounds=max(1, rounds // 3))
+            beside = {"induction": bench_induction.induction_records(rounds=max(1, rounds // 3))}
+            say("each size varied alone")
+            sizes = bench_training.size_records(rounds=rounds)
+            work = bench_training.work_records()
+            compiled, not_run = bench_training.compiled_records(rounds=rounds, say=say)
+            machine["normals"] = bench_training.normals_records()
+        say("one and two threads")
+        if what == "kernels":
+            beside["threads"] = bench_threads.attention_records(rounds=4 * rounds)
+        else:
+            beside["threads"] = (bench_threads.training_records(rounds=2 * rounds)
+                                 + bench_threads.induction_records(rounds=2 * rounds))
+    finally:
+        torch.set_num_threads(before)
+    model = attention_work if what == "kernels" else step_work
+    for record in (*timings, *sizes, *compiled):
+        _add_bound(record, model(record), machine)
+    work = [line for record in work for line in compared(record, model(record))]
+    say("figure")
+    figure = draw(what, sizes, folder)
+    tables = {"timings": timings, **beside, "compiled": compiled, "sizes": sizes, "work": work,
+              "not_run": not_run}
+    record = {"bench": what, "machine": machine, **tables, "figures": figure, "rounds": rounds,
+              "seconds": time.monotonic() - began}
+    return record, _text(what, machine, tables, figure)
+
+
+def dispatch_table(path: Path, rounds: int) -> tuple[dict[str, Any], str]:
+    """Measure the crossovers and write them to ``path``, in the form of ``kernels/attention/dispatch.json``."""
+    from attnlab.kernels.benchmarks.attention import crossover_table
+
+    if not path.parent.is_dir():
+        raise UsageError(f"--dispatch {str(path)!r}: the folder {str(path.parent)!r} is not there")
+    table = crossover_table(rounds=rounds, say=lambda text: print(text, file=sys.stderr, flush=True))
+    text = "{\n" + ",\n".join([f'  "min_problems": {table["min_problems"]}', *(
+        f'  "{family}": {{\n' + ",\n".join(f'    "{kind}": {json.dumps(rows)}' for kind, rows in table[family].items()) + "\n  }"
+        for family in ("softmax", "other"))]) + "\n}\n"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise environment_error(error, f"write {path}") from None
+    return {"bench": "kernels", "dispatch": table, "file": str(path)}, text.rstrip()
+
+
+def attention_work(record: dict[str, Any]) -> kernel_work.KernelWork:
+    """What the call of a record must do, all problems together."""
+    n_q, n, d = (record[name] for name in ("queries", "tokens", "width"))
+    sizes = kernel_work.AttentionSizes.causal(n, d, d) if record["mask"] == "causal" else kernel_work.AttentionSizes(n_q, n, d, d)
+    forward, backward = kernel_work.attention_forward(sizes), kernel_work.attention_backward(sizes)
+    if record.get("path") == "reference":                     # it computes hidden pairs, and keeps the weights
+        forward, backward = kernel_work.unfused_forward(sizes), kernel_work.unfused_backward(sizes)
+    passes = {"forward": [forward], "backward": [backward]}.get(record.get("pass"), [forward, backward])
+    return _sum(passes).times(record["problems"])
+
+
+def step_work(record: dict[str, Any]) -> kernel_work.KernelWork:
+    """What loss and gradient of a training step must do (d = 5, 4 heads), all replicas together."""
+    step = kernel_work.in_context_step(5, record["context"], 4, width=6, causal=record["rows"] == "causal",
+                                       batch=record["batch"])
+    return step.times(record["replicas"])
+
+
+def compared(record: dict[str, Any], predicted: kernel_work.KernelWork) -> Records:
+    """One line a quantity: what the cost model says, what was counted, and the ratio (1: exactly the model)."""
+    names = {"multiply_adds": predicted.multiply_adds, "exponentials": predicted.exponentials, "bytes": predicted.bytes}
+    sizes = {key: value for key, value in record.items() if key not in names}
+    return [{**sizes, "quantity": name, "model": value, "counted": record[name],
+             "counted_over_model": record[name] / value if value else None} for name, value in names.items()]
+
+
+def _sum(parts: list[kernel_work.KernelWork]) -> kernel_work.KernelWork:
+    return kernel_work.KernelWork(*(sum(getattr(part, name) for part in parts)
+                                    for name in ("multiply_adds", "exponentials", "bytes_read", "bytes_written")))
+
+
+def _add_bound(record: dict[str, Any], work: kernel_work.KernelWork, machine: dict[str, Any]) -> None:
+    """Lower bound from the rates of this run, and the compulsory bytes as a rate."""
+    rates = {"peak_flops": 1e9 * machine["sgemm_gflops"], "bandwidth": 1e9 * machine["copy_gb_per_s"],
+             "exp_rate": 1e9 * machine["exp_giga_per_s"]}
+    record["bound_ms"] = 1e3 * kernel_work.lower_bound_seconds(work, **rates)
+    record["gb_per_s"] = work.bytes / record["best_ms"] / 1e6
+    record["share_of_copy"] = record["gb_per_s"] / machine["copy_gb_per_s"]
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise environment_error(error, f"make the folder {folder}") from None
+    return folder
+
+
+def _text(what: str, machine: dict[str, Any], tables: dict[str, Records], figure: list[str]) -> str:
+    from attnlab.kernels.benchmarks.timing import markdown
+
+    def table(name: str, columns: Callable[[dict[str, Any]], dict[str, Any]] = lambda r: r) -> str:
+        groups: dict[tuple, Records] = {}
+        for record in map(columns, tables[name]):
+            groups.setdefault(tuple(record), []).append(record)
+        return "\n\n".join(markdown(records) for records in groups.values())
+
+    def shown(record: dict[str, Any]) -> dict[str, Any]:
+        return {key: record[key] for key in _SHOWN if key in record}
+
+    base = "torch sdpa" if what == "kernels" else "the loop with projections"
+    parts = [f"{machine['cpu']}, {machine['threads']} thread(s), torch {machine['torch']}, {machine['compiler']}; "
+             f"sgemm {machine['sgemm_gflops']:.0f} GFLOP/s, copy {machine['copy_gb_per_s']:.1f} GB/s, "
+             f"{machine['exp_giga_per_s']:.2f} G exp/s",
+             f"Timings. Speed against {base}: median and quartiles of the ratios within a round. bound_ms: cost model at the "
+             "rates above.\n\n" + table("timings", shown)]
+    parts += [f"{title}\n\n{table(name, shown)}" for name, title in _BESIDE.items() if name in tables]
+    if tables["compiled"]:
+        parts.append("With what torch compiles\n\n" + table("compiled", shown))
+    parts.append("Cost model and counted work\n\n" + table("work"))
+    if what == "training":
+        parts.append("Standard normals\n\n" + markdown(machine["normals"]))
+    parts += [f"not run: {line['candidate']}, {line['pass']}: {line['reason']}" for line in tables["not_run"]]
+    return "\n\n".join([*parts, "figure: " + "  ".join(figure)])

@@ -1,0 +1,82 @@
+"""What ``attnlab doctor`` finds: versions, devices, compiler, results folder; what is missing and how to get it."""
+
+from __future__ import annotations
+
+import os
+import platform as machine
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from attnlab.papers.lab.errors import UsageError
+
+_REQUIRED = ("numpy", "scipy", "sympy", "matplotlib", "torch", "rich", "jinja2", "clarabel", "python-flint")
+_PACKAGES = {"required": _REQUIRED, "gpu": ("triton",), "cluster": ("distributed",),
+             "dev": ("pytest", "pytest-xdist", "hypothesis", "ruff")}
+
+
+def check_device(device: str) -> str:
+    """``"cpu"`` or ``"cuda"`` for what was asked; ``auto`` takes a GPU that is there."""
+    if device == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise UsageError("--device cuda: torch finds no CUDA device here; use --device cpu, or see `attnlab doctor`")
+    return "cpu"
+
+
+def examine(folder: Path) -> tuple[dict[str, Any], str]:
+    """A record of the installation and the same as text, with advice where something is missing."""
+    import torch
+
+    packages = {extra: {name: _version(name) for name in names} for extra, names in _PACKAGES.items()}
+    from attnlab.kernels.compiled.compiler import compiler_report
+
+    report = compiler_report()
+    compiler = report["compiler"]
+    writable = _writable(folder)
+    record = {
+        "attnlab": _version("attnlab"), "python": machine.python_version(), "system": machine.platform(),
+        "packages": packages, "cores": os.cpu_count(), "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "compiler": {key: report[key] for key in ("compiler", "version", "target", "cache")},
+        "results_folder": str(folder), "writable": writable, "advice": [],
+    }
+    advice = record["advice"]
+    for extra, names in packages.items():
+        missing = [name for name, found in names.items() if found is None]
+        if missing and extra == "required":
+            advice.append(f"missing {', '.join(missing)}: pip install attnlab again")
+        elif missing:
+            advice.append(f"optional extra '{extra}' lacks {', '.join(missing)}: pip install 'attnlab[{extra}]'")
+    if compiler is None:
+        advice.append(f"no C compiler ({report['reason']}): everything runs on torch, several times slower; install gcc or clang")
+    if report["failed"]:
+        advice.append(f"builds that failed: {report['failed']}; everything runs on torch instead")
+    if not record["cuda"]:
+        advice.append("no CUDA device: simulations run on the CPU")
+    if not writable:
+        advice.append(f"the results folder {folder} cannot be written: choose another with --out DIR or ATTNLAB_HOME")
+    lines = [f"attnlab {record['attnlab']}   Python {record['python']}   {record['system']}",
+             f"cores {record['cores']}   instruction set {record['instruction_set']}   "
+             f"CUDA {', '.join(record['cuda']) or 'none'}   compiler {compiler or 'none'}",
+             f"results folder {folder} ({'writable' if writable else 'not writable'})"]
+    for extra, names in packages.items():
+        lines.append(f"{extra + ':':<10}" + "  ".join(f"{name} {found or 'missing'}" for name, found in names.items()))
+    return record, "\n".join([*lines, *(f"→ {line}" for line in advice)])
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _writable(folder: Path) -> bool:
+    """Whether the folder, or the nearest one above it that exists, takes files."""
+    existing = next((p for p in (folder, *folder.absolute().parents) if p.exists()), Path("/"))
+    return existing.is_dir() and os.access(existing, os.W_OK)

@@ -1,0 +1,1 @@
+"""Running claims: workbench, executor, store, identity."""

@@ -1,0 +1,62 @@
+"""Claims that speak of all inputs: their forms by level, and one verdict from the verdicts of the forms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from attnlab.analysis.theorems.check import LEVELS, check
+from attnlab.analysis.theorems.statement.claim import Claim as Quantified
+from attnlab.analysis.verdicts.verdict import Outcome, Verdict, all_of
+from attnlab.papers.lab.declare import Claim
+
+PROOF_SECONDS = 60.0                          # cap on a proof; proofs that are registered take about a second
+
+
+def forms_of(claim: Claim, setting: Any) -> dict[str, Quantified]:
+    """The forms of a claim by level, the most general first, named ``paper.claim`` and ``paper.claim:level``.
+
+    A name that the form already has is a note on it (``"up to 0.01"``); it becomes its source, and the verdict tells it.
+    Raises ``ValueError`` if the claim has none, or a form has an unknown level or no twin.
+    """
+    if claim.forms is None:
+        raise ValueError(f"{claim.id} is judged on replicas and has no for-all form")
+    made = claim.forms(setting)
+    if not made:
+        raise ValueError(f"{claim.id} returns no form; return {{'searched': for_all(...).bound(...)}}")
+    for level, form in made.items():
+        if level not in LEVELS or level == "sampled" or not isinstance(form, Quantified):
+            raise ValueError(f"{claim.id} has the form {level!r}: {form!r}; expected a for-all claim under searched, "
+                             "certified or symbolic")
+        if not form.twins:
+            raise ValueError(f"{claim.id}: the {level} form has no twin; give twin=Twin.of(label, at_most=...)")
+    return {level: replace(form, name=claim.id if k == 0 else f"{claim.id}:{level}", source=form.name or claim.source)
+            for k, (level, form) in enumerate(made.items())}
+
+
+def judge(claim: Claim, setting: Any, lab: Any) -> Verdict:
+    """The verdict on all forms at their levels; the numbers are those of the most general form."""
+    def all_forms() -> Verdict:
+        verdicts = {}
+        for level, form in forms_of(claim, setting).items():
+            verdict = check(form, level, budget=budget_of(level, setting.budget_seconds), seed=lab.seed)
+            note = f" {form.source}" if form.source != claim.source else ""
+            verdicts[level] = replace(verdict, of=f"{verdict.of}{note}")
+        return combined(verdicts)
+
+    return lab.once((claim.id, setting), all_forms)
+
+
+def budget_of(level: str, seconds: float) -> float:
+    """Seconds for a form and its twins at a level: searches keep to the budget, proofs must be able to finish."""
+    return seconds if level == "searched" else max(seconds, PROOF_SECONDS)
+
+
+def combined(verdicts: dict[str, Verdict]) -> Verdict:
+    """One verdict: holds if all forms do; the reason of the general form, then what the others show and where."""
+    parts = [verdict.named(level) for level, verdict in verdicts.items()]
+    whole = all_of(*parts)
+    if whole.outcome is not Outcome.HOLDS:
+        return whole
+    others = [f"{part.name} for {part.of}" for part in parts[1:]]
+    return replace(whole, reason="; ".join([parts[0].reason, *others]))

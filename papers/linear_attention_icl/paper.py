@@ -1,0 +1,152 @@
+"""The papers, their statements and settings, and what the claims share: plateaus, drops and alignment in time."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+
+from attnlab.analysis import Outcome, Verdict, agrees, settles
+from attnlab.analysis.statistics.intervals import has_spread
+from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
+from attnlab.papers.lab.declare import Paper, Scales, Source
+from attnlab.simulators.linear_attention.training import Setting
+from attnlab.theory.linear_attention import dynamics
+
+paper = Paper(
+    key="linear_attention_icl",
+    title="Linear attention on in-context linear regression: optimal weights, training dynamics, learning curves",
+    sources=[
+        Source(authors="Ruiqi Zhang, Spencer Frei, Peter L. Bartlett", year=2024, arxiv="2306.09927",
+               title="Trained Transformers Learn Linear Models In-Context", venue="Journal of Machine Learning Research"),
+        Source(authors="Kwangjun Ahn, Xiang Cheng, Hadi Daneshmand, Suvrit Sra", year=2023, arxiv="2306.00297",
+               title="Transformers Learn to Implement Preconditioned Gradient Descent for In-Context Learning",
+               venue="Advances in Neural Information Processing Systems"),
+        Source(authors="Yue M. Lu, Mary I. Letey, Jacob A. Zavatone-Veth, Anindita Maiti, Cengiz Pehlevan", year=2025,
+               arxiv="2405.11751", title="Asymptotic Theory of In-Context Learning by Linear Attention",
+               venue="Proceedings of the National Academy of Sciences"),
+        Source(authors="Yedi Zhang, Aaditya K. Singh, Peter E. Latham, Andrew Saxe", year=2025, arxiv="2501.16265",
+               title="Training Dynamics of In-Context Learning in Linear Attention",
+               venue="International Conference on Machine Learning"),
+    ],
+    statements={
+        1: "The best single layer of linear attention is one step of gradient descent, preconditioned by Gamma^{-1}.",
+        2: "Gradient flow from a small structured start converges to this optimum, though the loss is not convex.",
+        3: "Merged key and query: two manifolds of fixed points, one abrupt drop; for white covariance an exact sigmoid.",
+        4: "Separate rank-one key and query: 2^D fixed points in function space, D + 1 of them visited in order of decreasing "
+           "eigenvalue; one head aligns at each drop; principal-component regression in between.",
+        5: "Heads of rank R: conspicuous plateaus only after every R-th eigenvector.",
+        6: "Merged: a two-layer linear network on cubic features; separate rank-one: a sum of three-layer ones.",
+        7: "The ridgeless error diverges at n = tau d^2 sequences with tau = 1: double descent.",
+        8: "Task diversity: excess ICL error (1 - kappa)_+ with k = kappa d tasks, unlimited sequences and context.",
+        9: "The joint limit is context alpha d, tasks kappa d, sequences tau d^2.",
+        10: "Softmax attention shows the single drop and the several drops, too.",
+        11: "A trained model keeps the covariance of its training: biased at another one, whatever the context length.",
+    })
+
+STAIRS = Setting(kind="separate", n_heads=5, init_scale=0.03, learning_rate=0.2, n_steps=50_000, n_records=2_000)
+STAIR_SCALES = paper.scales(smoke=STAIRS, desk=replace(STAIRS, n_replicas=32), paper=replace(
+    STAIRS, init_scale=0.0314, learning_rate=0.197, n_sequences=5_000, n_replicas=32))
+"""The published run divides nothing by N, starts at 0.01 and takes steps of 0.02: in normalised units a start N^(1/3) and steps
+N^(2/3) times as large, 0.0314 and 0.197. It stops after 10 001 steps, in the middle of the staircase; this one goes on."""
+
+
+def stair_sizes(setting):
+    """``(spectrum, N)``: what the predictions of the dynamics need."""
+    return np.array(setting.spectrum), setting.n_context
+
+
+@functools.cache
+def levels(spectrum, n_context):
+    """Predicted plateau losses L(M_0), ..., L(M_d)."""
+    return dynamics.plateau_losses_exact(spectrum, n_context)
+
+
+def plateaus(setting, runs):
+    """The slowest record of every replica at every plateau, ``(replica, d)`` for m = 0 to d - 1; -1 where there is none.
+
+    A record belongs to plateau m if its loss lies between the middles of the neighbouring drops. A plateau counts where it has
+    at least 5 records and the next drop has begun.
+    """
+    loss, time = runs["population_loss"], runs["time"][0]
+    L = levels(setting.spectrum, setting.n_context)
+    middles = np.concatenate([[np.inf], (L[1:] + L[:-1]) / 2])
+    speed = np.abs(np.gradient(loss, time, axis=1))
+    found = np.full((len(loss), len(L) - 1), -1)
+    for m in range(len(L) - 1):
+        inside = (loss < middles[m]) & (loss > middles[m + 1])
+        for r in np.flatnonzero((inside.sum(1) >= 5) & (loss.min(1) < middles[m + 1])):
+            at = np.flatnonzero(inside[r])
+            found[r, m] = at[np.argmin(speed[r, at])]
+    return found
+
+
+def dwell_times(setting, runs):
+    """Time ``(replica, d)`` spent near L(M_m), m = 0 to d - 1: within a tenth of the smaller neighbouring drop."""
+    loss, time = runs["population_loss"], runs["time"][0]
+    L = levels(setting.spectrum, setting.n_context)
+    drops = -np.diff(L)
+    near = np.minimum(drops, np.concatenate([[np.inf], drops[:-1]])) / 10
+    return (np.abs(loss[:, :, None] - L[:-1]) < near).sum(1) * (time[1] - time[0])
+
+
+def components(setting, runs):
+    """Diagonal of the effective matrix over its final prediction, ``(replica, record, d)``: how far each one is learnt."""
+    best = dynamics.plateau_matrix_exact(len(setting.spectrum), *stair_sizes(setting))
+    return np.diagonal(runs["matrix"], axis1=-2, axis2=-1) / np.diag(best)
+
+
+def crossing_times(time, curves, level=0.5):
+    """The first time at which each curve ``(..., record)`` exceeds the level, interpolated; infinite where it does not."""
+    above = curves > level
+    at = np.argmax(above, axis=-1)
+    reached = above.any(-1) & (at > 0)
+    at = np.where(reached, at, 1)
+    low, high = (np.take_along_axis(curves, i[..., None], -1)[..., 0] for i in (at - 1, at))
+    share = np.clip((level - low) / np.where(high > low, high - low, 1.0), 0, 1)
+    return np.where(reached, time[at - 1] + share * (time[at] - time[at - 1]), np.inf)
+
+
+def longest_rest(setting, time, loss, best):
+    r"""Longest time within a twentieth of the drop, at inner levels (20 to 80 %), in units of ``1 / ||S^2||_F``; (replica,).
+
+    The unit is the time of the growth that makes a drop. A sigmoid passes every inner level in a fraction of it. Waits, which
+    vary with the start, do not enter.
+    """
+    rest = (loss - best) / (loss[:, :1] - best)
+    longest = np.max([((rest > c - 0.025) & (rest < c + 0.025)).sum(1) for c in np.linspace(0.2, 0.8, 25)], axis=0)
+    return longest * (time[1] - time[0]) * dynamics.merged_growth_rate(setting.spectrum)
+
+
+REST = 3.0
+"""In the units of `longest_rest`: what grows through a drop would grow twentyfold meanwhile."""
+
+
+def shifted(time, curves, shifts, grid):
+    """Curves ``(replica, record, ...)`` at the times ``grid + shift`` of each replica, linearly interpolated."""
+    flat = curves.reshape(*curves.shape[:2], -1)
+    moved = np.stack([np.stack([np.interp(grid + s, time, column) for column in rows.T], axis=-1)
+                      for rows, s in zip(flat, shifts, strict=True)])
+    return moved.reshape(len(curves), len(grid), *curves.shape[2:])
+
+
+def tends(steps, curves, predicted, *, within, twin):
+    """``settles``; where all replicas have come to one value but for rounding, the fact about every replica."""
+    if has_spread(curves[:, -1]):
+        return settles(steps, curves, predicted, within=within, twin=twin)
+    arguments = {("measured" if name == "curves" else name): (value[:, -1] if name == "curves" else value)
+                 for name, value in twin.arguments.items()}
+    return agrees(curves[:, -1], predicted, within=within, of="every replica", twin=replace(twin, arguments=arguments))
+
+
+def too_few(condition, what):
+    """The verdict if fewer than eight replicas meet a condition that longer training may bring about."""
+    if condition.sum() < 8:
+        return Verdict(Outcome.UNDECIDED, "condition", n=int(condition.sum()),
+                       reason=f"{condition.sum()} of {len(condition)} replicas {what}; {TRAIN_LONGER}")
+    return None
+
+
+__all__ = ["REST", "STAIRS", "STAIR_SCALES", "Scales", "components", "crossing_times", "dwell_times", "levels", "longest_rest",
+           "paper", "plateaus", "shifted", "stair_sizes", "tends", "too_few"]

@@ -1,0 +1,146 @@
+"""Claims on the minimal circuits: they learn like the network, in the order of the nested logits (statements 4, 6, 7)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from attnlab.analysis import Twin, agrees, all_of, follows, ordered, share
+from attnlab.papers.reddy2024_abrupt_icl.paper import (
+    CIRCUITS,
+    FEW,
+    LEARNT,
+    circuit_for,
+    first_time,
+    learners,
+    needs_the_context,
+    not_yet,
+    paper,
+    rescaled,
+    trained,
+)
+from attnlab.simulators.induction_heads.circuit import train_circuit
+
+AT = np.array([0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5])
+COMPARED = ("accuracy_context", "item_attention", "match_attention")
+
+
+@paper.claim("three_numbers", source="Section 4, minimal model", statements=[4], parts=2, undecided_at_smoke=FEW,
+             setting=CIRCUITS, formula="q_ij ~ exp(beta1 [j = i - 1]), p_j ~ exp(alpha b_j . c_T + beta2 [j is a label])",
+             assumptions=["p_C = 1, B = 1, L > N", "classifier of three ReLU layers without biases"],
+             judged="share of replicas that end above accuracy 0.9 is at least 1/2, with and without beta2")
+def three_numbers(setting, lab):
+    """A circuit whose attention has three numbers learns the task, and so does one with two, without attention to labels as
+    such.
+
+    Twin: labels are read without layer 1, which is held at uniform attention.
+    """
+    if verdict := needs_the_context(setting):
+        return verdict
+    runs = lab.simulate(train_circuit, setting, without_label_bias(setting), replace(setting, layer_1=False))
+    three, two, blind = (each["accuracy_context"][:, -1] > LEARNT for each in runs)
+    rival = Twin.of("without layer 1", successes=blind)
+    return all_of(*(share(success, at_least=0.5, twin=rival).named(name)
+                    for name, success in (("beta1, alpha, beta2", three), ("beta1, alpha", two))))
+
+
+def without_label_bias(setting):
+    """The circuit of two numbers, which takes about 1.4 times as long."""
+    return replace(setting, label_bias=False, n_steps=3 * setting.n_steps // 2)
+
+
+def without_curriculum(setting):
+    """The circuit with L = N and a linear readout from zero."""
+    return replace(setting, n_labels=setting.n_context, readout="linear")
+
+
+def laid_over(setting, lab):
+    """Rescaled curves of the network and of both circuits: dictionaries of ``(replica, time)``, and the verdict if there are
+    too few that have learnt."""
+    steps, runs, half, early = trained(setting, lab)
+    found = [{name: rescaled(steps, runs[name], half, AT) for name in (*COMPARED, "label_attention")}] if not early else []
+    circuit = circuit_for(setting, lab)
+    for each in lab.simulate(train_circuit, circuit, without_label_bias(circuit)):
+        steps, runs, half, late = learners(each)
+        early = early or late
+        if not late:
+            found.append({name: rescaled(steps, runs[name], half, AT) for name in (*COMPARED, "label_attention")})
+    return found, early
+
+
+@paper.claim("laid_over_the_network", source="Section 4, Figure 4", statements=[4], parts=4,
+             undecided_at_smoke="the mean accuracy of 8 networks at the jump is known to 0.07",
+             formula="accuracy, ILA1, TILA2 and TLA2 of the network and of the circuit at t / t_half = 0.25 .. 1.5",
+             assumptions=["p_C = 1, B = 1, L > N", "replicas that learn", "time in units of the half-time of each replica"],
+             judged="largest distance of the mean curves within half of the largest distance of the twin's curve")
+def laid_over_the_network(setting, lab):
+    """With time in units of the half-time, the three-number circuit runs through the same measures as the network.
+
+    Twins: the measures rise in proportion to the time; attention to labels as in the two-number circuit.
+    """
+    if verdict := needs_the_context(setting):
+        return verdict
+    found, early = laid_over(setting, lab)
+    if early:
+        return early
+    network, three, two = ({name: curves[np.isfinite(curves).all(-1)] for name, curves in each.items()} for each in found)
+    parts = []
+    for name in (*COMPARED, "label_attention"):
+        line = three[name].mean(0)
+        rival = line[0] + (line[-1] - line[0]) * (AT - AT[0]) / (AT[-1] - AT[0])
+        label = "a steady rise"
+        if name == "label_attention":
+            rival, label = two[name].mean(0), "two numbers"
+        parts.append(follows(network[name], line, within=float(np.abs(rival - line).max()) / 2, of="mean trajectory", times=AT,
+                             twin=Twin.of(label, predicted=rival)).named(name))
+    return all_of(*parts)
+
+
+@paper.claim("nested_order", source="Section 4, equations of the reduced loss", statements=[7], parts=4, setting=CIRCUITS,
+             formula="shares of the values at t_half that are reached at t_half / 2: xi > alpha > beta1; t(alpha), t(beta1) = "
+                     "t_half, t: half of the value at 1.25 t_half",
+             assumptions=["p_C = 1, B = 1, L > N", "two-number circuit, ReLU readout", "replicas that learn"],
+             judged="paired differences of shares; logs of times over the half-time 0 within 0.25",
+             note="xi leads early, not throughout: it goes on growing after the jump, so that it passes half of its value at "
+                  "1.25 t_half slightly after alpha and beta1 pass theirs.")
+def nested_order(setting, lab):
+    """The readout aligns first, then alpha grows, then beta1; alpha and beta1 rise together at the jump.
+
+    Twins: the reversed orders; a rise at half of the half-time.
+    """
+    if verdict := needs_the_context(setting):
+        return verdict
+    steps, runs, half, early = learners(lab.simulate(train_circuit, without_label_bias(setting)))
+    if early:
+        return early
+    curves = {name: rescaled(steps, runs[name] - runs[name][:, :1], half, np.array([0.5, 1.0, 1.25]))
+              for name in ("xi", "alpha", "beta1")}
+    seen = np.isfinite(curves["xi"]).all(-1)
+    if verdict := not_yet(seen, "have run for 1.25 half-times"):
+        return verdict
+    shares = {name: each[seen, 0] / each[seen, 1] for name, each in curves.items()}
+    parts = [ordered(shares[late], shares[soon], twin=Twin.of("reversed", smaller=shares[soon], larger=shares[late]))
+             .named(f"{soon} before {late}") for soon, late in (("xi", "alpha"), ("alpha", "beta1"))]
+    for name in ("alpha", "beta1"):
+        when = np.log(first_time(steps, runs[name][seen], curves[name][seen, 2] / 2) / half[seen])
+        parts.append(agrees(when, 0.0, within=0.25, twin=Twin.of("before the jump", predicted=np.log(0.5))).named(name))
+    return all_of(*parts)
+
+
+@paper.claim("alignment_not_context_mass", source="Section 5 and the published discussion", statements=[6], parts=2,
+             undecided_at_smoke=FEW, setting=CIRCUITS, formula="L = N, so that CLA = 1: R = 0, or R = xi_0 times the labels",
+             assumptions=["three-number circuit, linear readout", "xi_0 = 3"],
+             judged="shares of circuits that end above accuracy 0.9 in the same number of steps: at most 1/2 and at least 1/2")
+def alignment_not_context_mass(setting, lab):
+    """With as many labels as the context holds, the mass on labels of the context is one whatever the readout; a circuit
+    whose readout is aligned with the labels beforehand learns, one whose readout is not does not.
+
+    Twin of each: the other; were the mass what counts, there would be no difference.
+    """
+    blank = without_curriculum(setting)
+    runs = lab.simulate(train_circuit, blank, replace(blank, alignment=3.0))
+    success = [each["accuracy_context"][:, -1] > LEARNT for each in runs]
+    stuck = share(success[0], at_most=0.5, twin=Twin.of("as if aligned", successes=success[1]))
+    learns = share(success[1], at_least=0.5, twin=Twin.of("as if not aligned", successes=success[0]))
+    return all_of(stuck.named("not aligned"), learns.named("aligned"))

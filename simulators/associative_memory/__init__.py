@@ -1,0 +1,1 @@
+"""Recall of key-value pairs from sums, error-correcting rules and softmax memories."""

@@ -1,0 +1,1 @@
+"""Training many replicas at once: trainer, plan, optimisers, schedules, streams, settings, simulations."""

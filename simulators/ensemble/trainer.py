@@ -1,0 +1,348 @@
+"""The trainer of all tasks: many models in one call, the replica axis first, processed in chunks that fit the cache.
+
+Every replica draws from its own random streams, so that what it sees depends on its seed only, not on the replicas
+beside it. A run that is killed goes on from its last checkpoint with the same bits. A replica that
+diverges is recorded and frozen; the others go on.
+
+A *step* makes one update of a chunk of replicas by differentiating ``task.loss`` with autograd. For a hot model,
+``Plan.compiled`` puts compiled code in its place, which makes its own batches and many updates in one call.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnlab.simulators.ensemble import random_streams
+from attnlab.simulators.ensemble.monitor import current
+from attnlab.simulators.ensemble.optimisers import Optimiser, State
+
+SEGMENT = 32                       # steps between looks at divergence, progress and checkpoints; a multiple of _BLOCK
+_BLOCK = 32                        # most steps drawn at once, a power of two
+_DRAW = 2**14                      # numbers per replica worth one call of the generator
+_CHUNK_BYTES = 2**19               # largest array of a chunk; about ten of these live at once in forward and backward
+
+Parameters = dict[str, Tensor]
+Step = Callable[[Tensor, State, Tensor | None, int], Tensor]
+
+
+class Model(Protocol):
+    """What the trainer asks of a model; it may also have ``part(rows)`` if it holds numbers per replica."""
+
+    def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
+        """Parameters ``(replica, ...)`` by name, one replica per stream."""
+
+
+class Task(Protocol):
+    """What the trainer asks of a task; it may also have ``part(rows)`` if it holds numbers per replica.
+
+    ``numbers_per_step``: random numbers that one replica uses in one step; 0 for a population loss.
+    """
+
+    numbers_per_step: int
+
+    def fill(self, numbers: Tensor, stream: torch.Generator) -> None:
+        """Draw the random numbers ``(step, numbers_per_step)`` of one replica in place."""
+
+    def loss(self, model: Any, parameters: Parameters, numbers: Tensor | None) -> Tensor:
+        """The loss ``(replica,)`` on the batch made of ``numbers (replica, numbers_per_step)``, which it may change."""
+
+    def largest_array(self, model: Any) -> int:
+        """Entries of the largest array that one replica needs for one step."""
+
+
+class Compiled(Protocol):
+    """Compiled steps of a chunk of replicas."""
+
+    def run(self, values: Tensor, state: State, start: int, stop: int) -> np.ndarray:
+        """Make updates ``start`` to ``stop - 1`` in place; returns the losses ``(replica, step)`` before each."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Something observed on the way: ``observe(model, parameters)`` gives float arrays ``(replica, ...)`` by name."""
+
+    observe: Callable[[Any, Parameters], dict[str, Tensor]]
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train, when to record the loss, and how to run.
+
+    ``loss_steps``: increasing step counts; ``()`` means about 100 log-spaced ones. ``chunk``: replicas processed
+    together, 0 for automatic. Checkpoints are kept every ``checkpoint_seconds``, or every ``checkpoint_steps`` steps if
+    that is not 0. A replica whose loss exceeds ``diverged_above`` in size, or is not finite, has diverged (Adam with a
+    huge learning rate goes far away without leaving the finite numbers). ``label`` tells the trainings of one
+    simulation apart. ``compiled(model, task, optimiser, seeds, dtype)`` gives the compiled steps of a chunk, or None where
+    there are none; it is asked on the CPU only.
+    """
+
+    n_steps: int
+    loss_steps: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.float32
+    device: str = "cpu"
+    chunk: int = 0
+    checkpoint_seconds: float = 30.0
+    checkpoint_steps: int = 0
+    diverged_above: float = 1e8
+    label: str = "train"
+    compiled: Callable[[Any, Any, Any, Sequence[np.random.SeedSequence], torch.dtype], Compiled | None] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training gave. ``parameters``: final, ``(replica, ...)``, NaN where the replica diverged.
+
+    ``loss[r, i]``: mean of the batch losses of the updates that led from ``loss_steps[i-1]`` to ``loss_steps[i]`` (at
+    step 0: the loss of the first batch). ``records``: observed arrays ``(replica, record, ...)``. ``diverged_at``:
+    number of updates after which loss, parameters or optimiser state were not finite or the loss too large; -1: never.
+    """
+
+    parameters: Parameters
+    loss_steps: np.ndarray
+    loss: np.ndarray
+    records: dict[str, np.ndarray]
+    diverged_at: np.ndarray
+
+
+def train(model: Model, task: Task, optimiser: Optimiser, seeds: Sequence[np.random.SeedSequence], plan: Plan,
+          record: Sequence[Record] = ()) -> Run:
+    """Train one model per seed, all in one call.
+
+    Progress and checkpoints go to the monitor in place (:mod:`attnlab.simulators.ensemble.monitor`). The same seeds and plan
+    give the same bits, also after an interruption. Chunks of another size give the same random numbers, and the same
+    results within rounding.
+
+    Errors: ``ValueError`` for a plan that contradicts itself, or a checkpoint of another run.
+    """
+    plan = _checked(plan, record)
+    ensemble = _Ensemble(model, task, optimiser, seeds, plan, record)
+    monitor = current()
+    first = ensemble.restore(monitor.restore())
+    kept_at = shown_at = time.monotonic()
+    for start in range(first, plan.n_steps, SEGMENT):
+        stop = min(start + SEGMENT, plan.n_steps)
+        ensemble.advance(start, stop)
+        now = time.monotonic()
+        due = now - kept_at >= plan.checkpoint_seconds
+        if plan.checkpoint_steps:
+            due = stop % plan.checkpoint_steps < SEGMENT
+        if due and stop < plan.n_steps:
+            monitor.save(ensemble.checkpoint(stop))
+            kept_at = time.monotonic()
+        if now - shown_at >= 0.2 or stop == plan.n_steps:
+            monitor.progress(stop, plan.n_steps, ensemble.recent_loss)
+            shown_at = now
+    return ensemble.finish()
+
+
+def log_spaced_steps(n_steps: int, n_records: int) -> tuple[int, ...]:
+    """0 and at most ``n_records`` increasing step counts from 1 to ``n_steps``, equally spaced on a log scale."""
+    if n_steps < 1 or n_records < 1:
+        raise ValueError(f"n_steps={n_steps!r} and n_records={n_records!r} must be at least 1")
+    spaced = np.round(np.geomspace(1, n_steps, n_records)) if n_records > 1 else np.array([n_steps])
+    return (0, *(int(step) for step in np.unique(spaced)))
+
+
+def autograd_step(model: Any, task: Task, optimiser: Optimiser, split: Callable[[Tensor], Parameters]) -> Step:
+    """The step that differentiates ``task.loss`` by autograd.
+
+    A step takes the parameters of a chunk as a matrix ``(replica, parameter)`` and the optimiser's state, changes both
+    in place, and returns the losses ``(replica,)`` before the update. ``split`` views the matrix by parameter name.
+    """
+    def step(values: Tensor, state: State, numbers: Tensor | None, count: int) -> Tensor:
+        with torch.enable_grad():
+            leaves = {name: view.detach().requires_grad_() for name, view in split(values).items()}
+            losses = task.loss(model, leaves, numbers)
+            gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
+        gradient = torch.cat([each.reshape(len(values), -1) for each in gradients], dim=1)
+        optimiser.update(values, gradient, state, count)
+        return losses.detach()
+
+    return step
+
+
+class _Ensemble:
+    """The state of a run: parameters and optimiser state of all replicas, their streams, and what was recorded."""
+
+    def __init__(self, model: Model, task: Task, optimiser: Optimiser, seeds: Sequence[np.random.SeedSequence],
+                 plan: Plan, record: Sequence[Record]) -> None:
+        self.plan, self.record = plan, record
+        initial = model.initialise(random_streams.generators(seeds, "parameters"), plan.dtype)
+        self.shapes = {name: tuple(value.shape[1:]) for name, value in initial.items()}
+        self.values = torch.cat([value.reshape(len(seeds), -1) for value in initial.values()], dim=1).to(plan.device)
+        self.state = optimiser.start(self.values)
+        self.streams = random_streams.generators(seeds, "data")
+        self.diverged_at = np.full(len(seeds), -1, dtype=np.int64)
+        self.loss_sum = np.zeros((len(seeds), len(plan.loss_steps)))
+        observed = [each.observe(model, self.split(self.values)) for each in record]
+        self.records = {name: np.full((len(seeds), len(each.steps), *value.shape[1:]), np.nan)
+                        for each, found in zip(record, observed, strict=True) for name, value in found.items()}
+        self.record_steps = {name: np.asarray(each.steps)
+                             for each, found in zip(record, observed, strict=True) for name in found}
+        self.record_index = [{step: index for index, step in enumerate(each.steps)} for each in record]
+        if len(self.records) != sum(map(len, observed)):
+            raise ValueError("two records observe the same name; give every observed array its own name")
+        self.recent_loss: float | None = None
+        size = plan.chunk or max(1, _CHUNK_BYTES // (plan.dtype.itemsize * max(task.largest_array(model), 1)))
+        self.chunks = [_Chunk(self, slice(low, min(low + size, len(seeds))), model, task, optimiser, seeds)
+                       for low in range(0, len(seeds), size)]
+
+    def split(self, values: Tensor) -> Parameters:
+        """Views of a matrix ``(replica, parameter)`` by parameter name."""
+        views = values.split([math.prod(shape) for shape in self.shapes.values()], dim=1)
+        return {name: view.view(len(values), *shape)
+                for (name, shape), view in zip(self.shapes.items(), views, strict=True)}
+
+    def advance(self, start: int, stop: int) -> None:
+        """Make the updates ``start`` to ``stop - 1`` of all replicas and see which of them diverged."""
+        losses = np.full((len(self.values), stop - start), np.nan)
+        for chunk in self.chunks:
+            if (self.diverged_at[chunk.rows] < 0).any():
+                losses[chunk.rows] = chunk.advance(start, stop)
+        intervals = np.searchsorted(self.plan.loss_steps, np.arange(start, stop), side="right")
+        for column, interval in enumerate(intervals):
+            if interval < len(self.plan.loss_steps):
+                self.loss_sum[:, interval] += losses[:, column]
+        if start == 0 and self.plan.loss_steps[0] == 0:
+            self.loss_sum[:, 0] = losses[:, 0]
+        self._freeze_diverged(losses, start, stop)
+        alive = self.diverged_at < 0
+        self.recent_loss = float(losses[alive].mean()) if alive.any() else None
+
+    def _freeze_diverged(self, losses: np.ndarray, start: int, stop: int) -> None:
+        finite = self.values.isfinite().all(dim=1)
+        for state in self.state.values():
+            finite &= state.isfinite().all(dim=1)
+        bad = ~(np.abs(losses) <= self.plan.diverged_above)
+        for row in np.flatnonzero((bad.any(axis=1) | ~finite.cpu().numpy()) & (self.diverged_at < 0)):
+            self.diverged_at[row] = start + int(bad[row].argmax()) if bad[row].any() else stop
+            self.values[row] = torch.nan
+            for state in self.state.values():
+                state[row] = 0
+
+    def checkpoint(self, step: int) -> dict[str, np.ndarray]:
+        """Everything needed to go on from ``step`` with the same bits."""
+        kept = {"step": np.array(step), "label": np.array(self.plan.label), "values": self.values.cpu().numpy().copy(),
+                "streams": random_streams.states(self.streams), "diverged_at": self.diverged_at.copy(),
+                "loss_sum": self.loss_sum.copy()}
+        kept |= {f"state.{name}": state.cpu().numpy().copy() for name, state in self.state.items()}
+        return kept | {f"record.{name}": array.copy() for name, array in self.records.items()}
+
+    def restore(self, kept: dict[str, np.ndarray] | None) -> int:
+        """Take over a checkpoint of this training, if there is one; returns the step to go on from."""
+        if kept is None or str(kept.get("label")) != self.plan.label:
+            return 0
+        mine = self.checkpoint(0)
+        if {name: array.shape for name, array in kept.items()} != {name: array.shape for name, array in mine.items()}:
+            raise ValueError(f"the checkpoint of {self.plan.label!r} is of another run: its arrays have other names or "
+                             "shapes; remove it and start again")
+        self.values.copy_(torch.from_numpy(np.array(kept["values"])))
+        for name, state in self.state.items():
+            state.copy_(torch.from_numpy(np.array(kept[f"state.{name}"])))
+        random_streams.set_states(self.streams, kept["streams"])
+        self.diverged_at[:] = kept["diverged_at"]
+        self.loss_sum[:] = kept["loss_sum"]
+        for name, array in self.records.items():
+            array[:] = kept[f"record.{name}"]
+        return int(kept["step"])
+
+    def finish(self) -> Run:
+        """The final observations, and everything recorded, NaN from where a replica diverged."""
+        for chunk in self.chunks:
+            chunk.observe(self.plan.n_steps)
+        ends = np.asarray(self.plan.loss_steps)
+        counts = np.diff(ends, prepend=0)
+        loss = self.loss_sum / np.maximum(counts, 1)
+        gone = self.diverged_at >= 0
+        for name, steps in self.record_steps.items():
+            self.records[name][gone[:, None] & (steps >= self.diverged_at[:, None])] = np.nan
+        loss[gone[:, None] & (ends > self.diverged_at[:, None]) | ~np.isfinite(loss)] = np.nan
+        return Run(self.split(self.values), ends, loss, self.records, self.diverged_at)
+
+
+class _Chunk:
+    """Some replicas of the ensemble: views of their state, and the buffer of their random numbers."""
+
+    def __init__(self, ensemble: _Ensemble, rows: slice, model: Model, task: Task, optimiser: Optimiser,
+                 seeds: Sequence[np.random.SeedSequence]) -> None:
+        plan, self.ensemble, self.rows = ensemble.plan, ensemble, rows
+        self.model, self.task = _part(model, rows), _part(task, rows)
+        self.values = ensemble.values[rows]
+        self.state = {name: state[rows] for name, state in ensemble.state.items()}
+        self.streams = ensemble.streams[rows]
+        own = optimiser.part(rows)
+        self.compiled = None
+        if plan.compiled is not None and plan.device == "cpu":
+            self.compiled = plan.compiled(self.model, self.task, own, seeds[rows], plan.dtype)
+        self.step = autograd_step(self.model, self.task, own, ensemble.split)
+        self.block = 1
+        while self.block < _BLOCK and 2 * self.block * task.numbers_per_step <= _DRAW:
+            self.block *= 2
+        self.numbers = torch.empty(len(self.streams), self.block, task.numbers_per_step, dtype=plan.dtype)
+
+    def advance(self, start: int, stop: int) -> np.ndarray:
+        """Make the updates ``start`` to ``stop - 1``; returns the losses ``(replica, step)`` before each."""
+        if self.compiled is not None:
+            return self._advance_compiled(start, stop)
+        losses = []
+        for count in range(start, stop):
+            self.observe(count)
+            losses.append(self.step(self.values, self.state, self._numbers(count), count))
+        return torch.stack(losses, dim=1).double().cpu().numpy()
+
+    def _advance_compiled(self, start: int, stop: int) -> np.ndarray:
+        """The same in calls that end where something is to be observed."""
+        seen = {count for index in self.ensemble.record_index for count in index if start <= count < stop}
+        ends = [*sorted(seen | {start}), stop]
+        losses = []
+        for low, high in itertools.pairwise(ends):
+            self.observe(low)
+            losses.append(self.compiled.run(self.values, self.state, low, high))
+        return np.concatenate(losses, axis=1).astype(np.float64)
+
+    def _numbers(self, count: int) -> Tensor | None:
+        """The random numbers of one step; several steps are drawn at once, always from a multiple of the block."""
+        if not self.task.numbers_per_step:
+            return None
+        if count % self.block == 0:
+            for numbers, stream in zip(self.numbers, self.streams, strict=True):
+                self.task.fill(numbers, stream)
+        return self.numbers[:, count % self.block].to(self.values.device)
+
+    def observe(self, count: int) -> None:
+        """Record what is to be observed after ``count`` updates."""
+        for each, index in zip(self.ensemble.record, self.ensemble.record_index, strict=True):
+            if count in index:
+                with torch.no_grad():
+                    found = each.observe(self.model, self.ensemble.split(self.values))
+                for name, value in found.items():
+                    self.ensemble.records[name][self.rows, index[count]] = value.cpu().numpy()
+
+
+def _part(thing: Any, rows: slice) -> Any:
+    """The model or task of some replicas; one without numbers per replica serves all."""
+    return thing.part(rows) if hasattr(thing, "part") else thing
+
+
+def _checked(plan: Plan, record: Sequence[Record]) -> Plan:
+    """The plan with its defaults filled in."""
+    if not (isinstance(plan.n_steps, int) and plan.n_steps >= 1):
+        raise ValueError(f"n_steps={plan.n_steps!r} is not a whole number of at least 1")
+    if plan.chunk < 0 or plan.checkpoint_steps < 0 or not plan.checkpoint_seconds >= 0:
+        raise ValueError(f"chunk={plan.chunk!r}, checkpoint_steps={plan.checkpoint_steps!r} and checkpoint_seconds="
+                         f"{plan.checkpoint_seconds!r} must not be negative")
+    plan = replace(plan, loss_steps=tuple(plan.loss_steps) or log_spaced_steps(plan.n_steps, 100))
+    for name, steps in [("loss_steps", plan.loss_steps), *(("Record.steps", tuple(each.steps)) for each in record)]:
+        if not steps or list(steps) != sorted(set(steps)) or steps[0] < 0 or steps[-1] > plan.n_steps:
+            raise ValueError(f"{name}={steps!r} must increase from at least 0 to at most n_steps={plan.n_steps}")
+    return plan

@@ -1,0 +1,1 @@
+"""Softmax attention trained on in-context linear regression."""

@@ -1,0 +1,1 @@
+"""Linear attention trained in context: risks, drops, staircases, learning curves."""

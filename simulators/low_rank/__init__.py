@@ -1,0 +1,1 @@
+"""Ranks of attention matrices, buffers and outputs; recall and pooling through them."""

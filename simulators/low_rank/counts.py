@@ -1,0 +1,146 @@
+"""Counting parameters and operations of attention and pooling modules by running them.
+
+Parameters are counted on the modules; operations by torch's counter, which sees every matrix product and reports two
+operations per multiply-accumulate. Nothing here knows a formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from attnlab.simulators.ensemble.setting import checked, require_positive
+from attnlab.simulators.ensemble.simulation import simulation
+from attnlab.simulators.low_rank.augmentation import features
+
+
+@dataclass(frozen=True)
+class CountSetting:
+    """``attention``: cells (N, d_k, d_v); ``channels`` of the augmented module; ``pooling``: cells (d, m, T, hidden)."""
+
+    attention: tuple[tuple[int, int, int], ...] = ((64, 8, 8), (196, 16, 32), (784, 32, 32), (9, 8, 8), (8, 8, 8))
+    channels: tuple[int, ...] = (64, 128, 256)
+    pooling: tuple[tuple[int, int, int, int], ...] = ((512, 8, 100, 64), (512, 15, 200, 350), (200, 10, 100, 100), (64, 4, 32,
+            16))
+    n_replicas: int = 1
+
+    def __post_init__(self) -> None:
+        checked(self)
+        require_positive(self, "attention", "channels", "pooling", "n_replicas")
+
+
+@simulation(name="low_rank_counts.count", block=1, reads=("attention", "channels", "pooling"))
+def count(setting: CountSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+    """Whole numbers per replica (all replicas count the same).
+
+    ``linear_macs``, ``softmax_macs (replica, cell)`` of one head; ``gate_macs``: what the global query and the gate's map
+    add; ``module_parameters (replica, width)``; and of pooling ``compact_macs``, ``additive_macs``,
+    ``transformer_macs``, ``compact_parameters``, ``additive_parameters``, ``bilinear_parameters``,
+    ``transformer_parameters (replica, cell)``.
+    """
+    found = {"linear_macs": [macs(linear_head, *cell) for cell in setting.attention],
+             "softmax_macs": [macs(softmax_head, *cell) for cell in setting.attention],
+             "gate_macs": [macs(augmentation, *cell) for cell in setting.attention],
+             "module_parameters": [size(AugmentedModule(width)) for width in setting.channels]}
+    for name, made in (("compact", CompactPooling), ("additive", AdditivePooling), ("bilinear", BilinearPooling),
+                       ("transformer", SelfAttention)):
+        modules = [(made(d, m, hidden), torch.randn(1, T, d)) for d, m, T, hidden in setting.pooling]
+        found[f"{name}_parameters"] = [size(module) for module, _ in modules]
+        found[f"{name}_macs"] = [macs(lambda module=module, H=H: module(H)) for module, H in modules]
+    return {name: np.tile(np.array(values, dtype=np.int64), (len(seeds), 1)) for name, values in found.items()}
+
+
+def macs(run, *arguments) -> int:
+    """Multiply-accumulates of the matrix products in a call."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        run(*arguments)
+    return counter.get_total_flops() // 2
+
+
+def size(module: nn.Module) -> int:
+    """Number of trained numbers."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def linear_head(n: int, key_dim: int, value_dim: int) -> Tensor:
+    """One head of linear attention on given queries, keys and values."""
+    Q, K, V = features(torch.randn(n, key_dim)), features(torch.randn(n, key_dim)), torch.randn(n, value_dim)
+    return Q @ (K.T @ V) / (Q @ K.sum(0)[:, None])
+
+
+def softmax_head(n: int, key_dim: int, value_dim: int) -> Tensor:
+    """One head of softmax attention on given queries, keys and values."""
+    Q, K, V = torch.randn(n, key_dim), torch.randn(n, key_dim), torch.randn(n, value_dim)
+    return torch.softmax(Q @ K.T, dim=-1) @ V
+
+
+def augmentation(n: int, key_dim: int, value_dim: int) -> Tensor:
+    """The weights of the keys and the gate, a map from ``value_dim`` inputs."""
+    Q, K, X = features(torch.randn(n, key_dim)), features(torch.randn(n, key_dim)), torch.randn(n, value_dim)
+    weights = n * torch.softmax(K @ Q.mean(0)[:, None], dim=0)
+    return weights * (X @ torch.randn(value_dim, value_dim))
+
+
+class AugmentedModule(nn.Module):
+    """The trained parts of the published module: q, k, v and gate, depthwise 5 x 5, projection."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.qkvo = nn.Conv2d(channels, 4 * channels, 1)
+        self.local = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
+        self.projection = nn.Conv2d(channels, channels, 1)
+
+
+class CompactPooling(nn.Module):
+    """``A = softmax(l2(tanh((P^T c) * (Q^T H^T))))``, pooled ``A H``; c is the mean state."""
+
+    def __init__(self, dim: int, n_heads: int, hidden: int) -> None:
+        super().__init__()
+        self.P, self.Q = (nn.Parameter(torch.randn(dim, n_heads) / dim**0.5) for _ in range(2))
+
+    def forward(self, H: Tensor) -> Tensor:
+        e = torch.tanh((H.mean(1) @ self.P)[:, None] * (H @ self.Q))                # (batch, T, head)
+        return torch.softmax(e / e.norm(dim=-1, keepdim=True), dim=1).mT @ H
+
+
+class BilinearPooling(nn.Module):
+    """A full matrix per head: ``softmax_t(c^T W_i h_t)``."""
+
+    def __init__(self, dim: int, n_heads: int, hidden: int) -> None:
+        super().__init__()
+        self.W = nn.Parameter(torch.randn(n_heads, dim, dim) / dim)
+
+    def forward(self, H: Tensor) -> Tensor:
+        return torch.softmax(torch.einsum("bi,mij,btj->bmt", H.mean(1), self.W, H), dim=-1) @ H
+
+
+class AdditivePooling(nn.Module):
+    """Structured self-attentive pooling: ``softmax_t(w_i^T tanh(W h_t))``."""
+
+    def __init__(self, dim: int, n_heads: int, hidden: int) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(dim, hidden, bias=False), nn.Linear(hidden, n_heads, bias=False)
+
+    def forward(self, H: Tensor) -> Tensor:
+        return torch.softmax(self.outer(torch.tanh(self.inner(H))), dim=1).mT @ H
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with biases and output projection; its products written out, so that they are counted."""
+
+    def __init__(self, dim: int, n_heads: int, hidden: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(dim, n_heads if dim % n_heads == 0 else 1, batch_first=True)
+
+    def forward(self, H: Tensor) -> Tensor:
+        batch, T, dim = H.shape
+        heads = self.attention.num_heads
+        Q, K, V = (each.view(batch, T, heads, -1).transpose(1, 2) for each in nn.functional.linear(
+            H, self.attention.in_proj_weight, self.attention.in_proj_bias).chunk(3, dim=-1))
+        out = torch.softmax(Q @ K.mT / (dim // heads) ** 0.5, dim=-1) @ V
+        return self.attention.out_proj(out.transpose(1, 2).reshape(batch, T, dim))

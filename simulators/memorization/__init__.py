@@ -1,0 +1,1 @@
+"""How many examples an attention layer fits: exact ranks, dimensions, trained layers."""

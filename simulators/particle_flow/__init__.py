@@ -1,0 +1,1 @@
+"""Transformers as splitting schemes of interacting particles: errors, stacks, identities."""

@@ -1,0 +1,1 @@
+"""Step sizes, gates and stiffness of flows and residual networks."""

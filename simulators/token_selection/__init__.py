@@ -1,0 +1,1 @@
+"""Attention over distinct and common tokens in training: scanning, snapping, decoding."""

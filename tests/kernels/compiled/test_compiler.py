@@ -1,0 +1,89 @@
+"""Building C at first use: cached, checked, safe with many processes, and never in the way."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from attnlab.kernels.attention import attention, cpu
+from attnlab.kernels.compiled import compiler
+
+CODE = """
+import ctypes, sys
+from pathlib import Path
+from attnlab.kernels.compiled import compiler
+built = compiler.load(Path(sys.argv[1]), ANSWER=41)
+print(built.answer() if built else compiler.compiler_report())
+"""
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "little.c"
+    path.write_text("int answer(void) { return ANSWER + 1; }\n")
+    return path
+
+
+def run(source, cache, **more):
+    environment = {**os.environ, "ATTNLAB_CACHE": str(cache), **more}
+    return subprocess.Popen([sys.executable, "-c", CODE, str(source)], env=environment, stdout=subprocess.PIPE, text=True,
+                            cwd=source.parent)
+
+
+def test_many_processes_build_at_once_and_leave_one_file(source, tmp_path, needs_c):
+    processes = [run(source, tmp_path / "cache") for _ in range(6)]
+    assert [process.communicate()[0].strip() for process in processes] == ["42"] * 6
+    assert len(list((tmp_path / "cache" / "kernels").iterdir())) == 1
+
+
+def test_damaged_build_is_made_again_and_never_loaded(source, tmp_path, needs_c):
+    assert run(source, tmp_path / "cache").communicate()[0].strip() == "42"
+    built, = (tmp_path / "cache" / "kernels").iterdir()
+    whole = built.read_bytes()
+    for damaged in (whole[:1000], b"", whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
+        built.write_bytes(damaged)
+        assert run(source, tmp_path / "cache").communicate()[0].strip() == "42"
+        assert built.read_bytes() == whole
+
+
+def test_source_and_macros_name_the_build(source, tmp_path, monkeypatch, needs_c):
+    monkeypatch.setenv("ATTNLAB_CACHE", str(tmp_path / "cache"))
+    assert compiler.load(source, ANSWER=1).answer() == 2
+    assert compiler.load(source, ANSWER=2).answer() == 3
+    assert len(list((tmp_path / "cache" / "kernels").iterdir())) == 2
+
+
+@pytest.mark.parametrize("cc", ["", "no-such-compiler", "false"])
+def test_missing_or_broken_compiler_is_reported_and_nothing_breaks(cc, source, tmp_path):
+    out = run(source, tmp_path / "cache", ATTNLAB_CC=cc).communicate()[0]
+    assert "'compiler': None" in out and "reason" in out
+    code = ("import torch; from attnlab.kernels.attention import attention; q = torch.ones(9, 4, 3);"
+            "print(attention(q, q, q).sum().item())")
+    got = subprocess.run([sys.executable, "-c", code], env={**os.environ, "ATTNLAB_CC": cc}, capture_output=True, text=True,
+                         check=True, cwd=tmp_path)
+    assert float(got.stdout) == 108.0
+
+
+def test_source_that_does_not_compile_is_reported(tmp_path, monkeypatch, needs_c):
+    monkeypatch.setenv("ATTNLAB_CACHE", str(tmp_path / "cache"))
+    bad = tmp_path / "bad.c"
+    bad.write_text("int answer(void) { return nonsense; }\n")
+    assert compiler.load(bad) is None
+    assert "nonsense" in compiler.compiler_report()["failed"]["bad.c"]
+
+
+def test_unwritable_cache_is_reported(source, tmp_path, monkeypatch, needs_c):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    monkeypatch.setenv("ATTNLAB_CACHE", str(blocked))
+    assert compiler.load(source, ANSWER=3) is None
+    assert "little.c" in compiler.compiler_report()["failed"]
+
+
+def test_forcing_the_compiled_path_without_a_compiler_is_a_clear_error(monkeypatch):
+    monkeypatch.setattr(cpu, "library", lambda *_: None)
+    q = torch.ones(9, 4, 3)
+    with pytest.raises(RuntimeError, match="needs a working C compiler"):
+        attention(q, q, q, path="c")

@@ -1,0 +1,1 @@
+"""Capacity and error laws of associative memories, rule by rule."""

@@ -1,0 +1,1 @@
+"""Cost models of kernels and systems; one design a file."""

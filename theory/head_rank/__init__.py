@@ -1,0 +1,1 @@
+"""What heads of low rank cannot point at: bounds, votes, random heads."""

@@ -1,0 +1,1 @@
+"""Risks, optima and training flows of softmax attention on in-context linear regression."""

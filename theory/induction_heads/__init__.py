@@ -1,0 +1,1 @@
+"""Reduced losses and flows of abrupt in-context classification."""

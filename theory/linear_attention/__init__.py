@@ -1,0 +1,1 @@
+"""Exact risks, training flows and learning curves of linear attention in context."""

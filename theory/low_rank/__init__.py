@@ -1,0 +1,1 @@
+"""Exact ranks of attention matrices, buffers, outputs and pooled tokens."""

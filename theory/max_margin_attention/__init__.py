@@ -1,0 +1,1 @@
+"""Support-vector programs that trained attention converges to, their certificates and rates."""

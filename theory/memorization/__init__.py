@@ -1,0 +1,1 @@
+"""Ranks and counts that bound what an attention layer can memorise."""

@@ -1,0 +1,1 @@
+"""Fields, exact flows and splitting errors of interacting particles."""

@@ -1,0 +1,1 @@
+"""Kernels, spectra and learning curves of attention with random features."""

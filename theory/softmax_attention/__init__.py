@@ -1,0 +1,1 @@
+"""Classical facts on softmax and attention: constants, entropies, limits, collapse, convergence."""

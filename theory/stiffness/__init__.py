@@ -1,0 +1,1 @@
+"""Stiffness indices, orbits and Euler steps."""

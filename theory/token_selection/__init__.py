@@ -1,0 +1,1 @@
+"""Reduced training dynamics of attention over distinct and common tokens."""
