@@ -39,9 +39,10 @@ VERSION ?= 3.7.1
 test-triton: install
 	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --no-deps --upgrade --target .triton/$(VERSION) triton==$(VERSION) \
 		$(if $(filter 3.6%,$(VERSION)),numpy==2.3.5)
-	PYTHONPATH=.triton/$(VERSION) $(PYTEST) -n 0 -m "slow or not slow" --timeout 1800 tests/kernels/test_gpu.py
+	PYTHONPATH=.triton/$(VERSION) $(PYTEST) -n 0 -m "slow or not slow" --timeout 1800 tests/kernels/attention/gpu/test_gpu.py
 
 lint: install
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
 clean:

@@ -34,6 +34,12 @@ def write_report(file: str | Path, records: Sequence[Mapping[str, Any]]) -> Path
     rows = [{**r, "witness_text": json.dumps(r["witness"], indent=1)} for r in records]
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page.render(records=rows, good=sum(bool(r["passed"]) for r in records),
-                                share=max((r["share"] for r in records), default=0.0)), encoding="utf-8")
+    file.write_text(
+        page.render(
+            records=rows,
+            good=sum(bool(r["passed"]) for r in records),
+            share=max((r["share"] for r in records), default=0.0),
+        ),
+        encoding="utf-8",
+    )
     return file

@@ -49,8 +49,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.runs < 1:
         parser.error(f"--runs must be at least 1, got {options.runs}")
-    rows = [measure(trial, n, runs=options.runs, seed=options.seed, power_runs=power_runs(options.runs))
-            for trial in trials() for n in REPLICAS]
+    rows = [
+        measure(trial, n, runs=options.runs, seed=options.seed, power_runs=power_runs(options.runs))
+        for trial in trials()
+        for n in REPLICAS
+    ]
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "judges_calibration.csv").write_text(as_csv(rows), encoding="utf-8")
     (options.out / "judges_calibration.md").write_text(as_markdown(rows, options.runs, options.seed), encoding="utf-8")
@@ -73,25 +76,37 @@ def as_csv(rows: list[Row]) -> str:
 def as_markdown(rows: list[Row], runs: int, seed: int) -> str:
     """The page: what it shows, the errors and powers, and the exact power of a mean of normal replicas."""
     error = 2 * rows[0].stated
-    lines = [_HEAD.format(command=COMMAND, runs=runs, power_runs=power_runs(runs), seed=seed, confidence=1 - error,
-                          half=error / 2),
-             "| judge | data | n | wrongly refuted | wrongly holds | sees 1 sd | 2 sd | 3 sd |",
-             "|---|---|--:|--:|--:|--:|--:|--:|"]
+    lines = [
+        _HEAD.format(
+            command=COMMAND, runs=runs, power_runs=power_runs(runs), seed=seed, confidence=1 - error, half=error / 2
+        ),
+        "| judge | data | n | wrongly refuted | wrongly holds | sees 1 sd | 2 sd | 3 sd |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
     for row in rows:
-        errors = " | ".join(f"**{fraction:.2%}**" if row.too_often and fraction > row.stated else f"{fraction:.2%}"
-                            for fraction in (row.wrongly_refuted, row.wrongly_holds))
-        lines.append(f"| {row.judge} | {row.data} | {row.n} | {errors} | {row.sees_1:.3f} | {row.sees_2:.3f} | "
-                     f"{row.sees_3:.3f} |")
+        errors = " | ".join(
+            f"**{fraction:.2%}**" if row.too_often and fraction > row.stated else f"{fraction:.2%}"
+            for fraction in (row.wrongly_refuted, row.wrongly_holds)
+        )
+        lines.append(
+            f"| {row.judge} | {row.data} | {row.n} | {errors} | {row.sees_1:.3f} | {row.sees_2:.3f} | "
+            f"{row.sees_3:.3f} |"
+        )
     return "\n".join([*lines, "", *_planning()]) + "\n"
 
 
 def _planning() -> list[str]:
     """How many replicas: the exact power for normal replicas, in per cent of the prediction and for a shared budget."""
-    lines = ["## How many replicas", "",
-             "Exact probability (non-central t) that a mean of normal replicas is refuted when its truth lies outside",
-             "the margin by the stated part of the prediction, for replicas that scatter by 5 % of it; at confidence",
-             "0.99, and at 0.9995, the part of one of 20 verdicts in a budget of 1 % a run.", "",
-             "| n | confidence | 2 % | 5 % | 10 % | 20 % |", "|--:|--:|--:|--:|--:|--:|"]
+    lines = [
+        "## How many replicas",
+        "",
+        "Exact probability (non-central t) that a mean of normal replicas is refuted when its truth lies outside",
+        "the margin by the stated part of the prediction, for replicas that scatter by 5 % of it; at confidence",
+        "0.99, and at 0.9995, the part of one of 20 verdicts in a budget of 1 % a run.",
+        "",
+        "| n | confidence | 2 % | 5 % | 10 % | 20 % |",
+        "|--:|--:|--:|--:|--:|--:|",
+    ]
     for n in REPLICAS:
         for confidence in (0.99, 0.9995):
             powers = (normal_power(n, off / 5, confidence) for off in (2, 5, 10, 20))

@@ -29,9 +29,9 @@ from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
 REPLICAS = (8, 16, 32)
-FAR = 1e3                                # where the twins of all trials lie, in standard deviations
-HAIR = 1e-6                              # how far beyond the edge a claim is just false, in standard deviations
-SUSPICIOUS = 1e-3                        # a trial errs too often if so many errors had less than this probability
+FAR = 1e3  # where the twins of all trials lie, in standard deviations
+HAIR = 1e-6  # how far beyond the edge a claim is just false, in standard deviations
+SUSPICIOUS = 1e-3  # a trial errs too often if so many errors had less than this probability
 
 _SIZES = np.array([16.0, 32.0, 64.0, 128.0, 256.0])
 _TIMES = np.linspace(0.0, 2.0, 11)
@@ -48,16 +48,24 @@ class Law:
     std: float
 
 
-LAWS = {law.name: law for law in (
-    Law("normal", lambda rng, n: rng.standard_normal(n), 0.0, 0.0, 1.0),
-    Law("uniform", lambda rng, n: rng.random(n), 0.5, 0.5, 12**-0.5),
-    Law("lognormal 0.5", lambda rng, n: np.exp(0.5 * rng.standard_normal(n)), math.exp(0.125), 1.0,
-        math.exp(0.125) * math.sqrt(math.expm1(0.25))),
-    Law("exponential", lambda rng, n: rng.standard_exponential(n), 1.0, math.log(2), 1.0),
-    Law("Student t, 3 dof", lambda rng, n: rng.standard_t(3, n), 0.0, 0.0, math.sqrt(3)),
-    Law("Poisson, mean 3", lambda rng, n: rng.poisson(3, n).astype(float), 3.0, 3.0, math.sqrt(3)),
-    Law("coin, 20 % heads", lambda rng, n: (rng.random(n) < 0.2).astype(float), 0.2, 0.0, 0.4),
-)}
+LAWS = {
+    law.name: law
+    for law in (
+        Law("normal", lambda rng, n: rng.standard_normal(n), 0.0, 0.0, 1.0),
+        Law("uniform", lambda rng, n: rng.random(n), 0.5, 0.5, 12**-0.5),
+        Law(
+            "lognormal 0.5",
+            lambda rng, n: np.exp(0.5 * rng.standard_normal(n)),
+            math.exp(0.125),
+            1.0,
+            math.exp(0.125) * math.sqrt(math.expm1(0.25)),
+        ),
+        Law("exponential", lambda rng, n: rng.standard_exponential(n), 1.0, math.log(2), 1.0),
+        Law("Student t, 3 dof", lambda rng, n: rng.standard_t(3, n), 0.0, 0.0, math.sqrt(3)),
+        Law("Poisson, mean 3", lambda rng, n: rng.poisson(3, n).astype(float), 3.0, 3.0, math.sqrt(3)),
+        Law("coin, 20 % heads", lambda rng, n: (rng.random(n) < 0.2).astype(float), 0.2, 0.0, 0.4),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -96,20 +104,39 @@ class Row:
 
 def trials() -> list[Trial]:
     """All trials of the committed table."""
-    means = [_equivalence("agrees, mean", LAWS[name], "mean over replicas", exact=name == "normal")
-             for name in LAWS]
-    medians = [_equivalence("agrees, median", LAWS[name], "median over replicas")
-               for name in ("normal", "exponential", "Student t, 3 dof", "Poisson, mean 3")]
+    means = [_equivalence("agrees, mean", LAWS[name], "mean over replicas", exact=name == "normal") for name in LAWS]
+    medians = [
+        _equivalence("agrees, median", LAWS[name], "median over replicas")
+        for name in ("normal", "exponential", "Student t, 3 dof", "Poisson, mean 3")
+    ]
     bounds = [_bound(LAWS[name], exact=name == "normal") for name in ("normal", "exponential")]
-    orders = [_order(LAWS[name], paired, exact=name == "normal") for paired in (True, False)
-              for name in ("normal", "exponential")]
-    return [*means, *medians, *bounds, *orders, _share(0.2), _share(0.5), _exponent("mean over replicas"),
-            _exponent("mean curve"), _trend(), _limit(), _distance("mean over replicas"), _distance("mean trajectory"),
-            _direction(), _looks(), _rest()]
+    orders = [
+        _order(LAWS[name], paired, exact=name == "normal")
+        for paired in (True, False)
+        for name in ("normal", "exponential")
+    ]
+    return [
+        *means,
+        *medians,
+        *bounds,
+        *orders,
+        _share(0.2),
+        _share(0.5),
+        _exponent("mean over replicas"),
+        _exponent("mean curve"),
+        _trend(),
+        _limit(),
+        _distance("mean over replicas"),
+        _distance("mean trajectory"),
+        _direction(),
+        _looks(),
+        _rest(),
+    ]
 
 
-def measure(trial: Trial, n: int, *, runs: int, seed: int, confidence: float = 0.99,
-            power_runs: int | None = None) -> Row:
+def measure(
+    trial: Trial, n: int, *, runs: int, seed: int, confidence: float = 0.99, power_runs: int | None = None
+) -> Row:
     """Error fractions at the edge, the worse side of the two, and the power beyond it."""
     rng = np.random.default_rng([seed, n, *trial.judge.encode(), *trial.data.encode()])
     refuted, holds, seen = dict.fromkeys(trial.sides, 0), dict.fromkeys(trial.sides, 0), np.zeros(3)
@@ -126,8 +153,17 @@ def measure(trial: Trial, n: int, *, runs: int, seed: int, confidence: float = 0
     worse = max(*refuted.values(), *holds.values())
     # the worse of up to four counts is looked at, hence the four
     too_often = worse > 0 and 4 * float(special.bdtrc(worse - 1, runs, tail)) < SUSPICIOUS
-    return Row(trial.judge, trial.data, n, runs, tail, max(refuted.values()) / runs, max(holds.values()) / runs,
-               too_often, *(float(x) for x in seen / power_runs))
+    return Row(
+        trial.judge,
+        trial.data,
+        n,
+        runs,
+        tail,
+        max(refuted.values()) / runs,
+        max(holds.values()) / runs,
+        too_often,
+        *(float(x) for x in seen / power_runs),
+    )
 
 
 def normal_power(n: int, beyond: float, confidence: float = 0.99) -> float:
@@ -180,7 +216,7 @@ def _share(p: float) -> Trial:
 
 
 def _exponent(of: str) -> Trial:
-    level = 0.1 if of == "mean curve" else 0.3                          # noise of a replica at each point, relative
+    level = 0.1 if of == "mean curve" else 0.3  # noise of a replica at each point, relative
     spread = level / float(np.linalg.norm(np.log(_SIZES) - np.log(_SIZES).mean()))
 
     def draw(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -191,13 +227,18 @@ def _exponent(of: str) -> Trial:
         claim = -1 + side * (3 + beyond) * spread
         return exponent(_SIZES, data, claim, within=3 * spread, bend=FAR, twin=FAR, of=of, confidence=confidence)
 
-    return Trial(f"exponent, {of.removesuffix(' over replicas')}", "power law, normal noise", draw, verdict,
-                 exact=of != "mean curve")
+    return Trial(
+        f"exponent, {of.removesuffix(' over replicas')}",
+        "power law, normal noise",
+        draw,
+        verdict,
+        exact=of != "mean curve",
+    )
 
 
 def _trend() -> Trial:
     x = np.arange(5.0)
-    spread = 1 / math.sqrt(10)                                          # of a least-squares slope at unit noise
+    spread = 1 / math.sqrt(10)  # of a least-squares slope at unit noise
 
     def verdict(data: np.ndarray, beyond: float, side: int, confidence: float | None) -> Verdict:
         return trend(x, data, "rising", by=1 + beyond * spread, twin=FAR, confidence=confidence)
@@ -220,7 +261,7 @@ def _limit() -> Trial:
 
 def _distance(of: str) -> Trial:
     curve = np.exp(-_TIMES)
-    offset = 0.5 * (_TIMES == _TIMES[-1])                                # the mean path misses the curve at the end
+    offset = 0.5 * (_TIMES == _TIMES[-1])  # the mean path misses the curve at the end
 
     def draw(rng: np.random.Generator, n: int) -> np.ndarray:
         return curve + offset + 0.1 * rng.standard_normal((n, _TIMES.size))
@@ -236,8 +277,14 @@ def _distance(of: str) -> Trial:
         mean, spread = truth()
         return follows(data, curve, within=mean - beyond * spread, twin=curve + FAR, of=of, confidence=confidence)
 
-    return Trial(f"follows, {of.removesuffix(' over replicas')}", "decay, normal noise", draw, verdict, (1,),
-                 exact=of == "mean trajectory")
+    return Trial(
+        f"follows, {of.removesuffix(' over replicas')}",
+        "decay, normal noise",
+        draw,
+        verdict,
+        (1,),
+        exact=of == "mean trajectory",
+    )
 
 
 def _direction() -> Trial:
@@ -262,6 +309,7 @@ def _direction() -> Trial:
 
 def _looks() -> Trial:
     """Replicas are doubled until the verdict decides, four looks at most, with the ledger's looks."""
+
     def verdict(data: np.ndarray, beyond: float, side: int, confidence: float | None) -> Verdict:
         ledger = ErrorLedger(budget=0.5)
         for look in (1, 2, 3, 4):
@@ -272,8 +320,9 @@ def _looks() -> Trial:
                 break
         return found
 
-    return Trial("agrees, mean, looked at 4 times (n to 8 n)", "normal", lambda rng, n: rng.standard_normal(8 * n),
-                 verdict)
+    return Trial(
+        "agrees, mean, looked at 4 times (n to 8 n)", "normal", lambda rng, n: rng.standard_normal(8 * n), verdict
+    )
 
 
 def _rest() -> Trial:

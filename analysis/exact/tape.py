@@ -17,7 +17,7 @@ from typing import Any
 UNARY = ("neg", "exp", "log", "sqrt", "tanh", "sigmoid", "sin", "cos", "atan", "erf", "abs", "square")
 BINARY = ("add", "mul", "div", "max", "min", "power")
 _NONNEGATIVE = frozenset({"exp", "sqrt", "sigmoid", "abs", "square"})
-MAX_ENTRIES = 60_000                    # beyond this neither balls nor sympy finish in useful time
+MAX_ENTRIES = 60_000  # beyond this neither balls nor sympy finish in useful time
 
 
 class NotTraceable(TypeError):
@@ -170,7 +170,7 @@ class Number:
     def __ge__(self, other: Any) -> Comparison:
         return Comparison((self - self._lift(other),))
 
-    __lt__, __gt__ = __le__, __ge__     # on real domains the closed condition is the stronger one to prove under
+    __lt__, __gt__ = __le__, __ge__  # on real domains the closed condition is the stronger one to prove under
 
     def __bool__(self) -> bool:
         raise NotTraceable("the statement branches on a computed value")
@@ -229,8 +229,16 @@ def _fold(op: str, values: list[Fraction | None]) -> Fraction | None:
     a, b = values[0], values[-1]
     if op == "div" and b == 0:
         raise NotTraceable("the statement divides by zero")
-    rational = {"add": lambda: a + b, "mul": lambda: a * b, "div": lambda: a / b, "max": lambda: max(a, b),
-                "min": lambda: min(a, b), "neg": lambda: -a, "abs": lambda: abs(a), "square": lambda: a * a}
+    rational = {
+        "add": lambda: a + b,
+        "mul": lambda: a * b,
+        "div": lambda: a / b,
+        "max": lambda: max(a, b),
+        "min": lambda: min(a, b),
+        "neg": lambda: -a,
+        "abs": lambda: abs(a),
+        "square": lambda: a * a,
+    }
     if op in rational:
         return rational[op]()
     if op in ("exp", "cos") and a == 0:

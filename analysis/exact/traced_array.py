@@ -202,7 +202,5 @@ def _operator(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in (
-    "add radd sub rsub mul rmul truediv rtruediv pow rpow matmul rmatmul neg abs le ge lt gt and".split()
-):
+for _name in "add radd sub rsub mul rmul truediv rtruediv pow rpow matmul rmatmul neg abs le ge lt gt and".split():
     setattr(Traced, f"__{_name}__", _operator(_name))

@@ -25,10 +25,24 @@ def torch_values(tape: Tape, outputs: Sequence[int], inputs: Mapping[str, Any]) 
     some = next(iter(inputs.values()))
     like = torch.zeros(some.shape[0], dtype=torch.float64)
     functions = {
-        "neg": torch.neg, "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "tanh": torch.tanh,
-        "sigmoid": torch.sigmoid, "sin": torch.sin, "cos": torch.cos, "atan": torch.atan, "erf": torch.erf,
-        "abs": torch.abs, "square": torch.square, "add": torch.add, "mul": torch.mul, "div": torch.div,
-        "max": torch.maximum, "min": torch.minimum, "power": torch.pow,
+        "neg": torch.neg,
+        "exp": torch.exp,
+        "log": torch.log,
+        "sqrt": torch.sqrt,
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "sin": torch.sin,
+        "cos": torch.cos,
+        "atan": torch.atan,
+        "erf": torch.erf,
+        "abs": torch.abs,
+        "square": torch.square,
+        "add": torch.add,
+        "mul": torch.mul,
+        "div": torch.div,
+        "max": torch.maximum,
+        "min": torch.minimum,
+        "power": torch.pow,
     }
     values: list[Any] = []
     for op, args in tape.entries:
@@ -86,10 +100,23 @@ def sympy_values(tape: Tape, outputs: Sequence[int], symbol: Callable[[str, int]
     import sympy
 
     build = {
-        "neg": lambda a: -a, "exp": sympy.exp, "log": sympy.log, "sqrt": sympy.sqrt, "tanh": sympy.tanh,
-        "sigmoid": lambda a: 1 / (1 + sympy.exp(-a)), "sin": sympy.sin, "cos": sympy.cos, "atan": sympy.atan,
-        "erf": sympy.erf, "abs": sympy.Abs, "square": lambda a: a**2, "add": lambda a, b: a + b,
-        "mul": lambda a, b: a * b, "div": lambda a, b: a / b, "max": sympy.Max, "min": sympy.Min,
+        "neg": lambda a: -a,
+        "exp": sympy.exp,
+        "log": sympy.log,
+        "sqrt": sympy.sqrt,
+        "tanh": sympy.tanh,
+        "sigmoid": lambda a: 1 / (1 + sympy.exp(-a)),
+        "sin": sympy.sin,
+        "cos": sympy.cos,
+        "atan": sympy.atan,
+        "erf": sympy.erf,
+        "abs": sympy.Abs,
+        "square": lambda a: a**2,
+        "add": lambda a, b: a + b,
+        "mul": lambda a, b: a * b,
+        "div": lambda a, b: a / b,
+        "max": sympy.Max,
+        "min": sympy.Min,
         "power": lambda a, b: a**b,
     }
     values: list[Any] = []
@@ -120,8 +147,10 @@ def rounded_ball(value: float) -> arb:
 
 def _increasing(function: Callable[[arb], arb]) -> Callable[[arb], arb]:
     """An increasing function on a ball, through its ends: much tighter than the ball of a wide argument."""
+
     def on_ball(x: arb) -> arb:
         return function(x) if x.is_exact() else function(x.lower()).union(function(x.upper()))
+
     return on_ball
 
 
@@ -147,7 +176,7 @@ def _power(x: arb, y: arb) -> arb:
     if x.is_exact():
         return x**y
     if x.lower() == 0 and y > 0:
-        return arb(0).union(_increasing(arb.exp)(y * x.upper().log()))         # increasing in x, from 0
+        return arb(0).union(_increasing(arb.exp)(y * x.upper().log()))  # increasing in x, from 0
     return _increasing(arb.exp)(y * _increasing(arb.log)(x))
 
 
@@ -177,20 +206,43 @@ def _chosen(a: arb, b: arb) -> tuple[arb, arb]:
 
 
 _BALLS: dict[str, Callable[..., arb]] = {
-    "neg": lambda a: -a, "exp": _increasing(arb.exp), "log": _log, "sqrt": _sqrt,
-    "tanh": _increasing(arb.tanh), "sigmoid": _increasing(_sigmoid), "sin": arb.sin, "cos": arb.cos,
-    "atan": _increasing(arb.atan), "erf": _increasing(arb.erf), "abs": _abs, "square": _square,
-    "add": lambda a, b: a + b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
-    "max": lambda a, b: a.max(b), "min": lambda a, b: a.min(b), "power": _power,
+    "neg": lambda a: -a,
+    "exp": _increasing(arb.exp),
+    "log": _log,
+    "sqrt": _sqrt,
+    "tanh": _increasing(arb.tanh),
+    "sigmoid": _increasing(_sigmoid),
+    "sin": arb.sin,
+    "cos": arb.cos,
+    "atan": _increasing(arb.atan),
+    "erf": _increasing(arb.erf),
+    "abs": _abs,
+    "square": _square,
+    "add": lambda a, b: a + b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "max": lambda a, b: a.max(b),
+    "min": lambda a, b: a.min(b),
+    "power": _power,
 }
 
 _SLOPES: dict[str, Callable[..., tuple[arb | None, ...]]] = {
-    "neg": lambda v, a: (arb(-1),), "exp": lambda v, a: (v,), "log": lambda v, a: (1 / a,),
-    "sqrt": lambda v, a: (1 / (2 * v),), "tanh": lambda v, a: (1 - _square(v),),
-    "sigmoid": lambda v, a: (v * (1 - v),), "sin": lambda v, a: (a.cos(),), "cos": lambda v, a: (-a.sin(),),
-    "atan": lambda v, a: (1 / (1 + _square(a)),), "erf": lambda v, a: (2 * (-_square(a)).exp() / arb.pi().sqrt(),),
-    "abs": lambda v, a: (_sign(a),), "square": lambda v, a: (2 * a,), "add": lambda v, a, b: (None, None),
-    "mul": lambda v, a, b: (b, a), "div": lambda v, a, b: (1 / b, -v / b),
-    "max": lambda v, a, b: _chosen(a, b), "min": lambda v, a, b: _chosen(-a, -b),
+    "neg": lambda v, a: (arb(-1),),
+    "exp": lambda v, a: (v,),
+    "log": lambda v, a: (1 / a,),
+    "sqrt": lambda v, a: (1 / (2 * v),),
+    "tanh": lambda v, a: (1 - _square(v),),
+    "sigmoid": lambda v, a: (v * (1 - v),),
+    "sin": lambda v, a: (a.cos(),),
+    "cos": lambda v, a: (-a.sin(),),
+    "atan": lambda v, a: (1 / (1 + _square(a)),),
+    "erf": lambda v, a: (2 * (-_square(a)).exp() / arb.pi().sqrt(),),
+    "abs": lambda v, a: (_sign(a),),
+    "square": lambda v, a: (2 * a,),
+    "add": lambda v, a, b: (None, None),
+    "mul": lambda v, a, b: (b, a),
+    "div": lambda v, a, b: (1 / b, -v / b),
+    "max": lambda v, a, b: _chosen(a, b),
+    "min": lambda v, a, b: _chosen(-a, -b),
     "power": lambda v, a, b: (b * v / a, v * a.log()),
 }

@@ -14,21 +14,31 @@ A prediction is a line, a measurement points with intervals, and what is drawn s
 
 from attnlab.analysis.figures.caption import describe
 from attnlab.analysis.figures.colours import ColourScale, colour_scale
-from attnlab.analysis.figures.curves import (
-    band,
-    estimate,
-    measurement,
-    power_law,
-    prediction,
-    reference,
-    replica_lines,
-)
+from attnlab.analysis.figures.curves import band, estimate, measurement, power_law, prediction, reference, replica_lines
 from attnlab.analysis.figures.groups import bars, group_prediction, strip
 from attnlab.analysis.figures.maps import contour, heat_map, path
 from attnlab.analysis.figures.marks import Mark
 from attnlab.analysis.figures.panel import Panel
 from attnlab.analysis.figures.plate import Plate
 
-__all__ = ["ColourScale", "Mark", "Panel", "Plate", "band", "bars", "colour_scale", "contour", "describe", "estimate",
-           "group_prediction", "heat_map", "measurement", "path", "power_law", "prediction", "reference",
-           "replica_lines", "strip"]
+__all__ = [
+    "ColourScale",
+    "Mark",
+    "Panel",
+    "Plate",
+    "band",
+    "bars",
+    "colour_scale",
+    "contour",
+    "describe",
+    "estimate",
+    "group_prediction",
+    "heat_map",
+    "measurement",
+    "path",
+    "power_law",
+    "prediction",
+    "reference",
+    "replica_lines",
+    "strip",
+]

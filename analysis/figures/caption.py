@@ -18,8 +18,9 @@ def describe(plate: Plate, text: str, seeds: str) -> str:
     for fact, counts in plate.facts.items():
         sentences.append(fact if not counts else f"{fact} (n = {_range(counts)})")
     if plate.draws_replicas and not seeds:
-        raise ValueError("seeds must say where the replicas' randomness came from, got ''; "
-                         "for example 'seed 0, replicas 0 to 15'")
+        raise ValueError(
+            "seeds must say where the replicas' randomness came from, got ''; for example 'seed 0, replicas 0 to 15'"
+        )
     if seeds:
         sentences.append(f"Seeds: {seeds.rstrip('.')}")
     plate.caption = ". ".join(sentences) + "."

@@ -70,8 +70,16 @@ def add_colour_bars(figure: Figure, panels: Sequence[Panel]) -> None:
     for (_, label), group in reversed(groups.items()):
         hosts = list(dict.fromkeys(panel.host.axes for panel in group))
         many = len(hosts) > 2
-        bar = figure.colorbar(group[0].mappable[0], ax=hosts, location="right", label=label, pad=0.02,
-                              fraction=0.05, aspect=32 if many else 22, shrink=0.7 if many else 1.0)
+        bar = figure.colorbar(
+            group[0].mappable[0],
+            ax=hosts,
+            location="right",
+            label=label,
+            pad=0.02,
+            fraction=0.05,
+            aspect=32 if many else 22,
+            shrink=0.7 if many else 1.0,
+        )
         bar.outline.set_linewidth(0.4)
         if isinstance(group[0].mappable[0], ContourSet):
             levels = group[0].mappable[0].levels

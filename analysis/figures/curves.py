@@ -22,8 +22,16 @@ SINGLE = "Thin lines: single replicas"
 
 
 @style()
-def prediction(panel: Panel, x: ArrayLike, y: ArrayLike, label: str, *, series: str | None = None,
-               low: ArrayLike | None = None, high: ArrayLike | None = None) -> None:
+def prediction(
+    panel: Panel,
+    x: ArrayLike,
+    y: ArrayLike,
+    label: str,
+    *,
+    series: str | None = None,
+    low: ArrayLike | None = None,
+    high: ArrayLike | None = None,
+) -> None:
     """A line: what the theory says. ``x``, ``y`` of shape (points,); a NaN in ``y`` is a gap.
 
     ``low`` and ``high`` (points,) shade a predicted range or a margin around it. ``series`` (by default the label)
@@ -36,15 +44,23 @@ def prediction(panel: Panel, x: ArrayLike, y: ArrayLike, label: str, *, series: 
     if ends is not None:
         panel.axes.fill_between(x, *ends, color=look.colour, alpha=0.16, linewidth=0)
     on_map = {"path_effects": casing(2.6)} if panel.mappable else {}
-    line, = panel.axes.plot(x, y, color=look.colour, linestyle=look.line_style, zorder=2.5, **on_map)
+    (line,) = panel.axes.plot(x, y, color=look.colour, linestyle=look.line_style, zorder=2.5, **on_map)
     panel.entry(label, line)
     panel.end_label(label, _last(y), look.colour, of_line=True)
     panel.record(Mark(panel.name, "prediction", label, x, y, *(ends or (None, None))))
 
 
 @style()
-def measurement(panel: Panel, x: ArrayLike, y: ArrayLike, label: str, *, confidence: float = 0.95,
-                series: str | None = None, dodge: float = 0.0) -> None:
+def measurement(
+    panel: Panel,
+    x: ArrayLike,
+    y: ArrayLike,
+    label: str,
+    *,
+    confidence: float = 0.95,
+    series: str | None = None,
+    dodge: float = 0.0,
+) -> None:
     """Points: means over replicas with Student t intervals, right for small n. ``y`` of shape (replica, points).
 
     One replica gives points without bars. ``dodge`` moves the points to the right by so many typographical points
@@ -60,8 +76,17 @@ def measurement(panel: Panel, x: ArrayLike, y: ArrayLike, label: str, *, confide
 
 
 @style()
-def estimate(panel: Panel, x: ArrayLike, y: ArrayLike, low: ArrayLike, high: ArrayLike, label: str, *,
-             interval: str, series: str | None = None) -> None:
+def estimate(
+    panel: Panel,
+    x: ArrayLike,
+    y: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    label: str,
+    *,
+    interval: str,
+    series: str | None = None,
+) -> None:
     """Points with intervals that were computed elsewhere; ``interval`` says of which kind, for the caption.
 
     For example ``interval="95 % jackknife intervals over 50 000 sequences"``. All arrays of shape (points,).
@@ -77,8 +102,17 @@ def estimate(panel: Panel, x: ArrayLike, y: ArrayLike, low: ArrayLike, high: Arr
 
 
 @style()
-def band(panel: Panel, t: ArrayLike, trajectories: ArrayLike, label: str, *, show: str = "quantiles",
-         level: float | None = None, series: str | None = None, individuals: bool = False) -> None:
+def band(
+    panel: Panel,
+    t: ArrayLike,
+    trajectories: ArrayLike,
+    label: str,
+    *,
+    show: str = "quantiles",
+    level: float | None = None,
+    series: str | None = None,
+    individuals: bool = False,
+) -> None:
     """A measured trajectory over replicas: a central line and a band. ``trajectories`` of shape (replica, time).
 
     ``show="quantiles"``: the median and the central ``level`` of the replicas (0.8: from the 10 % to the 90 %
@@ -98,7 +132,7 @@ def band(panel: Panel, t: ArrayLike, trajectories: ArrayLike, label: str, *, sho
         meaning = f"Bands: {_percent(level)} t intervals of the mean over replicas, line: mean"
     look = panel.look(series or label)
     shade = panel.axes.fill_between(t, low, high, color=look.colour, alpha=0.2, linewidth=0, zorder=1.5)
-    line, = panel.axes.plot(t, centre, color=look.colour, linestyle=look.line_style, zorder=2.2)
+    (line,) = panel.axes.plot(t, centre, color=look.colour, linestyle=look.line_style, zorder=2.2)
     if individuals:
         _replica_lines(panel, t, values, label, look.colour)
         panel.plate.tell(SINGLE, counts)
@@ -110,23 +144,27 @@ def band(panel: Panel, t: ArrayLike, trajectories: ArrayLike, label: str, *, sho
 
 
 @style()
-def replica_lines(panel: Panel, t: ArrayLike, trajectories: ArrayLike, label: str, *,
-                  series: str | None = None) -> None:
+def replica_lines(
+    panel: Panel, t: ArrayLike, trajectories: ArrayLike, label: str, *, series: str | None = None
+) -> None:
     """One thin line per replica, where a median would hide what single runs do. (replica, time)."""
     label, t = named(label), places("t", t)
     values = replicas("trajectories", trajectories, t.size, of="t")
     look = panel.look(series or label)
     lines = _replica_lines(panel, t, values, label, look.colour)
     panel.entry(label, lines[0])
-    panel.end_label(label, float(np.nanmedian([_last(row) for row in values if np.any(np.isfinite(row))])),
-                    look.colour, of_line=True)
+    panel.end_label(
+        label,
+        float(np.nanmedian([_last(row) for row in values if np.any(np.isfinite(row))])),
+        look.colour,
+        of_line=True,
+    )
     panel.plate.tell(SINGLE, [len(values)])
     _tell_missing(panel, label, values)
 
 
 @style()
-def reference(panel: Panel, label: str, *, x: float | None = None, y: float | None = None,
-              where: str = "top") -> None:
+def reference(panel: Panel, label: str, *, x: float | None = None, y: float | None = None, where: str = "top") -> None:
     """A thin grey line at one x or one y, with its name at its end; that of an x at the ``"top"`` or ``"bottom"``."""
     if where not in ("top", "bottom"):
         raise ValueError(f"where must be 'top' or 'bottom', got {where!r}")
@@ -142,25 +180,45 @@ def reference(panel: Panel, label: str, *, x: float | None = None, y: float | No
     else:
         panel.axes.axvline(at[0], **dots)
         top = where == "top"
-        panel.axes.annotate(label, (at[0], float(top)), (-2, -1 if top else 3), rotation=90, ha="right", va=where,
-                            xycoords=panel.axes.get_xaxis_transform(), textcoords="offset points", color=GREY, size=8,
-                            path_effects=casing(2.5))
+        panel.axes.annotate(
+            label,
+            (at[0], float(top)),
+            (-2, -1 if top else 3),
+            rotation=90,
+            ha="right",
+            va=where,
+            xycoords=panel.axes.get_xaxis_transform(),
+            textcoords="offset points",
+            color=GREY,
+            size=8,
+            path_effects=casing(2.5),
+        )
         panel.record(Mark(panel.name, "reference", label, at))
 
 
 @style()
-def power_law(panel: Panel, exponent: float, through: tuple[float, float], span: tuple[float, float],
-              label: str) -> None:
+def power_law(
+    panel: Panel, exponent: float, through: tuple[float, float], span: tuple[float, float], label: str
+) -> None:
     """A grey guide ``y = y0 (x / x0)^exponent`` through the point (x0, y0), over ``span`` = (from, to)."""
     label = named(label)
     if not (min(*through, *span) > 0 and span[0] < span[1]):
-        raise ValueError("through and span must be positive and span ascending, "
-                         f"got through={through!r}, span={span!r}")
+        raise ValueError(
+            f"through and span must be positive and span ascending, got through={through!r}, span={span!r}"
+        )
     x = np.geomspace(*span, 33)
     y = through[1] * (x / through[0]) ** exponent
     panel.axes.plot(x, y, color=GREY, linewidth=0.9, linestyle=(0, (1.5, 1.5)), zorder=1.2)
-    panel.axes.annotate(label, (x[16], y[16]), (3, 3), textcoords="offset points", color=GREY, size=8,
-                        ha="left" if exponent < 0 else "right", va="bottom")
+    panel.axes.annotate(
+        label,
+        (x[16], y[16]),
+        (3, 3),
+        textcoords="offset points",
+        color=GREY,
+        size=8,
+        ha="left" if exponent < 0 else "right",
+        va="bottom",
+    )
     panel.record(Mark(panel.name, "power law", label, x, y))
 
 
@@ -188,16 +246,34 @@ def median_and_quantiles(values: np.ndarray, level: float) -> tuple[np.ndarray, 
     return counts, *out
 
 
-def _points(panel: Panel, x: np.ndarray, y: np.ndarray, low: np.ndarray, high: np.ndarray, label: str,
-            series: str | None, dodge: float) -> None:
+def _points(
+    panel: Panel,
+    x: np.ndarray,
+    y: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    label: str,
+    series: str | None,
+    dodge: float,
+) -> None:
     look = panel.look(series or label)
     axes = panel.axes
     shift = ScaledTranslation(dodge / 72, 0, axes.figure.dpi_scale_trans)
     arms = np.vstack([y - low, high - y])
-    bars = axes.errorbar(x, y, yerr=np.where(np.isfinite(arms), np.maximum(arms, 0), 0), fmt=look.marker,
-                         color=look.colour, elinewidth=0.9, capsize=0, markeredgecolor="white", markeredgewidth=0.5,
-                         zorder=3, transform=axes.transData + shift if dodge else axes.transData)
-    if dodge:                                                    # matplotlib makes no room for what it finds moved
+    bars = axes.errorbar(
+        x,
+        y,
+        yerr=np.where(np.isfinite(arms), np.maximum(arms, 0), 0),
+        fmt=look.marker,
+        color=look.colour,
+        elinewidth=0.9,
+        capsize=0,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+        zorder=3,
+        transform=axes.transData + shift if dodge else axes.transData,
+    )
+    if dodge:  # matplotlib makes no room for what it finds moved
         axes.update_datalim(np.column_stack([np.tile(x, 3), np.concatenate([y, low, high])]))
         axes.autoscale_view()
     panel.entry(label, bars)

@@ -23,8 +23,17 @@ def bars(panel: Panel, groups: Sequence[str], values: Mapping[str, ArrayLike], *
         counts, centre, low, high = mean_and_interval(data, confidence)
         look = panel.look(label)
         arms = np.nan_to_num(np.vstack([centre - low, high - centre]))
-        drawn = panel.axes.bar(at, centre, width * 0.92, facecolor=look.colour, edgecolor="white", linewidth=0,
-                               hatch=look.hatch, yerr=arms, error_kw={"elinewidth": 0.9, "ecolor": INK})
+        drawn = panel.axes.bar(
+            at,
+            centre,
+            width * 0.92,
+            facecolor=look.colour,
+            edgecolor="white",
+            linewidth=0,
+            hatch=look.hatch,
+            yerr=arms,
+            error_kw={"elinewidth": 0.9, "ecolor": INK},
+        )
         panel.entry(label, drawn)
         panel.record(Mark(panel.name, "bar", label, at, centre, low, high, n=counts, categories=tuple(groups)))
         panel.plate.tell(f"Bars: means over replicas with {100 * confidence:.6g} % t intervals", counts)
@@ -40,11 +49,20 @@ def strip(panel: Panel, groups: Sequence[str], values: Mapping[str, ArrayLike]) 
         n = len(data)
         # replicas side by side in their order: nothing random, and no point hides another
         aside = (np.arange(n) - (n - 1) / 2) / max(n, 2) * width * 0.7
-        points, = panel.axes.plot((at[None] + aside[:, None]).ravel(), data.ravel(), look.marker, color=look.colour,
-                                  markersize=3.2, markeredgecolor="white", markeredgewidth=0.3, alpha=0.9)
+        (points,) = panel.axes.plot(
+            (at[None] + aside[:, None]).ravel(),
+            data.ravel(),
+            look.marker,
+            color=look.colour,
+            markersize=3.2,
+            markeredgecolor="white",
+            markeredgewidth=0.3,
+            alpha=0.9,
+        )
         finite = np.isfinite(data)
-        medians = np.array([np.median(column[kept]) if kept.any() else np.nan
-                            for column, kept in zip(data.T, finite.T, strict=True)])
+        medians = np.array(
+            [np.median(column[kept]) if kept.any() else np.nan for column, kept in zip(data.T, finite.T, strict=True)]
+        )
         panel.axes.hlines(medians, at - width * 0.42, at + width * 0.42, color=look.colour, linewidth=1.2)
         panel.entry(label, points)
         for number, row in enumerate(data):
@@ -62,8 +80,9 @@ def group_prediction(panel: Panel, groups: Sequence[str], values: Mapping[str, A
     """
     rows = {name: vector(f"values[{name!r}]", row)[None] for name, row in values.items()}
     for name, data, at, width in _slots("values", groups, rows):
-        lines = panel.axes.hlines(data[0], at - width / 2, at + width / 2, color="black", linewidth=1.1,
-                                  path_effects=casing(2.0), zorder=3.5)
+        lines = panel.axes.hlines(
+            data[0], at - width / 2, at + width / 2, color="black", linewidth=1.1, path_effects=casing(2.0), zorder=3.5
+        )
         if name == next(iter(values)):
             panel.entry(named(label), lines)
         panel.record(Mark(panel.name, "prediction", f"{label}, {name}", at, data[0], categories=tuple(groups)))
@@ -75,9 +94,15 @@ def _slots(argument: str, groups: Sequence[str], values: Mapping[str, ArrayLike]
         raise ValueError(f"groups and {argument} must not be empty, got {list(groups)!r} and {list(values)!r}")
     width = GROUP_WIDTH / len(values)
     centres = np.arange(len(groups), dtype=float)
-    return [(named(label, f"{argument} key"), replicas(f"{argument}[{label!r}]", data, len(groups), of="groups"),
-             centres + (number - (len(values) - 1) / 2) * width, width)
-            for number, (label, data) in enumerate(values.items())]
+    return [
+        (
+            named(label, f"{argument} key"),
+            replicas(f"{argument}[{label!r}]", data, len(groups), of="groups"),
+            centres + (number - (len(values) - 1) / 2) * width,
+            width,
+        )
+        for number, (label, data) in enumerate(values.items())
+    ]
 
 
 def _name_groups(panel: Panel, groups: Sequence[str]) -> None:

@@ -13,8 +13,18 @@ if TYPE_CHECKING:
     from attnlab.analysis.figures.panel import Panel
 
 OUTSIDE = {"below": "outside lower center", "above": "outside upper center", "right": "outside right upper"}
-INSIDE = ("best", "upper left", "upper center", "upper right", "center left", "center", "center right",
-          "lower left", "lower center", "lower right")
+INSIDE = (
+    "best",
+    "upper left",
+    "upper center",
+    "upper right",
+    "center left",
+    "center",
+    "center right",
+    "lower left",
+    "lower center",
+    "lower right",
+)
 
 HANDLE_INCHES = 0.55
 LETTER_INCHES = 0.052
@@ -25,7 +35,8 @@ def panel_legend(axes: Axes, entries: dict[str, list[Any]], where: str) -> None:
     """A legend of one panel; ``where`` is ``"right"``, ``"above"`` or a place inside such as ``"upper left"``."""
     places: dict[str, dict[str, Any]] = {
         "right": {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)},
-        "above": {"loc": "lower left", "bbox_to_anchor": (0.0, 1.02), "ncols": 2}}
+        "above": {"loc": "lower left", "bbox_to_anchor": (0.0, 1.02), "ncols": 2},
+    }
     if where not in places and where not in INSIDE:
         raise ValueError(f"where must be 'right', 'above' or one of {', '.join(INSIDE)}, got {where!r}")
     axes.legend(_handles(entries), list(entries), **places.get(where, {"loc": where}), handler_map=_over())
@@ -49,7 +60,7 @@ def shared_legend(figure: Figure, panels: Iterable[Panel], where: str, columns: 
 def _fitting(lengths: list[int], inches: float) -> int:
     """The columns of the legend with the fewest rows that fits a width; entries fill it column by column."""
     for rows in range(1, len(lengths) + 1):
-        widest = [max(lengths[start:start + rows]) for start in range(0, len(lengths), rows)]
+        widest = [max(lengths[start : start + rows]) for start in range(0, len(lengths), rows)]
         if sum(HANDLE_INCHES + LETTER_INCHES * letters for letters in widest) <= inches:
             return len(widest)
     return 1

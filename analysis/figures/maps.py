@@ -19,8 +19,17 @@ VECTOR_CELLS = 4096
 
 
 @style()
-def heat_map(panel: Panel, values: ArrayLike, label: str, *, symmetric: bool = True, scale: ColourScale | None = None,
-             dividers: Sequence[int] = (), annotate: str | None = None, square: bool = True) -> None:
+def heat_map(
+    panel: Panel,
+    values: ArrayLike,
+    label: str,
+    *,
+    symmetric: bool = True,
+    scale: ColourScale | None = None,
+    dividers: Sequence[int] = (),
+    annotate: str | None = None,
+    square: bool = True,
+) -> None:
     """A matrix (rows, columns) as coloured cells, row 0 on top; cells that are not finite stay grey.
 
     ``label`` names the entries; it stands at the colour bar, one for all panels with the same ``scale`` and label
@@ -32,9 +41,16 @@ def heat_map(panel: Panel, values: ArrayLike, label: str, *, symmetric: bool = T
     rows, columns = values.shape
     scale = scale or colour_scale(values, symmetric=symmetric)
     axes = panel.axes
-    mesh = axes.pcolormesh(np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5, np.ma.masked_invalid(values),
-                           cmap=scale.colour_map, norm=scale.norm, edgecolors="face", linewidth=0.15,
-                           rasterized=values.size > VECTOR_CELLS)
+    mesh = axes.pcolormesh(
+        np.arange(columns + 1) - 0.5,
+        np.arange(rows + 1) - 0.5,
+        np.ma.masked_invalid(values),
+        cmap=scale.colour_map,
+        norm=scale.norm,
+        edgecolors="face",
+        linewidth=0.15,
+        rasterized=values.size > VECTOR_CELLS,
+    )
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), facecolor="#C8C8C8")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -54,8 +70,17 @@ def heat_map(panel: Panel, values: ArrayLike, label: str, *, symmetric: bool = T
 
 
 @style()
-def contour(panel: Panel, x: ArrayLike, y: ArrayLike, z: ArrayLike, label: str, *, levels: int | Sequence[float] = 12,
-            log: bool = False, line_labels: bool = True) -> None:
+def contour(
+    panel: Panel,
+    x: ArrayLike,
+    y: ArrayLike,
+    z: ArrayLike,
+    label: str,
+    *,
+    levels: int | Sequence[float] = 12,
+    log: bool = False,
+    line_labels: bool = True,
+) -> None:
     """Filled contours of ``z`` (len(y), len(x)) with thin lines, a colour bar, and values on every second line.
 
     ``levels``: their number, or the values, ascending. ``log``: colours, and levels given as a number, in equal ratios.
@@ -90,10 +115,19 @@ def path(panel: Panel, x: ArrayLike, y: ArrayLike, label: str, *, series: str | 
     if both.size == 0:
         raise ValueError("x and y are nowhere finite together, so there is no path to draw")
     look = panel.look(series or label)
-    line, = panel.axes.plot(x, y, color=look.colour, linestyle=look.line_style, path_effects=casing(2.6), zorder=4)
+    (line,) = panel.axes.plot(x, y, color=look.colour, linestyle=look.line_style, path_effects=casing(2.6), zorder=4)
     for index, face in ((both[0], "white"), (both[-1], look.colour)):
-        panel.axes.plot(x[index], y[index], "o", color=look.colour, markerfacecolor=face, markersize=4.4,
-                        markeredgewidth=1.0, path_effects=casing(2.2), zorder=4.5)
+        panel.axes.plot(
+            x[index],
+            y[index],
+            "o",
+            color=look.colour,
+            markerfacecolor=face,
+            markersize=4.4,
+            markeredgewidth=1.0,
+            path_effects=casing(2.2),
+            zorder=4.5,
+        )
     panel.entry(label, line)
     panel.record(Mark(panel.name, "path", label, x, y))
 
@@ -107,8 +141,16 @@ def _annotate(panel: Panel, values: np.ndarray, mesh: QuadMesh, scale: ColourSca
         text = ("+" if value > 0 else "−") if form == "sign" else format(value, form).replace("-", "−")
         red, green, blue, _ = mesh.to_rgba(value)
         dark = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.25
-        panel.axes.text(column, row, text, ha="center", va="center_baseline" if form == "sign" else "center",
-                        size=6.5, color="white" if dark else INK, in_layout=False)
+        panel.axes.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center_baseline" if form == "sign" else "center",
+            size=6.5,
+            color="white" if dark else INK,
+            in_layout=False,
+        )
 
 
 def _levels(levels: int | Sequence[float], z: np.ndarray, log: bool) -> np.ndarray:

@@ -83,8 +83,10 @@ def replicas(name: str, values: ArrayLike, points: int, of: str = "x") -> np.nda
     """``values`` as float64 of shape (replica, points) with something finite in it."""
     array = _real(name, values)
     if array.ndim != 2 or array.shape[0] == 0 or array.shape[1] != points:
-        raise ValueError(f"{name} must have shape (replica, {points}) to match {of}, got {array.shape}; "
-                         "the first axis is the replica")
+        raise ValueError(
+            f"{name} must have shape (replica, {points}) to match {of}, got {array.shape}; "
+            "the first axis is the replica"
+        )
     return _some_finite(name, array)
 
 
@@ -94,8 +96,9 @@ def matrix(name: str, values: ArrayLike, shape: tuple[int, int] | None = None) -
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must have shape (rows, columns), got {array.shape}")
     if shape is not None and array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, one row for each y and one column for each x, "
-                         f"got {array.shape}")
+        raise ValueError(
+            f"{name} must have shape {shape}, one row for each y and one column for each x, got {array.shape}"
+        )
     return _some_finite(name, array)
 
 
@@ -115,8 +118,10 @@ def _real(name: str, values: ArrayLike) -> np.ndarray:
 
 def _some_finite(name: str, array: np.ndarray) -> np.ndarray:
     if not np.any(np.isfinite(array)):
-        raise ValueError(f"{name} holds no finite number (shape {array.shape}), so there is nothing to draw; "
-                         "check whether all replicas diverged")
+        raise ValueError(
+            f"{name} holds no finite number (shape {array.shape}), so there is nothing to draw; "
+            "check whether all replicas diverged"
+        )
     return array
 
 

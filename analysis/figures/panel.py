@@ -144,15 +144,19 @@ class Panel:
         if any(mark.kind not in MAPS for mark in mine):
             for axis in ("x", "y"):
                 if self.needs[axis] and axis not in self._named:
-                    raise ValueError(f"panel {self.name} has no name on its {axis} axis; "
-                                     f"call panel.labels({axis}=...) with word and symbol, or '' for none")
+                    raise ValueError(
+                        f"panel {self.name} has no name on its {axis} axis; "
+                        f"call panel.labels({axis}=...) with word and symbol, or '' for none"
+                    )
         for axis, scale in (("x", self.axes.get_xscale()), ("y", self.axes.get_yscale())):
             for mark in mine if scale == "log" else ():
                 values = getattr(mark, axis)
                 if values is not None and np.any(values <= 0):
-                    raise ValueError(f"{axis} of {mark.kind} {mark.series!r} on panel {self.name} goes down to "
-                                     f"{np.nanmin(values)!r}, which a log axis can't show; leave such points out "
-                                     "or take scale 'symlog'")
+                    raise ValueError(
+                        f"{axis} of {mark.kind} {mark.series!r} on panel {self.name} goes down to "
+                        f"{np.nanmin(values)!r}, which a log axis can't show; leave such points out "
+                        "or take scale 'symlog'"
+                    )
 
     def finish(self, legend_elsewhere: bool) -> None:
         """Draw legend and end labels."""
@@ -163,11 +167,26 @@ class Panel:
             panel_legend(self.axes, entries, self._legend or "best")
         low, high = sorted(self.axes.get_ylim())
         for end in self._ends:
-            end.artist = self.axes.annotate(end.text, (1.0, min(max(end.y, low), high)), (4, 0),
-                                            xycoords=self.axes.get_yaxis_transform(), textcoords="offset points",
-                                            ha="left", va="center", color=end.colour, annotation_clip=False, size=8,
-                                            arrowprops={"arrowstyle": "-", "color": end.colour, "linewidth": 0.5,
-                                                        "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 0})
+            end.artist = self.axes.annotate(
+                end.text,
+                (1.0, min(max(end.y, low), high)),
+                (4, 0),
+                xycoords=self.axes.get_yaxis_transform(),
+                textcoords="offset points",
+                ha="left",
+                va="center",
+                color=end.colour,
+                annotation_clip=False,
+                size=8,
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": end.colour,
+                    "linewidth": 0.5,
+                    "relpos": (0, 0.5),
+                    "shrinkA": 1,
+                    "shrinkB": 0,
+                },
+            )
             end.artist.arrow_patch.set_visible(False)
 
     def unexplained(self) -> dict[str, list[Any]]:

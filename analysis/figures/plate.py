@@ -35,10 +35,20 @@ class Plate:
     Series are known by name: everything called ``series="debiased GD"`` on any panel of a plate has one look.
     """
 
-    def __init__(self, rows: int = 1, columns: int = 1, *, width: str | float = "single", height: float | None = None,
-                 title: str = "", share_x: bool = False, share_y: bool = False,
-                 width_ratios: Sequence[float] | None = None, height_ratios: Sequence[float] | None = None,
-                 letters: bool | None = None) -> None:
+    def __init__(
+        self,
+        rows: int = 1,
+        columns: int = 1,
+        *,
+        width: str | float = "single",
+        height: float | None = None,
+        title: str = "",
+        share_x: bool = False,
+        share_y: bool = False,
+        width_ratios: Sequence[float] | None = None,
+        height_ratios: Sequence[float] | None = None,
+        letters: bool | None = None,
+    ) -> None:
         """``width``: ``"single"`` (3.4 in), ``"double"`` (7.0 in) or inches; ``height``: inches.
 
         ``share_x``, ``share_y``: all panels have one x (y) axis, labelled on the outer panels only.
@@ -58,13 +68,22 @@ class Plate:
         with style():
             self.figure = Figure(figsize=(inches, _height(inches, height, rows, columns)), layout="constrained")
             self._fits_height = height is None
-            axes = self.figure.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=share_y,
-                                        width_ratios=width_ratios, height_ratios=height_ratios)
+            axes = self.figure.subplots(
+                rows,
+                columns,
+                squeeze=False,
+                sharex=share_x,
+                sharey=share_y,
+                width_ratios=width_ratios,
+                height_ratios=height_ratios,
+            )
             if title:
                 self._suptitle = self.figure.suptitle(title)
         lettered = letters if letters is not None else 2 <= rows * columns <= 12
-        self._grid = [[Panel(self, axes[i, j], *_name(i, j, (rows, columns), lettered)) for j in range(columns)]
-                      for i in range(rows)]
+        self._grid = [
+            [Panel(self, axes[i, j], *_name(i, j, (rows, columns), lettered)) for j in range(columns)]
+            for i in range(rows)
+        ]
         for i, j in np.ndindex(rows, columns):
             self._grid[i][j].needs = {"x": not share_x or i == rows - 1, "y": not share_y or j == 0}
 
@@ -77,8 +96,10 @@ class Plate:
         try:
             return self._grid[where[0]][where[1]] if isinstance(where, tuple) else self.panels[where]
         except IndexError:
-            raise IndexError(f"no panel {where}: the plate has {len(self._grid)} rows and {len(self._grid[0])} "
-                             "columns, counted from 0") from None
+            raise IndexError(
+                f"no panel {where}: the plate has {len(self._grid)} rows and {len(self._grid[0])} "
+                "columns, counted from 0"
+            ) from None
 
     def __iter__(self) -> Iterator[Panel]:
         return iter(self.panels)

@@ -14,8 +14,15 @@ from attnlab.analysis.judges.frame import as_twin, judge, margin
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
 
-def identical(a: ArrayLike, b: ArrayLike, *, rounding: float = 0.0, twin: Twin | ArrayLike,
-              scale: ArrayLike | None = None, eps: float | None = None) -> Verdict:
+def identical(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    rounding: float = 0.0,
+    twin: Twin | ArrayLike,
+    scale: ArrayLike | None = None,
+    eps: float | None = None,
+) -> Verdict:
     r"""Two computations give the same numbers, up to a budget of rounding errors.
 
     .. math:: |a_i - b_i| \le \text{rounding} \cdot \epsilon \cdot \text{scale}_i
@@ -40,8 +47,16 @@ def identical(a: ArrayLike, b: ArrayLike, *, rounding: float = 0.0, twin: Twin |
             raise ValueError(f"a and b must have equal shapes, got {x.shape} and {y.shape}")
         if np.isnan(y).any():
             raise ValueError(f"b[{_index(np.isnan(y))}] is nan, and nothing equals it; compare where b is defined")
-        blank = Verdict(Outcome.HOLDS, "identity", of="largest difference in eps × scale", predicted=budget,
-                        relation="<=", n=x.size, unit="entry", level="identity")
+        blank = Verdict(
+            Outcome.HOLDS,
+            "identity",
+            of="largest difference in eps × scale",
+            predicted=budget,
+            relation="<=",
+            n=x.size,
+            unit="entry",
+            level="identity",
+        )
         if x.size == 0:
             return replace(blank, outcome=Outcome.VACUOUS, reason="both arrays are empty")
         errors = _errors(x, y, _spacing(x, y) if eps is None else margin("eps", eps), scale)
@@ -53,14 +68,24 @@ def identical(a: ArrayLike, b: ArrayLike, *, rounding: float = 0.0, twin: Twin |
         at = [int(i) for i in worst]
         left, right = x[worst].item(), y[worst].item()
         reason = f"entry {at} is {left!r} against {right!r}; {int(np.sum(errors > budget))} of {x.size} entries differ"
-        return replace(blank, outcome=Outcome.REFUTED, reason=reason,
-                       witness={"index": at, "a": _plain_number(left), "b": _plain_number(right)})
+        return replace(
+            blank,
+            outcome=Outcome.REFUTED,
+            reason=reason,
+            witness={"index": at, "a": _plain_number(left), "b": _plain_number(right)},
+        )
 
     return judge(check, arguments, twin)
 
 
-def exhaustive(cases: Iterable[Any], check: Callable[[Any], bool], *, twin: Twin | Callable[[Any], bool],
-               of: str = "every case", unit: str = "case") -> Verdict:
+def exhaustive(
+    cases: Iterable[Any],
+    check: Callable[[Any], bool],
+    *,
+    twin: Twin | Callable[[Any], bool],
+    of: str = "every case",
+    unit: str = "case",
+) -> Verdict:
     """A statement is true in every one of finitely many cases, each of which is tried.
 
     ``check(case)`` returns True or False. ``twin`` is a rival check that must fail in some case, or
@@ -80,14 +105,27 @@ def exhaustive(cases: Iterable[Any], check: Callable[[Any], bool], *, twin: Twin
                 raise TypeError(f"check must return True or False, but for {case!r} it returned {answer!r}")
             first = case if not answer and failures == 0 else first
             n, failures = n + 1, failures + (not answer)
-        blank = Verdict(Outcome.HOLDS, "exhaustive", of=of, n=n, unit=unit, level="exhaustive",
-                        measured=(n - failures) / n if n else None, predicted=1.0, relation="=")
+        blank = Verdict(
+            Outcome.HOLDS,
+            "exhaustive",
+            of=of,
+            n=n,
+            unit=unit,
+            level="exhaustive",
+            measured=(n - failures) / n if n else None,
+            predicted=1.0,
+            relation="=",
+        )
         if n == 0:
             return replace(blank, outcome=Outcome.VACUOUS, reason=f"there is no {unit}")
         if failures:
             witness = {"case": first if _is_plain(first) else repr(first), "failures": failures}
-            return replace(blank, outcome=Outcome.REFUTED, witness=witness,
-                           reason=f"fails in {failures} of {n}, first for {first!r:.200}")
+            return replace(
+                blank,
+                outcome=Outcome.REFUTED,
+                witness=witness,
+                reason=f"fails in {failures} of {n}, first for {first!r:.200}",
+            )
         return blank
 
     return judge(run, arguments, twin)

@@ -29,7 +29,7 @@ from attnlab.analysis.statistics.intervals import (
 )
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
-WITNESS_VALUES = 64                     # a witness lists the replicas' values up to this many
+WITNESS_VALUES = 64  # a witness lists the replicas' values up to this many
 
 _OF = re.compile(r"(?:(mean|median|quantile (0?\.\d+)) over .+|(every) .+)")
 
@@ -54,9 +54,12 @@ def locate(values: np.ndarray, of: str, error: float) -> Located:
     if kind == "mean":
         estimate, interval = float(np.mean(values)), mean_interval(values, 1 - error)
         if not has_spread(values):
-            return Located(estimate, (-math.inf, math.inf),
-                           f"all {values.size} values are equal: a t interval needs spread; if the value is "
-                           "deterministic, judge of='every replica'")
+            return Located(
+                estimate,
+                (-math.inf, math.inf),
+                f"all {values.size} values are equal: a t interval needs spread; if the value is "
+                "deterministic, judge of='every replica'",
+            )
         return Located(estimate, interval, caution=_skewed(values))
     interval = quantile_interval(values, level, 1 - error)
     trouble = ""
@@ -69,8 +72,10 @@ def read_of(of: str) -> tuple[str, float]:
     """The kind (``mean``, ``quantile``, ``every``) and quantile level that a phrase like "mean over replicas" means."""
     match = _OF.fullmatch(of) if isinstance(of, str) else None
     if match is None or (match[2] and not 0 < float(match[2]) < 1):
-        raise ValueError(f"of={of!r} is not understood; say 'mean over replicas', 'median over replicas', "
-                         "'quantile 0.9 over replicas' or 'every replica' (with your own unit for replica)")
+        raise ValueError(
+            f"of={of!r} is not understood; say 'mean over replicas', 'median over replicas', "
+            "'quantile 0.9 over replicas' or 'every replica' (with your own unit for replica)"
+        )
     if match[3]:
         return "every", math.nan
     return ("mean", math.nan) if match[1] == "mean" else ("quantile", float(match[2] or 0.5))
@@ -91,19 +96,26 @@ def decide_every(values: np.ndarray, low: np.ndarray | float, high: np.ndarray |
     return (Outcome.HOLDS if inside.all() else Outcome.REFUTED), inside
 
 
-def every_replica(blank: Verdict, values: np.ndarray, reference: np.ndarray,
-                  decided: tuple[Outcome, np.ndarray]) -> Verdict:
+def every_replica(
+    blank: Verdict, values: np.ndarray, reference: np.ndarray, decided: tuple[Outcome, np.ndarray]
+) -> Verdict:
     """The verdict on "every replica": a fact about the replicas at hand, with what it vouches for beyond them."""
     outcome, inside = decided
     low, _ = clopper_pearson(int(inside.sum()), inside.size, blank.confidence)
-    reason = (f"{int(inside.sum())} of {inside.size} satisfy it; of all {blank.unit}s at least {low:.3g} do "
-              f"(Clopper-Pearson, {blank.confidence:.6g})")
+    reason = (
+        f"{int(inside.sum())} of {inside.size} satisfy it; of all {blank.unit}s at least {low:.3g} do "
+        f"(Clopper-Pearson, {blank.confidence:.6g})"
+    )
     witness = None
     if outcome is Outcome.REFUTED:
         outside = np.flatnonzero(~inside)
         worst = int(outside[np.argmax(np.abs(values - reference)[outside])])
-        witness = {"replica": worst, "value": float(values[worst]), "predicted": float(reference[worst]),
-                   "all_outside": [int(i) for i in outside]}
+        witness = {
+            "replica": worst,
+            "value": float(values[worst]),
+            "predicted": float(reference[worst]),
+            "all_outside": [int(i) for i in outside],
+        }
         reason = f"{blank.unit} {worst} has {values[worst]:.6g} against {reference[worst]:.6g}; {reason}"
     return replace(blank, outcome=outcome, witness=witness, reason=reason)
 
@@ -140,20 +152,26 @@ def as_twin(judge_name: str, twin: Any, arguments: Mapping[str, Any], shorthand:
     A bare number or array is shorthand for replacing the argument named ``shorthand``.
     """
     if twin is None:
-        raise TypeError(f"{judge_name} needs a twin: the nearest rival theory, which the same check must refute; "
-                        f"pass {_examples(shorthand, arguments)}")
+        raise TypeError(
+            f"{judge_name} needs a twin: the nearest rival theory, which the same check must refute; "
+            f"pass {_examples(shorthand, arguments)}"
+        )
     if not isinstance(twin, Twin):
         twin = _from_shorthand(judge_name, twin, arguments, shorthand)
     for name in twin.arguments:
         if name not in arguments:
             near = difflib.get_close_matches(name, list(arguments), 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"twin {twin.label!r} replaces {name!r}, but {judge_name} lets a twin replace only "
-                             f"{', '.join(arguments)}{hint}")
+            raise ValueError(
+                f"twin {twin.label!r} replaces {name!r}, but {judge_name} lets a twin replace only "
+                f"{', '.join(arguments)}{hint}"
+            )
     # successes may happen to be those of the rival, too: then the rival passes, and the verdict says so
     if all(np.asarray(value).dtype != bool and _same(arguments[name], value) for name, value in twin.arguments.items()):
-        raise ValueError(f"twin {twin.label!r} replaces nothing: its {', '.join(twin.arguments)} equals the claim's "
-                         "own; name the nearest rival theory")
+        raise ValueError(
+            f"twin {twin.label!r} replaces nothing: its {', '.join(twin.arguments)} equals the claim's "
+            "own; name the nearest rival theory"
+        )
     return twin
 
 
@@ -207,8 +225,10 @@ def out_of_reach(verdict: Verdict, twin: Twin, distance: float | None) -> Verdic
     advice = f"choose within below {distance / 2:.4g}"
     if distance <= verdict.margin:
         outcome = Outcome.INVALID if verdict.outcome is Outcome.INVALID else Outcome.VACUOUS
-        reason = (f"within={verdict.margin:.4g} reaches the twin at distance {distance:.4g}: even data equal to the "
-                  f"prediction could not tell it from its twin ({twin.label}); {advice}")
+        reason = (
+            f"within={verdict.margin:.4g} reaches the twin at distance {distance:.4g}: even data equal to the "
+            f"prediction could not tell it from its twin ({twin.label}); {advice}"
+        )
         return replace(verdict, outcome=outcome, reason=reason)
     if distance <= 2 * verdict.margin:
         return replace(verdict, reason=f"{verdict.reason}; the margins of claim and twin overlap: {advice}")
@@ -258,7 +278,7 @@ def _from_shorthand(judge_name: str, value: Any, arguments: Mapping[str, Any], s
 def _examples(shorthand: str | None, arguments: Mapping[str, Any]) -> str:
     name = shorthand or next(iter(arguments))
     short = f"twin=<rival {shorthand}> or " if shorthand else ""
-    return f"{short}twin=Twin.of(\"name of the rival\", {name}=...)"
+    return f'{short}twin=Twin.of("name of the rival", {name}=...)'
 
 
 def _same(a: Any, b: Any) -> bool:

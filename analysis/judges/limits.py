@@ -24,8 +24,17 @@ from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
 
-def converges(sizes: ArrayLike, gaps: ArrayLike, *, rate: float, within: float, floor: float = 0.5,
-              twin: Twin | float, unit: str = "replica", confidence: float | None = None) -> Verdict:
+def converges(
+    sizes: ArrayLike,
+    gaps: ArrayLike,
+    *,
+    rate: float,
+    within: float,
+    floor: float = 0.5,
+    twin: Twin | float,
+    unit: str = "replica",
+    confidence: float | None = None,
+) -> Verdict:
     r"""The gap to the limit vanishes like size^(-rate) over growing sizes.
 
     Two statements, each with half of the error. The mean gap falls with the claimed rate (its log-log slope lies within
@@ -55,8 +64,9 @@ def converges(sizes: ArrayLike, gaps: ArrayLike, *, rate: float, within: float, 
 
     def check(sizes: ArrayLike, gaps: ArrayLike, rate: float, within: float) -> Verdict:
         n, g, r, w = *_ascending(sizes, gaps), margin("rate", rate), margin("within", within)
-        blank = Verdict(Outcome.UNDECIDED, "limit", of="rate of the mean gap", predicted=r, margin=w, relation="in",
-                        unit=unit)
+        blank = Verdict(
+            Outcome.UNDECIDED, "limit", of="rate of the mean gap", predicted=r, margin=w, relation="in", unit=unit
+        )
         if g.ndim == 1:
             return _deterministic(blank, n, g, floor)
         if error is None:
@@ -77,13 +87,16 @@ def converges(sizes: ArrayLike, gaps: ArrayLike, *, rate: float, within: float, 
         reason = why(outcome, found, len(g), r - w, r + w)
         if outcome is not Outcome.REFUTED and left is not Outcome.HOLDS:
             share = float(rest.mean() / last.mean())
-            left_over = (f"extrapolated to infinite size {rest.mean():.3g} is left, {share:.3g} of the gap at size "
-                         f"{n[-1]:g}; to be within {floor:g} of it")
+            left_over = (
+                f"extrapolated to infinite size {rest.mean():.3g} is left, {share:.3g} of the gap at size "
+                f"{n[-1]:g}; to be within {floor:g} of it"
+            )
             outcome, reason = left, "; ".join(filter(None, [left_over, reason]))
         measured = None if math.isnan(found.estimate) else found.estimate
         witness = {"sizes": n.tolist(), "mean_gaps": g.mean(axis=0).tolist()} if outcome is Outcome.REFUTED else None
-        return replace(blank, outcome=outcome, measured=measured, interval=found.interval, reason=reason,
-                       witness=witness)
+        return replace(
+            blank, outcome=outcome, measured=measured, interval=found.interval, reason=reason, witness=witness
+        )
 
     verdict = judge(check, arguments, twin)
     return out_of_reach(verdict, twin, rival_distance("rate", rate, twin))
@@ -104,8 +117,14 @@ def _deterministic(blank: Verdict, n: np.ndarray, g: np.ndarray, floor: float) -
         outcome = Outcome.REFUTED
         reason = f"extrapolated from the last two sizes {rest:.3g} is left of the gap {g[-1]:.3g}"
     witness = {"sizes": n.tolist(), "gaps": g.tolist()} if outcome is Outcome.REFUTED else None
-    return replace(blank, outcome=outcome, measured=float(_fall(np.log(n), np.log(np.abs(g))[None])[0]),
-                   interval=interval, reason=reason, witness=witness)
+    return replace(
+        blank,
+        outcome=outcome,
+        measured=float(_fall(np.log(n), np.log(np.abs(g))[None])[0]),
+        interval=interval,
+        reason=reason,
+        witness=witness,
+    )
 
 
 def _left_at_infinity(n: np.ndarray, g: np.ndarray, rate: float) -> np.ndarray:
@@ -123,7 +142,8 @@ def _ascending(sizes: ArrayLike, gaps: ArrayLike) -> tuple[np.ndarray, np.ndarra
     if np.any(n <= 0) or np.unique(n).size != n.size:
         raise ValueError(f"sizes must be positive and different, got {n.tolist()}")
     if g.ndim not in (1, 2) or g.shape[-1] != n.size:
-        raise ValueError(f"gaps must have shape (replica, {n.size}) to match sizes, or ({n.size},) if deterministic; "
-                         f"got {g.shape}")
+        raise ValueError(
+            f"gaps must have shape (replica, {n.size}) to match sizes, or ({n.size},) if deterministic; got {g.shape}"
+        )
     order = np.argsort(n)
     return n[order], g[..., order]

@@ -31,8 +31,17 @@ from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
 
-def ordered(smaller: ArrayLike, larger: ArrayLike, *, by: float = 0.0, twin: Twin | float, paired: bool | None = None,
-            of: str = "mean over replicas", unit: str = "replica", confidence: float | None = None) -> Verdict:
+def ordered(
+    smaller: ArrayLike,
+    larger: ArrayLike,
+    *,
+    by: float = 0.0,
+    twin: Twin | float,
+    paired: bool | None = None,
+    of: str = "mean over replicas",
+    unit: str = "replica",
+    confidence: float | None = None,
+) -> Verdict:
     r"""One quantity exceeds another by more than ``by``: larger - smaller > by.
 
     HOLDS iff the whole interval of the difference lies above ``by``, REFUTED iff none of it does.
@@ -47,15 +56,25 @@ def ordered(smaller: ArrayLike, larger: ArrayLike, *, by: float = 0.0, twin: Twi
     arguments = {"smaller": smaller, "larger": larger, "by": by}
     twin = as_twin("ordered", twin, arguments, "by")
     if set(twin.arguments) == {"by"} and not twin.arguments["by"] > by:
-        raise ValueError(f"twin by={twin.arguments['by']!r} is weaker than by={by!r}, so it holds whenever the claim "
-                         "does; name a larger one that the data must refute")
+        raise ValueError(
+            f"twin by={twin.arguments['by']!r} is weaker than by={by!r}, so it holds whenever the claim "
+            "does; name a larger one that the data must refute"
+        )
     error, kind = draw("ordered", confidence), read_of(of)[0]
 
     def check(smaller: ArrayLike, larger: ArrayLike, by: float) -> Verdict:
         a, b, step = replicas("smaller", smaller), replicas("larger", larger), finite_number("by", by)
         pairs = a.size == b.size if paired is None else paired
-        blank = Verdict(Outcome.UNDECIDED, "order", of=f"difference, {of}", predicted=step, confidence=1 - error,
-                        n=min(a.size, b.size), unit=unit, relation=">")
+        blank = Verdict(
+            Outcome.UNDECIDED,
+            "order",
+            of=f"difference, {of}",
+            predicted=step,
+            confidence=1 - error,
+            n=min(a.size, b.size),
+            unit=unit,
+            relation=">",
+        )
         if blank.n == 0:
             return nothing_to_judge(blank, unit)
         if pairs and a.size != b.size:
@@ -66,7 +85,7 @@ def ordered(smaller: ArrayLike, larger: ArrayLike, *, by: float = 0.0, twin: Twi
         found = locate(d, of, error) if pairs else _unpaired(a, b, error)
         estimate = float(d.min()) if kind == "every" else found.estimate
         blank = replace(blank, measured=estimate, interval=found.interval)
-        above = math.nextafter(step, math.inf)                      # strictly more than by
+        above = math.nextafter(step, math.inf)  # strictly more than by
         if kind == "every":
             return every_replica(blank, d, np.full(d.size, step), decide_every(d, above, math.inf))
         outcome = decide(found.interval, above, math.inf)
@@ -79,9 +98,17 @@ def ordered(smaller: ArrayLike, larger: ArrayLike, *, by: float = 0.0, twin: Twi
     return judge(check, arguments, twin)
 
 
-def share(successes: ArrayLike, *, at_least: float | None = None, at_most: float | None = None,
-          predicted: float | None = None, within: float | None = None, twin: Twin | float,
-          unit: str = "replica", confidence: float | None = None) -> Verdict:
+def share(
+    successes: ArrayLike,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    predicted: float | None = None,
+    within: float | None = None,
+    twin: Twin | float,
+    unit: str = "replica",
+    confidence: float | None = None,
+) -> Verdict:
     r"""The share of replicas (of the population they are drawn from) for which something is true.
 
     Exactly one of: ``at_least``, ``at_most``, or ``predicted`` with ``within``. Judged by the Clopper-Pearson interval,
@@ -89,23 +116,30 @@ def share(successes: ArrayLike, *, at_least: float | None = None, at_most: float
     number for the same argument (a larger ``at_least``, a smaller ``at_most``, another ``predicted``), or ``Twin.of``,
     also with ``successes``. If no outcome of n replicas could give HOLDS, ``reason`` says how many replicas could.
     """
-    given = {name: value for name, value in {"at_least": at_least, "at_most": at_most, "predicted": predicted}.items()
-             if value is not None}
+    given = {
+        name: value
+        for name, value in {"at_least": at_least, "at_most": at_most, "predicted": predicted}.items()
+        if value is not None
+    }
     if len(given) != 1 or (within is None) != (predicted is None):
-        raise ValueError("share needs exactly one of at_least=..., at_most=..., or predicted=... with within=...; got "
-                         f"at_least={at_least!r}, at_most={at_most!r}, predicted={predicted!r}, within={within!r}")
+        raise ValueError(
+            "share needs exactly one of at_least=..., at_most=..., or predicted=... with within=...; got "
+            f"at_least={at_least!r}, at_most={at_most!r}, predicted={predicted!r}, within={within!r}"
+        )
     name = next(iter(given))
     arguments = {"successes": successes, **given, **({} if within is None else {"within": within})}
     twin = as_twin("share", twin, arguments, name)
     if set(twin.arguments) == {name} and name != "predicted":
         stricter = twin.arguments[name] > given[name] if name == "at_least" else twin.arguments[name] < given[name]
         if not stricter:
-            raise ValueError(f"twin {name}={twin.arguments[name]!r} is weaker than {name}={given[name]!r}, so it holds "
-                             "whenever the claim does; name a stricter one that the data must refute")
+            raise ValueError(
+                f"twin {name}={twin.arguments[name]!r} is weaker than {name}={given[name]!r}, so it holds "
+                "whenever the claim does; name a stricter one that the data must refute"
+            )
     error = draw("share", confidence)
 
     def check(successes: ArrayLike, within: float | None = None, **region: float) -> Verdict:
-        (name, value), = region.items()
+        ((name, value),) = region.items()
         value = finite_number(name, value)
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must be a share in [0, 1], got {value!r}")
@@ -113,8 +147,17 @@ def share(successes: ArrayLike, *, at_least: float | None = None, at_most: float
         hits = np.asarray(successes)
         if hits.dtype != np.bool_ or hits.ndim != 1:
             raise ValueError(f"successes must be boolean, shape (replica,), got dtype {hits.dtype}, shape {hits.shape}")
-        blank = Verdict(Outcome.UNDECIDED, "share", of=f"share of {unit}s", predicted=value, margin=within, n=hits.size,
-                        confidence=1 - error, unit=unit, relation={"at_least": ">=", "at_most": "<="}.get(name, "in"))
+        blank = Verdict(
+            Outcome.UNDECIDED,
+            "share",
+            of=f"share of {unit}s",
+            predicted=value,
+            margin=within,
+            n=hits.size,
+            confidence=1 - error,
+            unit=unit,
+            relation={"at_least": ">=", "at_most": "<="}.get(name, "in"),
+        )
         if hits.size == 0:
             return nothing_to_judge(blank, unit)
         k, n = int(hits.sum()), hits.size
@@ -122,8 +165,14 @@ def share(successes: ArrayLike, *, at_least: float | None = None, at_most: float
         outcome = decide(interval, low, high)
         found = Located(k / n, interval, trouble=_unattainable(n, low, high, error))
         witness = {"successes": k, "n": n, name: value, "within": within} if outcome is Outcome.REFUTED else None
-        return replace(blank, outcome=outcome, measured=k / n, interval=interval, witness=witness,
-                       reason=why(outcome, found, n, low, high))
+        return replace(
+            blank,
+            outcome=outcome,
+            measured=k / n,
+            interval=interval,
+            witness=witness,
+            reason=why(outcome, found, n, low, high),
+        )
 
     verdict = judge(check, arguments, twin)
     return out_of_reach(verdict, twin, None if within is None else rival_distance("predicted", predicted, twin))
@@ -147,16 +196,19 @@ def _region(name: str, value: float, within: float | None) -> tuple[float, float
 
 def _unattainable(n: int, low: float, high: float, error: float) -> str:
     """Why no outcome of n trials could hold, and the least number (up to 100,000) that could; empty if one can."""
+
     def can(m: int) -> bool:
-        return any(decide(clopper_pearson(k, m, 1 - error), low, high) is Outcome.HOLDS
-                   for k in {0, m, *(min(max(round(m * (low + high) / 2) + i, 0), m) for i in (-1, 0, 1))})
+        return any(
+            decide(clopper_pearson(k, m, 1 - error), low, high) is Outcome.HOLDS
+            for k in {0, m, *(min(max(round(m * (low + high) / 2) + i, 0), m) for i in (-1, 0, 1))}
+        )
 
     if can(n):
         return ""
     enough = next((m for m in _doubling(n) if can(m)), None)
     if enough is None:
         return f"no outcome of n={n} could hold, nor of 100,000"
-    few, many = n, enough                                           # can(few) is false, can(many) true
+    few, many = n, enough  # can(few) is false, can(many) true
     while many - few > 1:
         middle = (few + many) // 2
         few, many = (few, middle) if can(middle) else (middle, many)

@@ -29,10 +29,19 @@ from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
 
-def follows(trajectories: ArrayLike, predicted: ArrayLike | Callable[[np.ndarray], np.ndarray], *, within: float,
-            twin: Twin | ArrayLike | Callable, times: ArrayLike | None = None, scale: float | str = 1.0,
-            refined: ArrayLike | None = None, of: str = "mean over replicas", unit: str = "replica",
-            confidence: float | None = None) -> Verdict:
+def follows(
+    trajectories: ArrayLike,
+    predicted: ArrayLike | Callable[[np.ndarray], np.ndarray],
+    *,
+    within: float,
+    twin: Twin | ArrayLike | Callable,
+    times: ArrayLike | None = None,
+    scale: float | str = 1.0,
+    refined: ArrayLike | None = None,
+    of: str = "mean over replicas",
+    unit: str = "replica",
+    confidence: float | None = None,
+) -> Verdict:
     r"""Trajectories stay close to the predicted one, at all recorded times at once.
 
     .. math:: d_r = \sup_t \max_k |x_{r,k}(t) - p_k(t)| \,/\, \text{scale} \le within
@@ -62,20 +71,32 @@ def follows(trajectories: ArrayLike, predicted: ArrayLike | Callable[[np.ndarray
     reference = _path("predicted", predicted, clock)
     unit_of_length = _scale(scale, reference)
 
-    def check(trajectories: ArrayLike, predicted: ArrayLike | Callable, within: float,
-              refined: ArrayLike | None) -> Verdict:
+    def check(
+        trajectories: ArrayLike, predicted: ArrayLike | Callable, within: float, refined: ArrayLike | None
+    ) -> Verdict:
         x, p = finite_array("trajectories", trajectories), _path("predicted", predicted, clock)
         w = margin("within", within)
         if x.ndim < 2 or x.shape[1:] != p.shape:
             raise ValueError(f"trajectories must have shape (replica, *{p.shape}) to match predicted, got {x.shape}")
-        blank = Verdict(Outcome.UNDECIDED, "trajectory", of=f"largest distance, {of}", predicted=w, relation="<=",
-                        confidence=1 - error, n=len(x), unit=unit)
+        blank = Verdict(
+            Outcome.UNDECIDED,
+            "trajectory",
+            of=f"largest distance, {of}",
+            predicted=w,
+            relation="<=",
+            confidence=1 - error,
+            n=len(x),
+            unit=unit,
+        )
         if len(x) == 0:
             return nothing_to_judge(blank, unit)
         own = 0.0 if refined is None else float(np.max(np.abs(_path("refined", refined, clock) - p))) / unit_of_length
         if own > w / 4:
-            return replace(blank, reason=f"halving the prediction's step moves it by {own:.3g}, more than a quarter of "
-                                         f"within={w:g}; refine the prediction first")
+            return replace(
+                blank,
+                reason=f"halving the prediction's step moves it by {own:.3g}, more than a quarter of "
+                f"within={w:g}; refine the prediction first",
+            )
         gap = np.abs(x - p) / unit_of_length
         distances = gap.reshape(len(x), -1).max(axis=1)
         found = _mean_path(x - p, unit_of_length, error) if kind == "trajectory" else locate(distances, of, error)
@@ -97,9 +118,18 @@ def follows(trajectories: ArrayLike, predicted: ArrayLike | Callable[[np.ndarray
     return _too_near(verdict, twin, reference, clock, unit_of_length)
 
 
-def aligned(vectors: ArrayLike, direction: ArrayLike, *, within_angle: float | None = None,
-            min_cosine: float | None = None, twin: Twin | ArrayLike, signed: bool = True,
-            of: str = "mean over replicas", unit: str = "replica", confidence: float | None = None) -> Verdict:
+def aligned(
+    vectors: ArrayLike,
+    direction: ArrayLike,
+    *,
+    within_angle: float | None = None,
+    min_cosine: float | None = None,
+    twin: Twin | ArrayLike,
+    signed: bool = True,
+    of: str = "mean over replicas",
+    unit: str = "replica",
+    confidence: float | None = None,
+) -> Verdict:
     r"""Vectors point in the predicted direction, up to an angle (in radians).
 
     .. math:: \theta_r = \angle(v_r, u) \le \theta_{max}, \qquad
@@ -132,8 +162,16 @@ def aligned(vectors: ArrayLike, direction: ArrayLike, *, within_angle: float | N
 
     def check(vectors: ArrayLike, direction: ArrayLike) -> Verdict:
         v = finite_array("vectors", vectors)
-        blank = Verdict(Outcome.UNDECIDED, "direction", of=f"angle, {of}", predicted=limit, relation="<=",
-                        confidence=1 - error, n=len(v), unit=unit)
+        blank = Verdict(
+            Outcome.UNDECIDED,
+            "direction",
+            of=f"angle, {of}",
+            predicted=limit,
+            relation="<=",
+            confidence=1 - error,
+            n=len(v),
+            unit=unit,
+        )
         if len(v) == 0:
             return nothing_to_judge(blank, unit)
         angles = _angles(v, finite_array("direction", direction), signed)
@@ -145,8 +183,12 @@ def aligned(vectors: ArrayLike, direction: ArrayLike, *, within_angle: float | N
         if kind == "every":
             return every_replica(blank, angles, np.zeros(len(v)), decide_every(angles, -math.inf, limit))
         outcome = decide(interval, -math.inf, limit)
-        return replace(blank, outcome=outcome, reason=why(outcome, found, len(v), -math.inf, limit),
-                       witness=values_witness(angles, within_angle=limit) if outcome is Outcome.REFUTED else None)
+        return replace(
+            blank,
+            outcome=outcome,
+            reason=why(outcome, found, len(v), -math.inf, limit),
+            witness=values_witness(angles, within_angle=limit) if outcome is Outcome.REFUTED else None,
+        )
 
     verdict = judge(check, arguments, twin)
     if set(twin.arguments) != {"direction"} or verdict.n == 0:
@@ -204,8 +246,10 @@ def _too_near(verdict: Verdict, twin: Twin, reference: np.ndarray, clock: np.nda
 def _angles(vectors: np.ndarray, direction: np.ndarray, signed: bool) -> np.ndarray:
     v = vectors.reshape(len(vectors), -1)
     if direction.shape not in (vectors.shape, vectors.shape[1:]):
-        raise ValueError(f"direction must have shape {vectors.shape[1:]}, or one a replica, to match vectors "
-                         f"{vectors.shape}; got {direction.shape}")
+        raise ValueError(
+            f"direction must have shape {vectors.shape[1:]}, or one a replica, to match vectors "
+            f"{vectors.shape}; got {direction.shape}"
+        )
     u = np.broadcast_to(direction.reshape(-1, v.shape[1]), v.shape)
     for name, rows in (("vectors", v), ("direction", u)):
         zero = np.flatnonzero(~rows.any(axis=1))
@@ -215,4 +259,3 @@ def _angles(vectors: np.ndarray, direction: np.ndarray, signed: bool) -> np.ndar
     v, u = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (v, u))
     angles = 2 * np.arctan2(np.linalg.norm(v - u, axis=1), np.linalg.norm(v + u, axis=1))
     return angles if signed else np.minimum(angles, math.pi - angles)
-

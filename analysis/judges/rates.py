@@ -35,9 +35,18 @@ from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
 
-def exponent(x: ArrayLike, y: ArrayLike, predicted: float, *, within: float, bend: float | None = None,
-             twin: Twin | float, of: str = "mean over replicas", unit: str = "replica",
-             confidence: float | None = None) -> Verdict:
+def exponent(
+    x: ArrayLike,
+    y: ArrayLike,
+    predicted: float,
+    *,
+    within: float,
+    bend: float | None = None,
+    twin: Twin | float,
+    of: str = "mean over replicas",
+    unit: str = "replica",
+    confidence: float | None = None,
+) -> Verdict:
     r"""y grows like a power of x over the stated window: y ~ x^predicted.
 
     Two statements, each with half of the error: the log-log slope lies within ``within`` of ``predicted``, and the
@@ -60,8 +69,9 @@ def exponent(x: ArrayLike, y: ArrayLike, predicted: float, *, within: float, ben
     def check(x: ArrayLike, y: ArrayLike, predicted: float, within: float) -> Verdict:
         u, curves, p = np.log(_positive("x", _window(x))), finite_array("y", y), finite_number("predicted", predicted)
         w = margin("within", within)
-        blank = Verdict(Outcome.UNDECIDED, "exponent", of=f"slope, {of}", predicted=p, margin=w, relation="in",
-                        unit=unit)
+        blank = Verdict(
+            Outcome.UNDECIDED, "exponent", of=f"slope, {of}", predicted=p, margin=w, relation="in", unit=unit
+        )
         if _matching(curves, u, error).ndim == 1:
             return _deterministic(blank, u, np.log(_positive("y", curves)), p - w, p + w)
         blank = replace(blank, n=len(curves), confidence=1 - error)
@@ -77,8 +87,10 @@ def exponent(x: ArrayLike, y: ArrayLike, predicted: float, *, within: float, ben
         reason = why(outcome, slopes, len(curves), p - w, p + w)
         if outcome is not Outcome.REFUTED and curved is not Outcome.HOLDS:
             outcome = curved
-            reason = (f"the slopes of the halves differ from the whole's by {bends.estimate:.3g} in "
-                      f"[{bends.interval[0]:.3g}, {bends.interval[1]:.3g}], to be within {straightness:.3g}")
+            reason = (
+                f"the slopes of the halves differ from the whole's by {bends.estimate:.3g} in "
+                f"[{bends.interval[0]:.3g}, {bends.interval[1]:.3g}], to be within {straightness:.3g}"
+            )
             reason = f"{reason}; {bends.trouble}" if bends.trouble else reason
         return replace(blank, outcome=outcome, witness=_curve_witness(outcome, u, curves), reason=reason)
 
@@ -86,8 +98,17 @@ def exponent(x: ArrayLike, y: ArrayLike, predicted: float, *, within: float, ben
     return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin))
 
 
-def trend(x: ArrayLike, y: ArrayLike, direction: str, *, by: float = 0.0, twin: Twin | float,
-          of: str = "mean over replicas", unit: str = "replica", confidence: float | None = None) -> Verdict:
+def trend(
+    x: ArrayLike,
+    y: ArrayLike,
+    direction: str,
+    *,
+    by: float = 0.0,
+    twin: Twin | float,
+    of: str = "mean over replicas",
+    unit: str = "replica",
+    confidence: float | None = None,
+) -> Verdict:
     r"""y rises (or falls) with x: its slope in that direction exceeds ``by``.
 
     Args:
@@ -103,8 +124,10 @@ def trend(x: ArrayLike, y: ArrayLike, direction: str, *, by: float = 0.0, twin: 
     arguments = {"x": x, "y": y, "direction": direction, "by": by}
     twin = as_twin("trend", twin, arguments, "by")
     if set(twin.arguments) == {"by"} and not twin.arguments["by"] > by:
-        raise ValueError(f"twin by={twin.arguments['by']!r} is weaker than by={by!r}, so it holds whenever the claim "
-                         "does; name a larger one that the data must refute")
+        raise ValueError(
+            f"twin by={twin.arguments['by']!r} is weaker than by={by!r}, so it holds whenever the claim "
+            "does; name a larger one that the data must refute"
+        )
     kind = "step" if of == "every step" else read_of(of)[0]
     error = None if np.ndim(y) == 1 else draw("trend", confidence)
 
@@ -113,9 +136,10 @@ def trend(x: ArrayLike, y: ArrayLike, direction: str, *, by: float = 0.0, twin: 
             raise ValueError(f"direction must be 'rising' or 'falling', got {direction!r}")
         u, curves, step = _window(x, 2), finite_array("y", y), finite_number("by", by)
         curves = _matching(curves, u, error) * (1 if direction == "rising" else -1)
-        above = math.nextafter(step, math.inf)                      # strictly more than by
-        blank = Verdict(Outcome.UNDECIDED, "trend", of=f"{direction} slope, {of}", predicted=step, relation=">",
-                        unit=unit)
+        above = math.nextafter(step, math.inf)  # strictly more than by
+        blank = Verdict(
+            Outcome.UNDECIDED, "trend", of=f"{direction} slope, {of}", predicted=step, relation=">", unit=unit
+        )
         if curves.ndim == 1:
             return _deterministic(blank, u, curves, above, math.inf)
         blank = replace(blank, n=len(curves), confidence=1 - error)
@@ -130,8 +154,12 @@ def trend(x: ArrayLike, y: ArrayLike, direction: str, *, by: float = 0.0, twin: 
             blank = replace(blank, measured=float(slopes.min()))
             return every_replica(blank, slopes, np.full(len(slopes), step), decide_every(slopes, above, math.inf))
         outcome = decide(found.interval, above, math.inf)
-        return replace(blank, outcome=outcome, reason=why(outcome, found, len(slopes), above, math.inf),
-                       witness=values_witness(slopes, by=step) if outcome is Outcome.REFUTED else None)
+        return replace(
+            blank,
+            outcome=outcome,
+            reason=why(outcome, found, len(slopes), above, math.inf),
+            witness=values_witness(slopes, by=step) if outcome is Outcome.REFUTED else None,
+        )
 
     return judge(check, arguments, twin)
 
@@ -143,12 +171,26 @@ def _deterministic(blank: Verdict, u: np.ndarray, v: np.ndarray, low: float, hig
     interval = float(local.min()), float(local.max())
     outcome = decide(interval, low, high)
     worst = int(np.argmax(np.maximum(low - local, local - high)))
-    reason = "" if outcome is Outcome.HOLDS else (
-        f"local slopes run from {interval[0]:.4g} to {interval[1]:.4g}; the one farthest off, {local[worst]:.4g}, is "
-        f"between points {worst} and {worst + 1}")
+    reason = (
+        ""
+        if outcome is Outcome.HOLDS
+        else (
+            f"local slopes run from {interval[0]:.4g} to {interval[1]:.4g}; the one farthest off, {local[worst]:.4g}, is "
+            f"between points {worst} and {worst + 1}"
+        )
+    )
     slope = float(replica_slopes(u, v[None])[0])
-    return replace(blank, outcome=outcome, of="local slopes", measured=slope, interval=interval, n=u.size, unit="point",
-                   reason=reason, witness=_curve_witness(outcome, u[order], v[order]))
+    return replace(
+        blank,
+        outcome=outcome,
+        of="local slopes",
+        measured=slope,
+        interval=interval,
+        n=u.size,
+        unit="point",
+        reason=reason,
+        witness=_curve_witness(outcome, u[order], v[order]),
+    )
 
 
 def _every_slope(blank: Verdict, u: np.ndarray, logs: np.ndarray, straightness: float) -> Verdict:
@@ -156,8 +198,11 @@ def _every_slope(blank: Verdict, u: np.ndarray, logs: np.ndarray, straightness: 
     slopes, p = replica_slopes(u, logs), blank.predicted
     _, inside = decide_every(slopes, p - blank.margin, p + blank.margin)
     inside &= np.abs(_bends(u, logs)) <= straightness
-    blank = replace(blank, measured=float(slopes[np.argmax(np.abs(slopes - p))]),
-                    interval=(float(slopes.min()), float(slopes.max())))
+    blank = replace(
+        blank,
+        measured=float(slopes[np.argmax(np.abs(slopes - p))]),
+        interval=(float(slopes.min()), float(slopes.max())),
+    )
     decided = (Outcome.HOLDS if inside.all() else Outcome.REFUTED), inside
     return every_replica(blank, slopes, np.full(len(slopes), p), decided)
 
@@ -170,8 +215,9 @@ def _slopes_and_bends(u: np.ndarray, curves: np.ndarray, kind: str, of: str, err
     return locate(replica_slopes(u, logs), of, error), locate(_bends(u, logs), of, error)
 
 
-def locate_on_mean_curve(shape: Callable[[np.ndarray, np.ndarray], np.ndarray], u: np.ndarray, curves: np.ndarray,
-                         error: float) -> Located:
+def locate_on_mean_curve(
+    shape: Callable[[np.ndarray, np.ndarray], np.ndarray], u: np.ndarray, curves: np.ndarray, error: float
+) -> Located:
     """A number read off log |mean curve|, such as its slope on u, with its jackknife interval over replicas.
 
     Undecidable unless the mean differs from zero, with one sign, at every point: elsewhere it has no logarithm.
@@ -184,12 +230,15 @@ def locate_on_mean_curve(shape: Callable[[np.ndarray, np.ndarray], np.ndarray], 
     lost = np.flatnonzero((sign * ends).min(axis=1) <= 0)
     if lost.size:
         i = int(lost[-1])
-        return replace(nowhere, trouble=f"the mean curve is not resolved from zero at point {i}, where it lies in "
-                                        f"[{ends[i, 0]:.3g}, {ends[i, 1]:.3g}]; take more replicas or another window")
+        return replace(
+            nowhere,
+            trouble=f"the mean curve is not resolved from zero at point {i}, where it lies in "
+            f"[{ends[i, 0]:.3g}, {ends[i, 1]:.3g}]; take more replicas or another window",
+        )
     if np.all(np.ptp(curves, axis=0) == 0):
         return replace(nowhere, trouble="all curves are equal; pass one of them, of shape (points,), as deterministic")
     mean, n = curves.mean(axis=0), len(curves)
-    without = mean + (mean - curves) / (n - 1)                      # mean curves without one replica
+    without = mean + (mean - curves) / (n - 1)  # mean curves without one replica
     whole, *parts = shape(u, np.log(sign * np.vstack([mean, without])))
     return Located(float(whole), mean_interval(n * whole - (n - 1) * np.array(parts), 1 - error))
 
@@ -204,7 +253,7 @@ def _bends(u: np.ndarray, logs: np.ndarray) -> np.ndarray:
 def _every_step(blank: Verdict, u: np.ndarray, curves: np.ndarray, low: float, error: float) -> Verdict:
     """Every step of the mean curve is steeper than ``low``: simultaneous intervals, each with its part of the error."""
     order = np.argsort(u)
-    local = np.diff(curves[:, order], axis=1) / np.diff(u[order])     # (replica, step)
+    local = np.diff(curves[:, order], axis=1) / np.diff(u[order])  # (replica, step)
     ends = np.array([mean_interval(step, 1 - error / local.shape[1]) for step in local.T])
     worst = int(np.argmin(ends[:, 0]))
     interval = float(ends[:, 0].min()), float(ends[:, 1].min())
@@ -214,8 +263,14 @@ def _every_step(blank: Verdict, u: np.ndarray, curves: np.ndarray, low: float, e
     reason = ""
     if outcome is not Outcome.HOLDS:
         reason = f"the slope of step {worst} lies in [{ends[worst, 0]:.3g}, {ends[worst, 1]:.3g}]"
-    return replace(blank, outcome=outcome, measured=float(local.mean(axis=0).min()), interval=interval, reason=reason,
-                   witness=_curve_witness(outcome, u, curves))
+    return replace(
+        blank,
+        outcome=outcome,
+        measured=float(local.mean(axis=0).min()),
+        interval=interval,
+        reason=reason,
+        witness=_curve_witness(outcome, u, curves),
+    )
 
 
 def _window(x: ArrayLike, at_least: int = 3) -> np.ndarray:
@@ -227,8 +282,10 @@ def _window(x: ArrayLike, at_least: int = 3) -> np.ndarray:
 
 def _matching(curves: np.ndarray, u: np.ndarray, error: float | None) -> np.ndarray:
     if curves.ndim not in (1, 2) or curves.shape[-1] != u.size:
-        raise ValueError(f"y must have shape (replica, {u.size}), or ({u.size},) for a deterministic curve, to match "
-                         f"x; got {curves.shape}")
+        raise ValueError(
+            f"y must have shape (replica, {u.size}), or ({u.size},) for a deterministic curve, to match "
+            f"x; got {curves.shape}"
+        )
     if curves.ndim == 2 and error is None:
         raise ValueError(f"the claim's y is one deterministic curve, but its twin's has shape {curves.shape}")
     return curves
@@ -238,8 +295,10 @@ def _positive(name: str, values: np.ndarray) -> np.ndarray:
     bad = np.argwhere(values <= 0)
     if bad.size:
         where = ", ".join(map(str, bad[0]))
-        raise ValueError(f"{name}[{where}] is {values[tuple(bad[0])]:.6g}, and a power law needs positive values; "
-                         "leave the point out, or judge of='mean curve'")
+        raise ValueError(
+            f"{name}[{where}] is {values[tuple(bad[0])]:.6g}, and a power law needs positive values; "
+            "leave the point out, or judge of='mean curve'"
+        )
     return values
 
 

@@ -25,11 +25,19 @@ from attnlab.analysis.statistics.intervals import finite_array
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import TRAIN_LONGER, Outcome, Twin, Verdict
 
-PATIENCE = 10                # doublings of the training time that a curve on its way is still given
+PATIENCE = 10  # doublings of the training time that a curve on its way is still given
 
 
-def settles(steps: Sequence[float] | np.ndarray, curves: ArrayLike, predicted: ArrayLike, *, within: float,
-            twin: Twin | ArrayLike, unit: str = "replica", confidence: float | None = None) -> Verdict:
+def settles(
+    steps: Sequence[float] | np.ndarray,
+    curves: ArrayLike,
+    predicted: ArrayLike,
+    *,
+    within: float,
+    twin: Twin | ArrayLike,
+    unit: str = "replica",
+    confidence: float | None = None,
+) -> Verdict:
     r"""A quantity tends to its prediction as training goes on; judged at the last step.
 
     .. math:: \text{HOLDS} \iff \text{the interval of the mean over replicas at the last step lies in } [p - w, p + w].
@@ -54,28 +62,49 @@ def settles(steps: Sequence[float] | np.ndarray, curves: ArrayLike, predicted: A
     def check(steps: ArrayLike, curves: ArrayLike, predicted: ArrayLike, within: float) -> Verdict:
         t, y = finite_array("steps", steps), finite_array("curves", curves)
         if t.ndim != 1 or t.size < 2 or np.any(np.diff(t) <= 0) or y.ndim != 2 or y.shape[1:] != t.shape:
-            raise ValueError(f"curves must have shape (replica, record) with one increasing step a record, got "
-                             f"curves {y.shape} and steps {t.shape}")
+            raise ValueError(
+                f"curves must have shape (replica, record) with one increasing step a record, got "
+                f"curves {y.shape} and steps {t.shape}"
+            )
         p, w = per_replica("predicted", predicted, len(y)), margin("within", within)
-        blank = Verdict(Outcome.UNDECIDED, "limit in training time", of="mean over replicas", margin=w,
-                        confidence=1 - error, n=len(y), unit=unit, relation="in")
+        blank = Verdict(
+            Outcome.UNDECIDED,
+            "limit in training time",
+            of="mean over replicas",
+            margin=w,
+            confidence=1 - error,
+            n=len(y),
+            unit=unit,
+            relation="in",
+        )
         if len(y) == 0:
             return nothing_to_judge(blank, unit)
         last, half = y[:, -1] - p, y[:, np.searchsorted(t, t[-1] / 2, side="right") - 1] - p
         found, centre = locate(last, "mean over replicas", error), float(np.mean(p))
-        blank = replace(blank, predicted=centre, measured=centre + found.estimate,
-                        interval=(centre + found.interval[0], centre + found.interval[1]))
+        blank = replace(
+            blank,
+            predicted=centre,
+            measured=centre + found.estimate,
+            interval=(centre + found.interval[0], centre + found.interval[1]),
+        )
         outcome = decide(found.interval, -w, w)
         if outcome is not Outcome.REFUTED:
             return replace(blank, outcome=outcome, reason=why(outcome, found, last.size, -w, w))
         moved = float(np.mean(np.abs(half) - np.abs(last)))
         remaining = abs(found.estimate) - w
         if PATIENCE * moved >= remaining:
-            return replace(blank, outcome=Outcome.UNDECIDED,
-                           reason=f"at step {t[-1]:.0f} still {remaining:.3g} outside the margin and moving: the last "
-                                  f"doubling of the time brought it nearer by {moved:.3g}; {TRAIN_LONGER}")
-        return replace(blank, outcome=outcome, witness=values_witness(last, predicted=0.0, within=w),
-                       reason=f"{why(outcome, found, last.size, -w, w)}; it has stopped approaching the prediction")
+            return replace(
+                blank,
+                outcome=Outcome.UNDECIDED,
+                reason=f"at step {t[-1]:.0f} still {remaining:.3g} outside the margin and moving: the last "
+                f"doubling of the time brought it nearer by {moved:.3g}; {TRAIN_LONGER}",
+            )
+        return replace(
+            blank,
+            outcome=outcome,
+            witness=values_witness(last, predicted=0.0, within=w),
+            reason=f"{why(outcome, found, last.size, -w, w)}; it has stopped approaching the prediction",
+        )
 
     verdict = judge(check, arguments, twin)
     return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin))

@@ -29,8 +29,16 @@ from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
 
-def agrees(measured: ArrayLike, predicted: ArrayLike, *, within: float, twin: Twin | ArrayLike,
-           of: str = "mean over replicas", unit: str = "replica", confidence: float | None = None) -> Verdict:
+def agrees(
+    measured: ArrayLike,
+    predicted: ArrayLike,
+    *,
+    within: float,
+    twin: Twin | ArrayLike,
+    of: str = "mean over replicas",
+    unit: str = "replica",
+    confidence: float | None = None,
+) -> Verdict:
     r"""A measured number equals its prediction up to a margin chosen beforehand (an equivalence test).
 
     .. math:: \text{HOLDS} \iff [low, high] \subseteq [p - w, p + w], \qquad
@@ -64,15 +72,20 @@ def agrees(measured: ArrayLike, predicted: ArrayLike, *, within: float, twin: Tw
     def check(measured: ArrayLike, predicted: ArrayLike, within: float) -> Verdict:
         x = replicas("measured", measured)
         p, w = per_replica("predicted", predicted, x.size), margin("within", within)
-        blank = Verdict(Outcome.UNDECIDED, "equivalence", of=of, margin=w, confidence=1 - error, n=x.size, unit=unit,
-                        relation="in")
+        blank = Verdict(
+            Outcome.UNDECIDED, "equivalence", of=of, margin=w, confidence=1 - error, n=x.size, unit=unit, relation="in"
+        )
         if x.size == 0:
             return nothing_to_judge(blank, unit)
         d, centre = x - p, float(np.mean(p))
         found = locate(d, of, error)
         estimate = float(d[np.argmax(np.abs(d))]) if kind == "every" else found.estimate
-        blank = replace(blank, predicted=centre, measured=centre + estimate,
-                        interval=(centre + found.interval[0], centre + found.interval[1]))
+        blank = replace(
+            blank,
+            predicted=centre,
+            measured=centre + estimate,
+            interval=(centre + found.interval[0], centre + found.interval[1]),
+        )
         if kind == "every":
             return every_replica(blank, x, p, decide_every(d, -w, w))
         outcome = decide(found.interval, -w, w)
@@ -83,8 +96,17 @@ def agrees(measured: ArrayLike, predicted: ArrayLike, *, within: float, twin: Tw
     return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin, kind))
 
 
-def bounded(measured: ArrayLike, bound: ArrayLike, *, side: str = "above", within: float = 0.0, twin: Twin | ArrayLike,
-            of: str = "mean over replicas", unit: str = "replica", confidence: float | None = None) -> Verdict:
+def bounded(
+    measured: ArrayLike,
+    bound: ArrayLike,
+    *,
+    side: str = "above",
+    within: float = 0.0,
+    twin: Twin | ArrayLike,
+    of: str = "mean over replicas",
+    unit: str = "replica",
+    confidence: float | None = None,
+) -> Verdict:
     r"""A measured number respects a one-sided bound.
 
     ``side`` says where the bound lies: ``"above"`` claims measured <= bound + within, ``"below"`` claims
@@ -110,8 +132,16 @@ def bounded(measured: ArrayLike, bound: ArrayLike, *, side: str = "above", withi
     def check(measured: ArrayLike, bound: ArrayLike, within: float) -> Verdict:
         x = replicas("measured", measured)
         b, slack = per_replica("bound", bound, x.size), margin("within", within, zero=True)
-        blank = Verdict(Outcome.UNDECIDED, "bound", of=of, margin=slack, confidence=1 - error, n=x.size, unit=unit,
-                        relation="<=" if side == "above" else ">=")
+        blank = Verdict(
+            Outcome.UNDECIDED,
+            "bound",
+            of=of,
+            margin=slack,
+            confidence=1 - error,
+            n=x.size,
+            unit=unit,
+            relation="<=" if side == "above" else ">=",
+        )
         if x.size == 0:
             return nothing_to_judge(blank, unit)
         d, centre = x - b, float(np.mean(b))
@@ -119,8 +149,13 @@ def bounded(measured: ArrayLike, bound: ArrayLike, *, side: str = "above", withi
         low, high = (-math.inf, slack) if side == "above" else (-slack, math.inf)
         estimate = float(d[np.argmax(sign * d)]) if kind == "every" else found.estimate
         tightness = _tightness(x, b, side) if kind == "every" else _ratio(centre + estimate, centre, side)
-        blank = replace(blank, predicted=centre, measured=centre + estimate, tightness=tightness,
-                        interval=(centre + found.interval[0], centre + found.interval[1]))
+        blank = replace(
+            blank,
+            predicted=centre,
+            measured=centre + estimate,
+            tightness=tightness,
+            interval=(centre + found.interval[0], centre + found.interval[1]),
+        )
         if kind == "every":
             return every_replica(blank, x, b, decide_every(d, low, high))
         outcome = decide(found.interval, low, high)
@@ -136,8 +171,10 @@ def _reject_looser_rival(arguments: dict, twin: Twin, sign: float) -> None:
         return
     rival, bound = (np.asarray(b, dtype=np.float64) for b in (twin.arguments["bound"], arguments["bound"]))
     if np.all(sign * (rival - bound) >= 0):
-        raise ValueError(f"twin {twin.label!r} is looser than the claimed bound {arguments['bound']!r}, so data that "
-                         "satisfy the claim can never refute it; name a sharper bound that the data must violate")
+        raise ValueError(
+            f"twin {twin.label!r} is looser than the claimed bound {arguments['bound']!r}, so data that "
+            "satisfy the claim can never refute it; name a sharper bound that the data must violate"
+        )
 
 
 def _ratio(measured: float, bound: float, side: str) -> float | None:

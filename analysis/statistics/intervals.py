@@ -94,8 +94,8 @@ def quantile_interval(values: ArrayLike, quantile: float, confidence: float = 0.
         raise ValueError(f"quantile must lie in (0, 1), got {quantile!r}")
     x = np.sort(finite_vector("values", values, at_least=1))
     alpha, ranks = _error(confidence), np.arange(x.size + 1)
-    below = special.bdtr(ranks, x.size, quantile)                   # P(B <= rank)
-    lower = int(np.count_nonzero(below <= alpha / 2))               # P(B < l) <= alpha/2 for l = 0 (always) .. lower
+    below = special.bdtr(ranks, x.size, quantile)  # P(B <= rank)
+    lower = int(np.count_nonzero(below <= alpha / 2))  # P(B < l) <= alpha/2 for l = 0 (always) .. lower
     # P(B >= u) = P(B' <= n - u) for B' binomial(n, 1 - q): the same count seen from the other end
     above = special.bdtr(ranks, x.size, 1 - quantile)
     upper = x.size + 1 - int(np.count_nonzero(above <= alpha / 2))
@@ -139,8 +139,9 @@ def slope_interval(x: ArrayLike, y: ArrayLike, confidence: float = 0.99) -> Inte
     return _around(slope, error, x.size - 2, confidence)
 
 
-def jackknife_interval(statistic: Callable[[np.ndarray], float], values: ArrayLike,
-                       confidence: float = 0.99) -> Interval:
+def jackknife_interval(
+    statistic: Callable[[np.ndarray], float], values: ArrayLike, confidence: float = 0.99
+) -> Interval:
     r"""Jackknife t interval of a smooth statistic of the mean over replicas; ``values`` of shape (replica, ...).
 
     The pseudo-values :math:`n T - (n-1) T_{-i}` are treated as replicas of a mean. For the mean itself this is
@@ -190,13 +191,16 @@ def finite_array(name: str, values: ArrayLike, axis: str = "replica") -> np.ndar
         raise ValueError(f"{name} must hold real numbers, got dtype {x.dtype}")
     x = x.astype(np.float64)
     if not np.all(np.isfinite(x)):
-        bad = np.argwhere(~np.isfinite(x))                          # of shape (1, 0) for a single number
+        bad = np.argwhere(~np.isfinite(x))  # of shape (1, 0) for a single number
         index = tuple(int(i) for i in bad[0])
         if not index:
             raise ValueError(f"{name} is {x}; it must be finite")
         affected = f"({axis} {index[0]}; {len(np.unique(bad[:, 0]))} of {len(x)} {axis}s affected)"
-        advice = ("leave diverged replicas out by a stated rule and claim their share, or mend the measurement"
-                  if axis == "replica" else "it must be finite")
+        advice = (
+            "leave diverged replicas out by a stated rule and claim their share, or mend the measurement"
+            if axis == "replica"
+            else "it must be finite"
+        )
         raise ValueError(f"{name}[{', '.join(map(str, index))}] is {x[index]} {affected}; {advice}")
     return x
 

@@ -163,11 +163,15 @@ class _Run:
         notes += [] if found.gradients else ["no gradients: random moves only"]
         doubt = ""
         for score, point in found.candidates[:6]:
-            seen = confirm(claim, point) if score > -2 * FLOOR else None    # the score is blind below the floor, balls are not
+            seen = (
+                confirm(claim, point) if score > -2 * FLOOR else None
+            )  # the score is blind below the floor, balls are not
             if seen is not None and seen.violated:
                 return self._refutation(claim, point, part, evaluator, "; ".join(["violation found", *notes]))
             if seen is not None and score > 0 and seen.status == "unclear":
-                doubt = doubt or f"a violation seen in float64 is not confirmed: {seen.reason} ({seen.how or 'outside'})"
+                doubt = (
+                    doubt or f"a violation seen in float64 is not confirmed: {seen.reason} ({seen.how or 'outside'})"
+                )
         if doubt:
             return replace(part, outcome=Outcome.UNDECIDED, reason=doubt)
         if not found.candidates:
@@ -255,8 +259,12 @@ class _Run:
         reason = chosen.reason
         if searched is not None and chosen.outcome is not Outcome.REFUTED:
             reason = f"{reason}; searched: {searched.reason}"
-        if searched is not None and (chosen.measured is None or (searched.tightness or 0) > (chosen.tightness or math.inf)):
-            chosen = replace(chosen, **{f: getattr(searched, f) for f in ("measured", "predicted", "relation", "tightness")})
+        if searched is not None and (
+            chosen.measured is None or (searched.tightness or 0) > (chosen.tightness or math.inf)
+        ):
+            chosen = replace(
+                chosen, **{f: getattr(searched, f) for f in ("measured", "predicted", "relation", "tightness")}
+            )
         chosen = replace(chosen, parts=tuple(parts), reason=reason, name="")
         loose = _loose(claim, drawn, found)
         if loose and chosen.outcome is Outcome.HOLDS:
@@ -344,7 +352,11 @@ def _tightness(claim: Claim, sides: Confirmation) -> tuple[str, dict[str, Any]]:
     if claim.sense == "equals" and not claim.within:
         return f"largest difference {sides.lower:.3g}", {"measured": sides.lower, "predicted": 0.0, "relation": "=="}
     left, right = (sides.upper, sides.lower) if claim.sense == "at_least" else (sides.lower, sides.upper)
-    numbers: dict[str, Any] = {"measured": left, "predicted": right, "relation": ">=" if claim.sense == "at_least" else "<="}
+    numbers: dict[str, Any] = {
+        "measured": left,
+        "predicted": right,
+        "relation": ">=" if claim.sense == "at_least" else "<=",
+    }
     if sides.upper > 0 and sides.lower > 0:
         return f"tightest ratio {sides.ratio:.6g}", {**numbers, "tightness": sides.ratio}
     return f"smallest slack {sides.upper - sides.lower:.3g}", numbers

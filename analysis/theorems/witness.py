@@ -26,7 +26,7 @@ from attnlab.analysis.verdicts.verdict import Outcome, Verdict
 
 FORMAT = "attnlab-witness-1"
 BITS = 256
-SCALES = 2.0**-48, 2.0**-36, 2.0**-24   # relative moves that show the rounding of a side without an exact form
+SCALES = 2.0**-48, 2.0**-36, 2.0**-24  # relative moves that show the rounding of a side without an exact form
 STENCIL = 9
 _KEYS = {"format", "claim", "statement", "sizes", "point", "left", "right", "violation", "precision", "level", "seed"}
 Point = Mapping[str, np.ndarray]
@@ -216,15 +216,18 @@ def _in_floats(claim: Claim, point: Point, why: str) -> Confirmation:
         lower, upper = evaluator(tensors({k: _nudged(np.asarray(v)) for k, v in point.items()}))
     if claim.sense == "equals":
         lower, upper = (lower - upper).abs(), torch.full_like(upper, claim.within)
-    gaps = lower - upper                                                # (runs, entries); the first run is the point itself
+    gaps = lower - upper  # (runs, entries); the first run is the point itself
     k = int(torch.argmax(gaps[0]))
     noise = _noise(gaps[1:, k].numpy())
     budget = 8 * noise + 64 * 2.0**-52 * float(lower[0, k].abs() + upper[0, k].abs())
-    status = "violated" if float(gaps[0, k]) > budget else "unclear"    # NaN compares false
+    status = "violated" if float(gaps[0, k]) > budget else "unclear"  # NaN compares false
     return Confirmation(
-        status, float(lower[0, k]), float(upper[0, k]),
+        status,
+        float(lower[0, k]),
+        float(upper[0, k]),
         f"float64, {float(gaps[0, k]) / max(budget, 1e-300):.1g} times the allowance for its rounding (no exact form: {why})",
-        "" if status == "violated" else "the gap is within rounding")
+        "" if status == "violated" else "the gap is within rounding",
+    )
 
 
 def _nudged(value: np.ndarray) -> np.ndarray:

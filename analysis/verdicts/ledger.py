@@ -32,7 +32,7 @@ from typing import Any
 
 DEFAULT_CONFIDENCE = 0.99
 
-_SLACK = 1 + 1e-9                       # sums of parts may exceed their total by rounding only
+_SLACK = 1 + 1e-9  # sums of parts may exceed their total by rounding only
 
 
 class LedgerError(ValueError):
@@ -117,15 +117,21 @@ class ErrorLedger:
         with self._lock:
             looks = self._looks.get(claim_id, set())
             if looks and (look is None or look in looks or None in looks):
-                raise LedgerError(f"claim {claim_id!r} was judged already in this ledger; judging again on more data "
-                                  f"needs its own look, look={max(k or 0 for k in looks) + 1}, from the first time on")
+                raise LedgerError(
+                    f"claim {claim_id!r} was judged already in this ledger; judging again on more data "
+                    f"needs its own look, look={max(k or 0 for k in looks) + 1}, from the first time on"
+                )
             if self._shares.get(claim_id, share) != share:
-                raise LedgerError(f"claim {claim_id!r} had share={self._shares[claim_id]:g} at its first look and "
-                                  f"asks for {share:g} now; keep one share for all looks")
+                raise LedgerError(
+                    f"claim {claim_id!r} had share={self._shares[claim_id]:g} at its first look and "
+                    f"asks for {share:g} now; keep one share for all looks"
+                )
             total = math.fsum(self._shares.values()) + (0 if claim_id in self._shares else share)
             if total > self.budget * _SLACK:
-                raise LedgerError(f"share={share:g} of claim {claim_id!r} brings the shares to {total:g}, above "
-                                  f"budget={self.budget:g}; give each of n claims budget / n, or raise the budget")
+                raise LedgerError(
+                    f"share={share:g} of claim {claim_id!r} brings the shares to {total:g}, above "
+                    f"budget={self.budget:g}; give each of n claims budget / n, or raise the budget"
+                )
             self._shares[claim_id] = share
             self._looks.setdefault(claim_id, set()).add(look)
 
@@ -156,8 +162,10 @@ def draw(judge: str, confidence: float | None = None) -> float:
 
 
 def _overdrawn(account: _Account, judge: str, error: float, drawn: float, confidence: float | None) -> str:
-    start = (f"claim {account.claim!r} has drawn {drawn:.3g} of its share {account.error:.3g} "
-             f"in {len(account.drawn)} verdict(s), and {judge} asks for {error:.3g} more; ")
+    start = (
+        f"claim {account.claim!r} has drawn {drawn:.3g} of its share {account.error:.3g} "
+        f"in {len(account.drawn)} verdict(s), and {judge} asks for {error:.3g} more; "
+    )
     if confidence is None:
         return start + f"declare parts={len(account.drawn) + 1} or more (it declares parts={account.parts})"
     return start + f"leave out confidence={confidence:g} (the ledger sets it), or give the claim a larger share"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-TRAIN_LONGER = "train longer"              # ends the reason of a verdict that more replicas would not decide
+TRAIN_LONGER = "train longer"  # ends the reason of a verdict that more replicas would not decide
 
 
 class Outcome(StrEnum):
@@ -102,11 +102,21 @@ class Verdict:
         UNDECIDED. A claim that does not hold keeps its outcome, and the twin's is recorded.
         """
         if outcome is Outcome.HOLDS and self.outcome is Outcome.HOLDS:
-            return replace(self, outcome=Outcome.INVALID, twin=twin.label, twin_outcome=outcome,
-                           reason=f"the check also accepts its twin ({twin.label})")
+            return replace(
+                self,
+                outcome=Outcome.INVALID,
+                twin=twin.label,
+                twin_outcome=outcome,
+                reason=f"the check also accepts its twin ({twin.label})",
+            )
         if outcome is not Outcome.REFUTED and self.outcome is Outcome.HOLDS:
-            return replace(self, outcome=Outcome.UNDECIDED, twin=twin.label, twin_outcome=outcome,
-                           reason=f"the data cannot tell the claim from its twin ({twin.label})")
+            return replace(
+                self,
+                outcome=Outcome.UNDECIDED,
+                twin=twin.label,
+                twin_outcome=outcome,
+                reason=f"the data cannot tell the claim from its twin ({twin.label})",
+            )
         return replace(self, twin=twin.label, twin_outcome=outcome)
 
     def line(self) -> str:
@@ -141,14 +151,24 @@ class Verdict:
     def record(self) -> dict[str, Any]:
         """A plain, JSON-ready record: numbers finite or None, no numpy types."""
         return {
-            "verdict": str(self.outcome), "name": self.name, "kind": self.kind, "level": self.level, "of": self.of,
-            "predicted": _number(self.predicted), "measured": _number(self.measured),
+            "verdict": str(self.outcome),
+            "name": self.name,
+            "kind": self.kind,
+            "level": self.level,
+            "of": self.of,
+            "predicted": _number(self.predicted),
+            "measured": _number(self.measured),
             "interval": None if self.interval is None else [_number(x) for x in self.interval],
-            "margin": _number(self.margin), "relation": self.relation, "tightness": _number(self.tightness),
+            "margin": _number(self.margin),
+            "relation": self.relation,
+            "tightness": _number(self.tightness),
             "confidence": _number(self.confidence),
-            "n": None if self.n is None else int(self.n), "unit": self.unit,
-            "twin": self.twin, "twin_verdict": None if self.twin_outcome is None else str(self.twin_outcome),
-            "reason": self.reason, "witness": _plain(self.witness),
+            "n": None if self.n is None else int(self.n),
+            "unit": self.unit,
+            "twin": self.twin,
+            "twin_verdict": None if self.twin_outcome is None else str(self.twin_outcome),
+            "reason": self.reason,
+            "witness": _plain(self.witness),
             "parts": [part.record() for part in self.parts],
         }
 

@@ -31,10 +31,18 @@ from attnlab.kernels.attention.statistics import Mass, check_names
 PATHS = ("auto", "c", "sdpa", "gpu", "reference")
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, *, score: str | ScoreMap = "softmax",
-              mask: str | Mask | Tensor | None = None, bias: Bias | Tensor | tuple | None = None,
-              scale: float | Tensor | None = None, statistics: tuple[str | Mass, ...] = (),
-              path: str = "auto") -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    score: str | ScoreMap = "softmax",
+    mask: str | Mask | Tensor | None = None,
+    bias: Bias | Tensor | tuple | None = None,
+    scale: float | Tensor | None = None,
+    statistics: tuple[str | Mass, ...] = (),
+    path: str = "auto",
+) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
     r"""Attention with any score map, mask, bias and scale: the output, and the statistics of every row if asked for.
 
     .. math:: o_i = \sum_j W_{ij} v_j, \qquad W_{ij} = f(s_{ij}) / \bigl(c_i + \textstyle\sum_l g(s_{il})\bigr), \qquad
@@ -89,7 +97,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, score: str | ScoreMap = "softm
 
 def _by_value(mask) -> bool:
     """Whether a mask is one that equal masks can stand for: no tensor, and no object that holds one."""
-    return mask is None or isinstance(mask, str) or (isinstance(mask, Mask) and type(mask).__hash__ is not object.__hash__)
+    return (
+        mask is None or isinstance(mask, str) or (isinstance(mask, Mask) and type(mask).__hash__ is not object.__hash__)
+    )
 
 
 _plans: dict[tuple, tuple[str, Problem, torch.Size]] = {}
@@ -99,7 +109,7 @@ def _key(q, k, v, *options) -> tuple:
     """Everything that a plan depends on; nothing of what the numbers are."""
     try:
         return (q.shape, k.shape, v.shape, q.dtype, k.dtype, v.dtype, q.device, k.device, v.device, *options)
-    except AttributeError:                                        # not tensors: the checks say so
+    except AttributeError:  # not tensors: the checks say so
         return (None,)
 
 
@@ -107,14 +117,14 @@ def _plan(key: tuple) -> tuple[str, Problem, torch.Size] | None:
     """What was decided for an earlier call of the same shapes, types and options, all of which passed the checks."""
     try:
         return _plans.get(key)
-    except TypeError:                                             # an option that cannot be looked up by value
+    except TypeError:  # an option that cannot be looked up by value
         return None
 
 
 def _keep(key: tuple, plan: tuple[str, Problem, torch.Size]) -> None:
     problem = plan[1]
     if problem.visible is not None or isinstance(getattr(problem.score, "sink", None), Tensor):
-        return                                                    # tensors of the caller's: they are not ours to keep
+        return  # tensors of the caller's: they are not ours to keep
     if len(_plans) >= 512:
         _plans.clear()
     try:
@@ -136,8 +146,10 @@ def _checked(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if x.ndim < 2 or x.shape[-1] == 0:
             raise ValueError(f"{name} has shape {tuple(x.shape)}; expected (..., position, width >= 1)")
     if not q.is_floating_point() or q.dtype != k.dtype or q.dtype != v.dtype:
-        raise ValueError(f"q, k, v have dtypes {q.dtype}, {k.dtype}, {v.dtype}; they must be one floating-point "
-                         "dtype, convert them with .to(...)")
+        raise ValueError(
+            f"q, k, v have dtypes {q.dtype}, {k.dtype}, {v.dtype}; they must be one floating-point "
+            "dtype, convert them with .to(...)"
+        )
     if q.device != k.device or q.device != v.device:
         raise ValueError(f"q, k, v are on {q.device}, {k.device}, {v.device}; move them to one device")
     if q.shape[-1] != k.shape[-1]:
@@ -147,8 +159,10 @@ def _checked(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     try:
         _leading(q, k, v)
     except RuntimeError:
-        raise ValueError(f"the leading axes of q {tuple(q.shape[:-2])}, k {tuple(k.shape[:-2])} and v "
-                         f"{tuple(v.shape[:-2])} do not broadcast") from None
+        raise ValueError(
+            f"the leading axes of q {tuple(q.shape[:-2])}, k {tuple(k.shape[:-2])} and v "
+            f"{tuple(v.shape[:-2])} do not broadcast"
+        ) from None
     return q, k, v
 
 
@@ -167,8 +181,10 @@ def _scaled(q: Tensor, scale: float | Tensor | None, score: ScoreMap) -> tuple[T
             raise ValueError(f"scale={scale!r} must be finite")
         return q, float(scale)
     if scale.ndim > q.ndim - 2 and scale.ndim > 0:
-        raise ValueError(f"scale has shape {tuple(scale.shape)} but q has only {q.ndim - 2} leading axes "
-                         f"{tuple(q.shape[:-2])}; a tensor scale is aligned with the first of them")
+        raise ValueError(
+            f"scale has shape {tuple(scale.shape)} but q has only {q.ndim - 2} leading axes "
+            f"{tuple(q.shape[:-2])}; a tensor scale is aligned with the first of them"
+        )
     if not torch._C._functorch.is_functorch_wrapped_tensor(scale) and not bool(torch.isfinite(scale).all()):
         raise ValueError("scale has entries that are not finite")
     return q * scale.to(q).reshape(scale.shape + (1,) * (q.ndim - scale.ndim)), 1.0
@@ -200,26 +216,41 @@ def _sink_as_key(sink: Tensor, q, k, v, rows, visible, bias):
 
 def _check_matrix(name: str, x: Tensor | None, lead: torch.Size, n_q: int, n_k: int) -> None:
     if x is not None and (x.ndim < 2 or x.shape[-2] not in (1, n_q) or x.shape[-1] not in (1, n_k)):
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; expected (..., {n_q} queries, {n_k} keys), leading axes "
-                         f"broadcasting to {tuple(lead)}")
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}; expected (..., {n_q} queries, {n_k} keys), leading axes "
+            f"broadcasting to {tuple(lead)}"
+        )
 
 
 def _path(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
     on_cpu = q.device.type == "cpu"
     widths = q.shape[-1], v.shape[-1]
     can_c = on_cpu and cpu.supports(score, q.dtype, *widths)
-    can_sdpa = (on_cpu and sdpa.supports(score, q.dtype, *widths) and bias is None and not names and rows is not None
-                and not rows.some_empty and rows.last.size > 0)
+    can_sdpa = (
+        on_cpu
+        and sdpa.supports(score, q.dtype, *widths)
+        and bias is None
+        and not names
+        and rows is not None
+        and not rows.some_empty
+        and rows.last.size > 0
+    )
     if path == "c" and not can_c:
-        raise ValueError(f"path='c' cannot do score={score!r} with dtype {q.dtype} on {q.device}, widths {widths} and "
-                         f"statistics {names}; use path='auto' or 'reference'")
+        raise ValueError(
+            f"path='c' cannot do score={score!r} with dtype {q.dtype} on {q.device}, widths {widths} and "
+            f"statistics {names}; use path='auto' or 'reference'"
+        )
     if path == "sdpa" and not can_sdpa:
-        raise ValueError("path='sdpa' does plain softmax on CPU with equal widths, a shared mask without empty rows, "
-                         "no bias and no statistics; use path='auto' or 'reference'")
+        raise ValueError(
+            "path='sdpa' does plain softmax on CPU with equal widths, a shared mask without empty rows, "
+            "no bias and no statistics; use path='auto' or 'reference'"
+        )
     can_gpu = gpu.supports(score, q.dtype, q.device, *widths)
     if path == "gpu" and not can_gpu:
-        raise ValueError(f"path='gpu' cannot do score={score!r} with dtype {q.dtype} on {q.device}: it needs triton "
-                         "and a CUDA device; use path='auto' or 'reference'")
+        raise ValueError(
+            f"path='gpu' cannot do score={score!r} with dtype {q.dtype} on {q.device}: it needs triton "
+            "and a CUDA device; use path='auto' or 'reference'"
+        )
     if path != "auto":
         return path
     if can_gpu and not on_cpu:
@@ -246,7 +277,7 @@ def _on_reference(problem: Problem, q, k, v, bias, lead):
 
 
 def _on_fast_path(path: str, problem: Problem, q, k, v, bias, lead):
-    if problem.rows is None:                                     # problems see different keys: hide them by the bias
+    if problem.rows is None:  # problems see different keys: hide them by the bias
         hidden = torch.where(problem.visible, 0.0, -torch.inf).to(q)
         bias = hidden if bias is None else bias + hidden
         rows = rows_of_mask(None, q.shape[-2], k.shape[-2])

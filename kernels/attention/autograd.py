@@ -88,8 +88,15 @@ class Forward(Function):
     def backward(ctx, g, *_):
         q, k, v, bias, o, lse = ctx.saved_tensors
         want = bias is not None and ctx.needs_input_grad[5]
-        if not (torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0):
-            return None, None, *Backward.forward(ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse), *(None,) * (not want)
+        if not (
+            torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+        ):
+            return (
+                None,
+                None,
+                *Backward.forward(ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse),
+                *(None,) * (not want),
+            )
         # detached: a graph through o would run this backward again, on zeros, in every second derivative
         o = o if o is None else o.detach()
         grads = Backward.apply(ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse)
@@ -273,7 +280,7 @@ class WithStatistics(Function):
     def backward(ctx, g, dstats, *_):
         *tensors, o, raw, rows = ctx.saved_tensors
         want = tensors[3] is not None and ctx.needs_input_grad[5]
-        kept = (x if x is None else x.detach() for x in (o, raw, rows))       # by-products carry no derivative of their own
+        kept = (x if x is None else x.detach() for x in (o, raw, rows))  # by-products carry no derivative of their own
         grads = StatisticsBackward.apply(ctx.path, ctx.problem, want, *tensors, g, dstats, *kept)
         return (None, None, *grads) if want else (None, None, *grads, None)
 
@@ -346,12 +353,21 @@ def _raw(problem: Problem, tensors):
     def function(*xs):
         full = dict(zip(live, xs, strict=True))
         q, k, v, bias = (full.get(i) for i in range(4))
-        o, found = attention_reference(q, k, v, bias, on_device(problem.rows, q.device), problem.scale, problem.score,
-                                       names if with_mass else names[:-1], problem.mass if with_mass else Mass())
+        o, found = attention_reference(
+            q,
+            k,
+            v,
+            bias,
+            on_device(problem.rows, q.device),
+            problem.scale,
+            problem.score,
+            names if with_mass else names[:-1],
+            problem.mass if with_mass else Mass(),
+        )
         ratio = found["participation_ratio"]
         square = torch.where(ratio > 0, 1.0 / torch.where(ratio > 0, ratio, 1.0), 0.0)
         columns = [square if name == "participation_ratio" else found.get(name, ratio * 0) for name in names]
-        wide = torch.float32 if q.dtype in (torch.bfloat16, torch.float16) else q.dtype       # as the Triton path has them
+        wide = torch.float32 if q.dtype in (torch.bfloat16, torch.float16) else q.dtype  # as the Triton path has them
         return o, torch.stack(columns, -1).to(wide)
 
     return function, tuple(tensors[i] for i in live), live

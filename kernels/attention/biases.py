@@ -65,10 +65,12 @@ class ForgetGate(Bias):
 
     def matrix(self, n_queries, n_keys, like):
         if self.log_gates.shape[-1] != n_keys or n_queries > n_keys:
-            raise ValueError(f"log_gates has {self.log_gates.shape[-1]} tokens for {n_keys} keys and {n_queries} "
-                             "queries; give one gate a key, and no more queries than keys")
+            raise ValueError(
+                f"log_gates has {self.log_gates.shape[-1]} tokens for {n_keys} keys and {n_queries} "
+                "queries; give one gate a key, and no more queries than keys"
+            )
         c = self.log_gates.to(like).cumsum(-1)
-        return c[..., n_keys - n_queries:, None] - c[..., None, :]
+        return c[..., n_keys - n_queries :, None] - c[..., None, :]
 
 
 def as_bias(bias: Bias | Tensor | tuple | None, n_queries: int, n_keys: int, like: Tensor) -> Tensor | None:

@@ -35,11 +35,21 @@ from attnlab.kernels.compiled.threads import run_parts
 SOURCE = Path(__file__).with_name("attention.c")
 MAPS = ("softmax", "softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed")
 #: Rows of the array of raw statistics, in the order of the enum in attention.c.
-RAW = ("log_sum_exp", "entropy", "max_weight", "square", "logit_mean", "logit_variance", "weighted_logit_mean",
-       "weighted_logit_variance", "row_sum", "mass")
+RAW = (
+    "log_sum_exp",
+    "entropy",
+    "max_weight",
+    "square",
+    "logit_mean",
+    "logit_variance",
+    "weighted_logit_mean",
+    "weighted_logit_variance",
+    "row_sum",
+    "mass",
+)
 MAX_WIDTH = 128
-_THREAD_WORK = 1 << 21                    # below so many multiply-adds a second thread costs more than it brings
-_CACHE = 5 << 19                          # operands of 16 problems past so many bytes leave the cache: 8 lanes are faster
+_THREAD_WORK = 1 << 21  # below so many multiply-adds a second thread costs more than it brings
+_CACHE = 5 << 19  # operands of 16 problems past so many bytes leave the cache: 8 lanes are faster
 
 
 #: The record ``task`` of score_maps.h: sizes, scale, parameter, four pointers, and (base, offset, row, col) of each view.
@@ -65,21 +75,40 @@ def map_of(score: ScoreMap) -> tuple[int, float] | None:
 
 def supports(score: ScoreMap, dtype: torch.dtype, head_dim: int, value_dim: int) -> bool:
     """Whether attention.c has this score map, dtype and widths (a compiler may still be missing)."""
-    return (map_of(score) is not None and dtype in (torch.float32, torch.float64)
-            and 1 <= head_dim <= MAX_WIDTH and 1 <= value_dim <= MAX_WIDTH)
+    return (
+        map_of(score) is not None
+        and dtype in (torch.float32, torch.float64)
+        and 1 <= head_dim <= MAX_WIDTH
+        and 1 <= value_dim <= MAX_WIDTH
+    )
 
 
 @functools.lru_cache(maxsize=256)
-def library(map_number: int, dtype: torch.dtype, head_dim: int, value_dim: int, order: int, count: bool = False,
-            sink: bool = False, narrow: bool = False):
+def library(
+    map_number: int,
+    dtype: torch.dtype,
+    head_dim: int,
+    value_dim: int,
+    order: int,
+    count: bool = False,
+    sink: bool = False,
+    narrow: bool = False,
+):
     """The build for these compile-time constants, or None without a working compiler.
 
     ``count``: one that counts; ``sink``: one for the statistics of softmax with a sink; ``narrow``: one with vectors of 32
     bytes also where the machine has longer ones.
     """
     single = int(dtype == torch.float32)
-    built = compiler.load(SOURCE, MAP=map_number, REAL32=single, D=head_dim, DV=value_dim, PASS=order,
-                          **{name: 1 for name, wanted in (("COUNT", count), ("SINK", sink), ("NARROW", narrow)) if wanted})
+    built = compiler.load(
+        SOURCE,
+        MAP=map_number,
+        REAL32=single,
+        D=head_dim,
+        DV=value_dim,
+        PASS=order,
+        **{name: 1 for name, wanted in (("COUNT", count), ("SINK", sink), ("NARROW", narrow)) if wanted},
+    )
     if built is None:
         return None
     for name in ("forward", "backward") if order == 1 else ("second",):
@@ -108,39 +137,86 @@ def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | No
     rows = q.shape[:-1]
     o = q.new_empty((*rows, v.shape[-1]))
     stats = q.new_empty((*rows, len(RAW))) if with_stats else None
-    views = (*_view(q, keep), *_view(k, keep), *_view(v, keep), *_view(bias, keep), *_NONE * 5, *_view(o, keep), *_NONE * 4,
-             *_view(stats, keep), *_NONE)
+    views = (
+        *_view(q, keep),
+        *_view(k, keep),
+        *_view(v, keep),
+        *_view(bias, keep),
+        *_NONE * 5,
+        *_view(o, keep),
+        *_NONE * 4,
+        *_view(stats, keep),
+        *_NONE,
+    )
     _run("forward", 1, problem, q, k, v, keep[0].size, views)
     return o, stats
 
 
-def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, g: Tensor, want_bias: bool,
-             dstats: Tensor | None = None):
+def backward(
+    problem: Problem,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    g: Tensor,
+    want_bias: bool,
+    dstats: Tensor | None = None,
+):
     """Gradients (dq, dk, dv, dbias or None) for cotangents of the output and of the raw statistics."""
     keep: list[np.ndarray] = []
     out = _gradients(q, k, v, want_bias)
-    views = (*_view(q, keep), *_view(k, keep), *_view(v, keep), *_view(bias, keep), *_view(g, keep), *_NONE * 5,
-             *_views(out, keep), *_NONE, *_view(dstats, keep))
+    views = (
+        *_view(q, keep),
+        *_view(k, keep),
+        *_view(v, keep),
+        *_view(bias, keep),
+        *_view(g, keep),
+        *_NONE * 5,
+        *_views(out, keep),
+        *_NONE,
+        *_view(dstats, keep),
+    )
     _run("backward", 1, problem, q, k, v, keep[0].size, views)
     return out
 
 
-def second(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, tangents: tuple, g: Tensor | None,
-           want_bias: bool = False):
+def second(
+    problem: Problem,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    tangents: tuple,
+    g: Tensor | None,
+    want_bias: bool = False,
+):
     """As ``formulas.second``: (tangent,) or (tangent, dq, dk, dv, dbias or None)."""
     keep: list[np.ndarray] = []
     o = q.new_empty((*q.shape[:-1], v.shape[-1]))
     out = (None,) * 4 if g is None else _gradients(q, k, v, want_bias)
-    views = (*_view(q, keep), *_view(k, keep), *_view(v, keep), *_view(bias, keep), *_view(g, keep), *_views(tangents, keep),
-             *_view(o, keep), *_views(out, keep), *_NONE * 2)
+    views = (
+        *_view(q, keep),
+        *_view(k, keep),
+        *_view(v, keep),
+        *_view(bias, keep),
+        *_view(g, keep),
+        *_views(tangents, keep),
+        *_view(o, keep),
+        *_views(out, keep),
+        *_NONE * 2,
+    )
     _run("second", 2, problem, q, k, v, keep[0].size, views)
     return (o,) if g is None else (o, *out)
 
 
 def _gradients(q: Tensor, k: Tensor, v: Tensor, want_bias: bool) -> tuple[Tensor | None, ...]:
     """Room for dq, dk, dv, and dbias if wanted."""
-    return (q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape),
-            q.new_empty((*q.shape[:-1], k.shape[-2])) if want_bias else None)
+    return (
+        q.new_empty(q.shape),
+        k.new_empty(k.shape),
+        v.new_empty(v.shape),
+        q.new_empty((*q.shape[:-1], k.shape[-2])) if want_bias else None,
+    )
 
 
 def _view(x: Tensor | None, keep: list[np.ndarray]) -> tuple[int, int, int, int]:
@@ -191,15 +267,33 @@ def _fixed(problem: Problem, n_k: int) -> _Fixed:
     return found
 
 
-def _run(function: str, order: int, problem: Problem, q: Tensor, k: Tensor, v: Tensor, n_problems: int,
-         views: tuple[int, ...]) -> None:
+def _run(
+    function: str,
+    order: int,
+    problem: Problem,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    n_problems: int,
+    views: tuple[int, ...],
+) -> None:
     counter = counters.active()
     n_k, head_dim, value_dim = k.shape[-2], q.shape[-1], v.shape[-1]
     fixed = _fixed(problem, n_k)
-    built = library(fixed.map_number, q.dtype, head_dim, value_dim, order, counter is not None, fixed.sink,
-                    is_narrow(n_problems, q.shape[-2], n_k, q.dtype, head_dim, value_dim))
+    built = library(
+        fixed.map_number,
+        q.dtype,
+        head_dim,
+        value_dim,
+        order,
+        counter is not None,
+        fixed.sink,
+        is_narrow(n_problems, q.shape[-2], n_k, q.dtype, head_dim, value_dim),
+    )
     if built is None:
-        raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiled.compiler.compiler_report()")
+        raise RuntimeError(
+            "path='c' needs a working C compiler; see attnlab.kernels.compiled.compiler.compiler_report()"
+        )
     task = _TASK.pack(q.shape[-2], n_k, *fixed.numbers, *views)
     call = getattr(built, function)
     threads = 1

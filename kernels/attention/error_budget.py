@@ -49,17 +49,21 @@ def _case(n_q: int, n_k: int, d: int = 3, *, logit: float = 1.0, mask=None, chan
 def _strided(x: Tensor) -> Tensor:
     """The same numbers with a gap between rows and a stride along the width."""
     room = torch.full((*x.shape[:-1], 2 * x.shape[-1] + 3), torch.nan, dtype=x.dtype)
-    room[..., 1:1 + 2 * x.shape[-1]:2] = x
-    return room[..., 1:1 + 2 * x.shape[-1]:2]
+    room[..., 1 : 1 + 2 * x.shape[-1] : 2] = x
+    return room[..., 1 : 1 + 2 * x.shape[-1] : 2]
 
 
 def cases(score: str) -> dict[str, dict]:
     """Ordinary and nasty inputs in float64; other widths only for softmax, as every width is a build of its own."""
     some = torch.tensor([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.bool)
     found = {
-        "ordinary": _case(6, 9), "causal": _case(9, 9, mask="causal"), "one query": _case(1, 9),
-        "length one": _case(1, 1), "masked rows": _case(3, 5, mask=some),
-        "huge logits": _case(4, 6, logit=3e3), "tiny logits": _case(4, 6, logit=1e-6),
+        "ordinary": _case(6, 9),
+        "causal": _case(9, 9, mask="causal"),
+        "one query": _case(1, 9),
+        "length one": _case(1, 1),
+        "masked rows": _case(3, 5, mask=some),
+        "huge logits": _case(4, 6, logit=3e3),
+        "tiny logits": _case(4, 6, logit=1e-6),
         "equal logits": _case(4, 6, change=lambda q, k, v: (q, k[:, :1].expand_as(k).clone(), v)),
         "ties": _case(4, 6, logit=30.0, change=lambda q, k, v: (q, k[:, [0, 1, 2, 0, 1, 2]], v)),
         "zero keys": _case(4, 6, change=lambda q, k, v: (q, torch.zeros_like(k), v)),
@@ -73,7 +77,7 @@ def cases(score: str) -> dict[str, dict]:
 def measure(path: str, dtype: torch.dtype, score: str, case: dict) -> dict[str, float]:
     """Largest error of each quantity in units of eps times S; infinity where S = 0 but the error is not."""
     inputs = [case[name].to(dtype).double() for name in "qkv"]
-    if path == "sdpa":                                                  # equal widths only
+    if path == "sdpa":  # equal widths only
         inputs[2] = inputs[2][..., :1].expand_as(inputs[1]).clone()
     directions = [x.to(dtype).double() for x in _normals(7, *(x.shape for x in inputs))]
     g = _normals(8, (*inputs[0].shape[:-1], inputs[2].shape[-1]))[0].to(dtype).double()
@@ -107,8 +111,12 @@ def _all(function: Callable, inputs: list[Tensor], directions: list[Tensor], g: 
     second = torch.autograd.grad(inner, [*leaves, cotangent], allow_unused=True)
     second = [torch.zeros_like(x) if y is None else y for x, y in zip([*leaves, cotangent], second, strict=True)]
     tangent = torch.func.jvp(function, tuple(inputs), tuple(directions))[1]
-    return {"output": [o.detach()], "gradient": [x.detach() for x in first], "forward_mode": [tangent.detach()],
-            "second_gradient": second}
+    return {
+        "output": [o.detach()],
+        "gradient": [x.detach() for x in first],
+        "forward_mode": [tangent.detach()],
+        "second_gradient": second,
+    }
 
 
 def absolute_evaluation(score: FOverG, case: dict, inputs: list[Tensor], directions: list[Tensor], g: Tensor) -> dict:
@@ -122,15 +130,16 @@ def absolute_evaluation(score: FOverG, case: dict, inputs: list[Tensor], directi
         seen = torch.ones_like(seen).tril(s.shape[-1] - s.shape[-2]) if isinstance(case["mask"], str) else case["mask"]
     visible = seen.expand(s.shape)
     m = score.level(s, visible)
-    f, gg, f1, f2, g1, g2 = (torch.where(visible, x, 0.0).abs() for x in (
-        score.f(s, m), score.g(s, m), *score.derivatives(s, m)))
+    f, gg, f1, f2, g1, g2 = (
+        torch.where(visible, x, 0.0).abs() for x in (score.f(s, m), score.g(s, m), *score.derivatives(s, m))
+    )
     z = score.constant(m, visible.sum(-1, keepdim=True).double()) + gg.sum(-1, keepdim=True)
     u = torch.where(z == 0, 0.0, 1.0 / torch.where(z == 0, 1.0, z))
     q, k, v, g = q.abs(), k.abs(), v.abs(), g.abs()
     D = 1 + scale * q @ k.mT
     A = u * (g1 * D).sum(-1, keepdim=True)
-    W = u * (f1 * D + f * (1 + A))                                     # weights with the errors of their logits
-    f1, g1 = f1 * (1 + A) + f2 * D, g1 * (1 + A) + g2 * D               # derivatives likewise
+    W = u * (f1 * D + f * (1 + A))  # weights with the errors of their logits
+    f1, g1 = f1 * (1 + A) + f2 * D, g1 * (1 + A) + g2 * D  # derivatives likewise
     f2, g2 = f2 * (1 + A) + (f2 + f1) * D, g2 * (1 + A) + (g2 + g1) * D
     dp, b, a = g @ v.mT, g @ vt.mT, scale * (qt @ k.mT + q @ kt.mT)
     delta = (W * dp).sum(-1, keepdim=True)
@@ -140,9 +149,11 @@ def absolute_evaluation(score: FOverG, case: dict, inputs: list[Tensor], directi
     X, B = (u * f1 * a * dp).sum(-1, keepdim=True), (W * b).sum(-1, keepdim=True)
     ds2 = u * (f2 * a * dp + f1 * (b + At * dp) + delta * g2 * a + g1 * (2 * delta * At + X + B))
     return {
-        "output": [W @ v], "gradient": [scale * ds @ k, scale * ds.mT @ q, W.mT @ g],
+        "output": [W @ v],
+        "gradient": [scale * ds @ k, scale * ds.mT @ q, W.mT @ g],
         "forward_mode": [wt @ v + W @ vt],
-        "second_gradient": [scale * (ds2 @ k + ds @ kt), scale * (ds2.mT @ q + ds.mT @ qt), wt.mT @ g, wt @ v + W @ vt]}
+        "second_gradient": [scale * (ds2 @ k + ds @ kt), scale * (ds2.mT @ q + ds.mT @ qt), wt.mT @ g, wt @ v + W @ vt],
+    }
 
 
 def combinations(triton: bool = False) -> list[tuple[str, torch.dtype, str]]:
@@ -152,20 +163,26 @@ def combinations(triton: bool = False) -> list[tuple[str, torch.dtype, str]]:
     """
     family = [name for name, score in SCORE_MAPS.items() if isinstance(score, FOverG)]
     if triton:
-        return [("gpu", dtype, name) for dtype in (torch.float32, torch.float64) for name in family if map_of(SCORE_MAPS[name])]
+        return [
+            ("gpu", dtype, name)
+            for dtype in (torch.float32, torch.float64)
+            for name in family
+            if map_of(SCORE_MAPS[name])
+        ]
     out = [("c", dtype, name) for dtype in (torch.float32, torch.float64) for name in family]
     out += [("sdpa", dtype, "softmax") for dtype in (torch.float32, torch.float64)]
     return out + [("reference", torch.float32, name) for name in family]
 
 
-def worst_over_cases(path: str, dtype: torch.dtype, score: str,
-                     only: tuple[str, ...] = ()) -> dict[str, tuple[float, float, str]]:
+def worst_over_cases(
+    path: str, dtype: torch.dtype, score: str, only: tuple[str, ...] = ()
+) -> dict[str, tuple[float, float, str]]:
     """For each quantity: the largest share of the budget as (error, share, case); ``only`` restricts the cases."""
     worst = {name: (0.0, 0.0, "") for name in QUANTITIES}
     for label, case in cases(score).items():
         if only and label not in only:
             continue
-        if path == "sdpa" and label == "masked rows":                  # that path does not take rows without a key
+        if path == "sdpa" and label == "masked rows":  # that path does not take rows without a key
             continue
         for name, error in measure(path, dtype, score, case).items():
             share = error / budget(name, case["k"].shape[-2], case["q"].shape[-1])
@@ -176,8 +193,10 @@ def worst_over_cases(path: str, dtype: torch.dtype, score: str,
 
 def table(rows: list[tuple[str, torch.dtype, str]]) -> str:
     """The rows of docs/error_budget.md: measured worst error / share of the budget, for every combination."""
-    lines = ["| path | dtype | score map | " + " | ".join(name.replace("_", " ") for name in QUANTITIES) + " |",
-             "|---|---|---|" + "---|" * len(QUANTITIES)]
+    lines = [
+        "| path | dtype | score map | " + " | ".join(name.replace("_", " ") for name in QUANTITIES) + " |",
+        "|---|---|---|" + "---|" * len(QUANTITIES),
+    ]
     for path, dtype, score in rows:
         found = worst_over_cases(path, dtype, score)
         cells = [f"{error:.2g} ({100 * share:.0f} %)" for error, share, _ in (found[name] for name in QUANTITIES)]

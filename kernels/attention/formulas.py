@@ -38,7 +38,8 @@ class _Row:
         s = torch.where(visible, s, 0.0)
         m = score.level(s.detach(), visible).detach()
         self.f, self.g, self.f1, self.f2, self.g1, self.g2 = (
-            torch.where(visible, x, 0.0) for x in (score.f(s, m), score.g(s, m), *score.derivatives(s, m)))
+            torch.where(visible, x, 0.0) for x in (score.f(s, m), score.g(s, m), *score.derivatives(s, m))
+        )
         z = score.constant(m, visible.sum(-1, keepdim=True).to(s.dtype)) + self.g.sum(-1, keepdim=True)
         self.u = torch.where(z == 0, 0.0, 1.0 / torch.where(z == 0, 1.0, z))
         self.visible = visible

@@ -66,8 +66,11 @@ class Window(Mask):
 
     def visible(self, n_queries, n_keys):
         i, j = _grid(n_queries, n_keys)
-        return ((j - i) % self.dilation == 0) & (j >= i - self.before * self.dilation) & (
-            j <= i + self.after * self.dilation)
+        return (
+            ((j - i) % self.dilation == 0)
+            & (j >= i - self.before * self.dilation)
+            & (j <= i + self.after * self.dilation)
+        )
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,10 @@ class Neighbourhood(Mask):
             raise ValueError(f"shape={self.shape!r} must have one or two axes")
         for n, size, dilation, stride in zip(self.shape, *self._axes(), strict=True):
             if not 1 <= size * dilation <= n or stride < 1 or dilation < 1:
-                raise ValueError(f"need 1 <= size*dilation <= length and stride >= 1 on every axis, got size={size}, "
-                                 f"dilation={dilation}, stride={stride} on an axis of {n} tokens")
+                raise ValueError(
+                    f"need 1 <= size*dilation <= length and stride >= 1 on every axis, got size={size}, "
+                    f"dilation={dilation}, stride={stride} on an axis of {n} tokens"
+                )
 
     def _axes(self) -> list[tuple[int, ...]]:
         given = (self.size, self.dilation, self.stride)
@@ -103,8 +108,10 @@ class Neighbourhood(Mask):
         for n in self.shape:
             total *= n
         if n_queries != total or n_keys != total:
-            raise ValueError(f"shape={self.shape} has {total} tokens, but there are {n_queries} queries and {n_keys} "
-                             "keys; a neighbourhood needs equal numbers")
+            raise ValueError(
+                f"shape={self.shape} has {total} tokens, but there are {n_queries} queries and {n_keys} "
+                "keys; a neighbourhood needs equal numbers"
+            )
         lines = [_line(*axis) for axis in zip(self.shape, *self._axes(), strict=True)]
         if len(lines) == 1:
             return lines[0]
@@ -114,8 +121,8 @@ class Neighbourhood(Mask):
 
 def _line(n: int, size: int, dilation: int, stride: int) -> Tensor:
     i = torch.arange(n)
-    residue, place = i % dilation, i // dilation              # the comb of positions that query i lives on, and where
-    length = (n - residue + dilation - 1) // dilation         # its number of teeth
+    residue, place = i % dilation, i // dilation  # the comb of positions that query i lives on, and where
+    length = (n - residue + dilation - 1) // dilation  # its number of teeth
     middle = torch.minimum((place // stride) * stride + stride // 2, length - 1)
     start = torch.minimum((middle - size // 2).clamp(min=0), length - size)
     j = torch.arange(n)[None, :]
@@ -133,14 +140,17 @@ class BlockSparse(Mask):
 
     def __post_init__(self):
         if self.layout.ndim != 2 or self.layout.dtype != torch.bool or self.block < 1:
-            raise ValueError(f"layout must be a boolean matrix and block >= 1, got {self.layout.dtype} of shape "
-                             f"{tuple(self.layout.shape)} and block={self.block}")
+            raise ValueError(
+                f"layout must be a boolean matrix and block >= 1, got {self.layout.dtype} of shape "
+                f"{tuple(self.layout.shape)} and block={self.block}"
+            )
 
     def visible(self, n_queries, n_keys):
         a, b = self.layout.shape
         if -(-n_queries // self.block) != a or -(-n_keys // self.block) != b:
-            raise ValueError(f"layout of {a} x {b} blocks of {self.block} does not cover {n_queries} queries and "
-                             f"{n_keys} keys")
+            raise ValueError(
+                f"layout of {a} x {b} blocks of {self.block} does not cover {n_queries} queries and {n_keys} keys"
+            )
         full = self.layout.repeat_interleave(self.block, 0).repeat_interleave(self.block, 1)
         return full[:n_queries, :n_keys]
 

@@ -47,7 +47,7 @@ class Problem:
     visible: Tensor | None
     names: tuple[str, ...]
     mass: Mass
-    kept: dict = field(default_factory=dict)      # what a path works out once for all calls of the problem
+    kept: dict = field(default_factory=dict)  # what a path works out once for all calls of the problem
 
 
 @functools.lru_cache(maxsize=64)
@@ -56,7 +56,7 @@ def rows_of_mask(mask: Mask | None, n_queries: int, n_keys: int) -> Rows:
     if mask is None:
         full = np.full(n_queries, n_keys, dtype=np.int32)
         return Rows(None, np.zeros(n_queries, dtype=np.int32), full, None, False, True, n_keys == 0)
-    with torch._C._DisableFuncTorch():            # a plain tensor, also inside torch.func transforms: it is kept
+    with torch._C._DisableFuncTorch():  # a plain tensor, also inside torch.func transforms: it is kept
         return rows_of_visible(mask.visible(n_queries, n_keys), causal=mask == Causal())
 
 

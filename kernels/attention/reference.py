@@ -18,8 +18,17 @@ from attnlab.kernels.attention.statistics import Mass, row_statistics
 CHUNK_BYTES = 8 << 20
 
 
-def attention_reference(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, visible: Tensor | None, scale: float,
-                        score: ScoreMap, names: tuple[str, ...] = (), mass: Mass | None = None):
+def attention_reference(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    visible: Tensor | None,
+    scale: float,
+    score: ScoreMap,
+    names: tuple[str, ...] = (),
+    mass: Mass | None = None,
+):
     """Output (..., query, value) and the dictionary of the named statistics (..., query).
 
     q (..., query, d), k (..., key, d), v (..., key, d_v); leading axes broadcast. ``visible`` is boolean, True where a
@@ -34,8 +43,17 @@ def attention_reference(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, vi
     return w @ v, found
 
 
-def attention_in_chunks(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, visible: Tensor | None, scale: float,
-                        score: ScoreMap, names: tuple[str, ...] = (), mass: Mass | None = None):
+def attention_in_chunks(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    visible: Tensor | None,
+    scale: float,
+    score: ScoreMap,
+    names: tuple[str, ...] = (),
+    mass: Mass | None = None,
+):
     """The same result; the first leading axis is cut so that the logits of a piece stay within ``CHUNK_BYTES``.
 
     Only for equal leading axes of q, k and v and score maps without tensors of their own (a piece must see its part).

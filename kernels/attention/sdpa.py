@@ -49,7 +49,9 @@ def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, 
     operator = _operators()[0]
     if _plain(q, k, v):
         return operator(q, k, v, 0.0, problem.rows.causal, attn_mask=_mask(problem, q), scale=problem.scale)
-    o, lse = operator(_four(q), _four(k), _four(v), 0.0, problem.rows.causal, attn_mask=_mask(problem, q), scale=problem.scale)
+    o, lse = operator(
+        _four(q), _four(k), _four(v), 0.0, problem.rows.causal, attn_mask=_mask(problem, q), scale=problem.scale
+    )
     return _shaped(o, (*q.shape[:-1], v.shape[-1])), _shaped(lse, q.shape[:-1])
 
 
@@ -58,15 +60,28 @@ def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: 
     operator = _operators()[1]
     if _plain(q, k, v, g, o):
         return operator(g, q, k, v, o, lse, 0.0, problem.rows.causal, attn_mask=_mask(problem, q), scale=problem.scale)
-    grads = operator(_four(g), _four(q), _four(k), _four(v), _four(o), lse.reshape(-1, 1, lse.shape[-1]), 0.0,
-                     problem.rows.causal, attn_mask=_mask(problem, q), scale=problem.scale)
+    grads = operator(
+        _four(g),
+        _four(q),
+        _four(k),
+        _four(v),
+        _four(o),
+        lse.reshape(-1, 1, lse.shape[-1]),
+        0.0,
+        problem.rows.causal,
+        attn_mask=_mask(problem, q),
+        scale=problem.scale,
+    )
     return tuple(_shaped(grad, x.shape) for grad, x in zip(grads, (q, k, v), strict=True))
 
 
 def _plain(*tensors: Tensor) -> bool:
     """Whether the operators can take and give the tensors as they are: four axes, unit stride, no forward mode around."""
-    return (forward_ad._current_level < 0 and all(x.ndim == 4 and x.stride(-1) == 1 for x in tensors)
-            and not torch._C._are_functorch_transforms_active())
+    return (
+        forward_ad._current_level < 0
+        and all(x.ndim == 4 and x.stride(-1) == 1 for x in tensors)
+        and not torch._C._are_functorch_transforms_active()
+    )
 
 
 @functools.lru_cache(maxsize=1)

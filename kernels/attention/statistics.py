@@ -25,8 +25,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-NAMES = ("log_sum_exp", "entropy", "max_weight", "participation_ratio", "row_sum", "logit_mean", "logit_variance",
-         "weighted_logit_mean", "weighted_logit_variance", "mass")
+NAMES = (
+    "log_sum_exp",
+    "entropy",
+    "max_weight",
+    "participation_ratio",
+    "row_sum",
+    "logit_mean",
+    "logit_variance",
+    "weighted_logit_mean",
+    "weighted_logit_variance",
+    "mass",
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +69,9 @@ def check_names(statistics: tuple, n_keys: int) -> tuple[tuple[str, ...], Mass]:
     return tuple(names), mass
 
 
-def row_statistics(names: tuple[str, ...], mass: Mass, w: Tensor, s: Tensor, visible: Tensor,
-                   log_z: Tensor) -> dict[str, Tensor]:
+def row_statistics(
+    names: tuple[str, ...], mass: Mass, w: Tensor, s: Tensor, visible: Tensor, log_z: Tensor
+) -> dict[str, Tensor]:
     """The statistics (..., query) of weights and logits (..., query, key); plain tensor operations."""
     visible = visible & (s > -torch.inf)
     s = torch.where(visible, s, 0.0)

@@ -19,16 +19,26 @@ from attnlab.kernels.compiled import counters
 from attnlab.kernels.linear_attention import linear_attention
 
 #: (problems, tokens, head width) of the laboratory's models.
-SHAPES = ((1024, 8, 2), (1024, 16, 4), (1024, 40, 6), (512, 64, 8), (256, 64, 16), (128, 128, 16), (32, 256, 32),
-          (8, 1024, 64))
+SHAPES = (
+    (1024, 8, 2),
+    (1024, 16, 4),
+    (1024, 40, 6),
+    (512, 64, 8),
+    (256, 64, 16),
+    (128, 128, 16),
+    (32, 256, 32),
+    (8, 1024, 64),
+)
 #: Calls so small that their fixed cost shows.
 SMALLEST = ((4, 16, 4), (16, 16, 4), (64, 16, 4), (256, 16, 4), (64, 40, 6), (4, 64, 64))
 #: (problems, keys, head width) of in-context tasks with one query a problem.
 QUERY_SHAPES = ((4096, 40, 6), (4096, 12, 6), (1024, 200, 8), (256, 1000, 16))
 #: What varies: the values, and the sizes that stay.
-SWEEPS = {"problems": ((8, 32, 128, 512, 2048), {"tokens": 40, "width": 6}),
-          "tokens": ((8, 16, 32, 64, 128, 256), {"problems": 64, "width": 8}),
-          "width": ((2, 4, 8, 16, 32, 64), {"problems": 64, "tokens": 64})}
+SWEEPS = {
+    "problems": ((8, 32, 128, 512, 2048), {"tokens": 40, "width": 6}),
+    "tokens": ((8, 16, 32, 64, 128, 256), {"problems": 64, "width": 8}),
+    "width": ((2, 4, 8, 16, 32, 64), {"problems": 64, "tokens": 64}),
+}
 #: Lengths at which linear and softmax attention are compared, and (problems, width) there.
 LENGTHS, LONG = (64, 256, 1024, 4096), (8, 16)
 BASE = "torch sdpa"
@@ -42,8 +52,18 @@ def attention_records(shapes: Iterable[tuple[int, int, int]] = SHAPES, rounds: i
             candidates = _candidates(tensors(problems, n, d), mask)
             if problems * n * n > 1 << 21:
                 candidates.pop("torch eager")
-            records += compare(candidates, BASE, rounds, dense_flops(problems, n, n, d), peak, problems=problems, queries=n,
-                               tokens=n, width=d, mask=mask)
+            records += compare(
+                candidates,
+                BASE,
+                rounds,
+                dense_flops(problems, n, n, d),
+                peak,
+                problems=problems,
+                queries=n,
+                tokens=n,
+                width=d,
+                mask=mask,
+            )
     return records
 
 
@@ -51,8 +71,18 @@ def query_records(shapes: Iterable[tuple[int, int, int]] = QUERY_SHAPES, rounds:
     """One query a problem, forward and backward: the hot case of in-context tasks."""
     records, peak = [], sgemm_peak()
     for problems, n, d in shapes:
-        records += compare(_candidates(tensors(problems, n, d, n_q=1), "none"), BASE, rounds,
-                           dense_flops(problems, 1, n, d), peak, problems=problems, queries=1, tokens=n, width=d, mask="none")
+        records += compare(
+            _candidates(tensors(problems, n, d, n_q=1), "none"),
+            BASE,
+            rounds,
+            dense_flops(problems, 1, n, d),
+            peak,
+            problems=problems,
+            queries=1,
+            tokens=n,
+            width=d,
+            mask="none",
+        )
     return records
 
 
@@ -64,8 +94,19 @@ def size_records(sweeps: dict[str, tuple] | None = None, rounds: int = 9) -> lis
             problems, n, d = (({**fixed, varies: value})[name] for name in ("problems", "tokens", "width"))
             candidates = _candidates(tensors(problems, n, d), "causal")
             candidates = {name: candidates[name] for name in ("c", BASE, "torch eager")}
-            records += compare(candidates, BASE, rounds, dense_flops(problems, n, n, d), peak, varies=varies,
-                               problems=problems, queries=n, tokens=n, width=d, mask="causal")
+            records += compare(
+                candidates,
+                BASE,
+                rounds,
+                dense_flops(problems, n, n, d),
+                peak,
+                varies=varies,
+                problems=problems,
+                queries=n,
+                tokens=n,
+                width=d,
+                mask="causal",
+            )
     return records
 
 
@@ -75,17 +116,30 @@ def linear_records(lengths: Iterable[int] = LENGTHS, rounds: int = 9) -> list[di
     problems, d = LONG
     for n in lengths:
         q, k, v, g = tensors(problems, n, d)
-        candidates = {name: made for name, made in _candidates([q, k, v, g], "causal").items() if name in ("auto", BASE)}
+        candidates = {
+            name: made for name, made in _candidates([q, k, v, g], "causal").items() if name in ("auto", BASE)
+        }
         for form in ("chunked", "parallel"):
             candidates[f"linear, {form}"] = lambda form=form, q=q, k=k, v=v, g=g: torch.autograd.grad(
-                linear_attention(q, k, v, form=form)[0], (q, k, v), g)
-        records += compare(candidates, BASE, rounds, dense_flops(problems, n, n, d), peak, problems=problems, tokens=n, width=d,
-                           mask="causal")
+                linear_attention(q, k, v, form=form)[0], (q, k, v), g
+            )
+        records += compare(
+            candidates,
+            BASE,
+            rounds,
+            dense_flops(problems, n, n, d),
+            peak,
+            problems=problems,
+            tokens=n,
+            width=d,
+            mask="causal",
+        )
     return records
 
 
-def work_records(shapes: Iterable[tuple[int, int, int, int]] = ((64, 40, 40, 6), (64, 1, 40, 6), (64, 64, 64, 16))
-                 ) -> list[dict[str, object]]:
+def work_records(
+    shapes: Iterable[tuple[int, int, int, int]] = ((64, 40, 40, 6), (64, 1, 40, 6), (64, 64, 64, 16)),
+) -> list[dict[str, object]]:
     """Counted multiply-adds, exponentials and bytes of each pass of the compiled and the plain path.
 
     Shapes are (problems, queries, keys, width), problems a multiple of 16 lanes.
@@ -95,20 +149,34 @@ def work_records(shapes: Iterable[tuple[int, int, int, int]] = ((64, 40, 40, 6),
         for mask in ("none",) if n_q != n else ("none", "causal"):
             for path in ("c", "reference"):
                 q, k, v, g = tensors(problems, n, d, n_q)
-                step(q, k, v, g, mask, path)()                         # builds and caches
+                step(q, k, v, g, mask, path)()  # builds and caches
                 with counters.counting() as forward:
                     o = attention(q, k, v, mask=_mask(mask), path=path)
                 with counters.counting() as backward:
                     torch.autograd.grad(o, (q, k, v), g)
-                records += [{"problems": problems, "queries": n_q, "tokens": n, "width": d, "mask": mask, "path": path,
-                             "pass": name, "multiply_adds": work.multiply_adds, "exponentials": work.exponentials,
-                             "bytes": work.bytes_read + work.bytes_written}
-                            for name, work in (("forward", forward), ("backward", backward))]
+                records += [
+                    {
+                        "problems": problems,
+                        "queries": n_q,
+                        "tokens": n,
+                        "width": d,
+                        "mask": mask,
+                        "path": path,
+                        "pass": name,
+                        "multiply_adds": work.multiply_adds,
+                        "exponentials": work.exponentials,
+                        "bytes": work.bytes_read + work.bytes_written,
+                    }
+                    for name, work in (("forward", forward), ("backward", backward))
+                ]
     return records
 
 
-def crossover_table(rounds: int = 7, widths: tuple[int, ...] = (2, 4, 8, 16, 32, 64, 128),
-                    say: Callable[[str], None] = lambda text: None) -> dict[str, object]:
+def crossover_table(
+    rounds: int = 7,
+    widths: tuple[int, ...] = (2, 4, 8, 16, 32, 64, 128),
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, object]:
     """The data of ``attention/dispatch.json``: the longest context at which the compiled path is not slower.
 
     Lengths double from 8; a length counts if the compiled path's median is not larger. The search stops after two
@@ -147,7 +215,9 @@ def tensors(problems: int, n: int, d: int, n_q: int | None = None) -> list[Tenso
     return [x.requires_grad_() for x in made[:3]] + made[3:]
 
 
-def step(q: Tensor, k: Tensor, v: Tensor, g: Tensor, mask: str, path: str, score: str = "softmax") -> Callable[[], object]:
+def step(
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor, mask: str, path: str, score: str = "softmax"
+) -> Callable[[], object]:
     """Forward and backward of this package's attention on a path."""
     return lambda: torch.autograd.grad(attention(q, k, v, mask=_mask(mask), path=path, score=score), (q, k, v), g)
 
@@ -174,5 +244,8 @@ def _candidates(operands: list[Tensor], mask: str) -> dict[str, Callable[[], obj
     sdpa = torch.nn.functional.scaled_dot_product_attention
     hidden = hidden_pairs(mask, q.shape[-2], k.shape[-2])
     paths = {path: step(q, k, v, g, mask, path) for path in ("c", "sdpa", "auto")}
-    return {**paths, BASE: lambda: torch.autograd.grad(sdpa(q, k, v, is_causal=mask == "causal"), (q, k, v), g),
-            "torch eager": lambda: torch.autograd.grad(eager(q, k, v, hidden), (q, k, v), g)}
+    return {
+        **paths,
+        BASE: lambda: torch.autograd.grad(sdpa(q, k, v, is_causal=mask == "causal"), (q, k, v), g),
+        "torch eager": lambda: torch.autograd.grad(eager(q, k, v, hidden), (q, k, v), g),
+    }

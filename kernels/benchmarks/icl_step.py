@@ -21,21 +21,32 @@ from attnlab.kernels.icl_step import Optimiser, Shape, State, Stream, draw, fuse
 #: (causal, batch, context) of the steps compared.
 STEPS = ((True, 256, 40), (True, 16, 40), (True, 16, 12), (False, 256, 40), (False, 16, 40))
 #: What varies: the values, and the sizes that stay.
-SWEEPS = {"replicas": ((1, 4, 16, 64), {"batch": 16, "context": 40}),
-          "batch": ((8, 32, 128, 512), {"replicas": 4, "context": 40}),
-          "context": ((8, 16, 32, 64, 128), {"replicas": 4, "batch": 16})}
+SWEEPS = {
+    "replicas": ((1, 4, 16, 64), {"batch": 16, "context": 40}),
+    "batch": ((8, 32, 128, 512), {"replicas": 4, "context": 40}),
+    "context": ((8, 16, 32, 64, 128), {"replicas": 4, "batch": 16}),
+}
 BASE = "loop, projections"
 
 
-def training_records(rounds: int = 5, n_replicas: int = 64, steps: Iterable[tuple[bool, int, int]] = STEPS
-                     ) -> list[dict[str, object]]:
+def training_records(
+    rounds: int = 5, n_replicas: int = 64, steps: Iterable[tuple[bool, int, int]] = STEPS
+) -> list[dict[str, object]]:
     """A step (d + 1 = 6, 4 heads): fused and batched against per-model loops in plain torch and with SDPA."""
     records, peak = [], sgemm_peak()
     for causal, batch, context in steps:
         shape, candidates = _candidates(causal, batch, context, n_replicas)
-        records += compare(candidates, BASE, rounds, _dense_flops(shape, n_replicas), peak,
-                           rows="causal" if causal else "one query, data, Adam", batch=batch, context=context,
-                           replicas=n_replicas)
+        records += compare(
+            candidates,
+            BASE,
+            rounds,
+            _dense_flops(shape, n_replicas),
+            peak,
+            rows="causal" if causal else "one query, data, Adam",
+            batch=batch,
+            context=context,
+            replicas=n_replicas,
+        )
     return records
 
 
@@ -47,8 +58,18 @@ def size_records(rounds: int = 9, sweeps: dict[str, tuple] | None = None) -> lis
             replicas, batch, context = (({**fixed, varies: value})[name] for name in ("replicas", "batch", "context"))
             shape, candidates = _candidates(True, batch, context, replicas)
             candidates = {name: candidates[name] for name in ("fused", "batched", BASE, "loop, folded")}
-            records += compare(candidates, BASE, rounds, _dense_flops(shape, replicas), peak, varies=varies, rows="causal",
-                               batch=batch, context=context, replicas=replicas)
+            records += compare(
+                candidates,
+                BASE,
+                rounds,
+                _dense_flops(shape, replicas),
+                peak,
+                varies=varies,
+                rows="causal",
+                batch=batch,
+                context=context,
+                replicas=replicas,
+            )
     return records
 
 
@@ -62,8 +83,17 @@ def compiled_records(rounds: int = 9, n_replicas: int = 64, say: Callable[[str],
         if reason is not None:
             return [], [{"candidate": name, "pass": "forward and backward", "reason": reason}]
         candidates[name] = run
-    return compare(candidates, BASE, rounds, _dense_flops(shape, n_replicas), sgemm_peak(), rows="causal", batch=16,
-                   context=40, replicas=n_replicas), []
+    return compare(
+        candidates,
+        BASE,
+        rounds,
+        _dense_flops(shape, n_replicas),
+        sgemm_peak(),
+        rows="causal",
+        batch=16,
+        context=40,
+        replicas=n_replicas,
+    ), []
 
 
 def work_records(steps: Iterable[tuple[bool, int, int]] = STEPS, n_replicas: int = 2) -> list[dict[str, object]]:
@@ -75,9 +105,17 @@ def work_records(steps: Iterable[tuple[bool, int, int]] = STEPS, n_replicas: int
         data = draw(shape, Stream(np.arange(n_replicas, dtype=np.uint64), 0.3), 0, 1)
         with counters.counting() as work:
             loss_and_gradient(shape, state, data, path="c")
-        records.append({"rows": "causal" if causal else "one query", "batch": batch, "context": context,
-                        "replicas": n_replicas, "multiply_adds": work.multiply_adds, "exponentials": work.exponentials,
-                        "bytes": work.bytes_read + work.bytes_written})
+        records.append(
+            {
+                "rows": "causal" if causal else "one query",
+                "batch": batch,
+                "context": context,
+                "replicas": n_replicas,
+                "multiply_adds": work.multiply_adds,
+                "exponentials": work.exponentials,
+                "bytes": work.bytes_read + work.bytes_written,
+            }
+        )
     return records
 
 
@@ -89,16 +127,23 @@ def normals_records(rounds: int = 15) -> list[dict[str, object]]:
     raw = fused.time_normals(count, width, rounds)
     ratio = float(np.median(seconds["torch"] / seconds["stream"]))
     best, other = (float(seconds[name].min()) for name in ("stream", "torch"))
-    rows = (("stream, reordered for numpy", best, ratio), ("stream, in lanes", raw, other / raw),
-            ("torch normal_", other, 1.0))
+    rows = (
+        ("stream, reordered for numpy", best, ratio),
+        ("stream, in lanes", raw, other / raw),
+        ("torch normal_", other, 1.0),
+    )
     return [{"candidate": name, "ns_a_number": 1e9 * t / x.numel(), "speed_against_torch": r} for name, t, r in rows]
 
 
 def start(shape: Shape, n_replicas: int) -> State:
     """A state with uniform random parameters."""
     rng = np.random.default_rng(0)
-    return State.start({name: (rng.uniform(-1, 1, (n_replicas, *size)) / math.sqrt(size[-1])).astype(np.float32)
-                        for name, size in shape.parameter_shapes().items()})
+    return State.start(
+        {
+            name: (rng.uniform(-1, 1, (n_replicas, *size)) / math.sqrt(size[-1])).astype(np.float32)
+            for name, size in shape.parameter_shapes().items()
+        }
+    )
 
 
 def eager_loss(shape: Shape, model: list[Tensor], x: Tensor, y: Tensor, form: str) -> Tensor:
@@ -109,9 +154,9 @@ def eager_loss(shape: Shape, model: list[Tensor], x: Tensor, y: Tensor, form: st
     token = torch.cat([x, y[..., None]], -1)[:, :-1]
     asked, target = (x[:, 1:], y[:, 1:]) if shape.causal else (x[:, -1:], y[:, -1:])
     query = torch.cat([asked, torch.zeros_like(asked[..., :1])], -1)
-    if form == "folded":                                       # key-query and output-value products once a step
+    if form == "folded":  # key-query and output-value products once a step
         keys, values = wk.mT @ wq / width**0.5, (wv.mT @ wo[..., None])[..., 0]
-        s = (query[:, None] @ keys.mT) @ token[:, None].mT                               # (batch, head, row, key)
+        s = (query[:, None] @ keys.mT) @ token[:, None].mT  # (batch, head, row, key)
         p = (s if hidden is None else s.masked_fill(hidden, -torch.inf)).softmax(-1)
         prediction = (p @ (token @ values.T).mT[..., None])[..., 0].sum(1)
         return (prediction - target).square().mean()
@@ -136,10 +181,12 @@ def _candidates(causal: bool, batch: int, context: int, n_replicas: int):
     shape = Shape(dim=5, n_context=context, n_heads=4, batch=batch, causal=causal)
     state, stream = start(shape, n_replicas), Stream(np.arange(n_replicas, dtype=np.uint64), 0.3)
     data = draw(shape, stream, 0, 1)
-    if causal:                                                # gradients of given batches, as the loop does
-        candidates = {"fused": lambda: loss_and_gradient(shape, state, data, path="c"),
-                      "batched": lambda: loss_and_gradient(shape, state, data, path="reference")}
-    else:                                                     # the whole step: new data, gradient, Adam
+    if causal:  # gradients of given batches, as the loop does
+        candidates = {
+            "fused": lambda: loss_and_gradient(shape, state, data, path="c"),
+            "batched": lambda: loss_and_gradient(shape, state, data, path="reference"),
+        }
+    else:  # the whole step: new data, gradient, Adam
         candidates = {"fused": lambda: train(shape, state, 1, data=stream, optimiser=Optimiser(1e-3), path="c")}
     for form in ("projections", "sdpa", "folded"):
         candidates[f"loop, {form}"] = _loop(shape, state, data, form, with_data_and_adam=not causal)
@@ -148,8 +195,9 @@ def _candidates(causal: bool, batch: int, context: int, n_replicas: int):
 
 def _loop(shape: Shape, state: State, data, form: str, with_data_and_adam: bool) -> Callable[[], None]:
     """What a user writes: one model after the other, plain torch."""
-    models = [[torch.from_numpy(a[r].copy()).requires_grad_() for a in state.params.values()]
-              for r in range(state.n_replicas)]
+    models = [
+        [torch.from_numpy(a[r].copy()).requires_grad_() for a in state.params.values()] for r in range(state.n_replicas)
+    ]
     adams = [torch.optim.Adam(model, lr=1e-3) for model in models]
     x, y = torch.from_numpy(data.x[:, 0]), torch.from_numpy(data.y[:, 0])
 

@@ -19,20 +19,33 @@ from attnlab.kernels.benchmarks.timing import compare, sgemm_peak
 from attnlab.kernels.induction_step import Law, Optimiser, Shape, State, Stream, train
 
 #: The published size and a small one.
-SHAPES = (Shape(dim=63, n_context=8, n_positions=65, n_labels=32, batch=128),
-          Shape(dim=31, n_context=4, n_positions=33, n_labels=16, batch=128))
+SHAPES = (
+    Shape(dim=63, n_context=8, n_positions=65, n_labels=32, batch=128),
+    Shape(dim=31, n_context=4, n_positions=33, n_labels=16, batch=128),
+)
 BASE = "batched, query row"
 _RATE, _DECAY, _NOISE, _NOVEL = 0.01, 1e-6, 0.1, 128
 
 
-def induction_records(rounds: int = 9, n_replicas: int = 2, n_steps: int = 16, shapes: Iterable[Shape] = SHAPES
-                      ) -> list[dict[str, object]]:
+def induction_records(
+    rounds: int = 9, n_replicas: int = 2, n_steps: int = 16, shapes: Iterable[Shape] = SHAPES
+) -> list[dict[str, object]]:
     """``n_steps`` steps of ``n_replicas`` models: fused, all models stacked in torch, and a loop over models in torch."""
     records, peak = [], sgemm_peak()
     for shape in shapes:
-        records += compare(candidates(shape, n_replicas, n_steps), BASE, rounds, dense_flops(shape) * n_replicas * n_steps, peak,
-                           dim=shape.dim, pairs=shape.n_context, labels=shape.n_labels, batch=shape.batch,
-                           replicas=n_replicas, steps=n_steps)
+        records += compare(
+            candidates(shape, n_replicas, n_steps),
+            BASE,
+            rounds,
+            dense_flops(shape) * n_replicas * n_steps,
+            peak,
+            dim=shape.dim,
+            pairs=shape.n_context,
+            labels=shape.n_labels,
+            batch=shape.batch,
+            replicas=n_replicas,
+            steps=n_steps,
+        )
     return records
 
 
@@ -51,8 +64,16 @@ def candidates(shape: Shape, n_replicas: int, n_steps: int) -> dict[str, Callabl
     made = {"fused": lambda: train(shape, state, n_steps, data=data, optimiser=Optimiser(_RATE, _DECAY), path="c")}
     for form in ("query row", "folded"):
         made[f"batched, {form}"] = _stacked(shape, state, labels, n_steps, form)
-        each = [_stacked(shape, State.start({name: a[r:r + 1] for name, a in state.params.items()}), labels[r:r + 1], n_steps,
-                         form) for r in range(n_replicas)]
+        each = [
+            _stacked(
+                shape,
+                State.start({name: a[r : r + 1] for name, a in state.params.items()}),
+                labels[r : r + 1],
+                n_steps,
+                form,
+            )
+            for r in range(n_replicas)
+        ]
         made[f"loop, {form}"] = lambda each=each: [run() for run in each]
     return made
 
@@ -61,14 +82,20 @@ def start(shape: Shape, n_replicas: int) -> State:
     """A state with the published initial variances."""
     rng, n = np.random.default_rng(0), shape.n_embd
     variance = {"W": 2 / n, "b": 1 / n, "R": 1 / n}
-    return State.start({name: rng.normal(0, variance.get(name[0], 1 / shape.dim) ** 0.5, (n_replicas, *size)).astype(np.float32)
-                        for name, size in shape.parameter_shapes().items()})
+    return State.start(
+        {
+            name: rng.normal(0, variance.get(name[0], 1 / shape.dim) ** 0.5, (n_replicas, *size)).astype(np.float32)
+            for name, size in shape.parameter_shapes().items()
+        }
+    )
 
 
-def eager_loss(shape: Shape, p: dict[str, Tensor], contents: Tensor, start: Tensor, target: Tensor, form: str) -> Tensor:
+def eager_loss(
+    shape: Shape, p: dict[str, Tensor], contents: Tensor, start: Tensor, target: Tensor, form: str
+) -> Tensor:
     """The loss (replica,) in torch: "query row" or "folded", for contents (replica, batch, token, dim)."""
     place = start[..., None] + torch.arange(shape.n_tokens)
-    u = torch.cat([one_hot(place, shape.n_positions).to(contents.dtype), contents], -1)       # (replica, batch, token, n)
+    u = torch.cat([one_hot(place, shape.n_positions).to(contents.dtype), contents], -1)  # (replica, batch, token, n)
     later = torch.ones(shape.n_tokens, shape.n_tokens, dtype=torch.bool).triu(1)
     end = u[:, :, -1]
     if form == "folded":
@@ -76,7 +103,7 @@ def eager_loss(shape: Shape, p: dict[str, Tensor], contents: Tensor, start: Tens
         last = end + (first[:, :, -1:] @ u)[:, :, 0] @ p["V1"].mT
         r = (last @ p["Q2"].mT) @ p["K2"]
         scores = u @ r[..., None] + first @ (u @ (r @ p["V1"])[..., None])
-        second = scores.softmax(2).mT                                                         # (replica, batch, 1, token)
+        second = scores.softmax(2).mT  # (replica, batch, 1, token)
         x = ((second @ u) + _apply(second @ first @ u, p["V1"]))[:, :, 0]
     else:
         first = (_apply(u, p["Q1"]) @ _apply(u, p["K1"]).mT).masked_fill(later, -torch.inf).softmax(-1)
@@ -124,5 +151,8 @@ def _sequences(shape: Shape, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     items = torch.randn(R, _NOVEL, D)[replica, classes] + _NOISE * torch.randn(R, B, N + 1, D)
     items = items / (D * (1 + _NOISE**2)) ** 0.5
     pairs = torch.stack([items[:, :, :-1], labels[replica, label]], 3).flatten(2, 3)
-    return (torch.cat([pairs, items[:, :, -1:]], 2), torch.randint(shape.n_positions - shape.n_tokens + 1, (R, B)),
-            label.gather(2, asked)[..., 0])
+    return (
+        torch.cat([pairs, items[:, :, -1:]], 2),
+        torch.randint(shape.n_positions - shape.n_tokens + 1, (R, B)),
+        label.gather(2, asked)[..., 0],
+    )

@@ -20,8 +20,11 @@ SHAPES = ((1024, 40, 6, "causal"), (256, 64, 16, "none"))
 _FAILURES = (RuntimeError, OSError, ImportError, ValueError, subprocess.SubprocessError)
 
 
-def compiled_records(shapes: Iterable[tuple[int, int, int, str]] = SHAPES, rounds: int = 15,
-                     say: Callable[[str], None] = lambda text: None):
+def compiled_records(
+    shapes: Iterable[tuple[int, int, int, str]] = SHAPES,
+    rounds: int = 15,
+    say: Callable[[str], None] = lambda text: None,
+):
     """(records, reasons): both passes and the forward pass alone, against what torch compiles here.
 
     ``reasons`` lists {"candidate", "pass", "reason"} of what does not run.
@@ -38,9 +41,11 @@ def compiled_records(shapes: Iterable[tuple[int, int, int, str]] = SHAPES, round
         def runs(f: Callable[..., Tensor], backward: bool, operands=(q, k, v), free=free, g=g) -> Callable[[], object]:
             return (lambda: torch.autograd.grad(f(*operands), operands, g)) if backward else (lambda: f(*free))
 
-        known = {"auto": lambda q, k, v, m=mask: attention(q, k, v, mask=None if m == "none" else m),
-                 BASE: lambda q, k, v, c=causal: sdpa(q, k, v, is_causal=c),
-                 "torch eager": lambda q, k, v, h=hidden: eager(q, k, v, h)}
+        known = {
+            "auto": lambda q, k, v, m=mask: attention(q, k, v, mask=None if m == "none" else m),
+            BASE: lambda q, k, v, c=causal: sdpa(q, k, v, is_causal=c),
+            "torch eager": lambda q, k, v, h=hidden: eager(q, k, v, h),
+        }
         compiled = {"torch.compile": lambda q, k, v, h=hidden, f=plain: f(q, k, v, h), "FlexAttention": flex}
         for passes, backward in (("forward and backward", True), ("forward", False)):
             candidates = {name: runs(f, backward) for name, f in known.items()}
@@ -52,8 +57,19 @@ def compiled_records(shapes: Iterable[tuple[int, int, int, str]] = SHAPES, round
                 else:
                     reasons.append({"candidate": name, "pass": passes, "tokens": n, "width": d, "reason": reason})
             flops = dense_flops(problems, n, n, d) / (1 if backward else 3.5)
-            records += compare(candidates, BASE, rounds, flops, peak, problems=problems, queries=n, tokens=n, width=d,
-                               mask=mask, **{"pass": passes})
+            records += compare(
+                candidates,
+                BASE,
+                rounds,
+                flops,
+                peak,
+                problems=problems,
+                queries=n,
+                tokens=n,
+                width=d,
+                mask=mask,
+                **{"pass": passes},
+            )
     return records, reasons
 
 

@@ -18,34 +18,68 @@ from attnlab.kernels.benchmarks.icl_step import STEPS, start
 from attnlab.kernels.icl_step import Optimiser, Shape, Stream, train
 
 
-def attention_records(shapes: Iterable[tuple[int, int, int]] = SHAPES[2:6], rounds: int = 41) -> list[dict[str, object]]:
+def attention_records(
+    shapes: Iterable[tuple[int, int, int]] = SHAPES[2:6], rounds: int = 41
+) -> list[dict[str, object]]:
     """Forward and backward of the compiled path, (problems, tokens, width)."""
-    return [{"problems": problems, "tokens": n, "width": d, "mask": mask,
-             **in_turn(step(*tensors(problems, n, d), mask, "c"), rounds)}
-            for (problems, n, d), mask in itertools.product(shapes, ("none", "causal"))]
+    return [
+        {
+            "problems": problems,
+            "tokens": n,
+            "width": d,
+            "mask": mask,
+            **in_turn(step(*tensors(problems, n, d), mask, "c"), rounds),
+        }
+        for (problems, n, d), mask in itertools.product(shapes, ("none", "causal"))
+    ]
 
 
-def training_records(steps: Iterable[tuple[bool, int, int]] = STEPS, n_replicas: int = 64, rounds: int = 25
-                     ) -> list[dict[str, object]]:
+def training_records(
+    steps: Iterable[tuple[bool, int, int]] = STEPS, n_replicas: int = 64, rounds: int = 25
+) -> list[dict[str, object]]:
     """Calls of the fused regression step, data and Adam included: 8 steps of batch 256, else 64."""
     records = []
     for causal, batch, context in steps:
-        shape, n_steps = Shape(dim=5, n_context=context, n_heads=4, batch=batch, causal=causal), 8 if batch >= 256 else 64
+        shape, n_steps = (
+            Shape(dim=5, n_context=context, n_heads=4, batch=batch, causal=causal),
+            8 if batch >= 256 else 64,
+        )
         state, stream = start(shape, n_replicas), Stream(np.arange(n_replicas, dtype=np.uint64), 0.3)
 
         def run(shape=shape, state=state, stream=stream, n_steps=n_steps) -> None:
             train(shape, state, n_steps, data=stream, optimiser=Optimiser(1e-3), path="c")
 
-        records.append({"rows": "causal" if causal else "one query", "replicas": n_replicas, "batch": batch, "context": context,
-                        "steps": n_steps, **in_turn(run, rounds)})
+        records.append(
+            {
+                "rows": "causal" if causal else "one query",
+                "replicas": n_replicas,
+                "batch": batch,
+                "context": context,
+                "steps": n_steps,
+                **in_turn(run, rounds),
+            }
+        )
     return records
 
 
-def induction_records(shapes: Iterable[bench_induction.Shape] = bench_induction.SHAPES, n_replicas: int = 2, n_steps: int = 64,
-                      rounds: int = 25) -> list[dict[str, object]]:
+def induction_records(
+    shapes: Iterable[bench_induction.Shape] = bench_induction.SHAPES,
+    n_replicas: int = 2,
+    n_steps: int = 64,
+    rounds: int = 25,
+) -> list[dict[str, object]]:
     """Calls of the fused induction step."""
-    return [{"dim": shape.dim, "pairs": shape.n_context, "batch": shape.batch, "replicas": n_replicas, "steps": n_steps,
-             **in_turn(bench_induction.candidates(shape, n_replicas, n_steps)["fused"], rounds)} for shape in shapes]
+    return [
+        {
+            "dim": shape.dim,
+            "pairs": shape.n_context,
+            "batch": shape.batch,
+            "replicas": n_replicas,
+            "steps": n_steps,
+            **in_turn(bench_induction.candidates(shape, n_replicas, n_steps)["fused"], rounds),
+        }
+        for shape in shapes
+    ]
 
 
 def in_turn(run: Callable[[], object], rounds: int) -> dict[str, float]:

@@ -35,17 +35,33 @@ def paired(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str
     return seconds
 
 
-def compare(candidates: dict[str, Callable[[], object]], base: str, rounds: int, dense_flops: float, peak_gflops: float,
-            **sizes: object) -> list[dict[str, object]]:
+def compare(
+    candidates: dict[str, Callable[[], object]],
+    base: str,
+    rounds: int,
+    dense_flops: float,
+    peak_gflops: float,
+    **sizes: object,
+) -> list[dict[str, object]]:
     """One record a candidate: best and median time, and speed against ``base``: median and quartiles of the rounds."""
     seconds = paired(candidates, rounds)
     records = []
     for name, t in seconds.items():
         low, middle, high = (float(x) for x in np.quantile(seconds[base] / t, (0.25, 0.5, 0.75)))
         rate = dense_flops / float(t.min()) / 1e9
-        records.append({**sizes, "candidate": name, "best_ms": 1e3 * float(t.min()), "median_ms": 1e3 * float(np.median(t)),
-                        "speed_against_base": middle, "speed_low": low, "speed_high": high, "dense_gflops": rate,
-                        "share_of_sgemm": rate / peak_gflops})
+        records.append(
+            {
+                **sizes,
+                "candidate": name,
+                "best_ms": 1e3 * float(t.min()),
+                "median_ms": 1e3 * float(np.median(t)),
+                "speed_against_base": middle,
+                "speed_low": low,
+                "speed_high": high,
+                "dense_gflops": rate,
+                "share_of_sgemm": rate / peak_gflops,
+            }
+        )
     return records
 
 
@@ -59,8 +75,15 @@ def machine() -> dict[str, object]:
     except OSError:
         pass
     report = compiler.compiler_report()
-    return {"cpu": name, "threads": torch.get_num_threads(), "torch": torch.__version__, "compiler": report["version"],
-            "sgemm_gflops": sgemm_peak(), "copy_gb_per_s": copy_bandwidth(), "exp_giga_per_s": exp_rate()}
+    return {
+        "cpu": name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "compiler": report["version"],
+        "sgemm_gflops": sgemm_peak(),
+        "copy_gb_per_s": copy_bandwidth(),
+        "exp_giga_per_s": exp_rate(),
+    }
 
 
 def sgemm_peak(n: int = 1024, rounds: int = 7) -> float:

@@ -49,8 +49,11 @@ def compiler_report() -> dict[str, object]:
     """What ``attnlab doctor`` prints: the compiler, its target, the cache folder, the builds that failed and why."""
     compiler, reason = _find(os.environ.get("ATTNLAB_CC"))
     return {
-        "compiler": compiler.path if compiler else None, "version": compiler.version if compiler else None,
-        "target": compiler.target[:12] if compiler else None, "reason": reason, "cache": str(cache_folder()),
+        "compiler": compiler.path if compiler else None,
+        "version": compiler.version if compiler else None,
+        "target": compiler.target[:12] if compiler else None,
+        "reason": reason,
+        "cache": str(cache_folder()),
         "failed": dict(_failures),
     }
 
@@ -71,8 +74,9 @@ def _load_cached(source: str, defines: tuple[tuple[str, int], ...], cc: str | No
         return _fail(source, reason)
     try:
         text = Path(source).read_bytes()
-        headers = b"".join(path.read_bytes() for folder in (HEADERS, Path(source).parent)
-                           for path in sorted(folder.glob("*.h")))
+        headers = b"".join(
+            path.read_bytes() for folder in (HEADERS, Path(source).parent) for path in sorted(folder.glob("*.h"))
+        )
         macros = [f"-D{name}={value}" for name, value in defines]
         identity = repr((text, headers, FLAGS, macros, compiler.version, compiler.target))
         key = hashlib.sha256(identity.encode()).hexdigest()
@@ -104,8 +108,9 @@ def _find(cc: str | None) -> tuple[Compiler | None, str]:
         return None, f"no C compiler found ({', '.join(names)}); install gcc or clang, or set ATTNLAB_CC"
     try:
         version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
-        macros = subprocess.run([path, "-march=native", "-dM", "-E", "-x", "c", os.devnull], capture_output=True,
-                                timeout=60, check=True).stdout
+        macros = subprocess.run(
+            [path, "-march=native", "-dM", "-E", "-x", "c", os.devnull], capture_output=True, timeout=60, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         return None, f"{path} does not work: {type(error).__name__}: {error}"
     return Compiler(path, version.splitlines()[0] if version else "", hashlib.sha256(macros).hexdigest()), ""

@@ -85,7 +85,7 @@ class _Operators(TorchDispatchMode):
         outputs = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         memory = {x.untyped_storage().data_ptr() for x in inputs}
         fresh = [x for x in outputs if function._schema.is_mutable or x.untyped_storage().data_ptr() not in memory]
-        if not fresh or name.startswith(("empty", "new_empty")):            # a view, or memory that nothing is written to
+        if not fresh or name.startswith(("empty", "new_empty")):  # a view, or memory that nothing is written to
             return out
         self.work.bytes_read += sum(map(_touched, inputs))
         self.work.bytes_written += sum(map(_touched, fresh))

@@ -23,5 +23,5 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="attnlab")
 
 
-if hasattr(os, "register_at_fork"):                      # a forked child has the pool, but none of its threads
+if hasattr(os, "register_at_fork"):  # a forked child has the pool, but none of its threads
     os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -22,13 +22,25 @@ import numpy as np
 from attnlab.kernels.icl_step import fused, reference
 from attnlab.kernels.icl_step.records import Batches, Law, Optimiser, Shape, State, Stream, replica_seeds
 
-__all__ = ["Batches", "Law", "Optimiser", "Shape", "State", "Stream", "draw", "loss_and_gradient", "replica_seeds", "train"]
+__all__ = [
+    "Batches",
+    "Law",
+    "Optimiser",
+    "Shape",
+    "State",
+    "Stream",
+    "draw",
+    "loss_and_gradient",
+    "replica_seeds",
+    "train",
+]
 
 PATHS = ("auto", "c", "reference")
 
 
-def train(shape: Shape, state: State, n_steps: int, *, data: Stream | Batches, optimiser: Optimiser,
-          path: str = "auto") -> tuple[State, np.ndarray]:
+def train(
+    shape: Shape, state: State, n_steps: int, *, data: Stream | Batches, optimiser: Optimiser, path: str = "auto"
+) -> tuple[State, np.ndarray]:
     """The state after ``n_steps`` more steps, and the loss (replica, step) before each of them.
 
     A replica whose loss or gradient stops being finite keeps its last finite parameters, has NaN losses after that step
@@ -47,8 +59,9 @@ def train(shape: Shape, state: State, n_steps: int, *, data: Stream | Batches, o
     return reference.train(shape, state, n_steps, data, optimiser)
 
 
-def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches, *,
-                      path: str = "auto") -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def loss_and_gradient(
+    shape: Shape, state: State, data: Stream | Batches, *, path: str = "auto"
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Loss (replica,) and gradient (a dictionary like ``state.params``) on the next batch, without an update."""
     state.check(shape)
     data.check(shape, state, 1)

@@ -20,13 +20,34 @@ _CHUNK_BYTES = 64 << 20
 
 
 class _Run(ctypes.Structure):
-    _fields_ = ([(name, ctypes.c_int64) for name in (
-        "n_replicas", "batch", "n_context", "width", "n_steps", "first_step", "causal", "adam")]
-        + [(name, ctypes.c_double) for name in ("beta1", "beta2", "eps")] + [("clean_query", ctypes.c_int64)]
+    _fields_ = (
+        [
+            (name, ctypes.c_int64)
+            for name in ("n_replicas", "batch", "n_context", "width", "n_steps", "first_step", "causal", "adam")
+        ]
+        + [(name, ctypes.c_double) for name in ("beta1", "beta2", "eps")]
+        + [("clean_query", ctypes.c_int64)]
         + [("coefficient_std", ctypes.c_double)]
-        + [(name, ctypes.c_void_p) for name in (
-            "learning_rate", "noise_std", "root", "mask", "noise_scale", "seed", "x", "y", "params", "moment1", "moment2", "loss",
-            "diverged_at", "gradient")])
+        + [
+            (name, ctypes.c_void_p)
+            for name in (
+                "learning_rate",
+                "noise_std",
+                "root",
+                "mask",
+                "noise_scale",
+                "seed",
+                "x",
+                "y",
+                "params",
+                "moment1",
+                "moment2",
+                "loss",
+                "diverged_at",
+                "gradient",
+            )
+        ]
+    )
 
 
 @functools.lru_cache(maxsize=64)
@@ -44,13 +65,17 @@ def _library(dim: int, n_heads: int, n_labels: int, single: bool, count: bool = 
 
 def available(shape: Shape, dtype: str) -> bool:
     """Whether the compiled step can do these sizes on this machine."""
-    return (shape.dim <= MAX_DIM and shape.n_heads <= MAX_HEADS and shape.n_labels <= MAX_LABELS
-            and _library(shape.dim, shape.n_heads, shape.n_labels, dtype == "float32") is not None)
+    return (
+        shape.dim <= MAX_DIM
+        and shape.n_heads <= MAX_HEADS
+        and shape.n_labels <= MAX_LABELS
+        and _library(shape.dim, shape.n_heads, shape.n_labels, dtype == "float32") is not None
+    )
 
 
 def train(shape: Shape, state: State, n_steps: int, data: Stream | Batches, optimiser: Optimiser):
     """As ``icl_step.train``."""
-    if isinstance(data, Stream) and state.dtype != "float32":        # the stream is single precision: feed it
+    if isinstance(data, Stream) and state.dtype != "float32":  # the stream is single precision: feed it
         return _train_in_chunks(shape, state, n_steps, data, optimiser)
     return _call(shape, state, n_steps, data, optimiser)[:2]
 
@@ -69,8 +94,13 @@ def draw(shape: Shape, stream: Stream, first_step: int, n_steps: int) -> Batches
     built = _need(shape, single=True)
     x = np.empty((len(stream.seeds), n_steps, shape.batch, shape.n_context + 1, shape.dim), np.float32)
     y = np.empty((*x.shape[:-1], *shape.label_axis), np.float32)
-    run = _Run(n_replicas=len(stream.seeds), batch=shape.batch, n_context=shape.n_context, n_steps=n_steps,
-               first_step=first_step)
+    run = _Run(
+        n_replicas=len(stream.seeds),
+        batch=shape.batch,
+        n_context=shape.n_context,
+        n_steps=n_steps,
+        first_step=first_step,
+    )
     keep = _stream(run, shape, stream)
     built.batches(run, x.ctypes.data, y.ctypes.data)
     del keep
@@ -100,7 +130,9 @@ def time_normals(n_sequences: int, n_numbers: int, rounds: int) -> float:
 def _need(shape: Shape, single: bool, count: bool = False):
     built = _library(shape.dim, shape.n_heads, shape.n_labels, single, count)
     if built is None:
-        raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiled.compiler.compiler_report()")
+        raise RuntimeError(
+            "path='c' needs a working C compiler; see attnlab.kernels.compiled.compiler.compiler_report()"
+        )
     return built
 
 
@@ -136,7 +168,7 @@ def _unpack(shape: Shape, flat: np.ndarray) -> dict[str, np.ndarray]:
     out, at = {}, 0
     for name, size in shape.parameter_shapes().items():
         count = int(np.prod(size))
-        out[name] = flat[:, at:at + count].reshape(-1, *size).copy()
+        out[name] = flat[:, at : at + count].reshape(-1, *size).copy()
         at += count
     return out
 
@@ -149,11 +181,26 @@ def _call(shape: Shape, state: State, n_steps: int, data: Stream | Batches, opti
     gradient, losses = np.zeros_like(flat[0]), np.empty((state.n_replicas, n_steps))
     diverged_at, rates = state.diverged_at.copy(), optimiser.rates(state.n_replicas)
     keep = [rates]
-    run = _Run(n_replicas=state.n_replicas, batch=shape.batch, n_context=shape.n_context, width=shape.head_width,
-               n_steps=n_steps, first_step=state.step, causal=shape.causal, adam=optimiser.kind == "adam",
-               beta1=optimiser.betas[0], beta2=optimiser.betas[1], eps=optimiser.eps, learning_rate=rates.ctypes.data,
-               params=flat[0].ctypes.data, moment1=flat[1].ctypes.data, moment2=flat[2].ctypes.data,
-               loss=losses.ctypes.data, diverged_at=diverged_at.ctypes.data, gradient=gradient.ctypes.data)
+    run = _Run(
+        n_replicas=state.n_replicas,
+        batch=shape.batch,
+        n_context=shape.n_context,
+        width=shape.head_width,
+        n_steps=n_steps,
+        first_step=state.step,
+        causal=shape.causal,
+        adam=optimiser.kind == "adam",
+        beta1=optimiser.betas[0],
+        beta2=optimiser.betas[1],
+        eps=optimiser.eps,
+        learning_rate=rates.ctypes.data,
+        params=flat[0].ctypes.data,
+        moment1=flat[1].ctypes.data,
+        moment2=flat[2].ctypes.data,
+        loss=losses.ctypes.data,
+        diverged_at=diverged_at.ctypes.data,
+        gradient=gradient.ctypes.data,
+    )
     if isinstance(data, Stream):
         keep += _stream(run, shape, data)
     else:

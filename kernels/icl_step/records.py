@@ -90,8 +90,10 @@ class State:
                 raise ValueError(f"parameters are {sorted(part)}; expected {sorted(NAMES)}")
             for name, expected in shape.parameter_shapes().items():
                 if part[name].shape != (self.n_replicas, *expected):
-                    raise ValueError(f"{name} has shape {part[name].shape}; expected {(self.n_replicas, *expected)} "
-                                     "(replica, head, width, dim + labels), wo (replica, head, labels if many, width)")
+                    raise ValueError(
+                        f"{name} has shape {part[name].shape}; expected {(self.n_replicas, *expected)} "
+                        "(replica, head, width, dim + labels), wo (replica, head, labels if many, width)"
+                    )
                 if part[name].dtype != part["wq"].dtype or str(part[name].dtype) not in ("float32", "float64"):
                     raise ValueError(f"{name} has dtype {part[name].dtype}; use float32 or float64 for all parameters")
 
@@ -122,12 +124,18 @@ class Law:
     def check(self, shape: Shape) -> None:
         """Raise unless the law can make sequences of this shape."""
         root, supports, scale = self.covariance_root, self.supports, self.noise_scale
-        if root is not None and (np.shape(root) != (shape.dim,) * 2 or not np.isfinite(root).all() or np.triu(root, 1).any()):
+        if root is not None and (
+            np.shape(root) != (shape.dim,) * 2 or not np.isfinite(root).all() or np.triu(root, 1).any()
+        ):
             raise ValueError(f"covariance_root must be lower triangular, {shape.dim} by {shape.dim} and finite")
-        if supports is not None and (len(supports) != shape.n_labels or any(
-                not support or not set(support) <= set(range(shape.dim)) for support in supports)):
-            raise ValueError(f"supports={supports!r} must name covariates from 0 to {shape.dim - 1} for each of "
-                             f"{shape.n_labels} labels")
+        if supports is not None and (
+            len(supports) != shape.n_labels
+            or any(not support or not set(support) <= set(range(shape.dim)) for support in supports)
+        ):
+            raise ValueError(
+                f"supports={supports!r} must name covariates from 0 to {shape.dim - 1} for each of "
+                f"{shape.n_labels} labels"
+            )
         if self.coefficient_std is not None and not 0 < self.coefficient_std < np.inf:
             raise ValueError(f"coefficient_std={self.coefficient_std!r} must be positive")
         if scale is not None and (np.shape(scale) != (shape.n_labels,) or not all(0 <= s < np.inf for s in scale)):
@@ -151,8 +159,10 @@ class Stream:
     def check(self, shape: Shape, state: State, n_steps: int) -> None:
         """Raise unless there is one seed and noise level a replica."""
         if np.asarray(self.seeds).dtype != np.uint64 or np.shape(self.seeds) != (state.n_replicas,):
-            raise ValueError(f"seeds must be {state.n_replicas} numbers of dtype uint64, got "
-                             f"{np.asarray(self.seeds).dtype} of shape {np.shape(self.seeds)}; see replica_seeds")
+            raise ValueError(
+                f"seeds must be {state.n_replicas} numbers of dtype uint64, got "
+                f"{np.asarray(self.seeds).dtype} of shape {np.shape(self.seeds)}; see replica_seeds"
+            )
         if not (np.isfinite(self.noise()).all() and (self.noise() >= 0).all()):
             raise ValueError(f"noise_std={self.noise_std!r} must be finite and not negative")
         self.law.check(shape)
@@ -170,8 +180,10 @@ class Batches:
         """Raise unless the arrays cover ``n_steps`` steps."""
         expected = (state.n_replicas, n_steps, shape.batch, shape.n_context + 1)
         if self.y.shape != (*expected, *shape.label_axis) or self.x.shape != (*expected, shape.dim):
-            raise ValueError(f"x and y have shapes {self.x.shape} and {self.y.shape}; expected "
-                             f"{(*expected, shape.dim)} and {(*expected, *shape.label_axis)} (replica, step, batch, pair, ...)")
+            raise ValueError(
+                f"x and y have shapes {self.x.shape} and {self.y.shape}; expected "
+                f"{(*expected, shape.dim)} and {(*expected, *shape.label_axis)} (replica, step, batch, pair, ...)"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +206,9 @@ class Optimiser:
     def check(self, n_replicas: int) -> None:
         """Raise unless there is one learning rate, or one a replica."""
         if np.ndim(self.learning_rate) and np.shape(self.learning_rate) != (n_replicas,):
-            raise ValueError(f"learning_rate has shape {np.shape(self.learning_rate)}; expected a number or "
-                             f"({n_replicas},)")
+            raise ValueError(
+                f"learning_rate has shape {np.shape(self.learning_rate)}; expected a number or ({n_replicas},)"
+            )
 
     def rates(self, n_replicas: int) -> np.ndarray:
         """Learning rate of each replica in float64."""

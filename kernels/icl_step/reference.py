@@ -17,11 +17,13 @@ def predictions(shape: Shape, params: dict[str, Tensor], x: Tensor, y: Tensor) -
     Rows are the pairs 1 .. n_context if causal, else only the last pair.
     """
     y = y.reshape(*x.shape[:3], shape.n_labels)
-    token = torch.cat([x, y], -1)[:, :, None, :-1]                           # (replica, batch, 1, context, dim + labels)
+    token = torch.cat([x, y], -1)[:, :, None, :-1]  # (replica, batch, 1, context, dim + labels)
     asked = x[:, :, 1:] if shape.causal else x[:, :, -1:]
-    query = torch.cat([asked, torch.zeros_like(y[:, :, :asked.shape[2]])], -1)[:, :, None]  # labels of queries are hidden
+    query = torch.cat([asked, torch.zeros_like(y[:, :, : asked.shape[2]])], -1)[
+        :, :, None
+    ]  # labels of queries are hidden
     wq, wk, wv = (params[name][:, None] for name in ("wq", "wk", "wv"))
-    q, k, v = query @ wq.mT, token @ wk.mT, token @ wv.mT                          # (replica, batch, head, ., width)
+    q, k, v = query @ wq.mT, token @ wk.mT, token @ wv.mT  # (replica, batch, head, ., width)
     o = attention(q, k, v, mask="causal" if shape.causal else None, scale=(shape.dim + shape.n_labels) ** -0.5)
     wo = params["wo"].reshape(-1, 1, shape.n_heads, shape.n_labels, shape.head_width)
     return (o @ wo.mT).sum(2)
@@ -29,7 +31,7 @@ def predictions(shape: Shape, params: dict[str, Tensor], x: Tensor, y: Tensor) -
 
 def loss(shape: Shape, params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
     """Mean squared error (replica,) over batch, rows and labels."""
-    target = y.reshape(*x.shape[:3], shape.n_labels)[:, :, 1 if shape.causal else -1:]
+    target = y.reshape(*x.shape[:3], shape.n_labels)[:, :, 1 if shape.causal else -1 :]
     return (predictions(shape, params, x, y) - target).square().mean((1, 2, 3))
 
 
@@ -42,8 +44,10 @@ def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches):
 
 def train(shape: Shape, state: State, n_steps: int, data: Stream | Batches, optimiser: Optimiser):
     """As ``icl_step.train``."""
-    params, first, second = ({name: torch.from_numpy(a.copy()) for name, a in part.items()}
-                             for part in (state.params, state.moment1, state.moment2))
+    params, first, second = (
+        {name: torch.from_numpy(a.copy()) for name, a in part.items()}
+        for part in (state.params, state.moment1, state.moment2)
+    )
     diverged_at, losses = state.diverged_at.copy(), np.full((state.n_replicas, n_steps), np.nan)
     rates = torch.from_numpy(optimiser.rates(state.n_replicas))
     for t in range(n_steps):

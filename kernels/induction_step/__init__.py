@@ -22,15 +22,27 @@ from attnlab.kernels.compiled import philox
 from attnlab.kernels.induction_step import fused, reference
 from attnlab.kernels.induction_step.records import Batches, Law, Optimiser, Shape, State, Stream, replica_seeds
 
-__all__ = ["STREAM", "Batches", "Law", "Optimiser", "Shape", "State", "Stream", "draw", "loss_and_gradient", "replica_seeds",
-           "train"]
+__all__ = [
+    "STREAM",
+    "Batches",
+    "Law",
+    "Optimiser",
+    "Shape",
+    "State",
+    "Stream",
+    "draw",
+    "loss_and_gradient",
+    "replica_seeds",
+    "train",
+]
 
 PATHS = ("auto", "c", "reference")
 STREAM = f"induction-sequences/1 on {philox.STREAM}"
 
 
-def train(shape: Shape, state: State, n_steps: int, *, data: Stream | Batches, optimiser: Optimiser,
-          path: str = "auto") -> tuple[State, np.ndarray]:
+def train(
+    shape: Shape, state: State, n_steps: int, *, data: Stream | Batches, optimiser: Optimiser, path: str = "auto"
+) -> tuple[State, np.ndarray]:
     """The state after ``n_steps`` more steps, and the loss (replica, step) before each of them.
 
     A replica whose loss or gradient stops being finite keeps its last finite parameters, has NaN losses after that step
@@ -43,13 +55,16 @@ def train(shape: Shape, state: State, n_steps: int, *, data: Stream | Batches, o
     return _path(shape, state, data, n_steps, path).train(shape, state, n_steps, data, optimiser)
 
 
-def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches, *,
-                      path: str = "auto") -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def loss_and_gradient(
+    shape: Shape, state: State, data: Stream | Batches, *, path: str = "auto"
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Loss (replica,) and gradient (a dictionary like ``state.params``) on the next batch, without an update."""
     return _path(shape, state, data, 1, path).loss_and_gradient(shape, state, data)
 
 
-def draw(shape: Shape, stream: Stream, first_step: int, n_steps: int, *, path: str = "auto") -> tuple[Batches, np.ndarray]:
+def draw(
+    shape: Shape, stream: Stream, first_step: int, n_steps: int, *, path: str = "auto"
+) -> tuple[Batches, np.ndarray]:
     """The batches that ``train`` makes from a stream, in float32, and the class of each item and target
     (replica, step, batch, n_context + 1); novel classes count from the number of classes on."""
     stream.check(shape, len(stream.seeds))

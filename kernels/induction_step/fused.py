@@ -18,13 +18,49 @@ _CHUNK_BYTES = 64 << 20
 
 
 class _Run(ctypes.Structure):
-    _fields_ = ([(name, ctypes.c_int64) for name in (
-        "n_replicas", "n_steps", "first_step", "batch", "dim", "pairs", "positions", "labels", "classes", "novel", "burst",
-        "row", "distinct_labels", "label_shift", "novel_below", "bursty_below")]
+    _fields_ = (
+        [
+            (name, ctypes.c_int64)
+            for name in (
+                "n_replicas",
+                "n_steps",
+                "first_step",
+                "batch",
+                "dim",
+                "pairs",
+                "positions",
+                "labels",
+                "classes",
+                "novel",
+                "burst",
+                "row",
+                "distinct_labels",
+                "label_shift",
+                "novel_below",
+                "bursty_below",
+            )
+        ]
         + [("noise", ctypes.c_double)]
-        + [(name, ctypes.c_void_p) for name in (
-            "learning_rate", "decay", "seed", "rank_below", "class_means", "label_vectors", "items", "label", "target", "start",
-            "params", "gradient", "loss", "diverged_at")])
+        + [
+            (name, ctypes.c_void_p)
+            for name in (
+                "learning_rate",
+                "decay",
+                "seed",
+                "rank_below",
+                "class_means",
+                "label_vectors",
+                "items",
+                "label",
+                "target",
+                "start",
+                "params",
+                "gradient",
+                "loss",
+                "diverged_at",
+            )
+        ]
+    )
 
 
 @functools.lru_cache(maxsize=2)
@@ -55,13 +91,21 @@ def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches):
     """As ``induction_step.loss_and_gradient``: one step of size zero."""
     values = _joined(shape, state)
     gradient, diverged_at = np.full_like(values, np.nan), np.full(len(values), -1, np.int64)
-    (first, count, part), = _parts(shape, state, 1, data)
+    ((first, count, part),) = _parts(shape, state, 1, data)
     losses = advance(shape, values, first, count, part, Optimiser(0.0), diverged_at, gradient)
     return losses[:, 0], _split(shape, gradient)
 
 
-def advance(shape: Shape, values: np.ndarray, first_step: int, n_steps: int, data: Stream | Batches, optimiser: Optimiser,
-            diverged_at: np.ndarray, gradient: np.ndarray | None = None) -> np.ndarray:
+def advance(
+    shape: Shape,
+    values: np.ndarray,
+    first_step: int,
+    n_steps: int,
+    data: Stream | Batches,
+    optimiser: Optimiser,
+    diverged_at: np.ndarray,
+    gradient: np.ndarray | None = None,
+) -> np.ndarray:
     """Make steps in place; returns the losses (replica, step) before each.
 
     ``values (replica, parameter)``: rows in the order of ``Shape.parameter_shapes``, contiguous; ``diverged_at`` is changed
@@ -69,7 +113,9 @@ def advance(shape: Shape, values: np.ndarray, first_step: int, n_steps: int, dat
     """
     n_replicas, dtype = len(values), values.dtype
     if values.shape != (n_replicas, shape.n_parameters) or not values.flags.c_contiguous:
-        raise ValueError(f"values has shape {values.shape}; expected a contiguous array {(n_replicas, shape.n_parameters)}")
+        raise ValueError(
+            f"values has shape {values.shape}; expected a contiguous array {(n_replicas, shape.n_parameters)}"
+        )
     rates, decays = optimiser.each(n_replicas)
     losses = np.empty((n_replicas, n_steps))
     run, keep = _run(shape, data, dtype, n_replicas, first_step, n_steps)
@@ -98,19 +144,33 @@ def draw(shape: Shape, stream: Stream, first_step: int, n_steps: int) -> tuple[B
     return Batches(items, label, target, start, stream.labels), chosen
 
 
-def _run(shape: Shape, data: Stream | Batches, dtype: np.dtype, n_replicas: int, first_step: int,
-         n_steps: int) -> tuple[_Run, list[np.ndarray]]:
+def _run(
+    shape: Shape, data: Stream | Batches, dtype: np.dtype, n_replicas: int, first_step: int, n_steps: int
+) -> tuple[_Run, list[np.ndarray]]:
     """The record of a call, and the arrays that must live as long."""
-    run = _Run(n_replicas=n_replicas, n_steps=n_steps, first_step=first_step, batch=shape.batch, dim=shape.dim,
-               pairs=shape.n_context, positions=shape.n_positions, labels=shape.n_labels, row=shape.n_parameters, burst=1)
+    run = _Run(
+        n_replicas=n_replicas,
+        n_steps=n_steps,
+        first_step=first_step,
+        batch=shape.batch,
+        dim=shape.dim,
+        pairs=shape.n_context,
+        positions=shape.n_positions,
+        labels=shape.n_labels,
+        row=shape.n_parameters,
+        burst=1,
+    )
     arrays = {"label_vectors": np.ascontiguousarray(data.labels, dtype)}
     if isinstance(data, Stream):
         law, run.classes = data.law, data.classes.shape[1]
         run.novel, run.burst, run.noise = law.n_novel, law.burstiness, law.within_class_noise
         run.distinct_labels, run.label_shift = law.distinct_labels, law.label_shift
         run.novel_below, run.bursty_below = int(law.p_novel * WORD), int(law.p_bursty * WORD)
-        arrays |= {"seed": np.ascontiguousarray(data.seeds, np.uint64), "rank_below": law.rank_below(run.classes),
-                   "class_means": np.ascontiguousarray(data.classes, dtype)}
+        arrays |= {
+            "seed": np.ascontiguousarray(data.seeds, np.uint64),
+            "rank_below": law.rank_below(run.classes),
+            "class_means": np.ascontiguousarray(data.classes, dtype),
+        }
     else:
         arrays["items"] = np.ascontiguousarray(data.items, dtype)
         arrays |= {name: np.ascontiguousarray(getattr(data, name), np.int32) for name in ("label", "target", "start")}
@@ -134,7 +194,9 @@ def _parts(shape: Shape, state: State, n_steps: int, data: Stream | Batches):
 def _need(single: bool):
     built = _library(single)
     if built is None:
-        raise RuntimeError("path='c' needs a working C compiler; see attnlab.kernels.compiled.compiler.compiler_report()")
+        raise RuntimeError(
+            "path='c' needs a working C compiler; see attnlab.kernels.compiled.compiler.compiler_report()"
+        )
     return built
 
 

@@ -27,8 +27,10 @@ class Shape:
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}={value!r} must be a positive integer")
         if self.n_positions < self.n_tokens:
-            raise ValueError(f"n_positions={self.n_positions} is less than the {self.n_tokens} tokens of a sequence; "
-                             f"use at least 2 n_context + 1 = {self.n_tokens}")
+            raise ValueError(
+                f"n_positions={self.n_positions} is less than the {self.n_tokens} tokens of a sequence; "
+                f"use at least 2 n_context + 1 = {self.n_tokens}"
+            )
 
     @property
     def n_tokens(self) -> int:
@@ -78,8 +80,10 @@ class Law:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not a probability; use 0 <= {name} <= 1")
         if not isinstance(self.burstiness, int) or self.burstiness < 1:
-            raise ValueError(f"burstiness={self.burstiness!r} must be a positive integer; use p_bursty=0 for sequences "
-                             "without repeated classes")
+            raise ValueError(
+                f"burstiness={self.burstiness!r} must be a positive integer; use p_bursty=0 for sequences "
+                "without repeated classes"
+            )
         if not np.isfinite(self.rank_exponent):
             raise ValueError(f"rank_exponent={self.rank_exponent!r} must be finite")
         if not isinstance(self.label_shift, int) or self.label_shift < 0:
@@ -90,8 +94,10 @@ class Law:
         if shape.n_context % self.burstiness:
             raise ValueError(f"burstiness={self.burstiness} does not divide n_context={shape.n_context}")
         if (self.p_bursty or self.p_novel) and shape.n_context // self.burstiness > shape.n_labels:
-            raise ValueError(f"n_context={shape.n_context} with burstiness={self.burstiness} needs as many labels, but "
-                             f"n_labels={shape.n_labels}; use more labels or a larger burstiness")
+            raise ValueError(
+                f"n_context={shape.n_context} with burstiness={self.burstiness} needs as many labels, but "
+                f"n_labels={shape.n_labels}; use more labels or a larger burstiness"
+            )
         for name, count in (("n_classes", n_classes), ("n_novel", self.n_novel)):
             if count < 1 or count % shape.n_labels:
                 raise ValueError(f"{name}={count} is not a multiple of n_labels={shape.n_labels}")
@@ -134,7 +140,9 @@ class State:
         for name, expected in shape.parameter_shapes().items():
             found = self.params[name]
             if found.shape != (self.n_replicas, *expected):
-                raise ValueError(f"{name} has shape {found.shape}; expected {(self.n_replicas, *expected)}, replica first")
+                raise ValueError(
+                    f"{name} has shape {found.shape}; expected {(self.n_replicas, *expected)}, replica first"
+                )
             if str(found.dtype) != self.dtype or self.dtype not in ("float32", "float64"):
                 raise ValueError(f"{name} has dtype {found.dtype}; use float32 or float64 for all parameters")
 
@@ -152,8 +160,10 @@ class Stream:
     def check(self, shape: Shape, n_replicas: int) -> None:
         """Raise unless there is one seed and one set of vectors a replica."""
         if np.asarray(self.seeds).dtype != np.uint64 or np.shape(self.seeds) != (n_replicas,):
-            raise ValueError(f"seeds must be {n_replicas} numbers of dtype uint64, got {np.asarray(self.seeds).dtype} of "
-                             f"shape {np.shape(self.seeds)}; see replica_seeds")
+            raise ValueError(
+                f"seeds must be {n_replicas} numbers of dtype uint64, got {np.asarray(self.seeds).dtype} of "
+                f"shape {np.shape(self.seeds)}; see replica_seeds"
+            )
         _check_vectors("classes", self.classes, (n_replicas, None, shape.dim))
         _check_vectors("labels", self.labels, (n_replicas, shape.n_labels, shape.dim))
         self.law.check(shape, self.classes.shape[1])
@@ -177,12 +187,17 @@ class Batches:
     def check(self, shape: Shape, n_replicas: int, n_steps: int) -> None:
         """Raise unless the arrays cover ``n_steps`` steps."""
         first = (n_replicas, n_steps, shape.batch)
-        for name, rest, top in (("items", (shape.n_context + 1, shape.dim), None), ("label", (shape.n_context,), shape.n_labels),
-                                ("target", (), shape.n_labels),
-                                ("start", (), shape.n_positions - shape.n_tokens + 1)):
+        for name, rest, top in (
+            ("items", (shape.n_context + 1, shape.dim), None),
+            ("label", (shape.n_context,), shape.n_labels),
+            ("target", (), shape.n_labels),
+            ("start", (), shape.n_positions - shape.n_tokens + 1),
+        ):
             found = getattr(self, name)
             if found.shape != (*first, *rest):
-                raise ValueError(f"{name} has shape {found.shape}; expected {(*first, *rest)}, axes (replica, step, batch, ...)")
+                raise ValueError(
+                    f"{name} has shape {found.shape}; expected {(*first, *rest)}, axes (replica, step, batch, ...)"
+                )
             if top and not (np.issubdtype(found.dtype, np.integer) and (found >= 0).all() and (found < top).all()):
                 raise ValueError(f"{name} must be integers from 0 to {top - 1}")
         _check_vectors("labels", self.labels, (n_replicas, shape.n_labels, shape.dim))
@@ -213,7 +228,9 @@ class Optimiser:
         """Raise unless there is one number, or one a replica."""
         for name in ("learning_rate", "decay"):
             if np.ndim(getattr(self, name)) and np.shape(getattr(self, name)) != (n_replicas,):
-                raise ValueError(f"{name} has shape {np.shape(getattr(self, name))}; expected a number or ({n_replicas},)")
+                raise ValueError(
+                    f"{name} has shape {np.shape(getattr(self, name))}; expected a number or ({n_replicas},)"
+                )
 
     def each(self, n_replicas: int) -> tuple[np.ndarray, np.ndarray]:
         """Learning rate and decay of each replica in float64."""
@@ -227,7 +244,9 @@ def replica_seeds(sequences: list[np.random.SeedSequence]) -> np.ndarray:
 
 def _check_vectors(name: str, found: np.ndarray, expected: tuple[int | None, ...]) -> None:
     if np.ndim(found) != 3 or any(want not in (None, have) for have, want in zip(found.shape, expected, strict=True)):
-        raise ValueError(f"{name} has shape {np.shape(found)}; expected (replica, number, dim) = "
-                         f"{tuple('any' if x is None else x for x in expected)}")
+        raise ValueError(
+            f"{name} has shape {np.shape(found)}; expected (replica, number, dim) = "
+            f"{tuple('any' if x is None else x for x in expected)}"
+        )
     if not np.isfinite(found).all():
         raise ValueError(f"{name} holds numbers that are not finite")

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from attnlab.kernels.compiled.philox import philox_normals, philox_words
 from attnlab.kernels.induction_step.records import WORD, Batches, Law, Optimiser, Shape, State, Stream
 
-_SEQUENCE_BLOCKS = 2**31                # blocks of words, and sequence numbers of novel classes, begin here
+_SEQUENCE_BLOCKS = 2**31  # blocks of words, and sequence numbers of novel classes, begin here
 
 
 def logits(shape: Shape, params: dict[str, Tensor], contents: Tensor, start: Tensor) -> Tensor:
@@ -19,13 +19,13 @@ def logits(shape: Shape, params: dict[str, Tensor], contents: Tensor, start: Ten
     Queries, keys and values are formed for each token; in the second layer only for the query row, the last token.
     """
     place = start[..., None] + torch.arange(shape.n_tokens)
-    u = torch.cat([one_hot(place, shape.n_positions).to(contents.dtype), contents], -1)   # (replica, batch, token, n)
+    u = torch.cat([one_hot(place, shape.n_positions).to(contents.dtype), contents], -1)  # (replica, batch, token, n)
     p = {name: value[:, None] for name, value in params.items()}
     later = torch.ones(shape.n_tokens, shape.n_tokens, dtype=torch.bool).triu(1)
-    scores = (u @ p["Q1"].mT) @ (u @ p["K1"].mT).mT                                        # (replica, batch, query, key)
+    scores = (u @ p["Q1"].mT) @ (u @ p["K1"].mT).mT  # (replica, batch, query, key)
     v = u + scores.masked_fill(later, -torch.inf).softmax(-1) @ (u @ p["V1"].mT)
     last = v[:, :, -1:]
-    second = ((last @ p["Q2"].mT) @ (v @ p["K2"].mT).mT).softmax(-1)                       # (replica, batch, 1, key)
+    second = ((last @ p["Q2"].mT) @ (v @ p["K2"].mT).mT).softmax(-1)  # (replica, batch, 1, key)
     h = (last + second @ (v @ p["V2"].mT))[:, :, 0]
     for layer, name in enumerate(("W1", "W2", "W3")):
         h = torch.relu(h @ params[name].mT + params["b"][:, layer, None, None])
@@ -42,16 +42,19 @@ def loss(shape: Shape, params: dict[str, Tensor], batch: Batches) -> Tensor:
 def tokens(shape: Shape, batch: Batches, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Contents (replica, batch, token, dim), start and target (replica, batch) of a batch of one step."""
     items, labels = (torch.from_numpy(np.ascontiguousarray(a)).to(dtype) for a in (batch.items[:, 0], batch.labels))
-    number, target, start = (torch.from_numpy(a[:, 0].astype(np.int64)) for a in (batch.label, batch.target, batch.start))
-    vectors = labels[torch.arange(len(labels))[:, None, None], number]                     # (replica, batch, pair, dim)
+    number, target, start = (
+        torch.from_numpy(a[:, 0].astype(np.int64)) for a in (batch.label, batch.target, batch.start)
+    )
+    vectors = labels[torch.arange(len(labels))[:, None, None], number]  # (replica, batch, pair, dim)
     pairs = torch.stack([items[:, :, :-1], vectors], 3).flatten(2, 3)
     return torch.cat([pairs, items[:, :, -1:]], 2), start, target
 
 
 def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches):
     """Loss (replica,) and gradient on the next batch."""
-    value, gradient = _gradient(shape, {name: torch.from_numpy(a) for name, a in state.params.items()},
-                                _batch(shape, state, data, 0))
+    value, gradient = _gradient(
+        shape, {name: torch.from_numpy(a) for name, a in state.params.items()}, _batch(shape, state, data, 0)
+    )
     return value.double().numpy(), {name: g.numpy() for name, g in gradient.items()}
 
 
@@ -69,8 +72,10 @@ def train(shape: Shape, state: State, n_steps: int, data: Stream | Batches, opti
         losses[:, t] = np.where(diverged_at < 0, value.numpy(), np.nan)
         diverged_at[(diverged_at < 0) & ~finite.numpy()] = state.step + t
         for name, p in params.items():
-            keep, rate, decay = (x.to(p.dtype if x.is_floating_point() else x.dtype).reshape(-1, *[1] * (p.ndim - 1))
-                                 for x in (alive, rates, decays))
+            keep, rate, decay = (
+                x.to(p.dtype if x.is_floating_point() else x.dtype).reshape(-1, *[1] * (p.ndim - 1))
+                for x in (alive, rates, decays)
+            )
             p -= torch.where(keep, decay * p + rate * gradient[name], 0.0)
     return State({name: p.numpy() for name, p in params.items()}, state.step + n_steps, diverged_at), losses
 
@@ -109,22 +114,31 @@ def _choices(shape: Shape, law: Law, n_classes: int, seed: int, step: int) -> tu
 
     def by_rank(word):
         return int(np.searchsorted(below, int(word), side="right"))
+
     chosen = np.empty((shape.batch, N + 1), np.int64)
     for s, w in enumerate(words):
         novel = w[0] < int(law.p_novel * WORD)
         if not (novel or w[1] < int(law.p_bursty * WORD)):
-            chosen[s] = [by_rank(x) for x in w[4:5 + N]]
+            chosen[s] = [by_rank(x) for x in w[4 : 5 + N]]
             continue
-        count, labels, order = law.n_novel if novel else n_classes, list(range(L)), [i // law.burstiness for i in range(N)]
+        count, labels, order = (
+            law.n_novel if novel else n_classes,
+            list(range(L)),
+            [i // law.burstiness for i in range(N)],
+        )
         for c in range(distinct):
             at = c + (w[4 + c] * (L - c)) // WORD
             labels[c], labels[at] = labels[at], labels[c]
-        classes = [labels[c] + L * (x * (count // L) // WORD) if novel or law.distinct_labels else by_rank(x)
-                   for c, x in enumerate(w[4 + distinct:4 + 2 * distinct])]
+        classes = [
+            labels[c] + L * (x * (count // L) // WORD) if novel or law.distinct_labels else by_rank(x)
+            for c, x in enumerate(w[4 + distinct : 4 + 2 * distinct])
+        ]
         for i in range(N - 1, -1, -1):
             at = w[4 + 2 * distinct + i] * (i + 1) // WORD
             order[i], order[at] = order[at], order[i]
-        chosen[s] = np.array([*(classes[c] for c in order), classes[w[3] * distinct // WORD]]) + (n_classes if novel else 0)
+        chosen[s] = np.array([*(classes[c] for c in order), classes[w[3] * distinct // WORD]]) + (
+            n_classes if novel else 0
+        )
     return chosen, (words[:, 2] * (shape.n_positions - shape.n_tokens + 1) // WORD).astype(np.int32)
 
 

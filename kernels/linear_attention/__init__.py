@@ -25,8 +25,16 @@ from torch import Tensor
 FORMS = ("chunked", "recurrent", "parallel")
 
 
-def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, log_decay: float | Tensor = 0.0, state: Tensor | None = None,
-                     form: str = "chunked", chunk: int = 64) -> tuple[Tensor, Tensor]:
+def linear_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    log_decay: float | Tensor = 0.0,
+    state: Tensor | None = None,
+    form: str = "chunked",
+    chunk: int = 64,
+) -> tuple[Tensor, Tensor]:
     """Output (..., token, d_v) and the state (..., d, d_v) after the last token.
 
     q, k (..., token, d), v (..., token, d_v), equal leading axes. ``log_decay``: ln f <= 0, a number, or a tensor
@@ -48,8 +56,10 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, log_decay: float | Tens
 
 def _checked(q: Tensor, k: Tensor, v: Tensor, log_decay: float | Tensor, state: Tensor | None) -> Tensor:
     if q.shape != k.shape or q.shape[:-1] != v.shape[:-1] or q.ndim < 2:
-        raise ValueError(f"q, k, v have shapes {tuple(q.shape)}, {tuple(k.shape)}, {tuple(v.shape)}; expected (..., "
-                         "token, d) twice and (..., token, d_v) with equal leading axes")
+        raise ValueError(
+            f"q, k, v have shapes {tuple(q.shape)}, {tuple(k.shape)}, {tuple(v.shape)}; expected (..., "
+            "token, d) twice and (..., token, d_v) with equal leading axes"
+        )
     if state is not None and state.shape != (*q.shape[:-2], q.shape[-1], v.shape[-1]):
         raise ValueError(f"state has shape {tuple(state.shape)}; expected {(*q.shape[:-2], q.shape[-1], v.shape[-1])}")
     if not isinstance(log_decay, Tensor):
@@ -59,8 +69,10 @@ def _checked(q: Tensor, k: Tensor, v: Tensor, log_decay: float | Tensor, state: 
     try:
         return log_decay.to(q).expand(q.shape[:-1])
     except RuntimeError:
-        raise ValueError(f"log_decay has shape {tuple(log_decay.shape)}; it must broadcast to {tuple(q.shape[:-1])} "
-                         "(leading axes, token)") from None
+        raise ValueError(
+            f"log_decay has shape {tuple(log_decay.shape)}; it must broadcast to {tuple(q.shape[:-1])} "
+            "(leading axes, token)"
+        ) from None
 
 
 def _recurrent(q: Tensor, k: Tensor, v: Tensor, log_f: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +88,7 @@ def _chunked(q: Tensor, k: Tensor, v: Tensor, log_f: Tensor, state: Tensor, chun
     for start in range(0, q.shape[-2], chunk):
         part = slice(start, start + chunk)
         Q, K, V, C = q[..., part, :], k[..., part, :], v[..., part, :], log_f[..., part].cumsum(-1)
-        gap = C[..., :, None] - C[..., None, :]                                    # (..., query, key), <= 0 below
+        gap = C[..., :, None] - C[..., None, :]  # (..., query, key), <= 0 below
         past = torch.ones(gap.shape[-2:], dtype=torch.bool, device=q.device).tril()
         M = torch.where(past, torch.where(past, gap, 0.0).exp(), 0.0)
         outputs.append((Q @ K.mT * M) @ V + C[..., None].exp() * (Q @ state))

@@ -13,7 +13,11 @@ from attnlab.papers.amsel2024_rank_heads.paper import CONTEXTS, SWEEPS, copies_o
 from attnlab.simulators.head_rank.farthest import train_farthest
 from attnlab.theory.head_rank import full_rank_head as target
 
-TASK = ["farthest of N = 8 independent points in d = 8, self-attention", "one layer, no positions", "Adam on fresh batches"]
+TASK = [
+    "farthest of N = 8 independent points in d = 8, self-attention",
+    "one layer, no positions",
+    "Adam on fresh batches",
+]
 UNTRAINED = "64 steps do not take a full-rank head below half of the linear predictor's error"
 
 
@@ -22,22 +26,40 @@ def not_trained(*runs, setting):
     limit = target.linear_predictor_error(setting.dim, setting.n_points) / 2
     worst = max(float(each["error"].mean()) for each in runs)
     if worst > limit:
-        return Verdict(Outcome.UNDECIDED, "condition", n=runs[0].n,
-                       reason=f"a full-rank model is at {worst:.3g}, to be below {limit:.3g}; {TRAIN_LONGER}")
+        return Verdict(
+            Outcome.UNDECIDED,
+            "condition",
+            n=runs[0].n,
+            reason=f"a full-rank model is at {worst:.3g}, to be below {limit:.3g}; {TRAIN_LONGER}",
+        )
     return None
 
 
-@paper.claim("rank_beats_heads", source="experiments, error against rank", statements=[6], setting=SWEEPS,
-             undecided_at_smoke=UNTRAINED, formula="error(rank r < d, 4 copies) > 2 error(rank d, 1 copy)",
-             assumptions=TASK, judged="log ratio of the best lower rank with 4 copies over full rank with one, above log 2",
-             note="The paper reports one or more orders of magnitude at d = 64; the factor at d = 8 was chosen as 2.")
+@paper.claim(
+    "rank_beats_heads",
+    source="experiments, error against rank",
+    statements=[6],
+    setting=SWEEPS,
+    undecided_at_smoke=UNTRAINED,
+    formula="error(rank r < d, 4 copies) > 2 error(rank d, 1 copy)",
+    assumptions=TASK,
+    judged="log ratio of the best lower rank with 4 copies over full rank with one, above log 2",
+    note="The paper reports one or more orders of magnitude at d = 64; the factor at d = 8 was chosen as 2.",
+)
 def rank_beats_heads(setting, lab):
     """One head of full rank has less than half of the error of any set of heads of lower rank with four times the parameters.
 
     Twin: parameters decide, which reverses the order.
     """
-    full, *lower = lab.simulate(train_farthest, setting, *(replace(setting, rank=rank, copies=copies_of(setting)[-1])
-                                                           for rank in ranks_of(setting) if rank < setting.dim))
+    full, *lower = lab.simulate(
+        train_farthest,
+        setting,
+        *(
+            replace(setting, rank=rank, copies=copies_of(setting)[-1])
+            for rank in ranks_of(setting)
+            if rank < setting.dim
+        ),
+    )
     if verdict := not_trained(full, setting=setting):
         return verdict
     n = min(each.n for each in (full, *lower))
@@ -46,10 +68,17 @@ def rank_beats_heads(setting, lab):
     return ordered(own, best, by=math.log(2), twin=Twin.of("parameters decide", smaller=best, larger=own))
 
 
-@paper.claim("heads_help_slowly", source="experiments, error against rank", statements=[6], setting=SWEEPS,
-             undecided_at_smoke=UNTRAINED, formula="0 < log error(rank 1, 1 copy) - log error(rank 1, 4 copies) < log 2",
-             assumptions=TASK, judged="mean of the log ratio over replicas below log 2",
-             note="At least some help is the twin's refutation.")
+@paper.claim(
+    "heads_help_slowly",
+    source="experiments, error against rank",
+    statements=[6],
+    setting=SWEEPS,
+    undecided_at_smoke=UNTRAINED,
+    formula="0 < log error(rank 1, 1 copy) - log error(rank 1, 4 copies) < log 2",
+    assumptions=TASK,
+    judged="mean of the log ratio over replicas below log 2",
+    note="At least some help is the twin's refutation.",
+)
 def heads_help_slowly(setting, lab):
     """Four times as many heads of rank one lower the error, but by less than a factor of two.
 
@@ -63,9 +92,17 @@ def heads_help_slowly(setting, lab):
     return bounded(np.log(one["error"][:n] / four["error"][:n]), math.log(2), twin=Twin.of("no help", bound=0.0))
 
 
-@paper.claim("context_length", source="experiments, error against context length", statements=[6], setting=SWEEPS, parts=2,
-             undecided_at_smoke=UNTRAINED, formula="error(rank 1) > 2 error(rank d) at N = 4 and N = 16", assumptions=TASK[1:],
-             judged="log ratio over replicas above log 2 at both lengths")
+@paper.claim(
+    "context_length",
+    source="experiments, error against context length",
+    statements=[6],
+    setting=SWEEPS,
+    parts=2,
+    undecided_at_smoke=UNTRAINED,
+    formula="error(rank 1) > 2 error(rank d) at N = 4 and N = 16",
+    assumptions=TASK[1:],
+    judged="log ratio over replicas above log 2 at both lengths",
+)
 def context_length(setting, lab):
     """Heads of rank one are behind the full-rank head at short and at long contexts.
 
@@ -79,16 +116,26 @@ def context_length(setting, lab):
             return verdict
         n = min(full.n, low.n)
         a, b = np.log(full["error"][:n]), np.log(low["error"][:n])
-        parts.append(ordered(a, b, by=math.log(2), twin=Twin.of("reversed", smaller=b, larger=a)).named(f"N = {n_points}"))
+        parts.append(
+            ordered(a, b, by=math.log(2), twin=Twin.of("reversed", smaller=b, larger=a)).named(f"N = {n_points}")
+        )
     return all_of(*parts)
 
 
-@paper.claim("heads_are_projections", source="experiments, alignment of trained heads", statements=[6], setting=SWEEPS, parts=4,
-             undecided_at_smoke=UNTRAINED, formula="angle between Q K^T and I = arccos(-sqrt(r / d))", assumptions=TASK,
-             judged="median over replicas of the mean over heads, within 0.4 of the least distance of two ranks (9.3 degrees at "
-                    "d = 8); an angle near its largest value is skewed, and one replica that trains late moves a mean",
-             note="The angle is the largest that rank r allows, with equality only for -beta times an orthogonal projection of "
-                  "rank r. The paper shows it for full rank: 180 degrees. A median needs twice as many replicas.")
+@paper.claim(
+    "heads_are_projections",
+    source="experiments, alignment of trained heads",
+    statements=[6],
+    setting=SWEEPS,
+    parts=4,
+    undecided_at_smoke=UNTRAINED,
+    formula="angle between Q K^T and I = arccos(-sqrt(r / d))",
+    assumptions=TASK,
+    judged="median over replicas of the mean over heads, within 0.4 of the least distance of two ranks (9.3 degrees at "
+    "d = 8); an angle near its largest value is skewed, and one replica that trains late moves a mean",
+    note="The angle is the largest that rank r allows, with equality only for -beta times an orthogonal projection of "
+    "rank r. The paper shows it for full rank: 180 degrees. A median needs twice as many replicas.",
+)
 def heads_are_projections(setting, lab):
     """Every trained head has Q K^T = -beta P with P an orthogonal projection of rank r; -beta I at full rank.
 
@@ -100,19 +147,35 @@ def heads_are_projections(setting, lab):
     if verdict := not_trained(runs[-1], setting=setting):
         return verdict
     within = 0.4 * min(np.diff([_angle(rank, setting.dim) for rank in ranks]))
-    return all_of(*(agrees(each["angle"].mean(-1), _angle(rank, setting.dim), within=within, of="median over replicas",
-                           twin=Twin.of("another rank", predicted=_angle(rank // 2 or 2, setting.dim))).named(f"rank {rank}")
-                    for rank, each in zip(ranks, runs, strict=True)))
+    return all_of(
+        *(
+            agrees(
+                each["angle"].mean(-1),
+                _angle(rank, setting.dim),
+                within=within,
+                of="median over replicas",
+                twin=Twin.of("another rank", predicted=_angle(rank // 2 or 2, setting.dim)),
+            ).named(f"rank {rank}")
+            for rank, each in zip(ranks, runs, strict=True)
+        )
+    )
 
 
 def _angle(rank, dim):
     return math.degrees(math.acos(-math.sqrt(rank / dim)))
 
 
-@paper.claim("temperature_law", source="Fact 1, on trained heads", statements=[1, 6], setting=SWEEPS,
-             undecided_at_smoke=UNTRAINED, formula="error = C / beta, beta = ||Q K^T||_F / sqrt(d r)", assumptions=TASK,
-             judged="mean over replicas of error beta / C within 0.3 of 1: the rest of the network acts, too, and beta is about "
-                    "10")
+@paper.claim(
+    "temperature_law",
+    source="Fact 1, on trained heads",
+    statements=[1, 6],
+    setting=SWEEPS,
+    undecided_at_smoke=UNTRAINED,
+    formula="error = C / beta, beta = ||Q K^T||_F / sqrt(d r)",
+    assumptions=TASK,
+    judged="mean over replicas of error beta / C within 0.3 of 1: the rest of the network acts, too, and beta is about "
+    "10",
+)
 def temperature_law(setting, lab):
     """The error of a trained full-rank model is that of near-ties at the inverse temperature read off its weights.
 
@@ -125,12 +188,18 @@ def temperature_law(setting, lab):
     return agrees(ratio, 1.0, within=0.3, twin=Twin.of("no 1/sqrt(r)", measured=ratio * setting.dim**0.5))
 
 
-@paper.claim("depth_keeps_the_gap", source="experiments, error against rank and depth", statements=[6], setting=SWEEPS, parts=2,
-             undecided_at_smoke=UNTRAINED,
-             formula="error(rank 1, 2 layers) < error(rank 1, 1 layer); error(rank 1, 2 layers) > 2 error(rank d, 1 layer)",
-             assumptions=[TASK[0], "no positions", TASK[2], "one and two layers of rank one at the same rate and steps"],
-             judged="log ratios over replicas: above 0, above log 2",
-             note="The help is small at d = 8: about 2 %, so twice as many replicas are trained.")
+@paper.claim(
+    "depth_keeps_the_gap",
+    source="experiments, error against rank and depth",
+    statements=[6],
+    setting=SWEEPS,
+    parts=2,
+    undecided_at_smoke=UNTRAINED,
+    formula="error(rank 1, 2 layers) < error(rank 1, 1 layer); error(rank 1, 2 layers) > 2 error(rank d, 1 layer)",
+    assumptions=[TASK[0], "no positions", TASK[2], "one and two layers of rank one at the same rate and steps"],
+    judged="log ratios over replicas: above 0, above log 2",
+    note="The help is small at d = 8: about 2 %, so twice as many replicas are trained.",
+)
 def depth_keeps_the_gap(setting, lab):
     """A second layer lowers the error of heads of rank one, and leaves it at more than twice that of one full-rank layer.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-SLACK = 1e-2                       # added to a sharp bound so that boxes can tell <= from >: certified forms only
-UP_TO = f"up to {SLACK:g}"         # the name of such a form, which its verdict tells
+SLACK = 1e-2  # added to a sharp bound so that boxes can tell <= from >: certified forms only
+UP_TO = f"up to {SLACK:g}"  # the name of such a form, which its verdict tells
 
 
 def spread(x):

@@ -22,47 +22,108 @@ from attnlab.papers.lab.declare import Paper, Source
 from attnlab.simulators.softmax_attention.score_initialisation import ScoreSetting, random_scores
 from attnlab.theory.softmax_attention import score_initialisation
 
-BOYD = Source(authors="Stephen Boyd, Lieven Vandenberghe", title="Convex Optimization", year=2004,
-              venue="Cambridge University Press")
-GAO = Source(authors="Bolin Gao, Lacra Pavel", year=2017, arxiv="1704.00805",
-             title="On the Properties of the Softmax Function with Application in Game Theory and Reinforcement Learning")
-HOEFFDING = Source(authors="Wassily Hoeffding", title="Probability Inequalities for Sums of Bounded Random Variables",
-                   year=1963, venue="Journal of the American Statistical Association")
-COVER = Source(authors="Thomas M. Cover, Joy A. Thomas", title="Elements of Information Theory", year=2006, venue="Wiley")
-BAILLON = Source(authors="Jean-Bernard Baillon, Georges Haddad", year=1977, venue="Israel Journal of Mathematics",
-                 title="Quelques propriétés des opérateurs angle-bornés et n-cycliquement monotones")
-KIM = Source(authors="Hyunjik Kim, George Papamakarios, Andriy Mnih", title="The Lipschitz Constant of Self-Attention",
-             year=2021, venue="International Conference on Machine Learning", arxiv="2006.04710")
-DONG = Source(authors="Yihe Dong, Jean-Baptiste Cordonnier, Andreas Loukas", year=2021, arxiv="2103.03404",
-              venue="International Conference on Machine Learning",
-              title="Attention is Not All You Need: Pure Attention Loses Rank Doubly Exponentially with Depth")
-BIRKHOFF = Source(authors="Garrett Birkhoff", title="Extensions of Jentzsch's Theorem", year=1957,
-                  venue="Transactions of the American Mathematical Society")
-FRANKLIN = Source(authors="Joel Franklin, Jens Lorenz", title="On the Scaling of Multidimensional Matrices", year=1989,
-                  venue="Linear Algebra and its Applications")
-SANDER = Source(authors="Michael E. Sander, Pierre Ablin, Mathieu Blondel, Gabriel Peyré", year=2022, arxiv="2110.11773",
-                title="Sinkformers: Transformers with Doubly Stochastic Attention")
-MILAKOV = Source(authors="Maxim Milakov, Natalia Gimelshein", title="Online Normalizer Calculation for Softmax", year=2018,
-                 arxiv="1805.02867")
-KATHAROPOULOS = Source(authors="Angelos Katharopoulos, Apoorv Vyas, Nikolaos Pappas, François Fleuret", year=2020,
-                       title="Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention",
-                       arxiv="2006.16236", venue="International Conference on Machine Learning")
-TSAI = Source(authors="Yao-Hung Hubert Tsai, Shaojie Bai, Makoto Yamada, Louis-Philippe Morency, Ruslan Salakhutdinov",
-              title="Transformer Dissection: A Unified Understanding of Transformer's Attention via the Lens of Kernel",
-              year=2019, arxiv="1908.11775")
-VASWANI = Source(authors="Ashish Vaswani, Noam Shazeer, Niki Parmar, Jakob Uszkoreit, Llion Jones, Aidan N. Gomez, "
-                         "Łukasz Kaiser, Illia Polosukhin", title="Attention Is All You Need", year=2017, arxiv="1706.03762")
+BOYD = Source(
+    authors="Stephen Boyd, Lieven Vandenberghe",
+    title="Convex Optimization",
+    year=2004,
+    venue="Cambridge University Press",
+)
+GAO = Source(
+    authors="Bolin Gao, Lacra Pavel",
+    year=2017,
+    arxiv="1704.00805",
+    title="On the Properties of the Softmax Function with Application in Game Theory and Reinforcement Learning",
+)
+HOEFFDING = Source(
+    authors="Wassily Hoeffding",
+    title="Probability Inequalities for Sums of Bounded Random Variables",
+    year=1963,
+    venue="Journal of the American Statistical Association",
+)
+COVER = Source(
+    authors="Thomas M. Cover, Joy A. Thomas", title="Elements of Information Theory", year=2006, venue="Wiley"
+)
+BAILLON = Source(
+    authors="Jean-Bernard Baillon, Georges Haddad",
+    year=1977,
+    venue="Israel Journal of Mathematics",
+    title="Quelques propriétés des opérateurs angle-bornés et n-cycliquement monotones",
+)
+KIM = Source(
+    authors="Hyunjik Kim, George Papamakarios, Andriy Mnih",
+    title="The Lipschitz Constant of Self-Attention",
+    year=2021,
+    venue="International Conference on Machine Learning",
+    arxiv="2006.04710",
+)
+DONG = Source(
+    authors="Yihe Dong, Jean-Baptiste Cordonnier, Andreas Loukas",
+    year=2021,
+    arxiv="2103.03404",
+    venue="International Conference on Machine Learning",
+    title="Attention is Not All You Need: Pure Attention Loses Rank Doubly Exponentially with Depth",
+)
+BIRKHOFF = Source(
+    authors="Garrett Birkhoff",
+    title="Extensions of Jentzsch's Theorem",
+    year=1957,
+    venue="Transactions of the American Mathematical Society",
+)
+FRANKLIN = Source(
+    authors="Joel Franklin, Jens Lorenz",
+    title="On the Scaling of Multidimensional Matrices",
+    year=1989,
+    venue="Linear Algebra and its Applications",
+)
+SANDER = Source(
+    authors="Michael E. Sander, Pierre Ablin, Mathieu Blondel, Gabriel Peyré",
+    year=2022,
+    arxiv="2110.11773",
+    title="Sinkformers: Transformers with Doubly Stochastic Attention",
+)
+MILAKOV = Source(
+    authors="Maxim Milakov, Natalia Gimelshein",
+    title="Online Normalizer Calculation for Softmax",
+    year=2018,
+    arxiv="1805.02867",
+)
+KATHAROPOULOS = Source(
+    authors="Angelos Katharopoulos, Apoorv Vyas, Nikolaos Pappas, François Fleuret",
+    year=2020,
+    title="Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention",
+    arxiv="2006.16236",
+    venue="International Conference on Machine Learning",
+)
+TSAI = Source(
+    authors="Yao-Hung Hubert Tsai, Shaojie Bai, Makoto Yamada, Louis-Philippe Morency, Ruslan Salakhutdinov",
+    title="Transformer Dissection: A Unified Understanding of Transformer's Attention via the Lens of Kernel",
+    year=2019,
+    arxiv="1908.11775",
+)
+VASWANI = Source(
+    authors="Ashish Vaswani, Noam Shazeer, Niki Parmar, Jakob Uszkoreit, Llion Jones, Aidan N. Gomez, "
+    "Łukasz Kaiser, Illia Polosukhin",
+    title="Attention Is All You Need",
+    year=2017,
+    arxiv="1706.03762",
+)
 
 ELEMENTARY = "elementary"
 FACTS = (
     # function, formula, source
-    (softmax_map.lipschitz_l2, "|softmax(beta x) - softmax(beta y)|_2 <= (beta / 2) |x - y|_2", f"{ELEMENTARY}; with beta "
-     "for beta / 2 in Gao and Pavel 2017"),
+    (
+        softmax_map.lipschitz_l2,
+        "|softmax(beta x) - softmax(beta y)|_2 <= (beta / 2) |x - y|_2",
+        f"{ELEMENTARY}; with beta for beta / 2 in Gao and Pavel 2017",
+    ),
     (softmax_map.lipschitz_l1, "|softmax(beta x) - softmax(beta y)|_1 <= (beta / 2) |x - y|_1", ELEMENTARY),
     (softmax_map.lipschitz_linf, "|softmax(beta x) - softmax(beta y)|_inf <= (beta / 2) |x - y|_inf", ELEMENTARY),
     (softmax_map.l1_saturates, "|softmax(x) - softmax(y)|_1 <= 2 tanh(spread(x - y) / 4)", ELEMENTARY),
-    (softmax_map.cocoercive, "<softmax(beta x) - softmax(beta y), x - y> >= (2 / beta) |softmax(beta x) - softmax(beta y)|^2",
-     "Baillon and Haddad 1977 with the Lipschitz constant; Gao and Pavel 2017 with 1 / beta"),
+    (
+        softmax_map.cocoercive,
+        "<softmax(beta x) - softmax(beta y), x - y> >= (2 / beta) |softmax(beta x) - softmax(beta y)|^2",
+        "Baillon and Haddad 1977 with the Lipschitz constant; Gao and Pavel 2017 with 1 / beta",
+    ),
     (softmax_map.jacobian_form, "u^T (diag p - p p^T) u = sum_ij p_i p_j (u_i - u_j)^2 / 2", ELEMENTARY),
     (softmax_map.jacobian_norm, "u^T (diag p - p p^T) u <= max p |u|^2", ELEMENTARY),
     (softmax_map.jacobian_saturates, "u^T (diag p - p p^T) u <= 2 (1 - max p) |u|^2", ELEMENTARY),
@@ -71,20 +132,33 @@ FACTS = (
     (softmax_map.shift_invariance, "softmax(x + c) = softmax(x)", ELEMENTARY),
     (softmax_map.argmax_limit, "|softmax(beta x) - e_top|_1 <= 2 (n - 1) / (n - 1 + exp(beta g))", ELEMENTARY),
     (softmax_map.uniform_limit, "|softmax(beta x) - 1/n|_1 <= 2 tanh(beta spread(x) / 4)", ELEMENTARY),
-    (log_sum_exp.lse_max, "max x <= lse(beta x) / beta <= max x + log(n) / beta",
-     "Boyd and Vandenberghe 2004, section 3.1.5"),
+    (
+        log_sum_exp.lse_max,
+        "max x <= lse(beta x) / beta <= max x + log(n) / beta",
+        "Boyd and Vandenberghe 2004, section 3.1.5",
+    ),
     (log_sum_exp.lse_mean, "0 <= lse(x) - log n - mean(x) <= spread(x)^2 / 8", "Hoeffding 1963, Hoeffding's lemma"),
-    (log_sum_exp.lse_smooth, "f(y) - f(x) - <softmax(beta x), y - x> <= (beta / 4) |y - x|^2, f(x) = lse(beta x) / beta",
-     ELEMENTARY),
+    (
+        log_sum_exp.lse_smooth,
+        "f(y) - f(x) - <softmax(beta x), y - x> <= (beta / 4) |y - x|^2, f(x) = lse(beta x) / beta",
+        ELEMENTARY,
+    ),
     (log_sum_exp.lse_convex, "lse(y) >= lse(x) + <softmax(x), y - x>", "Boyd and Vandenberghe 2004, section 3.1.5"),
-    (log_sum_exp.gibbs, "lse(x) >= <q, x> + H(q), with equality at q = softmax(x)",
-     "Boyd and Vandenberghe 2004, section 3.3.1 (conjugate of log-sum-exp)"),
+    (
+        log_sum_exp.gibbs,
+        "lse(x) >= <q, x> + H(q), with equality at q = softmax(x)",
+        "Boyd and Vandenberghe 2004, section 3.3.1 (conjugate of log-sum-exp)",
+    ),
     (log_sum_exp.gibbs_gap, "lse(x) - <q, x> - H(q) = KL(q | softmax(x))", ELEMENTARY),
     (log_sum_exp.divergence_at_spread, "KL(softmax(x) | softmax(y)) <= spread(x - y)^2 / 8", ELEMENTARY),
     (log_sum_exp.pinsker, "KL(p | q) >= |p - q|_1^2 / 2", "Cover and Thomas 2006, Lemma 11.6.1 (Pinsker's inequality)"),
     (entropy.entropy_range, "0 <= H(softmax(x)) <= log n", "Cover and Thomas 2006, Theorem 2.6.4"),
     (entropy.entropy_deficit, "H(softmax(x)) >= log n - spread(x)^2 / 8", ELEMENTARY),
-    (entropy.fano, "H(p) <= h(max p) + (1 - max p) log(n - 1)", "Cover and Thomas 2006, section 2.10 (Fano's inequality)"),
+    (
+        entropy.fano,
+        "H(p) <= h(max p) + (1 - max p) log(n - 1)",
+        "Cover and Thomas 2006, section 2.10 (Fano's inequality)",
+    ),
     (entropy.renyi_order, "1 / max p <= 1 / sum p^2 <= exp H(p) <= n", "elementary (order of the Rényi entropies)"),
     (entropy.entropy_slope, "dH(softmax(beta x)) / d beta = -beta Var_p(x)", ELEMENTARY),
     (entropy.score_slope, "0 <= E_(beta+h) x - E_beta x <= h spread(x)^2 / 4", ELEMENTARY),
@@ -95,32 +169,69 @@ FACTS = (
     (attention_output.query_gradient, "|do/dq| <= beta diam(k) diam(v) / 4", ELEMENTARY),
     (attention_output.loss_gradient, "|grad_x (-log softmax(x)_y)| <= sqrt(2) (1 - p_y)", ELEMENTARY),
     (attention_algebra.permutation_equivariance, "attention(P X) = P attention(X)", ELEMENTARY),
-    (attention_algebra.merging, "merge(a, merge(b, c)) = merge(merge(a, b), c) = attention over all keys",
-     "Milakov and Gimelshein 2018, section 3"),
-    (attention_algebra.linear_recurrence, "(Q K^T masked) V = rows q_t S_t with S_t = S_(t-1) + k_t v_t^T",
-     "Katharopoulos et al. 2020, section 3.3"),
-    (attention_algebra.kernel_smoothing, "softmax(K q) = softmax(-|q - k_i|^2 / 2) if all |k_i| are equal",
-     "Tsai et al. 2019, in other terms; elementary"),
+    (
+        attention_algebra.merging,
+        "merge(a, merge(b, c)) = merge(merge(a, b), c) = attention over all keys",
+        "Milakov and Gimelshein 2018, section 3",
+    ),
+    (
+        attention_algebra.linear_recurrence,
+        "(Q K^T masked) V = rows q_t S_t with S_t = S_(t-1) + k_t v_t^T",
+        "Katharopoulos et al. 2020, section 3.3",
+    ),
+    (
+        attention_algebra.kernel_smoothing,
+        "softmax(K q) = softmax(-|q - k_i|^2 / 2) if all |k_i| are equal",
+        "Tsai et al. 2019, in other terms; elementary",
+    ),
     (depth.rank_collapse_layer, "D' <= tanh(D^2 / 4) D", "elementary; cubic rate in Dong et al. 2021"),
-    (depth.rank_collapse_depth, "D_L / 2 <= (D_0 / 2)^(3^L)", "Dong et al. 2021, Theorem 2.1, in other terms; elementary"),
+    (
+        depth.rank_collapse_depth,
+        "D_L / 2 <= (D_0 / 2)^(3^L)",
+        "Dong et al. 2021, Theorem 2.1, in other terms; elementary",
+    ),
     (depth.growth, "Lip(self-attention on [-R, R]^3) >= R^2 / 2", "Kim et al. 2021, Theorem 3.1, made quantitative"),
     (depth.birkhoff, "d(K e^a, K e^b) <= tanh(Delta / 4) d(e^a, e^b), d Hilbert's metric", "Birkhoff 1957"),
-    (depth.sinkhorn_rate, "delta_(t+1) <= tanh(Delta / 4)^2 delta_t, delta_1 <= tanh(Delta / 4) Delta",
-     "Franklin and Lorenz 1989; for attention Sander et al. 2022"),
+    (
+        depth.sinkhorn_rate,
+        "delta_(t+1) <= tanh(Delta / 4)^2 delta_t, delta_1 <= tanh(Delta / 4) Delta",
+        "Franklin and Lorenz 1989; for attention Sander et al. 2022",
+    ),
 )
 
 SCORES = len(FACTS) + 1
 paper = Paper(
-    key="classical_facts", title="Classical facts on softmax attention",
-    sources=[BOYD, GAO, HOEFFDING, COVER, BAILLON, KIM, DONG, BIRKHOFF, FRANKLIN, SANDER, MILAKOV, KATHAROPOULOS, TSAI,
-             VASWANI],
-    statements={**{k: " ".join((fact.__doc__ or "").split()) for k, (fact, _, _) in enumerate(FACTS, 1)},
-                SCORES: "Scores of random queries and keys have variance 1 after division by the root of the dimension.",
-                SCORES + 1: "Their kurtosis exceeds that of a Gaussian by 6 / dim."})
+    key="classical_facts",
+    title="Classical facts on softmax attention",
+    sources=[
+        BOYD,
+        GAO,
+        HOEFFDING,
+        COVER,
+        BAILLON,
+        KIM,
+        DONG,
+        BIRKHOFF,
+        FRANKLIN,
+        SANDER,
+        MILAKOV,
+        KATHAROPOULOS,
+        TSAI,
+        VASWANI,
+    ],
+    statements={
+        **{k: " ".join((fact.__doc__ or "").split()) for k, (fact, _, _) in enumerate(FACTS, 1)},
+        SCORES: "Scores of random queries and keys have variance 1 after division by the root of the dimension.",
+        SCORES + 1: "Their kurtosis exceeds that of a Gaussian by 6 / dim.",
+    },
+)
 
 DESK = Setting()
-paper.scales(smoke=replace(DESK, dim=4, budget_seconds=1.5, n_replicas=8), desk=DESK,
-             paper=replace(DESK, dim=16, budget_seconds=60.0, n_pairs=1_000_000, n_replicas=32))
+paper.scales(
+    smoke=replace(DESK, dim=4, budget_seconds=1.5, n_replicas=8),
+    desk=DESK,
+    paper=replace(DESK, dim=16, budget_seconds=60.0, n_pairs=1_000_000, n_replicas=32),
+)
 
 for _number, (_fact, _formula, _source) in enumerate(FACTS, 1):
     paper.for_all(_fact.__name__, source=_source, statements=[_number], formula=_formula)(_fact)
@@ -133,32 +244,62 @@ def scores(setting, lab):
     return list(zip(setting.score_dims, runs if len(settings) > 1 else [runs], strict=True))
 
 
-@paper.claim("score_variance", source="Vaswani et al. 2017, section 3.2.1", statements=[SCORES], parts=2,
-             formula="Var(q . k / sqrt(dim)) = 1", assumptions=["independent standard normal entries"],
-             judged="the mean square is 1 at every dimension, within half of the distance to the twin")
+@paper.claim(
+    "score_variance",
+    source="Vaswani et al. 2017, section 3.2.1",
+    statements=[SCORES],
+    parts=2,
+    formula="Var(q . k / sqrt(dim)) = 1",
+    assumptions=["independent standard normal entries"],
+    judged="the mean square is 1 at every dimension, within half of the distance to the twin",
+)
 def score_variance(setting, lab):
     """Scores of random queries and keys have variance 1 when divided by the root of the query dimension.
 
     Twin: division by the root of ``dim + 1``, as if a bias entry were counted.
     """
-    return all_of(*(agrees(runs["variance"], score_initialisation.score_variance_exact(d, d**-0.5),
-                           within=0.5 / (d + 1),
-                           twin=Twin.of("one more entry", predicted=d / (d + 1))).named(f"dim {d}")
-                    for d, runs in scores(setting, lab)))
+    return all_of(
+        *(
+            agrees(
+                runs["variance"],
+                score_initialisation.score_variance_exact(d, d**-0.5),
+                within=0.5 / (d + 1),
+                twin=Twin.of("one more entry", predicted=d / (d + 1)),
+            ).named(f"dim {d}")
+            for d, runs in scores(setting, lab)
+        )
+    )
 
 
-@paper.claim("score_kurtosis", source="elementary", statements=[SCORES + 1], parts=2,
-             formula="E s^4 / (E s^2)^2 = 3 + 6 / dim", assumptions=["independent standard normal entries"],
-             judged="the mean fourth power at scale dim^(-1/2) agrees within half of the distance to the twin")
+@paper.claim(
+    "score_kurtosis",
+    source="elementary",
+    statements=[SCORES + 1],
+    parts=2,
+    formula="E s^4 / (E s^2)^2 = 3 + 6 / dim",
+    assumptions=["independent standard normal entries"],
+    judged="the mean fourth power at scale dim^(-1/2) agrees within half of the distance to the twin",
+)
 def score_kurtosis(setting, lab):
     """Scores of random queries and keys are heavier-tailed than a Gaussian: their kurtosis is 3 + 6 / dim."""
-    return all_of(*(agrees(runs["fourth"], score_initialisation.score_kurtosis_exact(d), within=3 / d,
-                           twin=Twin.of("Gaussian scores", predicted=3.0)).named(f"dim {d}")
-                    for d, runs in scores(setting, lab)))
+    return all_of(
+        *(
+            agrees(
+                runs["fourth"],
+                score_initialisation.score_kurtosis_exact(d),
+                within=3 / d,
+                twin=Twin.of("Gaussian scores", predicted=3.0),
+            ).named(f"dim {d}")
+            for d, runs in scores(setting, lab)
+        )
+    )
 
 
-@paper.figure("fig1", caption="How sharp each fact is: relative distance between the two sides at the worst input that the "
-                              "search found (its floor: 1e-16). Identities and facts whose bound is 0 have no ratio")
+@paper.figure(
+    "fig1",
+    caption="How sharp each fact is: relative distance between the two sides at the worst input that the "
+    "search found (its floor: 1e-16). Identities and facts whose bound is 0 have no ratio",
+)
 @style()
 def sharpness(setting, lab):
     """Relative slack of every for-all claim, by the strongest level of its forms."""
@@ -174,11 +315,16 @@ def sharpness(setting, lab):
     for level in ("searched", "certified", "symbolic"):
         at = np.array([k for k, row in enumerate(rows) if row[2] == level])
         if at.size:
-            slack, label = np.array([rows[k][1] for k in at]), f"{level} form" if level != "searched" else "searched only"
+            slack, label = (
+                np.array([rows[k][1] for k in at]),
+                f"{level} form" if level != "searched" else "searched only",
+            )
             look = panel.look(label)
-            points, = panel.axes.plot(slack, at, look.marker, color=look.colour, markersize=4)
+            (points,) = panel.axes.plot(slack, at, look.marker, color=look.colour, markersize=4)
             panel.entry(label, points)
-            panel.record(Mark(panel.name, "slack", label, slack, at.astype(float), categories=tuple(names[k] for k in at)))
+            panel.record(
+                Mark(panel.name, "slack", label, slack, at.astype(float), categories=tuple(names[k] for k in at))
+            )
     panel.axes.set_yticks(range(len(names)), list(names))
     panel.axes.invert_yaxis()
     panel.labels(x="relative gap of the two sides at the worst input found", y="fact")

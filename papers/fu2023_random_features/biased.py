@@ -16,33 +16,53 @@ KINDS = ("attention", "biased", "perceptron")
 
 def compared(setting, lab):
     """Runs of the three kinds at the setting, by kind."""
-    return dict(zip(KINDS, lab.simulate(learning_curves, *(replace(setting, kind=kind) for kind in KINDS)), strict=True))
+    return dict(
+        zip(KINDS, lab.simulate(learning_curves, *(replace(setting, kind=kind) for kind in KINDS)), strict=True)
+    )
 
 
-@paper.claim("biased_order", source="Section 4 and the simulations", statements=[5, 6], setting=FEWER, parts=4,
-             formula="s_2 and s_1 b: biased < zero-mean; b_2: zero-mean < biased, zero-mean < perceptron",
-             assumptions=["mean 2 sqrt(d) on the diagonal, so that it acts on <x_0, x_i> of size d^{-1/2}",
-                          "each model at its own best ridge"],
-             judged="paired differences at the largest number of samples")
+@paper.claim(
+    "biased_order",
+    source="Section 4 and the simulations",
+    statements=[5, 6],
+    setting=FEWER,
+    parts=4,
+    formula="s_2 and s_1 b: biased < zero-mean; b_2: zero-mean < biased, zero-mean < perceptron",
+    assumptions=[
+        "mean 2 sqrt(d) on the diagonal, so that it acts on <x_0, x_i> of size d^{-1/2}",
+        "each model at its own best ridge",
+    ],
+    judged="paired differences at the largest number of samples",
+)
 def biased_order(setting, lab):
     """Biased heads learn <x_0, x_i>^2 and <x_0, x_i> <beta, x_i> better than zero-mean ones, and even functions of keys worse.
 
     Twins: the reversed orders.
     """
     runs, parts = compared(setting, lab), []
-    for target, better, worse in (("s2", "biased", "attention"), ("s1b", "biased", "attention"), ("b2", "attention", "biased"),
-                                  ("b2", "attention", "perceptron")):
+    for target, better, worse in (
+        ("s2", "biased", "attention"),
+        ("s1b", "biased", "attention"),
+        ("b2", "attention", "biased"),
+        ("b2", "attention", "perceptron"),
+    ):
         low, high = (best_ridge(runs[kind], setting, target)[:, -1] for kind in (better, worse))
         rival = Twin.of("reversed", smaller=high, larger=low)
         parts.append(ordered(low, high, twin=rival).named(f"{target}: {better} < {worse}"))
     return all_of(*parts)
 
 
-@paper.claim("biased_dimension", source="Section 4, complexity of biased heads", statements=[5, 6], setting=MANY, parts=2,
-             undecided_at_smoke="8 replicas of 200 samples leave an interval wider than the margin",
-             formula="error of s_2 at fixed n: that of biased heads is equal at 2 d and 4 d, that of zero-mean heads higher",
-             judged="difference of mean errors at 2 d and 4 d (32 and 64) within 0.1 at n = 400; zero-mean "
-                    "heads above biased ones by 0.3 at 4 d")
+@paper.claim(
+    "biased_dimension",
+    source="Section 4, complexity of biased heads",
+    statements=[5, 6],
+    setting=MANY,
+    parts=2,
+    undecided_at_smoke="8 replicas of 200 samples leave an interval wider than the margin",
+    formula="error of s_2 at fixed n: that of biased heads is equal at 2 d and 4 d, that of zero-mean heads higher",
+    judged="difference of mean errors at 2 d and 4 d (32 and 64) within 0.1 at n = 400; zero-mean "
+    "heads above biased ones by 0.3 at 4 d",
+)
 def biased_dimension(setting, lab):
     """The error of biased heads on <x_0, x_i>^2 does not grow with the dimension, unlike that of zero-mean heads.
 
@@ -50,11 +70,13 @@ def biased_dimension(setting, lab):
     """
     small, wide = replace(setting, dim=2 * setting.dim), replace(setting, dim=4 * setting.dim)
     zero_mean = replace(wide, n_replicas=min(16, setting.n_replicas))
-    narrow, broad, other = lab.simulate(learning_curves, replace(small, kind="biased"), replace(wide, kind="biased"), zero_mean)
+    narrow, broad, other = lab.simulate(
+        learning_curves, replace(small, kind="biased"), replace(wide, kind="biased"), zero_mean
+    )
     at_d, at_2d = best_ridge(narrow, small, "s2"), best_ridge(broad, wide, "s2")
     change = at_2d[:, -1] - at_d[:, -1]
     above = best_ridge(other, wide, "s2")[:, -1]
-    below = at_2d[:len(above), -1]
-    flat = agrees(change, 0.0, within=0.1, twin=Twin.of("bias without effect", measured=above - at_d[:len(above), -1]))
+    below = at_2d[: len(above), -1]
+    flat = agrees(change, 0.0, within=0.1, twin=Twin.of("bias without effect", measured=above - at_d[: len(above), -1]))
     apart = ordered(below, above, by=0.3, twin=Twin.of("reversed", smaller=above, larger=below))
     return all_of(flat.named("biased"), apart.named("zero-mean"))

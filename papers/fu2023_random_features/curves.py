@@ -19,26 +19,39 @@ from attnlab.papers.fu2023_random_features.paper import (
 )
 from attnlab.papers.lab.declare import Scales
 from attnlab.simulators.random_feature_heads.learning_curves import learning_curves
-from attnlab.theory.random_feature_heads.learning_curves import half_samples, noise_error, norm_error_bound, rank_error_bound
+from attnlab.theory.random_feature_heads.learning_curves import (
+    half_samples,
+    noise_error,
+    norm_error_bound,
+    rank_error_bound,
+)
 from attnlab.theory.random_feature_heads.spectrum import squared_norm, variance
 
 CURVES = ("b1", "b2", "s1", "s2")
-LEAST_SAMPLES = 50                     # the learning curve is a limit of many samples: judged from here on
+LEAST_SAMPLES = 50  # the learning curve is a limit of many samples: judged from here on
 WIDTHS = Scales(smoke=SMOKE, desk=DESK, paper=with_changes(paper.default, dim=16).paper)
 LEARNED = Scales(smoke=SMOKE, desk=replace(DESK, n_replicas=32), paper=paper.default.paper)
 SHARP = Scales(smoke=replace(SMOKE, dim=8), desk=DESK, paper=with_changes(paper.default, dim=16).paper)
-KEYS = Scales(smoke=replace(SMOKE, dim=8, sizes=(50, 100, 200, 400, 800)),
-              desk=replace(DESK, dim=8, sizes=(50, 100, 200, 400, 800), n_test=500),
-              paper=replace(DESK, dim=8, sizes=(50, 100, 200, 400, 800, 1600)))
+KEYS = Scales(
+    smoke=replace(SMOKE, dim=8, sizes=(50, 100, 200, 400, 800)),
+    desk=replace(DESK, dim=8, sizes=(50, 100, 200, 400, 800), n_test=500),
+    paper=replace(DESK, dim=8, sizes=(50, 100, 200, 400, 800, 1600)),
+)
 LARGE = (64, 128, 256, 512)
 
 
-@paper.claim("learning_curve", source="not in the paper; the limit of kernel ridge regression", statements=[6, 8], parts=8,
-             setting=LEARNED, undecided_at_smoke="8 replicas leave intervals wider than the margin",
-             formula="error = E_0 sum_a v_a (1 - L_a)^2 / Var f, L_a = lambda_a/(lambda_a + kappa_n), E_0 = n/(n - sum L_a^2)",
-             assumptions=["50 samples or more", "ridge 0.001 on the Gram matrix, no label noise"],
-             judged="ratio of measured to predicted error 1 within 0.15 at all numbers of samples at once, for b_1, b_2, s_1, "
-                    "s_2 under attention and perceptron")
+@paper.claim(
+    "learning_curve",
+    source="not in the paper; the limit of kernel ridge regression",
+    statements=[6, 8],
+    parts=8,
+    setting=LEARNED,
+    undecided_at_smoke="8 replicas leave intervals wider than the margin",
+    formula="error = E_0 sum_a v_a (1 - L_a)^2 / Var f, L_a = lambda_a/(lambda_a + kappa_n), E_0 = n/(n - sum L_a^2)",
+    assumptions=["50 samples or more", "ridge 0.001 on the Gram matrix, no label noise"],
+    judged="ratio of measured to predicted error 1 within 0.15 at all numbers of samples at once, for b_1, b_2, s_1, "
+    "s_2 under attention and perceptron",
+)
 def learning_curve(setting, lab):
     """Test errors of attention and of the perceptron follow the learning curve of their spectrum at every sample size.
 
@@ -52,17 +65,31 @@ def learning_curve(setting, lab):
             predicted = predicted_curve(each, target)[keep]
             ratio = measured_curve(runs, each, target)[:, keep] / predicted
             rival = Twin.of("bias alone", predicted=predicted_curve(each, target, inflated=False)[keep] / predicted)
-            parts.append(follows(ratio, np.ones(keep.sum()), within=0.15, times=np.array(setting.sizes)[keep],
-                                 of="mean trajectory", twin=rival).named(f"{each.kind} {target}"))
+            parts.append(
+                follows(
+                    ratio,
+                    np.ones(keep.sum()),
+                    within=0.15,
+                    times=np.array(setting.sizes)[keep],
+                    of="mean trajectory",
+                    twin=rival,
+                ).named(f"{each.kind} {target}")
+            )
     return all_of(*parts)
 
 
-@paper.claim("label_noise", source="not in the paper; the limit of kernel ridge regression", statements=[8], parts=2,
-             setting=LEARNED, undecided_at_smoke="8 replicas leave intervals wider than the margin",
-             formula="noise of variance sigma^2 adds (E_0 - 1) sigma^2, E_0 = n/(n - sum L_a^2)",
-             assumptions=["50 samples or more", "ridge 0.001 on the Gram matrix"],
-             judged="ratio of measured to predicted error 1 within 0.15 at all numbers of samples at once, for attention and "
-                    "perceptron")
+@paper.claim(
+    "label_noise",
+    source="not in the paper; the limit of kernel ridge regression",
+    statements=[8],
+    parts=2,
+    setting=LEARNED,
+    undecided_at_smoke="8 replicas leave intervals wider than the margin",
+    formula="noise of variance sigma^2 adds (E_0 - 1) sigma^2, E_0 = n/(n - sum L_a^2)",
+    assumptions=["50 samples or more", "ridge 0.001 on the Gram matrix"],
+    judged="ratio of measured to predicted error 1 within 0.15 at all numbers of samples at once, for attention and "
+    "perceptron",
+)
 def label_noise(setting, lab):
     """Noise in the labels adds its variance times E_0 - 1 to the error of any target.
 
@@ -72,17 +99,35 @@ def label_noise(setting, lab):
     keep = sizes >= LEAST_SAMPLES
     kinds = [replace(setting, kind=kind) for kind in ("attention", "perceptron")]
     for each, runs in zip(kinds, lab.simulate(learning_curves, *kinds), strict=True):
-        predicted, rival = (noise_error(spectrum_of(each.kind, each.dim, each.n_keys), sizes[keep], ridge=each.ridges[0],
-                                        inflated=inflated) for inflated in (True, False))
-        parts.append(follows(runs["noise"][:, 0, keep] / predicted, np.ones(keep.sum()), within=0.15, times=sizes[keep],
-                             of="mean trajectory", twin=Twin.of("a fixed filter", predicted=rival / predicted)).named(each.kind))
+        predicted, rival = (
+            noise_error(
+                spectrum_of(each.kind, each.dim, each.n_keys), sizes[keep], ridge=each.ridges[0], inflated=inflated
+            )
+            for inflated in (True, False)
+        )
+        parts.append(
+            follows(
+                runs["noise"][:, 0, keep] / predicted,
+                np.ones(keep.sum()),
+                within=0.15,
+                times=sizes[keep],
+                of="mean trajectory",
+                twin=Twin.of("a fixed filter", predicted=rival / predicted),
+            ).named(each.kind)
+        )
     return all_of(*parts)
 
 
-@paper.claim("norm_bounds_error", source="Theorem on the excess risk, its part in n", statements=[3], parts=2, setting=SHARP,
-             formula="error <= E_0 ||f||_K^2 kappa_n / 4 <= E_0 ||f||_K^2 (E K(x, x) + ridge) / (4 n)",
-             assumptions=["infinitely many heads", "no label noise"],
-             judged="at the number of samples where the bound is sharpest, mean error at most 1.2 times the bound")
+@paper.claim(
+    "norm_bounds_error",
+    source="Theorem on the excess risk, its part in n",
+    statements=[3],
+    parts=2,
+    setting=SHARP,
+    formula="error <= E_0 ||f||_K^2 kappa_n / 4 <= E_0 ||f||_K^2 (E K(x, x) + ridge) / (4 n)",
+    assumptions=["infinitely many heads", "no label noise"],
+    judged="at the number of samples where the bound is sharpest, mean error at most 1.2 times the bound",
+)
 def norm_bounds_error(setting, lab):
     """The error in n samples is bounded by the norm times 1/n, with no other power of the dimension, and the bound is sharp.
 
@@ -99,11 +144,16 @@ def norm_bounds_error(setting, lab):
     return all_of(*parts)
 
 
-@paper.claim("rank_bound", source="not in the paper; follows from the rotations of tokens", statements=[3, 8], parts=2,
-             setting=WIDTHS,
-             formula="E error >= sum_a v_a (1 - r_a/D_a) / Var f, sum r_a <= n, D = N(d, l0) N(d, l)",
-             assumptions=["zero-mean Gaussian weights"],
-             judged="least gap to the bound over targets, ridges and numbers of samples at least 0, mean over replicas")
+@paper.claim(
+    "rank_bound",
+    source="not in the paper; follows from the rotations of tokens",
+    statements=[3, 8],
+    parts=2,
+    setting=WIDTHS,
+    formula="E error >= sum_a v_a (1 - r_a/D_a) / Var f, sum r_a <= n, D = N(d, l0) N(d, l)",
+    assumptions=["zero-mean Gaussian weights"],
+    judged="least gap to the bound over targets, ridges and numbers of samples at least 0, mean over replicas",
+)
 def rank_bound(setting, lab):
     """No ridge and no number of heads lets zero-mean heads learn a mode of D dimensions from fewer than about D samples.
 
@@ -115,22 +165,36 @@ def rank_bound(setting, lab):
     zero_mean, biased, doubled = lab.simulate(learning_curves, small, replace(small, kind="biased"), wide)
 
     def gap(runs, each, targets, exchangeable=True):
-        bounds = [[rank_error_bound(t, each.dim, each.n_keys, n, exchangeable=exchangeable) for t in targets] for n in each.sizes]
+        bounds = [
+            [rank_error_bound(t, each.dim, each.n_keys, n, exchangeable=exchangeable) for t in targets]
+            for n in each.sizes
+        ]
         chosen = runs["error"][..., [each.targets.index(t) for t in targets]]
         return (chosen - np.array(bounds)).min((1, 2, 3))
 
     even = ("s2",)
-    first = bounded(gap(zero_mean, small, even), 0.0, side="below", twin=Twin.of(
-        "biased heads", measured=gap(biased, small, even)))
-    second = bounded(gap(doubled, wide, ("b1",)), 0.0, side="below", twin=Twin.of(
-        "keys not exchangeable", measured=gap(doubled, wide, ("b1",), exchangeable=False)))
+    first = bounded(
+        gap(zero_mean, small, even), 0.0, side="below", twin=Twin.of("biased heads", measured=gap(biased, small, even))
+    )
+    second = bounded(
+        gap(doubled, wide, ("b1",)),
+        0.0,
+        side="below",
+        twin=Twin.of("keys not exchangeable", measured=gap(doubled, wide, ("b1",), exchangeable=False)),
+    )
     return all_of(first.named("s2"), second.named("b1"))
 
 
-@paper.claim("half_samples", source="Examples of Section 3, Section 5", statements=[4, 6], setting=WIDTHS, parts=6,
-             formula="n_1/2 ~ d^p for b_p, d^{2p} for s_p, zero-mean heads",
-             judged="measured n_1/2 within a factor 1.2 of the predicted one wherever the grid of samples reaches it; predicted "
-                    "exponents at d = 64 to 512 within 0.15")
+@paper.claim(
+    "half_samples",
+    source="Examples of Section 3, Section 5",
+    statements=[4, 6],
+    setting=WIDTHS,
+    parts=6,
+    formula="n_1/2 ~ d^p for b_p, d^{2p} for s_p, zero-mean heads",
+    judged="measured n_1/2 within a factor 1.2 of the predicted one wherever the grid of samples reaches it; predicted "
+    "exponents at d = 64 to 512 within 0.15",
+)
 def half_samples_in_d(setting, lab):
     """Half of the variance of b_p takes of the order of d^p samples, of s_p d^{2p}: the number of harmonics to be told apart.
 
@@ -147,20 +211,36 @@ def half_samples_in_d(setting, lab):
         predicted = half_crossing(each.sizes, predicted_curve(each, target))[0]
         narrow = replace(each, dim=each.dim // 2)
         rival = half_crossing(each.sizes, predicted_curve(narrow, target))[0]
-        parts.append(agrees(found, predicted, within=np.log(1.2), twin=Twin.of("half the dimension", predicted=rival))
-                     .named(f"{target}, d = {each.dim}"))
+        parts.append(
+            agrees(found, predicted, within=np.log(1.2), twin=Twin.of("half the dimension", predicted=rival)).named(
+                f"{target}, d = {each.dim}"
+            )
+        )
     for target, power, norm in (("b1", 1, 0), ("b2", 2, 0), ("s1", 2, 1), ("s2", 4, 2)):
-        found = [half_samples(spectrum_of("attention", d, setting.n_keys), target, d, setting.n_keys, ridge=setting.ridges[0])
-                 for d in LARGE]
-        parts.append(exponent(LARGE, found, power, within=0.15, twin=Twin.of("power of the norm", predicted=norm))
-                     .named(f"{target}, exponent"))
+        found = [
+            half_samples(
+                spectrum_of("attention", d, setting.n_keys), target, d, setting.n_keys, ridge=setting.ridges[0]
+            )
+            for d in LARGE
+        ]
+        parts.append(
+            exponent(LARGE, found, power, within=0.15, twin=Twin.of("power of the norm", predicted=norm)).named(
+                f"{target}, exponent"
+            )
+        )
     return all_of(*parts)
 
 
-@paper.claim("keys", source="Examples of Section 3, comparison with the perceptron", statements=[4, 6], setting=KEYS, parts=2,
-             formula="log n_1/2(N = 4) - log n_1/2(N = 1) for b_2; the perceptron's n_1/2 ~ N^2 for many keys",
-             judged="measured log ratio within 0.3 of the predicted one; predicted exponent of the perceptron at N = 32 to 256 "
-                    "within 0.15 of 2")
+@paper.claim(
+    "keys",
+    source="Examples of Section 3, comparison with the perceptron",
+    statements=[4, 6],
+    setting=KEYS,
+    parts=2,
+    formula="log n_1/2(N = 4) - log n_1/2(N = 1) for b_2; the perceptron's n_1/2 ~ N^2 for many keys",
+    judged="measured log ratio within 0.3 of the predicted one; predicted exponent of the perceptron at N = 32 to 256 "
+    "within 0.15 of 2",
+)
 def keys(setting, lab):
     """The perceptron pays for keys: its number of samples grows with N like N^2 for b_2, that of attention hardly grows.
 
@@ -171,16 +251,23 @@ def keys(setting, lab):
     each = [replace(setting, kind=kind, n_keys=n) for kind in kinds for n in (1, 4)]
     runs = lab.simulate(learning_curves, *each)
     for k, kind in enumerate(kinds):
-        few, many = (half_crossing(s.sizes, measured_curve(r, s, "b2"))
-                     for s, r in zip(each[2 * k:2 * k + 2], runs[2 * k:2 * k + 2], strict=True))
+        few, many = (
+            half_crossing(s.sizes, measured_curve(r, s, "b2"))
+            for s, r in zip(each[2 * k : 2 * k + 2], runs[2 * k : 2 * k + 2], strict=True)
+        )
         measured[kind] = many - few
-        few, many = (half_crossing(s.sizes, predicted_curve(s, "b2"))[0] for s in each[2 * k:2 * k + 2])
+        few, many = (half_crossing(s.sizes, predicted_curve(s, "b2"))[0] for s in each[2 * k : 2 * k + 2])
         logs[kind] = many - few
     for kind, other in (kinds, kinds[::-1]):
-        parts.append(agrees(measured[kind], logs[kind], within=0.3, twin=Twin.of(f"the {other}'s", predicted=logs[other]))
-                     .named(kind))
+        parts.append(
+            agrees(measured[kind], logs[kind], within=0.3, twin=Twin.of(f"the {other}'s", predicted=logs[other])).named(
+                kind
+            )
+        )
     counts = (32, 64, 128, 256)
-    found = [half_samples(spectrum_of("perceptron", setting.dim, n), "b2", setting.dim, n, ridge=setting.ridges[0])
-             for n in counts]
+    found = [
+        half_samples(spectrum_of("perceptron", setting.dim, n), "b2", setting.dim, n, ridge=setting.ridges[0])
+        for n in counts
+    ]
     parts.append(exponent(counts, found, 2, within=0.15, twin=1).named("perceptron, many keys"))
     return all_of(*parts)

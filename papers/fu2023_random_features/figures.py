@@ -25,9 +25,14 @@ from attnlab.theory.random_feature_heads.learning_curves import half_samples
 from attnlab.theory.random_feature_heads.spectrum import pair_eigenvalues
 
 SHOWN = {"attention": "zero-mean heads", "biased": "biased heads", "perceptron": "perceptron"}
-LABELS = {"b1": r"$\langle\beta, x_i\rangle$", "b2": r"$\langle\beta, x_i\rangle^2$", "b3": r"$\langle\beta, x_i\rangle^3$",
-          "s1": r"$\langle x_0, x_i\rangle$", "s2": r"$\langle x_0, x_i\rangle^2$",
-          "s1b": r"$\langle x_0, x_i\rangle\langle\beta, x_i\rangle$"}
+LABELS = {
+    "b1": r"$\langle\beta, x_i\rangle$",
+    "b2": r"$\langle\beta, x_i\rangle^2$",
+    "b3": r"$\langle\beta, x_i\rangle^3$",
+    "s1": r"$\langle x_0, x_i\rangle$",
+    "s2": r"$\langle x_0, x_i\rangle^2$",
+    "s1b": r"$\langle x_0, x_i\rangle\langle\beta, x_i\rangle$",
+}
 SAMPLES = "samples $n$"
 ERROR = r"test error / Var $f$"
 
@@ -48,7 +53,9 @@ def errors_against_samples(setting, lab, targets):
         for number, (kind, each) in enumerate(settings.items()):
             keep = np.array(each.sizes) >= 25
             n = np.array(each.sizes)[keep]
-            figures.measurement(panel, n, best_ridge(runs[kind], each, target)[:, keep], SHOWN[kind], dodge=2 * (number - 1))
+            figures.measurement(
+                panel, n, best_ridge(runs[kind], each, target)[:, keep], SHOWN[kind], dodge=2 * (number - 1)
+            )
             if kind != "biased":
                 lowest = np.min([predicted_curve(each, target, ridge=k) for k in range(len(each.ridges))], axis=0)[keep]
                 figures.prediction(panel, n, lowest, f"{SHOWN[kind]}, predicted", series=SHOWN[kind])
@@ -61,21 +68,33 @@ def errors_against_samples(setting, lab, targets):
     return plate
 
 
-@paper.figure("fig1", caption="Test error against the number of samples for functions of the keys, each model at its best ridge; "
-                              "lines: learning curves of the spectra", source="simulations, functions of the keys")
+@paper.figure(
+    "fig1",
+    caption="Test error against the number of samples for functions of the keys, each model at its best ridge; "
+    "lines: learning curves of the spectra",
+    source="simulations, functions of the keys",
+)
 def functions_of_keys(setting, lab):
     return errors_against_samples(setting, lab, ("b1", "b2", "b3"))
 
 
-@paper.figure("fig2", caption="The same for functions of the query's products with the keys",
-              source="simulations, correlation functions")
+@paper.figure(
+    "fig2",
+    caption="The same for functions of the query's products with the keys",
+    source="simulations, correlation functions",
+)
 def functions_of_products(setting, lab):
     return errors_against_samples(setting, lab, ("s1", "s2", "s1b"))
 
 
-@paper.figure("fig3", caption="Samples that halve the variance of the target, against the dimension (zero-mean heads, N = 4) and "
-                              "against the number of keys for the square of a key's coordinate. Lines: predicted; points: "
-                              "measured where the samples reach", source="Section 3, examples", setting=WIDTHS)
+@paper.figure(
+    "fig3",
+    caption="Samples that halve the variance of the target, against the dimension (zero-mean heads, N = 4) and "
+    "against the number of keys for the square of a key's coordinate. Lines: predicted; points: "
+    "measured where the samples reach",
+    source="Section 3, examples",
+    setting=WIDTHS,
+)
 def samples_for_half(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=3.2)
     dims = np.array([8, 12, 16, 24, 32, 48, 64, 96, 128])
@@ -84,8 +103,12 @@ def samples_for_half(setting, lab):
         figures.prediction(plate[0], dims, line, LABELS[target])
     for target, factors in (("b1", (1, 2)), ("b2", (0.5, 1)), ("s1", (0.5, 1))):
         settings = [replace(setting, dim=int(setting.dim * factor)) for factor in factors]
-        halves = np.exp([half_crossing(s.sizes, measured_curve(r, s, target))
-                         for s, r in zip(settings, lab.simulate(learning_curves, *settings), strict=True)]).T
+        halves = np.exp(
+            [
+                half_crossing(s.sizes, measured_curve(r, s, target))
+                for s, r in zip(settings, lab.simulate(learning_curves, *settings), strict=True)
+            ]
+        ).T
         figures.measurement(plate[0], [s.dim for s in settings], halves, LABELS[target])
     plate[0].scale(x="log", y="log")
     plate[0].ticks(x=[8, 16, 32, 64, 128])
@@ -95,8 +118,12 @@ def samples_for_half(setting, lab):
     for kind in ("attention", "perceptron"):
         figures.prediction(plate[1], counts, half_line(kind, "b2", [8] * len(counts), counts, setting), SHOWN[kind])
         few = [replace(setting, kind=kind, dim=8, n_keys=n, sizes=(50, 100, 200, 400, 800), n_test=500) for n in (1, 4)]
-        halves = np.exp([half_crossing(s.sizes, measured_curve(r, s, "b2"))
-                         for s, r in zip(few, lab.simulate(learning_curves, *few), strict=True)]).T
+        halves = np.exp(
+            [
+                half_crossing(s.sizes, measured_curve(r, s, "b2"))
+                for s, r in zip(few, lab.simulate(learning_curves, *few), strict=True)
+            ]
+        ).T
         figures.measurement(plate[1], [1, 4], halves, SHOWN[kind])
     plate[1].scale(x="log", y="log")
     plate[1].ticks(x=counts)
@@ -108,13 +135,20 @@ def samples_for_half(setting, lab):
 
 def half_line(kind, target, dims, counts, setting):
     """Predicted numbers of samples at half of the variance."""
-    return np.array([half_samples(spectrum_of(kind, int(d), int(n)), target, int(d), int(n), ridge=setting.ridges[0])
-                     for d, n in zip(dims, counts, strict=True)])
+    return np.array(
+        [
+            half_samples(spectrum_of(kind, int(d), int(n)), target, int(d), int(n), ridge=setting.ridges[0])
+            for d, n in zip(dims, counts, strict=True)
+        ]
+    )
 
 
-@paper.figure("fig4", caption="Learning curves at one small ridge: predicted (lines) and measured, with the errors above the "
-                              "variance that unlearned parts of the target cause",
-              source="simulations; the learning curve is not in the paper")
+@paper.figure(
+    "fig4",
+    caption="Learning curves at one small ridge: predicted (lines) and measured, with the errors above the "
+    "variance that unlearned parts of the target cause",
+    source="simulations; the learning curve is not in the paper",
+)
 def learning_curves_at_one_ridge(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=3.2, share_y=True)
     fine = np.unique(np.geomspace(min(setting.sizes), max(setting.sizes), 40).astype(int))
@@ -135,10 +169,14 @@ def learning_curves_at_one_ridge(setting, lab):
     return plate
 
 
-@paper.figure("fig5", caption="(a) Test error for the square of a key's coordinate against the number of heads: least squares "
-                              "without a ridge has its peak where parameters are as many as samples, a small ridge leads to "
-                              "the kernel of infinitely many heads. (b) Gap to that kernel. (c) Error of explicit values on "
-                              "fresh heads, and its law", source="Theorem on the excess risk", setting=FEW)
+@paper.figure(
+    "fig5",
+    caption="(a) Test error for the square of a key's coordinate against the number of heads: least squares without a "
+    "ridge has its peak where parameters are as many as samples, a small ridge leads to the kernel of infinitely many "
+    "heads. (b) Gap to that kernel. (c) Error of explicit values on fresh heads, and its law",
+    source="Theorem on the excess risk",
+    setting=FEW,
+)
 def errors_against_heads(setting, lab):
     plate, j = figures.Plate(1, 3, width="double", height=3.0), setting.targets.index("b2")
     runs, heads = lab.simulate(few_heads, setting), np.array(setting.heads)
@@ -146,8 +184,16 @@ def errors_against_heads(setting, lab):
         error = runs[name][..., j]
         logs = np.log(error)
         half = 2 * logs.std(0, ddof=1) / np.sqrt(len(error))
-        figures.estimate(plate[0], heads, np.exp(logs.mean(0)), np.exp(logs.mean(0) - half), np.exp(logs.mean(0) + half), label,
-                         series=label, interval="geometric means with two standard errors over replicas")
+        figures.estimate(
+            plate[0],
+            heads,
+            np.exp(logs.mean(0)),
+            np.exp(logs.mean(0) - half),
+            np.exp(logs.mean(0) + half),
+            label,
+            series=label,
+            interval="geometric means with two standard errors over replicas",
+        )
     figures.prediction(plate[0], heads, np.full(len(heads), runs["limit"][:, j].mean()), "infinitely many heads")
     figures.reference(plate[0], r"$M(d+1) = n$", x=setting.n_samples / (setting.dim + 1))
     plate[0].labels(x="heads $M$", y=ERROR)
@@ -176,9 +222,13 @@ def errors_against_heads(setting, lab):
 MAP = Scales(*[Setting(dim=8, n_replicas=1)] * 3)
 
 
-@paper.figure("fig6", caption="Logarithm of the eigenvalues of the kernel by degree in the query (rows) and in the key (columns) "
-                              "for d = 8: with the constant in the tokens all are positive, without it grey ones are zero",
-              source="spectrum of the kernel", setting=MAP)
+@paper.figure(
+    "fig6",
+    caption="Logarithm of the eigenvalues of the kernel by degree in the query (rows) and in the key (columns) "
+    "for d = 8: with the constant in the tokens all are positive, without it grey ones are zero",
+    source="spectrum of the kernel",
+    setting=MAP,
+)
 def eigenvalues(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=3.4)
     maps = []

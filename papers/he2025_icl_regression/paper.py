@@ -7,10 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import (
-    Outcome,
-    Verdict,
-)
+from attnlab.analysis import Outcome, Verdict
 from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
 from attnlab.papers.lab.declare import Paper, Source
 from attnlab.simulators.in_context_regression import training as simulator
@@ -22,11 +19,17 @@ from attnlab.theory.in_context_regression import gradient_descent_risks as risks
 paper = Paper(
     key="he2025_icl_regression",
     title="In-Context Linear Regression Demystified: Training Dynamics and Mechanistic Interpretability of Multi-Head "
-          "Softmax Attention",
-    sources=[Source(authors="Jianliang He, Xintian Pan, Siyu Chen, Zhuoran Yang", year=2025, arxiv="2503.12734",
-                    title="In-Context Linear Regression Demystified: Training Dynamics and Mechanistic Interpretability "
-                          "of Multi-Head Softmax Attention",
-                    venue="International Conference on Machine Learning")],
+    "Softmax Attention",
+    sources=[
+        Source(
+            authors="Jianliang He, Xintian Pan, Siyu Chen, Zhuoran Yang",
+            year=2025,
+            arxiv="2503.12734",
+            title="In-Context Linear Regression Demystified: Training Dynamics and Mechanistic Interpretability "
+            "of Multi-Head Softmax Attention",
+            venue="International Conference on Machine Learning",
+        )
+    ],
     statements={
         1: "Key-query blocks of active heads become multiples of the identity, of one common size.",
         2: "Output-value rows keep only the label entry, and these entries sum to zero over heads (H >= 2).",
@@ -38,12 +41,14 @@ paper = Paper(
         8: "A trained model keeps improving on longer prompts; un-normalised linear attention does not.",
         9: "On non-isotropic covariates the learnt map is preconditioned debiased gradient descent.",
         10: "With several tasks heads split among the tasks or, when they are few, superpose them.",
-    })
+    },
+)
 DESK = Setting(n_replicas=24, n_records=300, n_steps=40_000)
 paper.scales(
     smoke=replace(DESK, n_steps=3_000, n_replicas=8, n_test=4_000, snapshot_steps=(1, 500, 1_000)),
     desk=DESK,
-    paper=replace(DESK, batch=256, n_steps=500_001, n_test=50_000, n_records=500))
+    paper=replace(DESK, batch=256, n_steps=500_001, n_test=50_000, n_records=500),
+)
 SHORT = "3 000 steps leave the slowest heads on their way; 40 000 steps (desk) decide"
 
 
@@ -63,8 +68,13 @@ best_pair = functools.cache(functools.partial(theory.best_symmetric_pair, exact.
 
 def single_head(setting):
     """The setting of the single-head run, which converges in half of the steps."""
-    return replace(setting, n_heads=1, n_steps=max(setting.n_steps // 2, min(setting.n_steps, 3_000)), n_test=2 * setting.n_test,
-                   n_replicas=min(setting.n_replicas, 16))
+    return replace(
+        setting,
+        n_heads=1,
+        n_steps=max(setting.n_steps // 2, min(setting.n_steps, 3_000)),
+        n_test=2 * setting.n_test,
+        n_replicas=min(setting.n_replicas, 16),
+    )
 
 
 def past_plateau(setting, runs):
@@ -81,21 +91,31 @@ def trained(setting, lab):
     """The shared run: ``(steps, runs restricted to replicas past the one-head plateau, verdict if there are too few)``."""
     runs = lab.simulate(simulator.train, setting)
     past = past_plateau(setting, runs)
-    return runs["steps"][0], {name: values[past] for name, values in runs.items()}, not_yet(past, "are past the plateau")
+    return (
+        runs["steps"][0],
+        {name: values[past] for name, values in runs.items()},
+        not_yet(past, "are past the plateau"),
+    )
 
 
 def needs_two_heads(setting):
     """The verdict on a single head, where the statement says nothing."""
     if setting.n_heads < 2:
-        return Verdict(Outcome.VACUOUS, "assumption", reason=f"n_heads={setting.n_heads}: the statement is about H >= 2")
+        return Verdict(
+            Outcome.VACUOUS, "assumption", reason=f"n_heads={setting.n_heads}: the statement is about H >= 2"
+        )
     return None
 
 
 def not_yet(condition, what):
     """The verdict if fewer than two replicas meet a condition that longer training may bring about."""
     if condition.sum() < 2:
-        return Verdict(Outcome.UNDECIDED, "condition", n=int(condition.sum()),
-                       reason=f"{condition.sum()} of {len(condition)} replicas {what}; {TRAIN_LONGER}")
+        return Verdict(
+            Outcome.UNDECIDED,
+            "condition",
+            n=int(condition.sum()),
+            reason=f"{condition.sum()} of {len(condition)} replicas {what}; {TRAIN_LONGER}",
+        )
     return None
 
 

@@ -18,26 +18,42 @@ def _gated(setting, **statement):
     return {"searched": inputs.bound(lambda a, f, x: (a * f).norm() / x.norm(), sizes={"n": setting.dim}, **statement)}
 
 
-@paper.for_all("gated_index_at_most", source="elementary", statements=[6], setting=INPUTS, formula="|a f| / |x| <= max(a) |f| "
-                                                                                                   "/ |x|")
+@paper.for_all(
+    "gated_index_at_most",
+    source="elementary",
+    statements=[6],
+    setting=INPUTS,
+    formula="|a f| / |x| <= max(a) |f| / |x|",
+)
 def gated_index_at_most(setting):
     """The index of a gated block is at most the largest gate times its raw index.
 
     Twin: the mean gate in place of the largest.
     """
-    return _gated(setting, at_most=lambda a, f, x: a.max() * f.norm() / x.norm(),
-                  twin=Twin.of("the mean gate", at_most=lambda a, f, x: a.mean() * f.norm() / x.norm()))
+    return _gated(
+        setting,
+        at_most=lambda a, f, x: a.max() * f.norm() / x.norm(),
+        twin=Twin.of("the mean gate", at_most=lambda a, f, x: a.mean() * f.norm() / x.norm()),
+    )
 
 
-@paper.for_all("gated_index_at_least", source="elementary", statements=[6], setting=INPUTS, formula="|a f| / |x| >= min(a) |f| "
-                                                                                                    "/ |x|")
+@paper.for_all(
+    "gated_index_at_least",
+    source="elementary",
+    statements=[6],
+    setting=INPUTS,
+    formula="|a f| / |x| >= min(a) |f| / |x|",
+)
 def gated_index_at_least(setting):
     """The index of a gated block is at least the smallest gate times its raw index.
 
     Twin: the mean gate in place of the smallest.
     """
-    return _gated(setting, at_least=lambda a, f, x: a.min() * f.norm() / x.norm(),
-                  twin=Twin.of("the mean gate", at_least=lambda a, f, x: a.mean() * f.norm() / x.norm()))
+    return _gated(
+        setting,
+        at_least=lambda a, f, x: a.min() * f.norm() / x.norm(),
+        twin=Twin.of("the mean gate", at_least=lambda a, f, x: a.mean() * f.norm() / x.norm()),
+    )
 
 
 def _linear(setting, **statement):
@@ -45,24 +61,34 @@ def _linear(setting, **statement):
     return {"searched": inputs.bound(lambda A, u: (A @ u).norm(), sizes={"n": setting.dim}, **statement)}
 
 
-@paper.for_all("linear_index_at_most", source="elementary", statements=[6], setting=INPUTS, formula="|A u| <= sigma_max(A) |u|")
+@paper.for_all(
+    "linear_index_at_most", source="elementary", statements=[6], setting=INPUTS, formula="|A u| <= sigma_max(A) |u|"
+)
 def linear_index_at_most(setting):
     """The index of a linear flow is at most the largest singular value of its matrix.
 
     Twin: the root mean square over directions, |A|_F / sqrt(n).
     """
-    return _linear(setting, at_most=lambda A, u: torch.linalg.svdvals(A)[0] * u.norm(),
-                   twin=Twin.of("the mean over directions", at_most=lambda A, u: A.norm() / len(u) ** 0.5 * u.norm()))
+    return _linear(
+        setting,
+        at_most=lambda A, u: torch.linalg.svdvals(A)[0] * u.norm(),
+        twin=Twin.of("the mean over directions", at_most=lambda A, u: A.norm() / len(u) ** 0.5 * u.norm()),
+    )
 
 
-@paper.for_all("linear_index_at_least", source="elementary", statements=[6], setting=INPUTS, formula="|A u| >= sigma_min(A) |u|")
+@paper.for_all(
+    "linear_index_at_least", source="elementary", statements=[6], setting=INPUTS, formula="|A u| >= sigma_min(A) |u|"
+)
 def linear_index_at_least(setting):
     """The index of a linear flow is at least the smallest singular value of its matrix.
 
     Twin: the root mean square over directions, |A|_F / sqrt(n).
     """
-    return _linear(setting, at_least=lambda A, u: torch.linalg.svdvals(A)[-1] * u.norm(),
-                   twin=Twin.of("the mean over directions", at_least=lambda A, u: A.norm() / len(u) ** 0.5 * u.norm()))
+    return _linear(
+        setting,
+        at_least=lambda A, u: torch.linalg.svdvals(A)[-1] * u.norm(),
+        twin=Twin.of("the mean over directions", at_least=lambda A, u: A.norm() / len(u) ** 0.5 * u.norm()),
+    )
 
 
 def _index(x, V, W, normalised=False):
@@ -76,36 +102,62 @@ def _scaled(setting, left, **statement):
     return {"searched": inputs.identity(left, within=1e-10, sizes={"n": setting.dim}, **statement)}
 
 
-@paper.for_all("scale_invariance", source="elementary", statements=[6], setting=INPUTS, formula="S(c x) = S(x), f homogeneous")
+@paper.for_all(
+    "scale_invariance", source="elementary", statements=[6], setting=INPUTS, formula="S(c x) = S(x), f homogeneous"
+)
 def scale_invariance(setting):
     """The index of a block without biases and normalisation does not change when its input is scaled.
 
     Twin: the same for a block that normalises its input.
     """
-    return _scaled(setting, lambda x, V, W, c: _index(c * x, V, W), equals=lambda x, V, W: _index(x, V, W),
-                   twin=Twin.of("normalised input", left=lambda x, V, W, c: _index(c * x, V, W, True),
-                                equals=lambda x, V, W: _index(x, V, W, True)))
+    return _scaled(
+        setting,
+        lambda x, V, W, c: _index(c * x, V, W),
+        equals=lambda x, V, W: _index(x, V, W),
+        twin=Twin.of(
+            "normalised input",
+            left=lambda x, V, W, c: _index(c * x, V, W, True),
+            equals=lambda x, V, W: _index(x, V, W, True),
+        ),
+    )
 
 
-@paper.for_all("normalised_scaling", source="elementary", statements=[6], setting=INPUTS, formula="S(c x) = S(x) / c, f(x / |x|)")
+@paper.for_all(
+    "normalised_scaling", source="elementary", statements=[6], setting=INPUTS, formula="S(c x) = S(x) / c, f(x / |x|)"
+)
 def normalised_scaling(setting):
     """The index of a block that normalises its input falls like 1 / |x|.
 
     Twin: the same for a block without normalisation.
     """
-    return _scaled(setting, lambda x, V, W, c: _index(c * x, V, W, True), equals=lambda x, V, W, c: _index(x, V, W, True) / c,
-                   twin=Twin.of("no normalisation", left=lambda x, V, W, c: _index(c * x, V, W),
-                                equals=lambda x, V, W, c: _index(x, V, W) / c))
+    return _scaled(
+        setting,
+        lambda x, V, W, c: _index(c * x, V, W, True),
+        equals=lambda x, V, W, c: _index(x, V, W, True) / c,
+        twin=Twin.of(
+            "no normalisation",
+            left=lambda x, V, W, c: _index(c * x, V, W),
+            equals=lambda x, V, W, c: _index(x, V, W) / c,
+        ),
+    )
 
 
-LINEAR = Scales(smoke=LinearSetting(), desk=LinearSetting(), paper=LinearSetting(dim=32, n_directions=200_000, n_replicas=32))
+LINEAR = Scales(
+    smoke=LinearSetting(), desk=LinearSetting(), paper=LinearSetting(dim=32, n_directions=200_000, n_replicas=32)
+)
 
 
-@paper.claim("linear_index", source="elementary", statements=[6], parts=2, setting=LINEAR,
-             formula="rms over directions |A|_F / sqrt d; on an eigenvector pair |exp(lambda h) - 1| / h",
-             assumptions=["directions uniform on the sphere", "normal block for the eigenvector pair"],
-             judged="ratio of root mean squares 1 within 0.01 (its standard error: 0.002 for 20 000 directions); finite steps to "
-                    "200 roundings, those of the matrix exponential over the smallest step")
+@paper.claim(
+    "linear_index",
+    source="elementary",
+    statements=[6],
+    parts=2,
+    setting=LINEAR,
+    formula="rms over directions |A|_F / sqrt d; on an eigenvector pair |exp(lambda h) - 1| / h",
+    assumptions=["directions uniform on the sphere", "normal block for the eigenvector pair"],
+    judged="ratio of root mean squares 1 within 0.01 (its standard error: 0.002 for 20 000 directions); finite steps to "
+    "200 roundings, those of the matrix exponential over the smallest step",
+)
 def linear_index_on_average(setting, lab):
     """The mean square of a linear flow's index over directions is |A|_F^2 / d, and on finite steps it is |exp(lambda h) - 1| / h.
 
@@ -114,24 +166,38 @@ def linear_index_on_average(setting, lab):
     runs = lab.simulate(linear_index, setting)
     predicted = np.array([theory.linear_index_rms(A) for A in runs["matrix"]])
     mean = np.linalg.svd(runs["matrix"], compute_uv=False).mean(-1)
-    rms = agrees(runs["rms"] / predicted, 1.0, within=0.01,
-                 twin=Twin.of("mean singular value", predicted=float((mean / predicted).mean())))
+    rms = agrees(
+        runs["rms"] / predicted,
+        1.0,
+        within=0.01,
+        twin=Twin.of("mean singular value", predicted=float((mean / predicted).mean())),
+    )
     pairs = [complex(*pair) for pair in runs["eigenvalue"]]
     finite = np.array([[theory.eigenvector_index(pair, h) for h in setting.steps] for pair in pairs])
     small = np.repeat(np.abs(pairs)[:, None], len(setting.steps), axis=1)
-    exact = identical(runs["finite"], finite, rounding=200, scale=np.abs(finite) + 1 / np.array(setting.steps),
-                      twin=Twin.of("small steps", b=small))
+    exact = identical(
+        runs["finite"],
+        finite,
+        rounding=200,
+        scale=np.abs(finite) + 1 / np.array(setting.steps),
+        twin=Twin.of("small steps", b=small),
+    )
     return all_of(rms.named("directions"), exact.named("finite steps"))
 
 
 STACK = Scales(smoke=StackSetting(), desk=StackSetting(), paper=StackSetting(dim=1024, n_tokens=64))
 
 
-@paper.claim("random_depth", source="derived: orthogonal increments", statements=[7], setting=STACK,
-             formula="|x_t|^2 = (1 + t) n d, so S_t = 1 / sqrt(1 + t)",
-             assumptions=["independent random blocks on normalised inputs, output variance 1", "t < 64", "n = 32, d = 256"],
-             judged="mean over replicas of S_t sqrt(1 + t) within 0.05 of 1 at t = 0, 1, 3, ..., 63: outputs of width d "
-                    "fluctuate by 1 / sqrt d = 0.06 in one replica")
+@paper.claim(
+    "random_depth",
+    source="derived: orthogonal increments",
+    statements=[7],
+    setting=STACK,
+    formula="|x_t|^2 = (1 + t) n d, so S_t = 1 / sqrt(1 + t)",
+    assumptions=["independent random blocks on normalised inputs, output variance 1", "t < 64", "n = 32, d = 256"],
+    judged="mean over replicas of S_t sqrt(1 + t) within 0.05 of 1 at t = 0, 1, 3, ..., 63: outputs of width d "
+    "fluctuate by 1 / sqrt d = 0.06 in one replica",
+)
 def random_depth(setting, lab):
     """Along a stack of random blocks with normalised inputs the index falls like 1 / sqrt(1 + t), with nothing learnt.
 
@@ -139,6 +205,14 @@ def random_depth(setting, lab):
     """
     runs = lab.simulate(random_stack, setting)
     t = np.array([2**k - 1 for k in range(20) if 2**k <= setting.n_blocks])
-    null, rival = (f(setting.n_blocks)[t] for f in (theory.orthogonal_increments_index, theory.aligned_increments_index))
-    return follows(runs["index"][:, t] / null, np.ones(t.size), within=0.05, of="mean trajectory", times=t.astype(float),
-                   twin=Twin.of("aligned increments", predicted=rival / null))
+    null, rival = (
+        f(setting.n_blocks)[t] for f in (theory.orthogonal_increments_index, theory.aligned_increments_index)
+    )
+    return follows(
+        runs["index"][:, t] / null,
+        np.ones(t.size),
+        within=0.05,
+        of="mean trajectory",
+        times=t.astype(float),
+        twin=Twin.of("aligned increments", predicted=rival / null),
+    )

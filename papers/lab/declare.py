@@ -52,8 +52,12 @@ class Source:
         """A BibTeX entry under ``key``."""
         kind = "inproceedings" if self.venue else "misc"
         rows = {
-            "author": self.authors.replace(", ", " and "), "title": "{" + self.title + "}", "year": str(self.year),
-            "booktitle": self.venue, "eprint": self.arxiv, "archiveprefix": "arXiv" if self.arxiv else "",
+            "author": self.authors.replace(", ", " and "),
+            "title": "{" + self.title + "}",
+            "year": str(self.year),
+            "booktitle": self.venue,
+            "eprint": self.arxiv,
+            "archiveprefix": "arXiv" if self.arxiv else "",
             "doi": self.doi,
         }
         body = ",\n".join(f"  {name} = {{{value}}}" for name, value in rows.items() if value)
@@ -151,10 +155,23 @@ class Paper:
         self._known(statement)
         self.untestable[statement] = reason
 
-    def claim(self, name: str, *, source: str, statements: Sequence[int], setting: Scales | None = None,
-              formula: str = "", assumptions: Sequence[str] = (), judged: str = "", parts: int = 1,
-              expected: Literal["HOLDS", "REFUTED"] = "HOLDS", undecided_at_smoke: str = "",
-              scales: Sequence[Scale] = SCALES, why_these_scales: str = "", note: str = "") -> Callable:
+    def claim(
+        self,
+        name: str,
+        *,
+        source: str,
+        statements: Sequence[int],
+        setting: Scales | None = None,
+        formula: str = "",
+        assumptions: Sequence[str] = (),
+        judged: str = "",
+        parts: int = 1,
+        expected: Literal["HOLDS", "REFUTED"] = "HOLDS",
+        undecided_at_smoke: str = "",
+        scales: Sequence[Scale] = SCALES,
+        why_these_scales: str = "",
+        note: str = "",
+    ) -> Callable:
         """Register ``function(setting, lab) -> Verdict`` as the claim ``name``.
 
         ``parts`` is the number of judged parts, among which the claim's share of the run's error budget is divided.
@@ -175,20 +192,45 @@ class Paper:
                 raise ValueError(f"claim {self.key}.{name} needs a docstring that states what is claimed")
             self._new(name)
             self.claims[name] = Claim(
-                self.key, name, function, self._setting(setting, name), tuple(statements), source, formula,
-                tuple(assumptions), judged, parts, expected, undecided_at_smoke, tuple(scales), why_these_scales, note)
+                self.key,
+                name,
+                function,
+                self._setting(setting, name),
+                tuple(statements),
+                source,
+                formula,
+                tuple(assumptions),
+                judged,
+                parts,
+                expected,
+                undecided_at_smoke,
+                tuple(scales),
+                why_these_scales,
+                note,
+            )
             return function
 
         return register
 
-    def for_all(self, name: str, *, source: str, statements: Sequence[int], setting: Scales | None = None,
-                formula: str = "", assumptions: Sequence[str] = (), judged: str = "",
-                expected: Literal["HOLDS", "REFUTED"] = "HOLDS", note: str = "") -> Callable:
+    def for_all(
+        self,
+        name: str,
+        *,
+        source: str,
+        statements: Sequence[int],
+        setting: Scales | None = None,
+        formula: str = "",
+        assumptions: Sequence[str] = (),
+        judged: str = "",
+        expected: Literal["HOLDS", "REFUTED"] = "HOLDS",
+        note: str = "",
+    ) -> Callable:
         """Register ``function(setting) -> {level: for-all claim}``: the forms of one statement, the most general first.
 
         Each form is judged at its level (``searched``, ``certified``, ``symbolic``) and has its own twin; all must hold.
         ``attnlab falsify`` looks for counterexamples. The setting has a field ``budget_seconds``, a cap on each search.
         """
+
         def register(function: Callable) -> Callable:
             from attnlab.papers.lab.run.quantified import judge
 
@@ -196,23 +238,41 @@ class Paper:
                 return judge(self.claims[name], setting, lab)
 
             judged_forms.__doc__ = function.__doc__
-            self.claim(name, source=source, statements=statements, setting=setting, formula=formula,
-                       assumptions=assumptions, judged=judged or _LEVELS, expected=expected, note=note)(judged_forms)
+            self.claim(
+                name,
+                source=source,
+                statements=statements,
+                setting=setting,
+                formula=formula,
+                assumptions=assumptions,
+                judged=judged or _LEVELS,
+                expected=expected,
+                note=note,
+            )(judged_forms)
             self.claims[name] = replace(self.claims[name], forms=function)
             return function
 
         return register
 
-    def figure(self, name: str, *, caption: str, source: str = "", setting: Scales | None = None,
-               scales: Sequence[Scale] = SCALES, why_these_scales: str = "") -> Callable:
+    def figure(
+        self,
+        name: str,
+        *,
+        caption: str,
+        source: str = "",
+        setting: Scales | None = None,
+        scales: Sequence[Scale] = SCALES,
+        why_these_scales: str = "",
+    ) -> Callable:
         """Register ``function(setting, lab) -> Plate`` as the figure ``name`` (``fig1``, ``fig2``, ...)."""
         if not caption:
             raise ValueError(f"figure {self.key}.{name} needs a caption")
 
         def register(function: Callable) -> Callable:
             self._new(name)
-            self.figures[name] = PaperFigure(self.key, name, function, self._setting(setting, name), caption, source,
-                                             tuple(scales), why_these_scales)
+            self.figures[name] = PaperFigure(
+                self.key, name, function, self._setting(setting, name), caption, source, tuple(scales), why_these_scales
+            )
             return function
 
         return register

@@ -48,8 +48,9 @@ def select(targets: Sequence[str]) -> Selection:
     Raises :class:`UsageError` for no target, an unknown one (with the nearest name) and an ambiguous prefix.
     """
     if not targets:
-        raise UsageError("no target: name a paper, a claim (paper.claim), a figure (paper.figN) or 'all'; "
-                         "see `attnlab list`")
+        raise UsageError(
+            "no target: name a paper, a claim (paper.claim), a figure (paper.figN) or 'all'; see `attnlab list`"
+        )
     keys = paper_keys()
     papers: dict[str, Paper] = {}
     claims: dict[str, Claim] = {}

@@ -14,8 +14,12 @@ from attnlab.simulators.linear_attention.risk import RiskSetting, risk
 from attnlab.simulators.linear_attention.training import Setting
 from attnlab.theory.linear_attention import one_step as theory
 
-WHOLE = Setting(kind="whole", n_heads=1, init_scale=0.3, n_sequences=10_000, learning_rate=0.2, n_steps=20_000, n_records=50)
-WHOLE_SCALES = Scales(smoke=replace(WHOLE, n_steps=10_000), desk=WHOLE, paper=replace(WHOLE, n_sequences=80_000, n_steps=100_000))
+WHOLE = Setting(
+    kind="whole", n_heads=1, init_scale=0.3, n_sequences=10_000, learning_rate=0.2, n_steps=20_000, n_records=50
+)
+WHOLE_SCALES = Scales(
+    smoke=replace(WHOLE, n_steps=10_000), desk=WHOLE, paper=replace(WHOLE, n_sequences=80_000, n_steps=100_000)
+)
 
 
 def relative_distance(matrices, target):
@@ -37,12 +41,22 @@ def as_whole_layer(matrix, n):
     return np.tile(weights.ravel(), (n, 1))
 
 
-@paper.claim("one_step_is_best", source="Zhang, Frei, Bartlett, Theorem 4.1; Ahn et al., Theorem 1", statements=[1], parts=2,
-             setting=WHOLE_SCALES, formula="G = Gamma^{-1}, Gamma = (1 + 1/N) S + (tr S / N) I",
-             assumptions=["W = I, no noise", "a whole layer, all blocks random at the start", "its own sampled training set",
-                          "replicas past the saddles: risk below the middle of the last drop"],
-             judged="risk on fresh sequences above that of Gamma^{-1} by 0 within a third of what S^{-1} loses; relative "
-                    "distance of the effective matrix to Gamma^{-1} is 0 within a third of the distance of S^{-1}")
+@paper.claim(
+    "one_step_is_best",
+    source="Zhang, Frei, Bartlett, Theorem 4.1; Ahn et al., Theorem 1",
+    statements=[1],
+    parts=2,
+    setting=WHOLE_SCALES,
+    formula="G = Gamma^{-1}, Gamma = (1 + 1/N) S + (tr S / N) I",
+    assumptions=[
+        "W = I, no noise",
+        "a whole layer, all blocks random at the start",
+        "its own sampled training set",
+        "replicas past the saddles: risk below the middle of the last drop",
+    ],
+    judged="risk on fresh sequences above that of Gamma^{-1} by 0 within a third of what S^{-1} loses; relative "
+    "distance of the effective matrix to Gamma^{-1} is 0 within a third of the distance of S^{-1}",
+)
 def one_step_is_best(setting, lab):
     """A whole layer of linear attention, trained from a random start, ends at one step of preconditioned gradient descent.
 
@@ -62,19 +76,31 @@ def one_step_is_best(setting, lab):
     no_better = agrees(excess, 0.0, within=loss / 3, twin=Twin.of("inverse covariance", predicted=loss))
     apart = float(relative_distance(rival, best))
     learnt = runs["matrix"][past, -1]
-    matrix = agrees(relative_distance(learnt, best), 0.0, within=apart / 3,
-                    twin=Twin.of("inverse covariance", measured=relative_distance(learnt, rival)))
+    matrix = agrees(
+        relative_distance(learnt, best),
+        0.0,
+        within=apart / 3,
+        twin=Twin.of("inverse covariance", measured=relative_distance(learnt, rival)),
+    )
     return all_of(no_better.named("risk"), matrix.named("matrix"))
 
 
-FLOW = Setting(kind="merged", n_heads=1, start="balanced", init_scale=0.5, learning_rate=0.1, n_steps=5_000, n_records=100)
+FLOW = Setting(
+    kind="merged", n_heads=1, start="balanced", init_scale=0.5, learning_rate=0.1, n_steps=5_000, n_records=100
+)
 FLOW_SCALES = Scales(smoke=FLOW, desk=FLOW, paper=replace(FLOW, init_scale=0.05, learning_rate=0.01, n_steps=100_000))
 
 
-@paper.claim("gradient_flow", source="Zhang, Frei, Bartlett, Theorem 4.1", statements=[2], parts=2, setting=FLOW_SCALES,
-             formula="v -> (tr Gamma^{-2})^{1/4}, U -> Gamma^{-1} / v",
-             assumptions=["balanced start sigma, sigma M M^T / ||M M^T|| with sigma^2 ||Gamma|| sqrt(d) < 2", "population loss"],
-             judged="both within a third of the distance to the rival")
+@paper.claim(
+    "gradient_flow",
+    source="Zhang, Frei, Bartlett, Theorem 4.1",
+    statements=[2],
+    parts=2,
+    setting=FLOW_SCALES,
+    formula="v -> (tr Gamma^{-2})^{1/4}, U -> Gamma^{-1} / v",
+    assumptions=["balanced start sigma, sigma M M^T / ||M M^T|| with sigma^2 ||Gamma|| sqrt(d) < 2", "population loss"],
+    judged="both within a third of the distance to the rival",
+)
 def gradient_flow(setting, lab):
     """Gradient flow from a small balanced start converges to the optimum, split evenly between value and key-query weights.
 
@@ -82,20 +108,36 @@ def gradient_flow(setting, lab):
     """
     S = np.diag(setting.spectrum)
     if setting.start != "balanced" or setting.init_scale >= theory.small_start_bound(S, setting.n_context):
-        return Verdict(Outcome.VACUOUS, "assumption", reason=f"start={setting.start!r}, init_scale={setting.init_scale}: the "
-                       f"theorem is about balanced starts below {theory.small_start_bound(S, setting.n_context):.3g}")
+        return Verdict(
+            Outcome.VACUOUS,
+            "assumption",
+            reason=f"start={setting.start!r}, init_scale={setting.init_scale}: the "
+            f"theorem is about balanced starts below {theory.small_start_bound(S, setting.n_context):.3g}",
+        )
     runs = lab.simulate(simulator.train, setting)
     (value, block), (other, rival) = (theory.balanced_limit_weights_exact(S, n) for n in (setting.n_context, 10**9))
-    v = tends(runs["steps"][0], runs["v"][..., 0], value, within=abs(other - value) / 3,
-              twin=Twin.of("infinite context", predicted=other))
+    v = tends(
+        runs["steps"][0],
+        runs["v"][..., 0],
+        value,
+        within=abs(other - value) / 3,
+        twin=Twin.of("infinite context", predicted=other),
+    )
     U = runs["matrix"] / runs["v"][..., None]
-    key_query = tends(runs["steps"][0], relative_distance(U, block), 0.0, within=float(relative_distance(rival, block)) / 3,
-                      twin=Twin.of("infinite context", curves=relative_distance(U, rival)))
+    key_query = tends(
+        runs["steps"][0],
+        relative_distance(U, block),
+        0.0,
+        within=float(relative_distance(rival, block)) / 3,
+        twin=Twin.of("infinite context", curves=relative_distance(U, rival)),
+    )
     return all_of(v.named("value"), key_query.named("key-query"))
 
 
 TESTED = RiskSetting(spectrum=(0.4, 0.3, 0.2, 0.1), noise_std=0.3, lengths=(5, 10, 20, 40, 80), n_sequences=5_000)
-TESTED_SCALES = Scales(smoke=TESTED, desk=replace(TESTED, n_sequences=20_000), paper=replace(TESTED, n_sequences=100_000))
+TESTED_SCALES = Scales(
+    smoke=TESTED, desk=replace(TESTED, n_sequences=20_000), paper=replace(TESTED, n_sequences=100_000)
+)
 TRAINED_AT = 20
 
 
@@ -112,10 +154,15 @@ def prior_of(setting):
     return np.diag(np.linspace(0.5, 2.0, d)) + 0.25 * (np.eye(d, k=1) + np.eye(d, k=-1))
 
 
-@paper.claim("exact_risk", source="follows from Zhang, Frei, Bartlett, Section 4", statements=[1], setting=TESTED_SCALES,
-             formula="R = s^2 + tr(S W) - 2 tr(G^T S W S) + tr(B_M G S G^T), B_M = (1 + 1/M) S W S + ((tr(W S) + s^2) / M) S",
-             assumptions=["weights fixed, the best at 20 examples", "any prior W, noise s"],
-             judged="largest distance of the mean curve over lengths within a third of its distance to the rival")
+@paper.claim(
+    "exact_risk",
+    source="follows from Zhang, Frei, Bartlett, Section 4",
+    statements=[1],
+    setting=TESTED_SCALES,
+    formula="R = s^2 + tr(S W) - 2 tr(G^T S W S) + tr(B_M G S G^T), B_M = (1 + 1/M) S W S + ((tr(W S) + s^2) / M) S",
+    assumptions=["weights fixed, the best at 20 examples", "any prior W, noise s"],
+    judged="largest distance of the mean curve over lengths within a third of its distance to the rival",
+)
 def exact_risk(setting, lab):
     """The risk of fixed weights is the same quadratic function of 1/M at every test length M, for any prior and noise.
 
@@ -128,8 +175,14 @@ def exact_risk(setting, lab):
     lengths = np.array(setting.lengths)
     predicted = np.array([theory.risk_exact(G, S, int(M), setting.noise_std, W) for M in lengths])
     rival = predicted - np.trace(S @ W @ S @ G @ S @ G.T) / lengths
-    return follows(runs["risk"][:, 0], predicted, within=float(np.abs(rival - predicted).max()) / 3, of="mean trajectory",
-                   times=lengths.astype(float), twin=Twin.of("no fourth moments", predicted=rival))
+    return follows(
+        runs["risk"][:, 0],
+        predicted,
+        within=float(np.abs(rival - predicted).max()) / 3,
+        of="mean trajectory",
+        times=lengths.astype(float),
+        twin=Twin.of("no fourth moments", predicted=rival),
+    )
 
 
 SHIFT = Setting(init_scale=1e-2, learning_rate=0.1, n_steps=8_000, n_records=10)
@@ -142,11 +195,17 @@ def shifted_spectrum(setting):
     return tuple(reversed(setting.spectrum))
 
 
-@paper.claim("covariate_shift", source="Zhang, Frei, Bartlett, Section 4.3", statements=[11], parts=2, setting=SHIFT_SCALES,
-             formula="R(G; S') -> tr((I - S' G) S' (I - S' G)^T) as M -> infinity, G = Gamma^{-1} of the training covariance S",
-             assumptions=["trained at S, tested at S' with the eigenvalues in reverse order", "mean of the trained matrices"],
-             judged="risk over lengths follows the formula within a third of its distance to the rival; the gap to the bias "
-                    "falls like 1/M (rate within 1/4)")
+@paper.claim(
+    "covariate_shift",
+    source="Zhang, Frei, Bartlett, Section 4.3",
+    statements=[11],
+    parts=2,
+    setting=SHIFT_SCALES,
+    formula="R(G; S') -> tr((I - S' G) S' (I - S' G)^T) as M -> infinity, G = Gamma^{-1} of the training covariance S",
+    assumptions=["trained at S, tested at S' with the eigenvalues in reverse order", "mean of the trained matrices"],
+    judged="risk over lengths follows the formula within a third of its distance to the rival; the gap to the bias "
+    "falls like 1/M (rate within 1/4)",
+)
 def covariate_shift(setting, lab):
     """Tested at another covariance, a trained model keeps the inverse of its own, and no context length removes the bias.
 
@@ -156,14 +215,28 @@ def covariate_shift(setting, lab):
     if shift == setting.spectrum:
         return Verdict(Outcome.VACUOUS, "assumption", reason=f"spectrum={setting.spectrum}: its reverse is no shift")
     trained = lab.simulate(simulator.train, setting)["matrix"][:, -1].mean(0)
-    runs = lab.simulate(risk, RiskSetting(matrices=(nested(trained.round(6)),), spectrum=shift, lengths=SHIFT_LENGTHS,
-                                          n_sequences=4_000, n_replicas=setting.n_replicas))
+    runs = lab.simulate(
+        risk,
+        RiskSetting(
+            matrices=(nested(trained.round(6)),),
+            spectrum=shift,
+            lengths=SHIFT_LENGTHS,
+            n_sequences=4_000,
+            n_replicas=setting.n_replicas,
+        ),
+    )
     lengths, T = np.array(SHIFT_LENGTHS), np.diag(shift)
     G, adapted = (theory.best_matrix_exact(cov, setting.n_context) for cov in (S, T))
     predicted, rival = (np.array([theory.risk_exact(matrix, T, int(M)) for M in lengths]) for matrix in (G, adapted))
-    curve = follows(runs["risk"][:, 0], predicted, within=float(np.abs(rival - predicted).max()) / 3, of="mean trajectory",
-                    times=lengths.astype(float), twin=Twin.of("adapts to the covariance", predicted=rival))
+    curve = follows(
+        runs["risk"][:, 0],
+        predicted,
+        within=float(np.abs(rival - predicted).max()) / 3,
+        of="mean trajectory",
+        times=lengths.astype(float),
+        twin=Twin.of("adapts to the covariance", predicted=rival),
+    )
     bias = theory.long_context_risk_limit(G, T)
-    gaps = runs["risk"][:, 0] - runs["unlimited"]                             # paired on the task vectors: less noise
+    gaps = runs["risk"][:, 0] - runs["unlimited"]  # paired on the task vectors: less noise
     limit = converges(lengths[:4], gaps[:, :4], rate=1.0, within=0.25, twin=Twin.of("no bias", gaps=gaps[:, :4] + bias))
     return all_of(curve.named("curve"), limit.named("bias"))

@@ -18,24 +18,41 @@ paper = Paper(
     key="linear_attention_icl",
     title="Linear attention on in-context linear regression: optimal weights, training dynamics, learning curves",
     sources=[
-        Source(authors="Ruiqi Zhang, Spencer Frei, Peter L. Bartlett", year=2024, arxiv="2306.09927",
-               title="Trained Transformers Learn Linear Models In-Context", venue="Journal of Machine Learning Research"),
-        Source(authors="Kwangjun Ahn, Xiang Cheng, Hadi Daneshmand, Suvrit Sra", year=2023, arxiv="2306.00297",
-               title="Transformers Learn to Implement Preconditioned Gradient Descent for In-Context Learning",
-               venue="Advances in Neural Information Processing Systems"),
-        Source(authors="Yue M. Lu, Mary I. Letey, Jacob A. Zavatone-Veth, Anindita Maiti, Cengiz Pehlevan", year=2025,
-               arxiv="2405.11751", title="Asymptotic Theory of In-Context Learning by Linear Attention",
-               venue="Proceedings of the National Academy of Sciences"),
-        Source(authors="Yedi Zhang, Aaditya K. Singh, Peter E. Latham, Andrew Saxe", year=2025, arxiv="2501.16265",
-               title="Training Dynamics of In-Context Learning in Linear Attention",
-               venue="International Conference on Machine Learning"),
+        Source(
+            authors="Ruiqi Zhang, Spencer Frei, Peter L. Bartlett",
+            year=2024,
+            arxiv="2306.09927",
+            title="Trained Transformers Learn Linear Models In-Context",
+            venue="Journal of Machine Learning Research",
+        ),
+        Source(
+            authors="Kwangjun Ahn, Xiang Cheng, Hadi Daneshmand, Suvrit Sra",
+            year=2023,
+            arxiv="2306.00297",
+            title="Transformers Learn to Implement Preconditioned Gradient Descent for In-Context Learning",
+            venue="Advances in Neural Information Processing Systems",
+        ),
+        Source(
+            authors="Yue M. Lu, Mary I. Letey, Jacob A. Zavatone-Veth, Anindita Maiti, Cengiz Pehlevan",
+            year=2025,
+            arxiv="2405.11751",
+            title="Asymptotic Theory of In-Context Learning by Linear Attention",
+            venue="Proceedings of the National Academy of Sciences",
+        ),
+        Source(
+            authors="Yedi Zhang, Aaditya K. Singh, Peter E. Latham, Andrew Saxe",
+            year=2025,
+            arxiv="2501.16265",
+            title="Training Dynamics of In-Context Learning in Linear Attention",
+            venue="International Conference on Machine Learning",
+        ),
     ],
     statements={
         1: "The best single layer of linear attention is one step of gradient descent, preconditioned by Gamma^{-1}.",
         2: "Gradient flow from a small structured start converges to this optimum, though the loss is not convex.",
         3: "Merged key and query: two manifolds of fixed points, one abrupt drop; for white covariance an exact sigmoid.",
         4: "Separate rank-one key and query: 2^D fixed points in function space, D + 1 of them visited in order of decreasing "
-           "eigenvalue; one head aligns at each drop; principal-component regression in between.",
+        "eigenvalue; one head aligns at each drop; principal-component regression in between.",
         5: "Heads of rank R: conspicuous plateaus only after every R-th eigenvector.",
         6: "Merged: a two-layer linear network on cubic features; separate rank-one: a sum of three-layer ones.",
         7: "The ridgeless error diverges at n = tau d^2 sequences with tau = 1: double descent.",
@@ -43,11 +60,15 @@ paper = Paper(
         9: "The joint limit is context alpha d, tasks kappa d, sequences tau d^2.",
         10: "Softmax attention shows the single drop and the several drops, too.",
         11: "A trained model keeps the covariance of its training: biased at another one, whatever the context length.",
-    })
+    },
+)
 
 STAIRS = Setting(kind="separate", n_heads=5, init_scale=0.03, learning_rate=0.2, n_steps=50_000, n_records=2_000)
-STAIR_SCALES = paper.scales(smoke=STAIRS, desk=replace(STAIRS, n_replicas=32), paper=replace(
-    STAIRS, init_scale=0.0314, learning_rate=0.197, n_sequences=5_000, n_replicas=32))
+STAIR_SCALES = paper.scales(
+    smoke=STAIRS,
+    desk=replace(STAIRS, n_replicas=32),
+    paper=replace(STAIRS, init_scale=0.0314, learning_rate=0.197, n_sequences=5_000, n_replicas=32),
+)
 """The published run divides nothing by N, starts at 0.01 and takes steps of 0.02: in normalised units a start N^(1/3) and steps
 N^(2/3) times as large, 0.0314 and 0.197. It stops after 10 001 steps, in the middle of the staircase; this one goes on."""
 
@@ -126,8 +147,12 @@ REST = 3.0
 def shifted(time, curves, shifts, grid):
     """Curves ``(replica, record, ...)`` at the times ``grid + shift`` of each replica, linearly interpolated."""
     flat = curves.reshape(*curves.shape[:2], -1)
-    moved = np.stack([np.stack([np.interp(grid + s, time, column) for column in rows.T], axis=-1)
-                      for rows, s in zip(flat, shifts, strict=True)])
+    moved = np.stack(
+        [
+            np.stack([np.interp(grid + s, time, column) for column in rows.T], axis=-1)
+            for rows, s in zip(flat, shifts, strict=True)
+        ]
+    )
     return moved.reshape(len(curves), len(grid), *curves.shape[2:])
 
 
@@ -135,18 +160,39 @@ def tends(steps, curves, predicted, *, within, twin):
     """``settles``; where all replicas have come to one value but for rounding, the fact about every replica."""
     if has_spread(curves[:, -1]):
         return settles(steps, curves, predicted, within=within, twin=twin)
-    arguments = {("measured" if name == "curves" else name): (value[:, -1] if name == "curves" else value)
-                 for name, value in twin.arguments.items()}
+    arguments = {
+        ("measured" if name == "curves" else name): (value[:, -1] if name == "curves" else value)
+        for name, value in twin.arguments.items()
+    }
     return agrees(curves[:, -1], predicted, within=within, of="every replica", twin=replace(twin, arguments=arguments))
 
 
 def too_few(condition, what):
     """The verdict if fewer than eight replicas meet a condition that longer training may bring about."""
     if condition.sum() < 8:
-        return Verdict(Outcome.UNDECIDED, "condition", n=int(condition.sum()),
-                       reason=f"{condition.sum()} of {len(condition)} replicas {what}; {TRAIN_LONGER}")
+        return Verdict(
+            Outcome.UNDECIDED,
+            "condition",
+            n=int(condition.sum()),
+            reason=f"{condition.sum()} of {len(condition)} replicas {what}; {TRAIN_LONGER}",
+        )
     return None
 
 
-__all__ = ["REST", "STAIRS", "STAIR_SCALES", "Scales", "components", "crossing_times", "dwell_times", "levels", "longest_rest",
-           "paper", "plateaus", "shifted", "stair_sizes", "tends", "too_few"]
+__all__ = [
+    "REST",
+    "STAIRS",
+    "STAIR_SCALES",
+    "Scales",
+    "components",
+    "crossing_times",
+    "dwell_times",
+    "levels",
+    "longest_rest",
+    "paper",
+    "plateaus",
+    "shifted",
+    "stair_sizes",
+    "tends",
+    "too_few",
+]

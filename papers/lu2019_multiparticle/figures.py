@@ -20,9 +20,14 @@ from attnlab.theory.particle_flow.parameters import layer_parameters
 from attnlab.theory.particle_flow.splitting import SCHEMES as STAGES
 from attnlab.theory.particle_flow.splitting import error_coefficient, error_constant, euler_layer
 
-SHOWN = {"transformer exact": "Lie–Trotter, exact", "macaron exact": "Strang–Marchuk, exact",
-         "macaron midpoint": "Strang–Marchuk, midpoint", "transformer euler": "Transformer, Euler",
-         "macaron euler": "Macaron, Euler", "parallel euler": "parallel, Euler"}
+SHOWN = {
+    "transformer exact": "Lie–Trotter, exact",
+    "macaron exact": "Strang–Marchuk, exact",
+    "macaron midpoint": "Strang–Marchuk, midpoint",
+    "transformer euler": "Transformer, Euler",
+    "macaron euler": "Macaron, Euler",
+    "parallel euler": "parallel, Euler",
+}
 
 
 def error_plate(setting, lab, predicted):
@@ -33,19 +38,32 @@ def error_plate(setting, lab, predicted):
     for panel, which in zip(plate.panels, ("local", "global"), strict=True):
         for scheme, label in SHOWN.items():
             if predicted and any(terms(scheme).values()):
-                vector = (error_coefficient(system, runs["start"], terms(scheme)) if which == "local" else
-                          error_constant(system, runs["start"], setting.horizon, terms(scheme)))
+                vector = (
+                    error_coefficient(system, runs["start"], terms(scheme))
+                    if which == "local"
+                    else error_constant(system, runs["start"], setting.horizon, terms(scheme))
+                )
                 order = 2 if which == "local" else 1
                 figures.prediction(panel, steps, np.exp(np.log(norm(vector)).mean()) * steps**order, label)
-            figures.estimate(panel, steps, *geometric(norm(errors(runs, which, scheme))), label,
-                             interval="95 % t intervals of the geometric mean over systems")
+            figures.estimate(
+                panel,
+                steps,
+                *geometric(norm(errors(runs, which, scheme))),
+                label,
+                interval="95 % t intervals of the geometric mean over systems",
+            )
         panel.scale(x="log", y="log")
         panel.ticks(x=[x for x in (0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if steps.min() <= x <= steps.max()])
-        panel.labels(x=r"step size $\gamma = T/L$",
-                     y=r"local error $|X(\gamma) - A(X(0))|$" if which == "local" else r"global error $|X(T) - X_L|$")
+        panel.labels(
+            x=r"step size $\gamma = T/L$",
+            y=r"local error $|X(\gamma) - A(X(0))|$" if which == "local" else r"global error $|X(T) - X_L|$",
+        )
         panel.heading("one step" if which == "local" else f"{setting.horizon:g} unit of time")
-        for order, scheme in ((2, "transformer euler"), (3, "macaron exact")) if which == "local" else (
-                (1, "transformer euler"), (2, "macaron exact")):
+        for order, scheme in (
+            ((2, "transformer euler"), (3, "macaron exact"))
+            if which == "local"
+            else ((1, "transformer euler"), (2, "macaron exact"))
+        ):
             size = geometric(norm(errors(runs, which, scheme)))[0][-1] * (4 if scheme.endswith("euler") else 0.12)
             figures.power_law(panel, order, (steps[-1], size), (steps[-1], steps[1]), f"slope {order}")
     plate.legend("below", columns=3)
@@ -59,27 +77,40 @@ def geometric(sizes):
     return np.exp(logs.mean(0)), *np.exp(ends.T)
 
 
-@paper.figure("fig1", caption="Local and global error of splitting schemes against the step size, tanh. Lines: predicted leading "
-                              "error of the first-order schemes. Exact and midpoint sub-flows show the order of the splitting; "
-                              "the Euler sub-steps of a network are first order whatever the splitting", source="Theorem 1")
+@paper.figure(
+    "fig1",
+    caption="Local and global error of splitting schemes against the step size, tanh. Lines: predicted leading "
+    "error of the first-order schemes. Exact and midpoint sub-flows show the order of the splitting; "
+    "the Euler sub-steps of a network are first order whatever the splitting",
+    source="Theorem 1",
+)
 def errors_against_step(setting, lab):
     return error_plate(setting, lab, predicted=True)
 
 
-@paper.figure("fig2", caption="The same for ReLU, whose kinks leave the orders in place", source="Theorem 1, without smoothness",
-              setting=RELU)
+@paper.figure(
+    "fig2",
+    caption="The same for ReLU, whose kinks leave the orders in place",
+    source="Theorem 1, without smoothness",
+    setting=RELU,
+)
 def errors_against_step_relu(setting, lab):
     return error_plate(setting, lab, predicted=False)
 
 
-@paper.figure("fig3", caption="Error constant of the Macaron network against that of the Transformer network, a point a system; "
-                              "and the ratio measured at the largest depth against its prediction by error constants",
-              setting=WIDE_SCALES)
+@paper.figure(
+    "fig3",
+    caption="Error constant of the Macaron network against that of the Transformer network, a point a system; "
+    "and the ratio measured at the largest depth against its prediction by error constants",
+    setting=WIDE_SCALES,
+)
 def constants(setting, lab):
     runs = lab.simulate(splitting_errors, setting)
     system = systems(runs, setting)
-    sizes = {each: norm(error_constant(system, runs["start"], setting.horizon, terms(each)))
-             for each in ("transformer euler", "macaron euler")}
+    sizes = {
+        each: norm(error_constant(system, runs["start"], setting.horizon, terms(each)))
+        for each in ("transformer euler", "macaron euler")
+    }
     plate = figures.Plate(1, 2, width="double", height=3.2)
     ends = np.array([min(map(np.min, sizes.values())), max(map(np.max, sizes.values()))]) * [0.9, 1.1]
     figures.prediction(plate[0], ends, ends, "equal", series="diagonal")
@@ -92,8 +123,9 @@ def constants(setting, lab):
     figures.prediction(plate[1], ends, ends, "equal", series="diagonal")
     scatter(plate[1], predicted, measured, "random systems")
     figures.reference(plate[1], "no gain", y=1.0)
-    plate[1].labels(x=r"predicted ratio $|E_{\rm Mac}| / |E_{\rm Tr}|$",
-                    y=f"measured ratio of errors, $L = {setting.depths[-1]}$")
+    plate[1].labels(
+        x=r"predicted ratio $|E_{\rm Mac}| / |E_{\rm Tr}|$", y=f"measured ratio of errors, $L = {setting.depths[-1]}$"
+    )
     plate[1].heading("Macaron over Transformer")
     plate.legend("below")
     return plate
@@ -104,19 +136,34 @@ def scatter(panel, x, y, label):
     """One point a system."""
     order = np.argsort(x)
     look = panel.look(label)
-    points, = panel.axes.plot(x[order], y[order], look.marker, color=look.colour, markersize=4, markeredgewidth=0.5,
-                              markeredgecolor="white", linestyle="none", zorder=3)
+    (points,) = panel.axes.plot(
+        x[order],
+        y[order],
+        look.marker,
+        color=look.colour,
+        markersize=4,
+        markeredgewidth=0.5,
+        markeredgecolor="white",
+        linestyle="none",
+        zorder=3,
+    )
     panel.entry(label, points)
     panel.record(figures.Mark(panel.name, "scatter", label, x[order], y[order]))
     panel.plate.tell("Points: single systems", [len(x)])
 
 
-LAYERS = {"Transformer": ("attention", "feed-forward, $m$"),
-          "Macaron": ("½ feed-forward, $m/2$", "attention", "½ feed-forward, $m/2$")}
+LAYERS = {
+    "Transformer": ("attention", "feed-forward, $m$"),
+    "Macaron": ("½ feed-forward, $m/2$", "attention", "½ feed-forward, $m/2$"),
+}
 
 
-@paper.figure("fig4", caption="The layers from bottom to top, each sub-layer with its residual connection, and their parameters "
-                              "with biases and a normalisation each, m = 4 d", source="Figure 2")
+@paper.figure(
+    "fig4",
+    caption="The layers from bottom to top, each sub-layer with its residual connection, and their parameters "
+    "with biases and a normalisation each, m = 4 d",
+    source="Figure 2",
+)
 @style()
 def layers(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=2.9, width_ratios=(1.1, 1), letters=True)
@@ -128,11 +175,18 @@ def layers(setting, lab):
     panel.axes.set_axis_off()
     dims = [8, 64, 256, 512, 1024]
     counts = {kind: [layer_parameters(kind, d, 4 * d) for d in dims] for kind in ("transformer", "macaron")}
-    rows = [[f"{number:,}".replace(",", "\u2009") for number in (d, counts["transformer"][i], counts["macaron"][i], 3 * d)]
-            for i, d in enumerate(dims)]
+    rows = [
+        [f"{number:,}".replace(",", "\u2009") for number in (d, counts["transformer"][i], counts["macaron"][i], 3 * d)]
+        for i, d in enumerate(dims)
+    ]
     shown = plate[1]
-    table = shown.axes.table(rows, colLabels=["width $d$", "Transformer", "Macaron", "difference"], loc="center",
-                             cellLoc="center", edges="horizontal")
+    table = shown.axes.table(
+        rows,
+        colLabels=["width $d$", "Transformer", "Macaron", "difference"],
+        loc="center",
+        cellLoc="center",
+        edges="horizontal",
+    )
     table.auto_set_font_size(False)
     table.set_fontsize(8)
     table.scale(1, 1.45)
@@ -151,14 +205,31 @@ def draw_layer(panel, x, name, parts):
     for k, part in enumerate(parts):
         look = panel.look("attention" if part == "attention" else "feed-forward")
         low = k * height + 0.22 * height
-        axes.fill([x - 0.42, x + 0.42, x + 0.42, x - 0.42], [low, low, low + 0.5 * height, low + 0.5 * height],
-                  facecolor="white", edgecolor=look.colour, linewidth=1.2, linestyle=look.line_style, zorder=2)
+        axes.fill(
+            [x - 0.42, x + 0.42, x + 0.42, x - 0.42],
+            [low, low, low + 0.5 * height, low + 0.5 * height],
+            facecolor="white",
+            edgecolor=look.colour,
+            linewidth=1.2,
+            linestyle=look.line_style,
+            zorder=2,
+        )
         axes.text(x, low + 0.25 * height, part, ha="center", va="center", size=7.5, zorder=3)
         bottom, top = low - 0.12 * height, low + 0.62 * height
         axes.plot([x, x + 0.5, x + 0.5, x + 0.03], [bottom, bottom, top, top], color="#6B6B6B", linewidth=0.8, zorder=1)
-        axes.text(x, top, "+", ha="center", va="center", size=8, zorder=4,
-                  bbox={"boxstyle": "circle,pad=0.08", "facecolor": "white", "edgecolor": "#6B6B6B", "linewidth": 0.7})
-    axes.annotate("", (x, 3.15), (x, -0.15), arrowprops={"arrowstyle": "-|>", "color": "#1A1A1A", "linewidth": 0.9}, zorder=0)
+        axes.text(
+            x,
+            top,
+            "+",
+            ha="center",
+            va="center",
+            size=8,
+            zorder=4,
+            bbox={"boxstyle": "circle,pad=0.08", "facecolor": "white", "edgecolor": "#6B6B6B", "linewidth": 0.7},
+        )
+    axes.annotate(
+        "", (x, 3.15), (x, -0.15), arrowprops={"arrowstyle": "-|>", "color": "#1A1A1A", "linewidth": 0.9}, zorder=0
+    )
     axes.text(x, 3.3, name, ha="center", va="center", size=9)
     panel.record(figures.Mark(panel.name, "layer", name, np.arange(len(parts), dtype=float), categories=parts))
 
@@ -166,8 +237,13 @@ def draw_layer(panel, x, name, parts):
 PLANE = Scales(*[Setting(dim=2, n_replicas=8, depths=(6, 12), schemes=("transformer euler", "macaron euler"))] * 3)
 
 
-@paper.figure("fig5", caption="Paths of 8 particles in the plane: the exact flow from an open to a filled circle, and the states "
-                              "after each of 6 layers with the same weights", setting=PLANE, source="Section 3")
+@paper.figure(
+    "fig5",
+    caption="Paths of 8 particles in the plane: the exact flow from an open to a filled circle, and the states "
+    "after each of 6 layers with the same weights",
+    setting=PLANE,
+    source="Section 3",
+)
 @style()
 def plane(setting, lab):
     runs = lab.simulate(splitting_errors, setting)
@@ -183,8 +259,18 @@ def plane(setting, lab):
         for particle in range(setting.n_particles):
             figures.path(panel, *exact[:, particle].T, "exact flow")
         look = panel.look(name)
-        drawn = [panel.axes.plot(*states[:, particle].T, marker=look.marker, markersize=3, linewidth=0.8, color=look.colour,
-                                 linestyle=look.line_style, zorder=5)[0] for particle in range(setting.n_particles)]
+        drawn = [
+            panel.axes.plot(
+                *states[:, particle].T,
+                marker=look.marker,
+                markersize=3,
+                linewidth=0.8,
+                color=look.colour,
+                linestyle=look.line_style,
+                zorder=5,
+            )[0]
+            for particle in range(setting.n_particles)
+        ]
         panel.entry(f"{name}, L = {depth}", drawn[0])
         for particle in range(setting.n_particles):
             panel.record(figures.Mark(panel.name, "layers", f"{name}, particle {particle}", *states[:, particle].T))
@@ -195,11 +281,15 @@ def plane(setting, lab):
     return plate
 
 
-@paper.figure("fig6", caption="The equation, and Transformer stacks trained on its end alone. (a), (b): a coordinate of three "
-                              "particles along the layers, the most bent ones of a held-out state, for stacks that share one "
-                              "layer's weights and for stacks whose layers have their own. (c): distance to the flow on the way, "
-                              "relative to its length. (d): error at the end when shared weights are run with another number "
-                              "of layers; lines: the teacher's own weights", setting=SHARED_SCALES, source="Section 3")
+@paper.figure(
+    "fig6",
+    caption="The equation, and Transformer stacks trained on its end alone. (a), (b): a coordinate of three particles "
+    "along the layers, the most bent ones of a held-out state, for stacks that share one layer's weights and for "
+    "stacks whose layers have their own. (c): distance to the flow on the way, relative to its length. (d): error at "
+    "the end when shared weights are run with another number of layers; lines: the teacher's own weights",
+    setting=SHARED_SCALES,
+    source="Section 3",
+)
 def trained_stacks(setting, lab):
     own = lab.simulate(train_stacks, replace(setting, kind="transformer", shared=False, n_replicas=8))
     shared = both(setting, lab)
@@ -207,7 +297,7 @@ def trained_stacks(setting, lab):
     system, times = systems({name: values[:1] for name, values in own.items()}, setting), np.linspace(0, T, L + 1)
     exact = integrate(system.field, own["probe"][:1], T, 60)[:, 0]
     fine = np.linspace(0, T, len(exact))
-    bend = np.abs(exact - np.linspace(exact[0], exact[-1], len(exact))).max(0)              # (particle, coordinate)
+    bend = np.abs(exact - np.linspace(exact[0], exact[-1], len(exact))).max(0)  # (particle, coordinate)
     plate = figures.Plate(2, 2, width="double", height=5.0)
     names = "trained, shared weights", "trained, own weights"
     for panel, runs, name in zip(plate.panels, (shared[0], own), names, strict=False):
@@ -237,9 +327,12 @@ def trained_stacks(setting, lab):
     return plate
 
 
-@paper.figure("fig7", caption="Error of Macaron stacks over that of Transformer stacks with as many parameters, on held-out "
-                              "states of the same teacher: with the teacher's own weights in every layer, and trained. Below 1 "
-                              "Macaron is better", setting=OWN_SCALES)
+@paper.figure(
+    "fig7",
+    caption="Error of Macaron stacks over that of Transformer stacks with as many parameters, on held-out states of "
+    "the same teacher: with the teacher's own weights in every layer, and trained. Below 1 Macaron is better",
+    setting=OWN_SCALES,
+)
 def equal_parameters(setting, lab):
     before, after = log_ratios(*both(setting, lab))
     ends = np.exp([min(before.min(), after.min()) - 0.1, max(before.max(), after.max()) + 0.1])
@@ -247,7 +340,9 @@ def equal_parameters(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=3.0, width_ratios=(1, 1.25))
     plate[0].scale(y="log")
     plate[1].scale(x="log", y="log")
-    figures.strip(plate[0], ["teacher’s weights", "trained"], {"pairs of stacks": np.exp(np.stack([before, after], axis=1))})
+    figures.strip(
+        plate[0], ["teacher’s weights", "trained"], {"pairs of stacks": np.exp(np.stack([before, after], axis=1))}
+    )
     plate[0].labels(x="", y="error of Macaron / error of Transformer")
     scatter(plate[1], np.exp(before), np.exp(after), "pairs of stacks")
     figures.prediction(plate[1], ends, ends, "training changes nothing")

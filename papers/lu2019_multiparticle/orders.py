@@ -8,8 +8,10 @@ from attnlab.simulators.particle_flow.splitting_errors import splitting_errors
 from attnlab.theory.particle_flow.splitting import SCHEMES as STAGES
 from attnlab.theory.particle_flow.splitting import orders
 
-JUDGED = ("log-log slope over the four smallest step sizes within 0.1 of the order and straight within 0.1: slopes are integers "
-          "plus O(gamma), gamma <= 1/8; the rival is the next integer")
+JUDGED = (
+    "log-log slope over the four smallest step sizes within 0.1 of the order and straight within 0.1: slopes are integers "
+    "plus O(gamma), gamma <= 1/8; the rival is the next integer"
+)
 SMOOTH = ["smooth activation", "autonomous system", "solution by Runge-Kutta with 2 048 steps as reference"]
 RELU = with_depths(paper.default, activation="relu")
 
@@ -32,59 +34,94 @@ def both_orders(runs, schemes):
     return all_of(*verdicts)
 
 
-@paper.claim("exact_orders", source="Theorem 1 and appendix", statements=[2], parts=8, assumptions=[*SMOOTH, "exact sub-flows"],
-             formula="Lie-Trotter: tau = O(gamma^2), X(T) - X_L = O(gamma); Strang-Marchuk: O(gamma^3), O(gamma^2)",
-             judged=JUDGED)
+@paper.claim(
+    "exact_orders",
+    source="Theorem 1 and appendix",
+    statements=[2],
+    parts=8,
+    assumptions=[*SMOOTH, "exact sub-flows"],
+    formula="Lie-Trotter: tau = O(gamma^2), X(T) - X_L = O(gamma); Strang-Marchuk: O(gamma^3), O(gamma^2)",
+    judged=JUDGED,
+)
 def exact_orders(setting, lab):
     """With exact sub-flows Lie-Trotter is of local order 2 and global order 1, Strang-Marchuk of local 3 and global 2.
 
     Both orders of the fields are measured. Twin of each: the order of the other splitting.
     """
-    return both_orders(lab.simulate(splitting_errors, setting), (
-        "transformer exact", "reversed exact", "macaron exact", "macaron_swapped exact"))
+    return both_orders(
+        lab.simulate(splitting_errors, setting),
+        ("transformer exact", "reversed exact", "macaron exact", "macaron_swapped exact"),
+    )
 
 
-@paper.claim("network_second_order", source="Section 4, the Macaron layer as Strang-Marchuk splitting", statements=[4, 2],
-             expected="REFUTED", parts=2, assumptions=[*SMOOTH, "Euler sub-steps, as in a residual layer"],
-             formula="Macaron layer: tau = O(gamma^3), X(T) - X_L = O(gamma^2)", judged=JUDGED,
-             note="The truncation error of the splitting scheme does not carry over to the layer: an Euler sub-step leaves an "
-                  "error of order gamma^2 of its own, F'F/2 and G'G/4. See euler_orders.")
+@paper.claim(
+    "network_second_order",
+    source="Section 4, the Macaron layer as Strang-Marchuk splitting",
+    statements=[4, 2],
+    expected="REFUTED",
+    parts=2,
+    assumptions=[*SMOOTH, "Euler sub-steps, as in a residual layer"],
+    formula="Macaron layer: tau = O(gamma^3), X(T) - X_L = O(gamma^2)",
+    judged=JUDGED,
+    note="The truncation error of the splitting scheme does not carry over to the layer: an Euler sub-step leaves an "
+    "error of order gamma^2 of its own, F'F/2 and G'G/4. See euler_orders.",
+)
 def network_second_order(setting, lab):
     """The Macaron layer itself has local order 3 and global order 2. False: its sub-layers are Euler steps."""
     runs = lab.simulate(splitting_errors, setting)
     return all_of(slope(runs, "macaron euler", "local", 3, 2), slope(runs, "macaron euler", "global", 2, 1))
 
 
-@paper.claim("euler_orders", source="corrects Section 4", statements=[4], parts=8,
-             assumptions=[*SMOOTH, "Euler sub-steps, as in a residual layer"],
-             formula="any arrangement of Euler sub-steps: tau = O(gamma^2), X(T) - X_L = O(gamma), as c_FF = sum a_k^2 / 2 > 0",
-             judged=JUDGED)
+@paper.claim(
+    "euler_orders",
+    source="corrects Section 4",
+    statements=[4],
+    parts=8,
+    assumptions=[*SMOOTH, "Euler sub-steps, as in a residual layer"],
+    formula="any arrangement of Euler sub-steps: tau = O(gamma^2), X(T) - X_L = O(gamma), as c_FF = sum a_k^2 / 2 > 0",
+    judged=JUDGED,
+)
 def euler_orders(setting, lab):
     """With the Euler sub-steps of a network Transformer, Macaron and parallel layers are all of local order 2, global order 1.
 
     Twin of each: the orders of Strang-Marchuk splitting.
     """
-    return both_orders(lab.simulate(splitting_errors, setting), (
-        "transformer euler", "macaron euler", "macaron_swapped euler", "parallel euler"))
+    return both_orders(
+        lab.simulate(splitting_errors, setting),
+        ("transformer euler", "macaron euler", "macaron_swapped euler", "parallel euler"),
+    )
 
 
-@paper.claim("midpoint_orders", source="corrects Section 4", statements=[4], parts=6,
-             assumptions=[*SMOOTH, "midpoint (second-order Runge-Kutta) sub-steps"],
-             formula="midpoint sub-steps: Lie-Trotter 2 and 1, Strang-Marchuk 3 and 2, unsplit 3 and 2 (local and global)",
-             judged=JUDGED)
+@paper.claim(
+    "midpoint_orders",
+    source="corrects Section 4",
+    statements=[4],
+    parts=6,
+    assumptions=[*SMOOTH, "midpoint (second-order Runge-Kutta) sub-steps"],
+    formula="midpoint sub-steps: Lie-Trotter 2 and 1, Strang-Marchuk 3 and 2, unsplit 3 and 2 (local and global)",
+    judged=JUDGED,
+)
 def midpoint_orders(setting, lab):
     """Second-order sub-steps give Strang-Marchuk its order back, and leave Lie-Trotter at first order.
 
     Two evaluations of each sub-layer suffice; without splitting they do, too. Twin of each: the other order.
     """
-    return both_orders(lab.simulate(splitting_errors, setting), ("transformer midpoint", "macaron midpoint", "parallel midpoint"))
+    return both_orders(
+        lab.simulate(splitting_errors, setting), ("transformer midpoint", "macaron midpoint", "parallel midpoint")
+    )
 
 
-@paper.claim("relu_orders", source="Theorem 1, without smoothness", statements=[2, 4], parts=6, setting=RELU,
-             assumptions=["ReLU", "mean over random systems"],
-             formula="global orders as for smooth activations: 1 and 2 with exact, 1 with Euler sub-steps",
-             judged="slope of the global error over the four smallest steps within 0.2 of the order: each kink crossed within a "
-                    "step adds O(gamma^2) with a factor that depends on where it is crossed")
+@paper.claim(
+    "relu_orders",
+    source="Theorem 1, without smoothness",
+    statements=[2, 4],
+    parts=6,
+    setting=RELU,
+    assumptions=["ReLU", "mean over random systems"],
+    formula="global orders as for smooth activations: 1 and 2 with exact, 1 with Euler sub-steps",
+    judged="slope of the global error over the four smallest steps within 0.2 of the order: each kink crossed within a "
+    "step adds O(gamma^2) with a factor that depends on where it is crossed",
+)
 def relu_orders(setting, lab):
     """Kinks leave the global orders in place: crossings are few, and each costs O(gamma^2).
 
@@ -92,8 +129,14 @@ def relu_orders(setting, lab):
     """
     runs = lab.simulate(splitting_errors, setting)
     verdicts = []
-    for scheme in ("transformer exact", "macaron exact", "macaron midpoint", "transformer euler", "macaron euler",
-                   "parallel euler"):
+    for scheme in (
+        "transformer exact",
+        "macaron exact",
+        "macaron midpoint",
+        "transformer euler",
+        "macaron euler",
+        "parallel euler",
+    ):
         splitting, sub_flow = scheme.split()
         order = orders(STAGES[splitting], sub_flow)[1]
         verdicts.append(slope(runs, scheme, "global", order, 3 - order, within=0.2))

@@ -17,8 +17,14 @@ TITLE = "Understanding and Improving Transformer From a Multi-Particle Dynamic S
 paper = Paper(
     key="lu2019_multiparticle",
     title=TITLE,
-    sources=[Source(authors="Yiping Lu, Zhuohan Li, Di He, Zhiqing Sun, Bin Dong, Tao Qin, Liwei Wang, Tie-Yan Liu", year=2019,
-                    arxiv="1906.02762", title=TITLE)],
+    sources=[
+        Source(
+            authors="Yiping Lu, Zhuohan Li, Di He, Zhiqing Sun, Bin Dong, Tao Qin, Liwei Wang, Tie-Yan Liu",
+            year=2019,
+            arxiv="1906.02762",
+            title=TITLE,
+        )
+    ],
     statements={
         1: "A residual Transformer layer is one step of Lie-Trotter splitting with Euler sub-steps for a system of particles.",
         2: "With exact sub-flows the local error of Lie-Trotter is O(gamma^2), of Strang-Marchuk O(gamma^3); global orders 1, 2.",
@@ -30,14 +36,21 @@ paper = Paper(
         8: "With fixed attention the error terms are commutators of the value and feed-forward matrices.",
         9: "Weights that depend on depth keep the second order only if frozen at the right times.",
         10: "Small stacks of both kinds, trained at equal parameters on the flow of a particle system.",
-    })
+    },
+)
 DESK = Setting()
-paper.scales(smoke=replace(DESK, depths=(4, 8, 16, 32, 64), n_replicas=8), desk=DESK,
-             paper=Setting(n_particles=32, dim=512, hidden=1_024, n_heads=4))
-paper.not_testable(6, "BLEU and GLUE scores need full-scale translation and pre-training runs; small stacks are compared in "
-                      "equal_parameters, where no such advantage is claimed by the paper")
+paper.scales(
+    smoke=replace(DESK, depths=(4, 8, 16, 32, 64), n_replicas=8),
+    desk=DESK,
+    paper=Setting(n_particles=32, dim=512, hidden=1_024, n_heads=4),
+)
+paper.not_testable(
+    6,
+    "BLEU and GLUE scores need full-scale translation and pre-training runs; small stacks are compared in "
+    "equal_parameters, where no such advantage is claimed by the paper",
+)
 
-N_POINTS = 4                        # step sizes that a slope is taken over, the smallest of the run
+N_POINTS = 4  # step sizes that a slope is taken over, the smallest of the run
 WEIGHTS = ("W_Q", "W_K", "W_V", "W_O", "W_1", "b_1", "W_2", "b_2")
 
 

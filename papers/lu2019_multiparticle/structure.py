@@ -25,8 +25,11 @@ from attnlab.theory.particle_flow.parameters import layer_parameters
 from attnlab.theory.particle_flow.splitting import SCHEMES as STAGES
 from attnlab.theory.particle_flow.splitting import error_constant, euler_layer
 
-LAYERS = Scales(smoke=StackSetting(n_heads=2, n_replicas=8), desk=StackSetting(n_heads=2, n_replicas=16),
-                paper=StackSetting(n_heads=4, dim=512, hidden=1_024, n_replicas=16))
+LAYERS = Scales(
+    smoke=StackSetting(n_heads=2, n_replicas=8),
+    desk=StackSetting(n_heads=2, n_replicas=16),
+    paper=StackSetting(n_heads=4, dim=512, hidden=1_024, n_replicas=16),
+)
 
 
 def as_scheme(runs, setting, kind, stages):
@@ -34,23 +37,34 @@ def as_scheme(runs, setting, kind, stages):
     step, nets = setting.horizon / setting.depths[0], runs["W_1"].shape[2]
     path = [runs["path"][:, 0]]
     for layer in range(setting.depths[0]):
-        layers = [ParticleSystem(*(runs[name][:, layer] for name in ("W_Q", "W_K", "W_V", "W_O")),
-                                 *(runs[name][:, layer, net] for name in ("W_1", "b_1", "W_2")),
-                                 np.zeros((len(path[0]), setting.dim)), setting.n_heads, setting.activation)
-                  for net in range(nets)]
+        layers = [
+            ParticleSystem(
+                *(runs[name][:, layer] for name in ("W_Q", "W_K", "W_V", "W_O")),
+                *(runs[name][:, layer, net] for name in ("W_1", "b_1", "W_2")),
+                np.zeros((len(path[0]), setting.dim)),
+                setting.n_heads,
+                setting.activation,
+            )
+            for net in range(nets)
+        ]
         X, used = path[-1], 0
         for stage in stages:
             X = euler_layer(layers[used], X, step, [stage])
-            used = min(used + (stage[0] == 0), nets - 1)               # each feed-forward stage has a network of its own
+            used = min(used + (stage[0] == 0), nets - 1)  # each feed-forward stage has a network of its own
         path.append(X)
     return np.stack(path, axis=1)
 
 
-@paper.claim("layer_is_a_splitting_step", source="Section 3.2, equations of the Transformer layer; Section 4, the Macaron layer",
-             statements=[1], parts=2, setting=LAYERS,
-             formula="X <- X + gamma F(X), X <- X + gamma G(X); and X <- X + gamma/2 G_1, X + gamma F, X + gamma/2 G_2",
-             assumptions=["residual layers without normalisation, or with it inside the sub-layers"],
-             judged="float64, at most 16 L (n + d + m) roundings: sums of n, d and m terms in 8 products a layer, both sides")
+@paper.claim(
+    "layer_is_a_splitting_step",
+    source="Section 3.2, equations of the Transformer layer; Section 4, the Macaron layer",
+    statements=[1],
+    parts=2,
+    setting=LAYERS,
+    formula="X <- X + gamma F(X), X <- X + gamma G(X); and X <- X + gamma/2 G_1, X + gamma F, X + gamma/2 G_2",
+    assumptions=["residual layers without normalisation, or with it inside the sub-layers"],
+    judged="float64, at most 16 L (n + d + m) roundings: sums of n, d and m terms in 8 products a layer, both sides",
+)
 def layer_is_a_splitting_step(setting, lab):
     """A residual Transformer stack is Lie-Trotter splitting with Euler sub-steps, a Macaron stack Strang-Marchuk splitting.
 
@@ -58,19 +72,32 @@ def layer_is_a_splitting_step(setting, lab):
     """
     verdicts = []
     roundings = 16 * setting.depths[0] * (setting.n_particles + setting.dim + setting.hidden)
-    for kind, label, rival in (("transformer", "parallel layers", STAGES["parallel"]),
-                               ("macaron", "attention first", (STAGES["macaron"][1], *STAGES["macaron"][::2]))):
+    for kind, label, rival in (
+        ("transformer", "parallel layers", STAGES["parallel"]),
+        ("macaron", "attention first", (STAGES["macaron"][1], *STAGES["macaron"][::2])),
+    ):
         own = replace(setting, kind=kind)
         runs = lab.simulate(random_stacks, own)
-        verdicts.append(identical(runs["path"], as_scheme(runs, own, kind, STAGES[kind]), rounding=roundings,
-                                  twin=Twin.of(label, b=as_scheme(runs, own, kind, rival))).named(kind))
+        verdicts.append(
+            identical(
+                runs["path"],
+                as_scheme(runs, own, kind, STAGES[kind]),
+                rounding=roundings,
+                twin=Twin.of(label, b=as_scheme(runs, own, kind, rival)),
+            ).named(kind)
+        )
     return all_of(*verdicts)
 
 
-@paper.claim("merged_stack", source="structure of Strang-Marchuk splitting, Section 4", statements=[7], parts=2,
-             formula="(S_G^{g/2} S_F^g S_G^{g/2})^L = S_G^{g/2} (S_F^g S_G^g)^L S_G^{-g/2} = S_G^{g/2} S_F^g S_G^g ... S_G^{g/2}",
-             assumptions=["exact sub-flows", "weights shared by all layers"],
-             judged="every system: largest difference of the ends at most 1e-11 (rounding and 256 Runge-Kutta steps a sub-flow)")
+@paper.claim(
+    "merged_stack",
+    source="structure of Strang-Marchuk splitting, Section 4",
+    statements=[7],
+    parts=2,
+    formula="(S_G^{g/2} S_F^g S_G^{g/2})^L = S_G^{g/2} (S_F^g S_G^g)^L S_G^{-g/2} = S_G^{g/2} S_F^g S_G^g ... S_G^{g/2}",
+    assumptions=["exact sub-flows", "weights shared by all layers"],
+    judged="every system: largest difference of the ends at most 1e-11 (rounding and 256 Runge-Kutta steps a sub-flow)",
+)
 def merged_stack(setting, lab):
     """With exact sub-flows a Macaron stack of shared weights is a Transformer stack with half feed-forward steps at its ends.
 
@@ -80,15 +107,30 @@ def merged_stack(setting, lab):
 
     def gap(name):
         return np.abs(runs[name] - runs["macaron_end"]).max((-2, -1))
-    return all_of(*(agrees(gap(name), 0.0, within=1e-11, of="every system", unit="system",
-                           twin=Twin.of("no half-steps at the ends", measured=gap("transformer_end"))).named(label)
-                    for name, label in (("merged_end", "merged"), ("conjugate_end", "conjugate"))))
+
+    return all_of(
+        *(
+            agrees(
+                gap(name),
+                0.0,
+                within=1e-11,
+                of="every system",
+                unit="system",
+                twin=Twin.of("no half-steps at the ends", measured=gap("transformer_end")),
+            ).named(label)
+            for name, label in (("merged_end", "merged"), ("conjugate_end", "conjugate"))
+        )
+    )
 
 
-@paper.claim("cost_of_merging", source="structure of Strang-Marchuk splitting, Section 4", statements=[7, 4],
-             formula="(X_Macaron - X_merged) / gamma -> E(T), dE/dt = (F' + G') E + G'G / 4",
-             assumptions=["Euler sub-steps", "weights shared by all layers", "smooth activation"],
-             judged=RATE)
+@paper.claim(
+    "cost_of_merging",
+    source="structure of Strang-Marchuk splitting, Section 4",
+    statements=[7, 4],
+    formula="(X_Macaron - X_merged) / gamma -> E(T), dE/dt = (F' + G') E + G'G / 4",
+    assumptions=["Euler sub-steps", "weights shared by all layers", "smooth activation"],
+    judged=RATE,
+)
 def cost_of_merging(setting, lab):
     """With Euler sub-steps merging two half-steps changes a layer by (gamma^2 / 4) G'G, and the stack by what that adds up to.
 
@@ -100,18 +142,26 @@ def cost_of_merging(setting, lab):
     def gap(size):
         merged = {"FF": 0, "FG": 0, "GF": 0, "GG": size}
         return relative(scaled, error_constant(system, runs["start"], setting.horizon, merged))
+
     return vanishes(runs, gap(0.25), gap(0.5), "the whole Euler error")
 
 
-FIXED = Scales(smoke=paper.default.smoke, desk=paper.default.desk, paper=Setting(n_particles=16, dim=16))   # matrices of size n d
+FIXED = Scales(
+    smoke=paper.default.smoke, desk=paper.default.desk, paper=Setting(n_particles=16, dim=16)
+)  # matrices of size n d
 
 
-@paper.claim("fixed_attention", source="appendix, the commutator terms on a linear system", statements=[8, 3], parts=3,
-             setting=FIXED,
-             formula="Lie-Trotter: (gamma^2 / 2) P X [C, V]; Strang: gamma^3 (P X [K, C] / 24 + P^2 X [K, V] / 12), K = [V, C]",
-             assumptions=["fixed row-stochastic attention P", "linear feed-forward map C", "exact sub-flows"],
-             judged=RATE + "; commuting: every system at most 1e-13, the rounding of exponentials of matrices of size n d and "
-                    "norm below 10")
+@paper.claim(
+    "fixed_attention",
+    source="appendix, the commutator terms on a linear system",
+    statements=[8, 3],
+    parts=3,
+    setting=FIXED,
+    formula="Lie-Trotter: (gamma^2 / 2) P X [C, V]; Strang: gamma^3 (P X [K, C] / 24 + P^2 X [K, V] / 12), K = [V, C]",
+    assumptions=["fixed row-stochastic attention P", "linear feed-forward map C", "exact sub-flows"],
+    judged=RATE + "; commuting: every system at most 1e-13, the rounding of exponentials of matrices of size n d and "
+    "norm below 10",
+)
 def fixed_attention(setting, lab):
     """With fixed attention the leading errors are commutators of V and C, and both schemes are exact if these commute.
 
@@ -123,22 +173,37 @@ def fixed_attention(setting, lab):
     P, V, C, X = parts
     K = V @ C - C @ V
     exchanged = P @ X @ (K @ C - C @ K) / 12 + P @ P @ X @ (K @ V - V @ K) / 24
-    verdicts = [vanishes(runs, *(relative(runs[name] / steps**power, each) for each in (term, rival)), label).named(name)
-                for name, power, term, label, rival in (("transformer", 2, first, "order confused", -first),
-                                                        ("macaron", 3, second, "commutators exchanged", exchanged))]
-    exact = agrees(np.abs(runs["commuting"][:, 0]).max((-2, -1)), 0.0, within=1e-13, of="every system", unit="system",
-                   twin=Twin.of("V and C do not commute", measured=np.abs(runs["transformer"][:, 0]).max((-2, -1))))
+    verdicts = [
+        vanishes(runs, *(relative(runs[name] / steps**power, each) for each in (term, rival)), label).named(name)
+        for name, power, term, label, rival in (
+            ("transformer", 2, first, "order confused", -first),
+            ("macaron", 3, second, "commutators exchanged", exchanged),
+        )
+    ]
+    exact = agrees(
+        np.abs(runs["commuting"][:, 0]).max((-2, -1)),
+        0.0,
+        within=1e-13,
+        of="every system",
+        unit="system",
+        twin=Twin.of("V and C do not commute", measured=np.abs(runs["transformer"][:, 0]).max((-2, -1))),
+    )
     return all_of(*verdicts, exact.named("commuting"))
 
 
 TIMED = with_depths(paper.default, depths=(4, 8, 16, 32, 64))
 
 
-@paper.claim("depth_dependent_weights", source="Section 3.2 and appendix, reduction to the autonomous case", statements=[9],
-             parts=4, setting=TIMED,
-             formula="printed (F at t): order 1; clock on G (F at t + gamma/2), true time, all at t + gamma/2: order 2",
-             assumptions=["exact sub-flows", "smooth weights W(t)"],
-             judged="slope of the global error over the four smallest steps within 0.1 of the order (mean over systems)")
+@paper.claim(
+    "depth_dependent_weights",
+    source="Section 3.2 and appendix, reduction to the autonomous case",
+    statements=[9],
+    parts=4,
+    setting=TIMED,
+    formula="printed (F at t): order 1; clock on G (F at t + gamma/2), true time, all at t + gamma/2: order 2",
+    assumptions=["exact sub-flows", "smooth weights W(t)"],
+    judged="slope of the global error over the four smallest steps within 0.1 of the order (mean over systems)",
+)
 def depth_dependent_weights(setting, lab):
     """Weights that depend on depth cost Strang-Marchuk its order if attention is frozen at the start of the step.
 
@@ -149,8 +214,15 @@ def depth_dependent_weights(setting, lab):
     steps, verdicts = runs["steps"][0, -4:], []
     for row, name in enumerate(TIMED_SCHEMES):
         order = 1 if name == "printed" else 2
-        verdicts.append(exponent(steps, runs["global_error"][:, row, -4:], order, within=0.1,
-                                 twin=Twin.of(f"order {3 - order}", predicted=3 - order)).named(name))
+        verdicts.append(
+            exponent(
+                steps,
+                runs["global_error"][:, row, -4:],
+                order,
+                within=0.1,
+                twin=Twin.of(f"order {3 - order}", predicted=3 - order),
+            ).named(name)
+        )
     return all_of(*verdicts)
 
 
@@ -159,30 +231,46 @@ def torch_parameters(kind, dim, hidden):
     widths = [hidden] if kind == "transformer" else [hidden // 2] * 2
     modules = [torch.nn.MultiheadAttention(dim, 1, device="meta"), torch.nn.LayerNorm(dim, device="meta")]
     for width in widths:
-        modules += [torch.nn.Linear(dim, width, device="meta"), torch.nn.Linear(width, dim, device="meta"),
-                    torch.nn.LayerNorm(dim, device="meta")]
+        modules += [
+            torch.nn.Linear(dim, width, device="meta"),
+            torch.nn.Linear(width, dim, device="meta"),
+            torch.nn.LayerNorm(dim, device="meta"),
+        ]
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
-@paper.claim("equal_parameter_counts", source="Section 4", statements=[5], parts=1,
-             formula="both 4 d^2 + 2 d m weights (12 d^2 at m = 4 d); with biases and one norm a sub-layer Macaron has 3 d more",
-             assumptions=["two half-steps of inner width m / 2 each"],
-             judged="exact, for layers built from torch modules at all even m up to 8 d for 10 widths d")
+@paper.claim(
+    "equal_parameter_counts",
+    source="Section 4",
+    statements=[5],
+    parts=1,
+    formula="both 4 d^2 + 2 d m weights (12 d^2 at m = 4 d); with biases and one norm a sub-layer Macaron has 3 d more",
+    assumptions=["two half-steps of inner width m / 2 each"],
+    judged="exact, for layers built from torch modules at all even m up to 8 d for 10 widths d",
+)
 def equal_parameter_counts(setting, lab):
     """Both layers have 4 d^2 + 2 d m weights; biases and norms add 3 d to the Macaron layer, 0.05 % at d = 512.
 
     Twin: exactly equal counts, with biases and norms.
     """
-    cases = [(d, m) for d in (2, 3, 4, 8, 16, 32, 64, 128, 512, 1024) for m in sorted({2, d + d % 2, 2 * d, 4 * d, 8 * d})]
+    cases = [
+        (d, m) for d in (2, 3, 4, 8, 16, 32, 64, 128, 512, 1024) for m in sorted({2, d + d % 2, 2 * d, 4 * d, 8 * d})
+    ]
 
     def right(case):
         d, m = case
         weights = {kind: layer_parameters(kind, d, m, biases=False, norms=False) for kind in ("transformer", "macaron")}
         full = {kind: layer_parameters(kind, d, m) for kind in weights}
         built = {kind: torch_parameters(kind, d, m) for kind in weights}
-        return (full == built and full["macaron"] - full["transformer"] == 3 * d
-                and set(weights.values()) == {4 * d * d + 2 * d * m})
+        return (
+            full == built
+            and full["macaron"] - full["transformer"] == 3 * d
+            and set(weights.values()) == {4 * d * d + 2 * d * m}
+        )
 
     def equal(case):
         return torch_parameters("macaron", *case) == torch_parameters("transformer", *case)
-    return exhaustive(cases, right, twin=Twin.of("no biases, no norms", check=equal), of="every layer size", unit="size")
+
+    return exhaustive(
+        cases, right, twin=Twin.of("no biases, no norms", check=equal), of="every layer size", unit="size"
+    )

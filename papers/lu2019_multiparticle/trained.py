@@ -16,10 +16,15 @@ OWN = StackSetting(n_replicas=32)
 SHARED = StackSetting(shared=True, teacher_seed=0, n_replicas=24)
 SHORT = {"n_steps": 300, "n_replicas": 8}
 OWN_SCALES = Scales(smoke=replace(OWN, **SHORT), desk=OWN, paper=replace(OWN, n_steps=20_000, n_states=16_384))
-SHARED_SCALES = Scales(smoke=replace(SHARED, **SHORT), desk=SHARED, paper=replace(SHARED, n_steps=20_000, n_states=16_384))
+SHARED_SCALES = Scales(
+    smoke=replace(SHARED, **SHORT), desk=SHARED, paper=replace(SHARED, n_steps=20_000, n_states=16_384)
+)
 UNTRAINED = "300 steps do not teach the flow well enough"
-TASK = ["teacher: random system with n = 8, d = 4, hidden 16, tanh, T = 1", "students of 6 layers, hidden 32, Adam",
-        "trained on X(T) alone"]
+TASK = [
+    "teacher: random system with n = 8, d = 4, hidden 16, tanh, T = 1",
+    "students of 6 layers, hidden 32, Adam",
+    "trained on X(T) alone",
+]
 
 
 def both(setting, lab):
@@ -41,23 +46,34 @@ def not_trained(*runs):
     """The verdict while the ends are no nearer to the flow's than half of the straight line's bend: nothing was learnt yet."""
     share = max(float(np.mean(each["error"] / each["straight_error"].max(1))) for each in runs)
     if share > 0.5:
-        return Verdict(Outcome.UNDECIDED, "condition", n=runs[0].n,
-                       reason=f"errors at the end are {share:.2g} of the bend of the flow, to be below 0.5; {TRAIN_LONGER}")
+        return Verdict(
+            Outcome.UNDECIDED,
+            "condition",
+            n=runs[0].n,
+            reason=f"errors at the end are {share:.2g} of the bend of the flow, to be below 0.5; {TRAIN_LONGER}",
+        )
     return None
 
 
 def log_ratios(transformer, macaron):
     """Logarithms of Macaron's error over the Transformer's, ``(replica,)``: with the teacher's weights, and trained."""
-    return (np.log(macaron["exact_weights_error"][:, 0] / transformer["exact_weights_error"][:, 0]),
-            np.log(macaron["error"] / transformer["error"]))
+    return (
+        np.log(macaron["exact_weights_error"][:, 0] / transformer["exact_weights_error"][:, 0]),
+        np.log(macaron["error"] / transformer["error"]),
+    )
 
 
-@paper.claim("equal_parameters", source="Section 4, on a small task", statements=[10], setting=OWN_SCALES,
-             undecided_at_smoke=UNTRAINED,
-             formula="log (error of Macaron / error of Transformer): mean after training > mean with the teacher's weights",
-             assumptions=[*TASK, "each layer has weights of its own", "equal parameters (2 112)"],
-             judged="paired difference of the log ratios over replicas; a pair has one teacher, one set of states, equal batches",
-             note="An exploration: the paper makes no claim on small stacks, and this says nothing on large ones.")
+@paper.claim(
+    "equal_parameters",
+    source="Section 4, on a small task",
+    statements=[10],
+    setting=OWN_SCALES,
+    undecided_at_smoke=UNTRAINED,
+    formula="log (error of Macaron / error of Transformer): mean after training > mean with the teacher's weights",
+    assumptions=[*TASK, "each layer has weights of its own", "equal parameters (2 112)"],
+    judged="paired difference of the log ratios over replicas; a pair has one teacher, one set of states, equal batches",
+    note="An exploration: the paper makes no claim on small stacks, and this says nothing on large ones.",
+)
 def equal_parameters(setting, lab):
     """Training takes from Macaron's lead: the Transformer, whose Euler step is worse, gains more by it at equal parameters.
 
@@ -71,11 +87,17 @@ def equal_parameters(setting, lab):
     return ordered(before, after, twin=Twin.of("training widens the lead", smaller=after, larger=before))
 
 
-@paper.claim("shared_layers_follow_the_flow", source="Section 3, depth as time", statements=[10, 1], parts=2,
-             setting=SHARED_SCALES, undecided_at_smoke=UNTRAINED,
-             formula="max over inner layers |X_l - X(l T / L)| <= (1/2) max |straight line - X(t)|, root mean square over states",
-             assumptions=[*TASK, "one layer's weights shared by all"],
-             judged="mean over replicas of the largest distance on the way at most half of the straight line's")
+@paper.claim(
+    "shared_layers_follow_the_flow",
+    source="Section 3, depth as time",
+    statements=[10, 1],
+    parts=2,
+    setting=SHARED_SCALES,
+    undecided_at_smoke=UNTRAINED,
+    formula="max over inner layers |X_l - X(l T / L)| <= (1/2) max |straight line - X(t)|, root mean square over states",
+    assumptions=[*TASK, "one layer's weights shared by all"],
+    judged="mean over replicas of the largest distance on the way at most half of the straight line's",
+)
 def shared_layers_follow_the_flow(setting, lab):
     """A stack that shares one layer's weights and knows the flow's end only passes through the flow's states on the way.
 
@@ -84,15 +106,25 @@ def shared_layers_follow_the_flow(setting, lab):
     runs = both(setting, lab)
     if verdict := not_trained(*runs):
         return verdict
-    return all_of(*(bounded(way_off(each), 0.5, twin=Twin.of("straight line", measured=on_the_line(each))).named(kind)
-                    for kind, each in zip(KINDS, runs, strict=True)))
+    return all_of(
+        *(
+            bounded(way_off(each), 0.5, twin=Twin.of("straight line", measured=on_the_line(each))).named(kind)
+            for kind, each in zip(KINDS, runs, strict=True)
+        )
+    )
 
 
-@paper.claim("own_layers_leave_the_flow", source="Section 3, depth as time", statements=[10, 1], parts=2,
-             setting=OWN_SCALES, undecided_at_smoke=UNTRAINED,
-             formula="max over inner layers |X_l - X(l T / L)| > (1/2) max |straight line - X(t)|, root mean square over states",
-             assumptions=[*TASK, "each layer has weights of its own"],
-             judged="mean over replicas of the largest distance on the way at least half of the straight line's")
+@paper.claim(
+    "own_layers_leave_the_flow",
+    source="Section 3, depth as time",
+    statements=[10, 1],
+    parts=2,
+    setting=OWN_SCALES,
+    undecided_at_smoke=UNTRAINED,
+    formula="max over inner layers |X_l - X(l T / L)| > (1/2) max |straight line - X(t)|, root mean square over states",
+    assumptions=[*TASK, "each layer has weights of its own"],
+    judged="mean over replicas of the largest distance on the way at least half of the straight line's",
+)
 def own_layers_leave_the_flow(setting, lab):
     """Layers with weights of their own reach the flow's end on a way of their own: inner states are not those of the flow.
 
@@ -103,15 +135,27 @@ def own_layers_leave_the_flow(setting, lab):
         return verdict
     same = {name: getattr(setting, name) for name in ("depths", "horizon", "n_states", "batch", "n_steps")}
     shared = both(replace(SHARED, **same), lab)
-    return all_of(*(bounded(way_off(each), 0.5, side="below", twin=Twin.of("as with shared weights", measured=way_off(rival)))
-                    .named(kind) for kind, each, rival in zip(KINDS, runs, shared, strict=True)))
+    return all_of(
+        *(
+            bounded(
+                way_off(each), 0.5, side="below", twin=Twin.of("as with shared weights", measured=way_off(rival))
+            ).named(kind)
+            for kind, each, rival in zip(KINDS, runs, shared, strict=True)
+        )
+    )
 
 
-@paper.claim("tuned_to_their_depth", source="Section 3, depth as time", statements=[10, 4], parts=4, setting=SHARED_SCALES,
-             undecided_at_smoke=UNTRAINED,
-             formula="error(trained, L) < error(teacher's weights, L); error(trained, 2 L) > error(trained, L)",
-             assumptions=[*TASK, "one layer's weights shared by all", "run with other depths at the same horizon"],
-             judged="paired differences of log errors over replicas")
+@paper.claim(
+    "tuned_to_their_depth",
+    source="Section 3, depth as time",
+    statements=[10, 4],
+    parts=4,
+    setting=SHARED_SCALES,
+    undecided_at_smoke=UNTRAINED,
+    formula="error(trained, L) < error(teacher's weights, L); error(trained, 2 L) > error(trained, L)",
+    assumptions=[*TASK, "one layer's weights shared by all", "run with other depths at the same horizon"],
+    judged="paired differences of log errors over replicas",
+)
 def tuned_to_their_depth(setting, lab):
     """Training makes up for the Euler error of its own step size, so the same weights are worse with twice as many layers.
 
@@ -123,8 +167,11 @@ def tuned_to_their_depth(setting, lab):
     verdicts = []
     for kind, each in zip(KINDS, runs, strict=True):
         trained, exact = np.log(each["depth_error"]), np.log(each["exact_weights_error"])
-        better = ordered(trained[:, 0], exact[:, 0],
-                         twin=Twin.of("the Euler error stays", smaller=exact[:, 0], larger=trained[:, 0]))
-        tuned = ordered(trained[:, 0], trained[:, 1], twin=Twin.of("samples of a flow", smaller=exact[:, 0], larger=exact[:, 1]))
+        better = ordered(
+            trained[:, 0], exact[:, 0], twin=Twin.of("the Euler error stays", smaller=exact[:, 0], larger=trained[:, 0])
+        )
+        tuned = ordered(
+            trained[:, 0], trained[:, 1], twin=Twin.of("samples of a flow", smaller=exact[:, 0], larger=exact[:, 1])
+        )
         verdicts += [better.named(f"{kind} trained"), tuned.named(f"{kind} at twice the depth")]
     return all_of(*verdicts)

@@ -13,22 +13,38 @@ from attnlab.simulators.memorization.frozen import residuals
 from attnlab.theory.memorization import ranks as theory
 
 
-@paper.claim("equal_queries", source="Assumption 1", statements=[11], setting=FROZEN,
-             formula="sum of squares = (y_1 - y_2)^2 / 2 if examples 1 and 2 have one query and context",
-             assumptions=["one shared context", "T = n examples"], judged="ratio 1 within 1e-8 in every replica: 2^-53 times the "
-                                                                          "condition number, at most 1e7 here")
+@paper.claim(
+    "equal_queries",
+    source="Assumption 1",
+    statements=[11],
+    setting=FROZEN,
+    formula="sum of squares = (y_1 - y_2)^2 / 2 if examples 1 and 2 have one query and context",
+    assumptions=["one shared context", "T = n examples"],
+    judged="ratio 1 within 1e-8 in every replica: 2^-53 times the condition number, at most 1e7 here",
+)
 def equal_queries(setting, lab):
     """Two examples that look the same leave half of the squared difference of their labels, and no more than that.
 
     Twin: the whole of it, as if one of the two were fitted.
     """
     ratio = lab.simulate(residuals, setting)["equal_queries"]
-    return bounded(np.abs(ratio - 1), 1e-8, of="every replica",
-                   twin=Twin.of("one of them is fitted", measured=np.abs(ratio / 2 - 1)))
+    return bounded(
+        np.abs(ratio - 1),
+        1e-8,
+        of="every replica",
+        twin=Twin.of("one of them is fitted", measured=np.abs(ratio / 2 - 1)),
+    )
 
 
-@paper.claim("repeated_queries", source="Assumption 1", statements=[11], setting=EXACT,
-             formula="R = min(different queries, H (n - 1) + 1)", assumptions=["one shared context"], judged=EXACTLY)
+@paper.claim(
+    "repeated_queries",
+    source="Assumption 1",
+    statements=[11],
+    setting=EXACT,
+    formula="R = min(different queries, H (n - 1) + 1)",
+    assumptions=["one shared context"],
+    judged=EXACTLY,
+)
 def repeated_queries(setting, lab):
     """Only different queries count: with every query twice the rank is that of half the examples.
 
@@ -39,9 +55,14 @@ def repeated_queries(setting, lab):
     return identical(runs["repeated"], law, twin=Twin.of("all different", b=cells(shared_law, setting.sizes, runs)))
 
 
-@paper.claim("kruskal_ranks", source="Definition of the Kruskal rank", statements=[12], setting=ASSUMPTIONS,
-             formula="min(T, d) generic, m in an m-dimensional subspace, 1 with a collinear pair, 2 with a dependent triple",
-             judged="exact Kruskal ranks of integer sets, all subsets tried")
+@paper.claim(
+    "kruskal_ranks",
+    source="Definition of the Kruskal rank",
+    statements=[12],
+    setting=ASSUMPTIONS,
+    formula="min(T, d) generic, m in an m-dimensional subspace, 1 with a collinear pair, 2 with a dependent triple",
+    judged="exact Kruskal ranks of integer sets, all subsets tried",
+)
 def kruskal_ranks(setting, lab):
     """One collinear pair makes the Kruskal rank one, whatever the rank of the set is; equal vectors are such a pair.
 
@@ -50,13 +71,21 @@ def kruskal_ranks(setting, lab):
     runs = lab.simulate(kruskal, setting)
     full = min(setting.n_vectors, setting.dim)
     law, ranks = [full, setting.subspace, 1, 2, 1], [full, setting.subspace, full, full, full]
-    return identical(runs["kruskal_rank"], np.tile(law, (runs.n, 1)),
-                     twin=Twin.of("rank of the set", b=np.tile(ranks, (runs.n, 1))))
+    return identical(
+        runs["kruskal_rank"], np.tile(law, (runs.n, 1)), twin=Twin.of("rank of the set", b=np.tile(ranks, (runs.n, 1)))
+    )
 
 
-@paper.claim("subsets_miss_pairs", source="Section 3, checking the assumptions", statements=[12], setting=ASSUMPTIONS, parts=2,
-             formula="P(found) = 1 - (1 - s (s - 1) / (T (T - 1)))^k", assumptions=["one collinear pair among T vectors"],
-             judged="share of trials within 0.1, the twin at 1 - (1 - s / T)^k; the test of all pairs always finds it")
+@paper.claim(
+    "subsets_miss_pairs",
+    source="Section 3, checking the assumptions",
+    statements=[12],
+    setting=ASSUMPTIONS,
+    parts=2,
+    formula="P(found) = 1 - (1 - s (s - 1) / (T (T - 1)))^k",
+    assumptions=["one collinear pair among T vectors"],
+    judged="share of trials within 0.1, the twin at 1 - (1 - s / T)^k; the test of all pairs always finds it",
+)
 def subsets_miss_pairs(setting, lab):
     """Testing random subsets mostly misses a single collinear pair; testing all pairs finds it.
 
@@ -66,21 +95,37 @@ def subsets_miss_pairs(setting, lab):
     law = theory.pair_seen_probability(setting.n_queries, setting.subset, k)
     rival = 1 - (1 - setting.subset / setting.n_queries) ** k
     by_pairs = runs["found_by_pairs"]
-    return all_of(share(runs["found"].ravel(), predicted=law, within=0.1, unit="trial",
-                        twin=Twin.of("one of the two", predicted=rival)).named("subsets"),
-                  identical(by_pairs, np.ones_like(by_pairs), twin=Twin.of("misses some", a=runs["found"])).named("pairs"))
+    return all_of(
+        share(
+            runs["found"].ravel(),
+            predicted=law,
+            within=0.1,
+            unit="trial",
+            twin=Twin.of("one of the two", predicted=rival),
+        ).named("subsets"),
+        identical(by_pairs, np.ones_like(by_pairs), twin=Twin.of("misses some", a=runs["found"])).named("pairs"),
+    )
 
 
-@paper.claim("narrow_heads_suffice", source="Section 5, sweep over d_h", statements=[4], setting=ASSUMPTIONS,
-             formula="every layer on a shared context equals one with d_h = n - 1",
-             assumptions=["one shared context of rank n <= d"],
-             judged="largest change of a weight below 1e-9 in every replica: rounding times a condition number below 1e4",
-             note="So growth with d_h must end at n - 1, one before d_h = n, for shared contexts and any training.")
+@paper.claim(
+    "narrow_heads_suffice",
+    source="Section 5, sweep over d_h",
+    statements=[4],
+    setting=ASSUMPTIONS,
+    formula="every layer on a shared context equals one with d_h = n - 1",
+    assumptions=["one shared context of rank n <= d"],
+    judged="largest change of a weight below 1e-9 in every replica: rounding times a condition number below 1e4",
+    note="So growth with d_h must end at n - 1, one before d_h = n, for shared contexts and any training.",
+)
 def narrow_heads_suffice(setting, lab):
     """Heads of width n - 1 do whatever wider heads do on a shared context, for softmax ignores a shift; width n - 2 does not.
 
     Twin: width n - 2.
     """
     runs = lab.simulate(narrow_heads, setting)
-    return bounded(runs["exact"].max(-1), 1e-9, of="every replica",
-                   twin=Twin.of("width n - 2", measured=runs["too_narrow"].max(-1)))
+    return bounded(
+        runs["exact"].max(-1),
+        1e-9,
+        of="every replica",
+        twin=Twin.of("width n - 2", measured=runs["too_narrow"].max(-1)),
+    )

@@ -16,10 +16,16 @@ from attnlab.theory.memorization import ranks as theory
 EPS = float(np.finfo(float).eps)
 
 
-@paper.claim("memorises_its_rank", source="Theorem 1", statements=[1, 3], setting=EXACT, parts=2,
-             formula="Z B = y has a solution for T = H (n - 1) + 1, and none for one example more with random y",
-             assumptions=["one shared context of rank n", "random integer labels"],
-             judged="exact ranks of Z and of Z with the labels appended, in every cell and replica")
+@paper.claim(
+    "memorises_its_rank",
+    source="Theorem 1",
+    statements=[1, 3],
+    setting=EXACT,
+    parts=2,
+    formula="Z B = y has a solution for T = H (n - 1) + 1, and none for one example more with random y",
+    assumptions=["one shared context of rank n", "random integer labels"],
+    judged="exact ranks of Z and of Z with the labels appended, in every cell and replica",
+)
 def memorises_its_rank(setting, lab):
     """T = H (n - 1) + 1 examples with arbitrary labels are memorised exactly, and one more is not.
 
@@ -27,16 +33,24 @@ def memorises_its_rank(setting, lab):
     """
     runs = lab.simulate(exact_ranks, setting)
     fits = runs["solvable"]
-    more = runs["solvable_beyond"][:, [T > theory.shared_context_rank(T, H, n, min(n, d)) for n, d, H, _, T in setting.sizes]]
+    more = runs["solvable_beyond"][
+        :, [T > theory.shared_context_rank(T, H, n, min(n, d)) for n, d, H, _, T in setting.sizes]
+    ]
     equal = identical(fits, np.ones_like(fits), twin=Twin.of("T < H (n - 1) + 1", b=np.zeros_like(fits)))
     beyond = identical(more, np.zeros_like(more), twin=Twin.of("room for one more", b=np.ones_like(more)))
     return all_of(equal.named("T = R"), beyond.named("T = R + 1"))
 
 
-@paper.claim("saturating_weights", source="Proposition 2 and its proof", statements=[1, 2, 8], setting=CONSTRUCTION, parts=4,
-             formula="rank Z = H (d_h - 1) + 1 = T for 2 <= d_h <= n; one head unsaturated on each example but one",
-             assumptions=["any d_h queries independent, where it matters", "contexts of rank n, shared or not"],
-             judged="exact rank in the limit; float64 interpolation within 8 T roundings times the condition number")
+@paper.claim(
+    "saturating_weights",
+    source="Proposition 2 and its proof",
+    statements=[1, 2, 8],
+    setting=CONSTRUCTION,
+    parts=4,
+    formula="rank Z = H (d_h - 1) + 1 = T for 2 <= d_h <= n; one head unsaturated on each example but one",
+    assumptions=["any d_h queries independent, where it matters", "contexts of rank n, shared or not"],
+    judged="exact rank in the limit; float64 interpolation within 8 T roundings times the condition number",
+)
 def saturating_weights(setting, lab):
     """Heads of width d_h, one-hot on all examples but d_h - 1 of their own, memorise H (d_h - 1) + 1 examples.
 
@@ -46,21 +60,34 @@ def saturating_weights(setting, lab):
     runs = lab.simulate(construct, setting)
     law = cells(lambda n, d, H, d_h, shared: theory.constructive_count(H, n, d_h), setting.cells, runs)
     width = cells(lambda n, d, H, d_h, shared: d_h, setting.cells, runs)
-    exact = identical(runs["rank"], law, twin=Twin.of("H (d_h - 2) + 1", b=law - cells(
-        lambda n, d, H, *rest: H, setting.cells, runs)))
-    alone = identical((runs["unsaturated"] <= 1) & (runs["owned"] == 1), np.ones(law.shape, bool),
-                      twin=Twin.of("all heads saturated", a=runs["unsaturated"] == 0))
+    exact = identical(
+        runs["rank"], law, twin=Twin.of("H (d_h - 2) + 1", b=law - cells(lambda n, d, H, *rest: H, setting.cells, runs))
+    )
+    alone = identical(
+        (runs["unsaturated"] <= 1) & (runs["owned"] == 1),
+        np.ones(law.shape, bool),
+        twin=Twin.of("all heads saturated", a=runs["unsaturated"] == 0),
+    )
     budget = 8 * law * runs["condition"] * EPS
-    readout = bounded((runs["residual"] / budget).max(-1), 1.0, of="every replica",
-                      twin=Twin.of("no digits", measured=(1 / budget).max(-1)))
+    readout = bounded(
+        (runs["residual"] / budget).max(-1),
+        1.0,
+        of="every replica",
+        twin=Twin.of("no digits", measured=(1 / budget).max(-1)),
+    )
     ranks = identical(runs["width"].astype(int), width, twin=Twin.of("rank d_h - 1", b=width - 1))
     return all_of(exact.named("rank"), alone.named("saturation"), readout.named("interpolation"), ranks.named("width"))
 
 
-@paper.claim("optimal_order", source="remark after Theorem 1", statements=[5],
-             formula="1/8 <= d (H (d - 1) + 1) / (4 H d^2) <= 1/4 at n = d_h = d_v = d_out = d",
-             judged="exact fractions for every d from 2 to 128 and H from 1 to 64", note="A layer cannot fit more generic real "
-             "numbers than it has parameters, so 1/4 is the order's best up to a constant.")
+@paper.claim(
+    "optimal_order",
+    source="remark after Theorem 1",
+    statements=[5],
+    formula="1/8 <= d (H (d - 1) + 1) / (4 H d^2) <= 1/4 at n = d_h = d_v = d_out = d",
+    judged="exact fractions for every d from 2 to 128 and H from 1 to 64",
+    note="A layer cannot fit more generic real "
+    "numbers than it has parameters, so 1/4 is the order's best up to a constant.",
+)
 def optimal_order(setting, lab):
     """At n = d the layer memorises between an eighth and a quarter as many real numbers as its heads have parameters.
 
@@ -70,12 +97,19 @@ def optimal_order(setting, lab):
 
     def within(high):
         return lambda case: Fraction(1, 8) <= theory.numbers_per_parameter(*case) <= high
-    return exhaustive(cases, within(Fraction(1, 4)), twin=Twin.of("at most 1/5", check=within(Fraction(1, 5))), unit="size")
+
+    return exhaustive(
+        cases, within(Fraction(1, 4)), twin=Twin.of("at most 1/5", check=within(Fraction(1, 5))), unit="size"
+    )
 
 
-@paper.claim("parameter_count", source="Section 5, model of the experiments", statements=[5, 13],
-             formula="d^2 + d + 2 H d d_h + 2 H d + d C + C; 177 060 at d = 64, H = 20, C = 100",
-             judged="parameters of the trained layers, counted; the published number")
+@paper.claim(
+    "parameter_count",
+    source="Section 5, model of the experiments",
+    statements=[5, 13],
+    formula="d^2 + d + 2 H d d_h + 2 H d + d C + C; 177 060 at d = 64, H = 20, C = 100",
+    judged="parameters of the trained layers, counted; the published number",
+)
 def parameter_count(setting, lab):
     """The layer of the experiments has as many parameters as the formula says.
 

@@ -37,49 +37,72 @@ def line_through(panel, x, curves, label):
     return 1 - ((means - line(x)) ** 2).sum() / ((means - means.mean()) ** 2).sum()
 
 
-@paper.figure("fig1", caption="Examples memorised by trained layers against the number of heads, with linear fits; rank R of the "
-                              "features and the share right by chance for comparison. (a) one context for all examples, (b) a "
-                              "context for each, two thirds of the training steps", source="Figure on the number of heads")
+@paper.figure(
+    "fig1",
+    caption="Examples memorised by trained layers against the number of heads, with linear fits; rank R of the "
+    "features and the share right by chance for comparison. (a) one context for all examples, (b) a "
+    "context for each, two thirds of the training steps",
+    source="Figure on the number of heads",
+)
 def heads(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=3.2, share_y=True)
     shared, own = by_heads(setting, lab), own_contexts(setting, lab, "n_heads")
     for panel, (x, runs), title in ((plate[0], shared, "shared context"), (plate[1], own, "own contexts")):
         figures.measurement(panel, x, memorised(runs), "memorised")
         explained = line_through(panel, x, memorised(runs), "memorised")
-        ranks = [bound(replace(setting, n_heads=int(H))) if title == "shared context" else
-                 theory.distinct_contexts_rank(setting.n_examples, int(H), setting.n_context, setting.dim) for H in x]
+        ranks = [
+            bound(replace(setting, n_heads=int(H)))
+            if title == "shared context"
+            else theory.distinct_contexts_rank(setting.n_examples, int(H), setting.n_context, setting.dim)
+            for H in x
+        ]
         figures.prediction(panel, x, np.array(ranks, float), "rank R of the features")
         figures.reference(panel, "chance T/C", y=setting.n_examples / setting.n_classes)
         panel.limits(y=(0, setting.n_examples))
         panel.ticks(x=[float(H) for H in x])
-        panel.labels(x="number of heads H", y=f"memorised of T = {setting.n_examples} examples" if title[0] == "s" else "")
+        panel.labels(
+            x="number of heads H", y=f"memorised of T = {setting.n_examples} examples" if title[0] == "s" else ""
+        )
         panel.heading(f"{title}, fit explains {100 * explained:.1f} %")
     plate.legend("below")
     return plate
 
 
-@paper.figure("fig2", caption="Examples memorised by trained layers against the context length; rank R of the features for "
-                              "comparison. (a) one context for all examples, (b) a context for each, two thirds of the steps",
-              source="Figure on the context length")
+@paper.figure(
+    "fig2",
+    caption="Examples memorised by trained layers against the context length; rank R of the features for "
+    "comparison. (a) one context for all examples, (b) a context for each, two thirds of the steps",
+    source="Figure on the context length",
+)
 def contexts(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=3.2, share_y=True)
     shared, own = by_contexts(setting, lab), own_contexts(setting, lab, "n_context")
     for panel, (x, runs), title in ((plate[0], shared, "shared context"), (plate[1], own, "own contexts")):
         figures.measurement(panel, x, memorised(runs), "memorised")
-        ranks = [bound(replace(setting, n_context=int(n))) if title == "shared context" else
-                 theory.distinct_contexts_rank(setting.n_examples, setting.n_heads, int(n), setting.dim) for n in x]
+        ranks = [
+            bound(replace(setting, n_context=int(n)))
+            if title == "shared context"
+            else theory.distinct_contexts_rank(setting.n_examples, setting.n_heads, int(n), setting.dim)
+            for n in x
+        ]
         figures.prediction(panel, x, np.array(ranks, float), "rank R of the features")
         figures.reference(panel, "chance T/C", y=setting.n_examples / setting.n_classes)
         panel.limits(y=(0, setting.n_examples))
         panel.ticks(x=[float(n) for n in x])
-        panel.labels(x="context length n", y=f"memorised of T = {setting.n_examples} examples" if title[0] == "s" else "")
+        panel.labels(
+            x="context length n", y=f"memorised of T = {setting.n_examples} examples" if title[0] == "s" else ""
+        )
         panel.heading(f"{title}, H = {setting.n_heads}")
     plate.legend("below")
     return plate
 
 
-@paper.figure("fig3", caption="Examples memorised by trained layers against the width of the heads, one context for all; "
-                              "from d_h = n - 1 on all layers are the same functions", source="Figure on the head width")
+@paper.figure(
+    "fig3",
+    caption="Examples memorised by trained layers against the width of the heads, one context for all; "
+    "from d_h = n - 1 on all layers are the same functions",
+    source="Figure on the head width",
+)
 def widths(setting, lab):
     plate, n = figures.Plate(width="single", height=3.0), GRIDS[lab.scale]["wide_context"]
     x, runs = by_widths(setting, lab)
@@ -88,21 +111,28 @@ def widths(setting, lab):
     figures.reference(plate[0], "chance T/C", y=setting.n_examples / setting.n_classes)
     plate[0].limits(y=(0, setting.n_examples))
     plate[0].ticks(x=[float(width) for width in x])
-    plate[0].labels(x=f"head width $d_h$ (n = {n}, H = {setting.n_heads})", y=f"memorised of T = {setting.n_examples} examples")
+    plate[0].labels(
+        x=f"head width $d_h$ (n = {n}, H = {setting.n_heads})", y=f"memorised of T = {setting.n_examples} examples"
+    )
     plate.legend("below")
     return plate
 
 
-@paper.figure("fig4", caption="Training error of layers with real labels, relative to the labels' variance, against heads and "
-                              "context length, one context for all examples; lines: the law of frozen key and query weights",
-              source="Figures on regression")
+@paper.figure(
+    "fig4",
+    caption="Training error of layers with real labels, relative to the labels' variance, against heads and "
+    "context length, one context for all examples; lines: the law of frozen key and query weights",
+    source="Figures on regression",
+)
 def regression_errors(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=3.2, share_y=True)
     for panel, name, title in ((plate[0], "n_heads", "number of heads H"), (plate[1], "n_context", "context length n")):
         x, runs = regression(setting, lab, name)
         law = [1 - bound(replace(setting, **{name: int(value)})) / setting.n_examples for value in x]
         figures.prediction(panel, x, np.array(law), "frozen weights, 1 − R/T")
-        figures.measurement(panel, x, np.stack([each["mse"] / each["label_variance"] for each in runs], axis=1), "trained")
+        figures.measurement(
+            panel, x, np.stack([each["mse"] / each["label_variance"] for each in runs], axis=1), "trained"
+        )
         panel.limits(y=(0, 1.1))
         panel.ticks(x=[float(value) for value in x])
         panel.labels(x=title, y="training error MSE / σ²" if name == "n_heads" else "")
@@ -112,16 +142,18 @@ def regression_errors(setting, lab):
     return plate
 
 
-@paper.figure("fig5", caption="Saturation of trained layers on a shared context. (a), (b): share of examples by the number of "
-                              "heads whose largest weight exceeds 0.99. (c): largest weights of one layer, examples sorted by "
-                              "their saturated heads",
-              source="Figure on saturation")
+@paper.figure(
+    "fig5",
+    caption="Saturation of trained layers on a shared context. (a), (b): share of examples by the number of heads "
+    "whose largest weight exceeds 0.99. (c): largest weights of one layer, examples sorted by their saturated heads",
+    source="Figure on saturation",
+)
 def saturation(setting, lab):
     many = GRIDS[lab.scale]["heads"][-1] if lab.scale != "paper" else 10
     runs = lab.simulate(memorise, setting, replace(more_replicas(setting), n_heads=many))
     plate = figures.Plate(1, 3, width="double", height=3.2, width_ratios=(1, 1.2, 0.9))
     for panel, each, H in zip(plate.panels, runs, (setting.n_heads, many), strict=False):
-        counts = (each["largest_weight"] > 0.99).sum(-1)                                  # (replica, T)
+        counts = (each["largest_weight"] > 0.99).sum(-1)  # (replica, T)
         shares = np.stack([(counts == k).mean(1) for k in range(H + 1)], axis=1)
         figures.bars(panel, [str(k) for k in range(H + 1)], {"trained layers": shares})
         panel.labels(x="saturated heads of an example", y="share of examples" if panel is plate[0] else "")
@@ -136,9 +168,13 @@ def saturation(setting, lab):
     return plate
 
 
-@paper.figure("fig6", caption="Exact rank and effective rank (singular values above a thousandth of the largest) of the features "
-                              "of frozen random layers against the width of the heads, for Gaussian inputs and at the start of "
-                              "the published experiment", setting=FROZEN)
+@paper.figure(
+    "fig6",
+    caption="Exact rank and effective rank (singular values above a thousandth of the largest) of the features "
+    "of frozen random layers against the width of the heads, for Gaussian inputs and at the start of "
+    "the published experiment",
+    setting=FROZEN,
+)
 def rank_against_width(setting, lab):
     runs, x, R = lab.simulate(spectra, setting), np.array(setting.head_dims), rank_of(setting)
     plate = figures.Plate(width="single", height=3.4)
@@ -156,8 +192,12 @@ def rank_against_width(setting, lab):
     return plate
 
 
-@paper.figure("fig7", caption="Training error of the best readout of frozen random features against the number of examples; "
-                              "line: 1 − R/T with R = H (n − 1) + 1", setting=FROZEN)
+@paper.figure(
+    "fig7",
+    caption="Training error of the best readout of frozen random features against the number of examples; "
+    "line: 1 − R/T with R = H (n − 1) + 1",
+    setting=FROZEN,
+)
 def residual_against_examples(setting, lab):
     runs, T, R = lab.simulate(residuals, setting), np.array(setting.examples), rank_of(setting)
     plate = figures.Plate(width="single", height=3.0)

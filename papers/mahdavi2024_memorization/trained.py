@@ -15,19 +15,36 @@ from attnlab.theory.memorization import ranks as theory
 
 LEAST_STEPS = 1_000
 UNTRAINED = f"fewer than {LEAST_STEPS} steps do not train the layers"
-TASK = ["queries and tokens uniform on [0, 1)^d, random labels", "Adam, cosine schedule, all examples in each step at desk scale"]
-GRIDS = {"smoke": {"heads": (1, 2, 4), "contexts": (1, 2, 4), "widths": (1, 3, 8), "wide_context": 4, "fewer": (1, 2)},
-         "desk": {"heads": (1, 2, 3, 4, 6), "contexts": (1, 2, 4, 8), "widths": (1, 3, 7, 16), "wide_context": 8,
-                  "fewer": (1, 2, 4)},
-         "paper": {"heads": (1, 5, 10, 20, 30, 40, 50, 60), "contexts": (1, 5, 10, 20, 30, 40, 50, 60),
-                   "widths": (10, 15, 20, 25, 30, 31, 32, 40, 50, 60, 64), "wide_context": 32, "fewer": (1, 5, 10, 20, 30)}}
+TASK = [
+    "queries and tokens uniform on [0, 1)^d, random labels",
+    "Adam, cosine schedule, all examples in each step at desk scale",
+]
+GRIDS = {
+    "smoke": {"heads": (1, 2, 4), "contexts": (1, 2, 4), "widths": (1, 3, 8), "wide_context": 4, "fewer": (1, 2)},
+    "desk": {
+        "heads": (1, 2, 3, 4, 6),
+        "contexts": (1, 2, 4, 8),
+        "widths": (1, 3, 7, 16),
+        "wide_context": 8,
+        "fewer": (1, 2, 4),
+    },
+    "paper": {
+        "heads": (1, 5, 10, 20, 30, 40, 50, 60),
+        "contexts": (1, 5, 10, 20, 30, 40, 50, 60),
+        "widths": (10, 15, 20, 25, 30, 31, 32, 40, 50, 60, 64),
+        "wide_context": 32,
+        "fewer": (1, 5, 10, 20, 30),
+    },
+}
 
 
 def too_short(setting):
     """The verdict on layers that were hardly trained, or None."""
     if setting.n_steps >= LEAST_STEPS:
         return None
-    return Verdict(Outcome.UNDECIDED, "condition", reason=f"n_steps={setting.n_steps} is below {LEAST_STEPS}; {TRAIN_LONGER}")
+    return Verdict(
+        Outcome.UNDECIDED, "condition", reason=f"n_steps={setting.n_steps} is below {LEAST_STEPS}; {TRAIN_LONGER}"
+    )
 
 
 def sweep(setting, lab, name, values):
@@ -78,7 +95,9 @@ def above_chance(runs, setting):
 
 def bound(setting):
     """Largest rank of the features of a setting with one shared context."""
-    return theory.shared_context_rank(setting.n_examples, setting.n_heads, setting.n_context, min(setting.n_context, setting.dim))
+    return theory.shared_context_rank(
+        setting.n_examples, setting.n_heads, setting.n_context, min(setting.n_context, setting.dim)
+    )
 
 
 def beside(power, heads, curves):
@@ -87,12 +106,18 @@ def beside(power, heads, curves):
     return curves @ (line - rival * (line @ rival) / (rival @ rival))
 
 
-@paper.claim("linear_in_heads", source="Section 5, number of heads", statements=[4], undecided_at_smoke=UNTRAINED, parts=2,
-             formula="memorised(H) - c ~ H^p with 1/2 < p < 3/2, c the size of the largest class",
-             assumptions=[*TASK, "one shared context", "far from all examples memorised"],
-             judged="the part of H orthogonal to H^(1/2), and to H^(3/2), in the counts of the sweep: above 0 in the mean",
-             note="The largest class is what a layer without heads gets right. The bracket is wide, for counts vary by a tenth "
-                  "and more between replicas.")
+@paper.claim(
+    "linear_in_heads",
+    source="Section 5, number of heads",
+    statements=[4],
+    undecided_at_smoke=UNTRAINED,
+    parts=2,
+    formula="memorised(H) - c ~ H^p with 1/2 < p < 3/2, c the size of the largest class",
+    assumptions=[*TASK, "one shared context", "far from all examples memorised"],
+    judged="the part of H orthogonal to H^(1/2), and to H^(3/2), in the counts of the sweep: above 0 in the mean",
+    note="The largest class is what a layer without heads gets right. The bracket is wide, for counts vary by a tenth "
+    "and more between replicas.",
+)
 def linear_in_heads(setting, lab):
     """Each head adds about as much to what is memorised: linear growth, told from the square root and from the power 3/2.
 
@@ -109,10 +134,16 @@ def linear_in_heads(setting, lab):
     return all_of(*verdicts)
 
 
-@paper.claim("grows_with_context", source="Section 5, context length", statements=[4], undecided_at_smoke=UNTRAINED, parts=2,
-             formula="memorised(n) rises in log n; memorised(1) <= size of the largest class",
-             assumptions=[*TASK, "one shared context"],
-             judged="slope in log n over n >= 2, mean over replicas; for n = 1 every replica")
+@paper.claim(
+    "grows_with_context",
+    source="Section 5, context length",
+    statements=[4],
+    undecided_at_smoke=UNTRAINED,
+    parts=2,
+    formula="memorised(n) rises in log n; memorised(1) <= size of the largest class",
+    assumptions=[*TASK, "one shared context"],
+    judged="slope in log n over n >= 2, mean over replicas; for n = 1 every replica",
+)
 def grows_with_context(setting, lab):
     """A trained layer memorises more with more context tokens; with one token it gives one answer to all examples.
 
@@ -123,16 +154,28 @@ def grows_with_context(setting, lab):
     contexts, runs = by_contexts(setting, lab)
     curves = np.stack([each["memorised"] for each in runs], axis=1)
     rises = trend(np.log2(contexts[1:]), curves[:, 1:], "rising", twin=Twin.of("falls", direction="falling"))
-    one = bounded((runs[0]["memorised"] - runs[0]["most_frequent"]).astype(float), 0.0, of="every replica", twin=Twin.of(
-        "two tokens, one answer", measured=(runs[1]["memorised"] - runs[1]["most_frequent"]).astype(float)))
+    one = bounded(
+        (runs[0]["memorised"] - runs[0]["most_frequent"]).astype(float),
+        0.0,
+        of="every replica",
+        twin=Twin.of(
+            "two tokens, one answer", measured=(runs[1]["memorised"] - runs[1]["most_frequent"]).astype(float)
+        ),
+    )
     return all_of(rises.named("growth"), one.named("n = 1"))
 
 
-@paper.claim("width_growth_ends", source="Section 5, head width", statements=[4], undecided_at_smoke=UNTRAINED, parts=2,
-             formula="memorised(d_h = 1) < memorised(d_h = n - 1); memorised beyond chance equal from d_h = n - 1 on",
-             assumptions=[*TASK, "one shared context of n <= d tokens"],
-             judged="difference; log ratio of the largest width to n - 1 within half of the twin's",
-             note="From d_h = n - 1 on the layers are the same functions: see narrow_heads_suffice.")
+@paper.claim(
+    "width_growth_ends",
+    source="Section 5, head width",
+    statements=[4],
+    undecided_at_smoke=UNTRAINED,
+    parts=2,
+    formula="memorised(d_h = 1) < memorised(d_h = n - 1); memorised beyond chance equal from d_h = n - 1 on",
+    assumptions=[*TASK, "one shared context of n <= d tokens"],
+    judged="difference; log ratio of the largest width to n - 1 within half of the twin's",
+    note="From d_h = n - 1 on the layers are the same functions: see narrow_heads_suffice.",
+)
 def width_growth_ends(setting, lab):
     """Wider heads memorise more up to d_h = n - 1, and no more from there on, though parameters grow on.
 
@@ -147,13 +190,23 @@ def width_growth_ends(setting, lab):
     grows = ordered(small, full, twin=Twin.of("reversed", smaller=full, larger=small))
     ratio = np.log(above_chance(last, setting) / above_chance(middle, setting))
     parameters = np.log(last["n_parameters"][0] / middle["n_parameters"][0])
-    return all_of(grows.named("growth"), agrees(ratio, 0.0, within=float(0.49 * parameters), twin=Twin.of(
-        "as the parameters", predicted=float(parameters))).named("end"))
+    return all_of(
+        grows.named("growth"),
+        agrees(
+            ratio, 0.0, within=float(0.49 * parameters), twin=Twin.of("as the parameters", predicted=float(parameters))
+        ).named("end"),
+    )
 
 
-@paper.claim("own_contexts_memorise_more", source="Section 5, shared and random contexts", statements=[3, 4],
-             undecided_at_smoke=UNTRAINED, formula="memorised(own contexts) > memorised(shared context) at equal H and n",
-             assumptions=[*TASK, "own contexts: two thirds of the steps"], judged="mean over the sweep, difference over replicas")
+@paper.claim(
+    "own_contexts_memorise_more",
+    source="Section 5, shared and random contexts",
+    statements=[3, 4],
+    undecided_at_smoke=UNTRAINED,
+    formula="memorised(own contexts) > memorised(shared context) at equal H and n",
+    assumptions=[*TASK, "own contexts: two thirds of the steps"],
+    judged="mean over the sweep, difference over replicas",
+)
 def own_contexts_memorise_more(setting, lab):
     """Examples with contexts of their own are memorised in larger number than with a shared one: the rank is H d, not less.
 
@@ -167,22 +220,38 @@ def own_contexts_memorise_more(setting, lab):
     return ordered(*means, twin=Twin.of("reversed", smaller=means[1], larger=means[0]))
 
 
-@paper.claim("trained_rank_bound", source="tightness of Theorem 1", statements=[3],
-             formula="sigma_{R+1} / sigma_1 = 0 for R = H (n - 1) + 1, any weights", assumptions=["one shared context"],
-             judged="below 1e-12 in every replica: float64 singular values err by a few roundings of the largest")
+@paper.claim(
+    "trained_rank_bound",
+    source="tightness of Theorem 1",
+    statements=[3],
+    formula="sigma_{R+1} / sigma_1 = 0 for R = H (n - 1) + 1, any weights",
+    assumptions=["one shared context"],
+    judged="below 1e-12 in every replica: float64 singular values err by a few roundings of the largest",
+)
 def trained_rank_bound(setting, lab):
     """No trained layer has features of rank above H (n - 1) + 1 on a shared context.
 
     Twin: a rank of one less.
     """
     runs, R = lab.simulate(memorise, setting), bound(setting)
-    return bounded(runs["spectrum"][:, R], 1e-12, of="every replica",
-                   twin=Twin.of("H (n - 1)", measured=runs["spectrum"][:, R - 1]))
+    return bounded(
+        runs["spectrum"][:, R],
+        1e-12,
+        of="every replica",
+        twin=Twin.of("H (n - 1)", measured=runs["spectrum"][:, R - 1]),
+    )
 
 
-@paper.claim("trained_beats_frozen", source="Section 5, regression", statements=[13], undecided_at_smoke=UNTRAINED, parts=2,
-             formula="T (1 - MSE / sigma^2) > R", assumptions=[*TASK, "one shared context", "real labels"],
-             judged="means over replicas against R, at the least and the largest H of the sweep")
+@paper.claim(
+    "trained_beats_frozen",
+    source="Section 5, regression",
+    statements=[13],
+    undecided_at_smoke=UNTRAINED,
+    parts=2,
+    formula="T (1 - MSE / sigma^2) > R",
+    assumptions=[*TASK, "one shared context", "real labels"],
+    judged="means over replicas against R, at the least and the largest H of the sweep",
+)
 def trained_beats_frozen(setting, lab):
     """Trained key and query weights explain more than R examples' worth of the labels' variance.
 
@@ -195,15 +264,23 @@ def trained_beats_frozen(setting, lab):
     for H, each in ((heads[0], runs[0]), (heads[-1], runs[-1])):
         worth = setting.n_examples * (1 - each["mse"] / each["label_variance"])
         R, P = float(bound(replace(setting, n_heads=int(H)))), float(each["n_parameters"][0])
-        verdicts.append(bounded(worth, R, side="below", twin=Twin.of("as many as parameters", bound=P)).named(f"H = {H}"))
+        verdicts.append(
+            bounded(worth, R, side="below", twin=Twin.of("as many as parameters", bound=P)).named(f"H = {H}")
+        )
     return all_of(*verdicts)
 
 
-@paper.claim("fewer_dimensions_than_parameters", source="Section 4, optimality", statements=[5, 13], setting=DIMENSION, parts=2,
-             formula="rank of the Jacobian = D = H (n - 1)(d + 1) + min(d, H (n - 1)) + 1 < number of parameters",
-             assumptions=["one shared context of rank n <= d", "one real output", "d_h >= n - 1"],
-             judged="no replica above D; D reached in every cell by at least half of the replicas: rounding hides directions",
-             note="No training can fit generic real labels of more than D examples exactly.")
+@paper.claim(
+    "fewer_dimensions_than_parameters",
+    source="Section 4, optimality",
+    statements=[5, 13],
+    setting=DIMENSION,
+    parts=2,
+    formula="rank of the Jacobian = D = H (n - 1)(d + 1) + min(d, H (n - 1)) + 1 < number of parameters",
+    assumptions=["one shared context of rank n <= d", "one real output", "d_h >= n - 1"],
+    judged="no replica above D; D reached in every cell by at least half of the replicas: rounding hides directions",
+    note="No training can fit generic real labels of more than D examples exactly.",
+)
 def fewer_dimensions_than_parameters(setting, lab):
     """What bounds exact memorisation from above is not the number of parameters but the dimension of the functions, D.
 
@@ -212,17 +289,29 @@ def fewer_dimensions_than_parameters(setting, lab):
     runs = lab.simulate(jacobian_ranks, setting)
     law = np.array([theory.function_dimension(d, H, n, d_h) for d, n, H, d_h in setting.layers])
     free = np.array([H * (n - 1) * (d + 2) + 1 for d, n, H, _ in setting.layers])
-    below = bounded((runs["rank"] - law).max(-1).astype(float), 0.0, of="every replica", twin=Twin.of(
-        "as many as parameters", measured=(runs["n_parameters"] - law).max(-1).astype(float)))
-    reached = share((runs["rank"] == law).all(-1), at_least=0.5, twin=Twin.of(
-        "a bias for every head", successes=(runs["rank"] == free).all(-1)))
+    below = bounded(
+        (runs["rank"] - law).max(-1).astype(float),
+        0.0,
+        of="every replica",
+        twin=Twin.of("as many as parameters", measured=(runs["n_parameters"] - law).max(-1).astype(float)),
+    )
+    reached = share(
+        (runs["rank"] == law).all(-1),
+        at_least=0.5,
+        twin=Twin.of("a bias for every head", successes=(runs["rank"] == free).all(-1)),
+    )
     return all_of(below.named("bound"), reached.named("reached"))
 
 
-@paper.claim("heads_specialise", source="Section 5, saturation", statements=[8], undecided_at_smoke=UNTRAINED,
-             formula="share of heads with a weight above 0.99, over examples: more than 1/2 above the share after one step",
-             assumptions=[*TASK, "one shared context"],
-             judged="mean over replicas of the difference between the end and the first step, where no head is saturated")
+@paper.claim(
+    "heads_specialise",
+    source="Section 5, saturation",
+    statements=[8],
+    undecided_at_smoke=UNTRAINED,
+    formula="share of heads with a weight above 0.99, over examples: more than 1/2 above the share after one step",
+    assumptions=[*TASK, "one shared context"],
+    judged="mean over replicas of the difference between the end and the first step, where no head is saturated",
+)
 def heads_specialise(setting, lab):
     """After training most heads are saturated on most examples, as in the construction.
 

@@ -36,20 +36,30 @@ from attnlab.simulators.induction_heads.circuit import train_circuit
 from attnlab.theory.induction_heads import dynamics
 from attnlab.theory.induction_heads import reduced_loss as theory
 
-NEAR = np.linspace(0.05, 1.6, 63)           # times in units of the half-time
-MEASURES = {"item_attention": "ILA1: label to its item", "match_attention": "TILA2: target to matching label",
-            "label_attention": "TLA2: target to all labels", "context_mass": "CLA: mass on labels of the context"}
+NEAR = np.linspace(0.05, 1.6, 63)  # times in units of the half-time
+MEASURES = {
+    "item_attention": "ILA1: label to its item",
+    "match_attention": "TILA2: target to matching label",
+    "label_attention": "TLA2: target to all labels",
+    "context_mass": "CLA: mass on labels of the context",
+}
 
 
-@paper.figure("fig1", caption="Accuracy on sequences of novel classes and training loss along training, each thin line one "
-                              "network; dashed: chance among the labels of the context", source="Figure 1")
+@paper.figure(
+    "fig1",
+    caption="Accuracy on sequences of novel classes and training loss along training, each thin line one "
+    "network; dashed: chance among the labels of the context",
+    source="Figure 1",
+)
 def accuracy_and_loss(setting, lab):
     runs = lab.simulate(simulator.train, setting)
     N, _ = sizes(setting)
     steps = runs["steps"][0]
     plate = figures.Plate(1, 2, width="double", height=2.6)
-    for panel, name, label, chance, text in ((plate[0], "accuracy_context", "in-context accuracy", 1 / N, "1/N"),
-                                             (plate[1], "loss", "training loss (nats)", np.log(N), "ln N")):
+    for panel, name, label, chance, text in (
+        (plate[0], "accuracy_context", "in-context accuracy", 1 / N, "1/N"),
+        (plate[1], "loss", "training loss (nats)", np.log(N), "ln N"),
+    ):
         figures.band(panel, steps, runs[name], "networks", individuals=True)
         figures.reference(panel, text, y=chance)
         panel.labels(x="training step", y=label)
@@ -57,9 +67,12 @@ def accuracy_and_loss(setting, lab):
     return plate
 
 
-@paper.figure("fig2", caption="Attention before and after training, mean over test sequences and over the networks that have "
-                              "learnt: of layer 1, and of the target in layer 2 given which item it matches. Tokens are item, "
-                              "label, ..., target", source="Figure 3")
+@paper.figure(
+    "fig2",
+    caption="Attention before and after training, mean over test sequences and over the networks that have learnt: of "
+    "layer 1, and of the target in layer 2 given which item it matches. Tokens are item, label, ..., target",
+    source="Figure 3",
+)
 def attention_maps(setting, lab):
     _, runs, _, early = trained(setting, lab)
     kept = lab.simulate(simulator.train, setting) if early else runs
@@ -67,18 +80,26 @@ def attention_maps(setting, lab):
     for column, when in enumerate(("before training", "after training")):
         for row, (name, y) in enumerate((("layer_1", "layer 1: from token"), ("layer_2", "layer 2: matching item"))):
             panel = plate[row, column]
-            figures.heat_map(panel, kept[name][:, column].mean(0), "attention", symmetric=False, scale=figures.colour_scale(
-                np.array([0.0, 1.0]), symmetric=False))
+            figures.heat_map(
+                panel,
+                kept[name][:, column].mean(0),
+                "attention",
+                symmetric=False,
+                scale=figures.colour_scale(np.array([0.0, 1.0]), symmetric=False),
+            )
             panel.labels(x="to token" if row else "", y=y if column == 0 else "")
             if row == 0:
                 panel.heading(when)
     return plate
 
 
-@paper.figure("fig3", caption="Progress of trained networks, of the minimal circuit with three numbers trained on the same data, "
-                              "and of the exact flow of its loss in infinite dimension with a linear readout, which lags behind. "
-                              "Time in units of the half-time: accuracy 1/2, for the flow TILA2 half of its way to 1",
-              source="Figures 3 and 4")
+@paper.figure(
+    "fig3",
+    caption="Progress of trained networks, of the minimal circuit with three numbers trained on the same data, "
+    "and of the exact flow of its loss in infinite dimension with a linear readout, which lags behind. "
+    "Time in units of the half-time: accuracy 1/2, for the flow TILA2 half of its way to 1",
+    source="Figures 3 and 4",
+)
 def laid_over(setting, lab):
     N, L = sizes(setting)
     steps, runs, half, early = trained(setting, lab)
@@ -104,13 +125,22 @@ def laid_over(setting, lab):
     return plate
 
 
-@paper.figure("fig4", caption="In-context accuracy with as many labels as the context holds (L = N) and with four times as many; "
-                              "dashed: 1/N", source="Figure 6", setting=Scales(smoke=SMOKE, desk=DESK, paper=PAPER))
+@paper.figure(
+    "fig4",
+    caption="In-context accuracy with as many labels as the context holds (L = N) and with four times as many; "
+    "dashed: 1/N",
+    source="Figure 6",
+    setting=Scales(smoke=SMOKE, desk=DESK, paper=PAPER),
+)
 def labels_and_context(setting, lab):
     counts = (2, setting.n_context) if lab.scale != "paper" else (2, 4, 8)
     plate = figures.Plate(1, len(counts), width="double", height=2.6)
     for panel, N in zip(plate, counts, strict=True):
-        more = setting if N == setting.n_context else replace(setting, n_context=N, n_labels=4 * N, n_records=50, n_replicas=8)
+        more = (
+            setting
+            if N == setting.n_context
+            else replace(setting, n_context=N, n_labels=4 * N, n_records=50, n_replicas=8)
+        )
         runs = lab.simulate(simulator.train, as_many_labels(more), more)
         for each, label in zip(runs, ("L = N", "L = 4 N"), strict=True):
             figures.band(panel, each["steps"][0], each["accuracy_context"], label, individuals=True)
@@ -122,34 +152,51 @@ def labels_and_context(setting, lab):
     return plate
 
 
-@paper.figure("fig5", caption="Loss of the nested logits for N = 8: over the numbers of the attention at a readout of 5, and "
-                              "over alpha and the readout at beta1 = 0. At L = 8 the origin is a saddle, at L = 32 it is no "
-                              "critical point", source="Figure 5")
+@paper.figure(
+    "fig5",
+    caption="Loss of the nested logits for N = 8: over the numbers of the attention at a readout of 5, and over alpha "
+    "and the readout at beta1 = 0. At L = 8 the origin is a saddle, at L = 32 it is no critical point",
+    source="Figure 5",
+)
 def landscape(setting, lab):
     plate = figures.Plate(2, 2, width="double", height=5.0)
     fine = np.linspace(-1.0, 8.0, 91)
     for row, L in enumerate((32, 8)):
-        for column, (x, y, z) in enumerate((
+        for column, (x, y, z) in enumerate(
+            (
                 (fine, fine, lambda a, b, L=L: theory.nested_logit_loss_approx(b, a, 5.0, 8, L)),
-                (fine, np.linspace(-2.0, 12.0, 91), lambda a, b, L=L: theory.nested_logit_loss_approx(0.0, a, b, 8, L)))):
+                (fine, np.linspace(-2.0, 12.0, 91), lambda a, b, L=L: theory.nested_logit_loss_approx(0.0, a, b, 8, L)),
+            )
+        ):
             panel = plate[row, column]
             loss = z(x[None, :], y[:, None])
             figures.contour(panel, x, y, loss, f"loss, L = {L}", levels=10)
-            panel.labels(x=r"$\alpha$" if row else "",
-                         y=r"$\beta_1$ (at $\xi = 5$)" if column == 0 else r"$\xi$ (at $\beta_1 = 0$)")
+            panel.labels(
+                x=r"$\alpha$" if row else "",
+                y=r"$\beta_1$ (at $\xi = 5$)" if column == 0 else r"$\xi$ (at $\beta_1 = 0$)",
+            )
     return plate
 
 
-@paper.figure("fig6", caption="Final accuracies of networks (points) and of the two-number circuit (lines: means over circuits) "
-                              "against what the data are made of; the circuit has fewer classes, about as many as make its two "
-                              "ways of reading labels compete", source="Figures 2 and 5", setting=MIXES,
-              scales=("desk", "paper"), why_these_scales="the four sweeps of both models take a minute")
+@paper.figure(
+    "fig6",
+    caption="Final accuracies of networks (points) and of the two-number circuit (lines: means over circuits) "
+    "against what the data are made of; the circuit has fewer classes, about as many as make its two "
+    "ways of reading labels compete",
+    source="Figures 2 and 5",
+    setting=MIXES,
+    scales=("desk", "paper"),
+    why_these_scales="the four sweeps of both models take a minute",
+)
 def data_dependence(setting, lab):
     plate = figures.Plate(2, 2, width="double", height=4.8)
     counts = f"classes, in units of {class_counts(setting)[1]} (network), {4 * setting.n_labels} (circuit)"
-    axes = {"classes": (np.array(FACTORS), counts), "noise": (np.array(NOISES), r"noise within classes $\epsilon$"),
-            "burstiness": (np.array([0.0, 1.0, 2.0]), "burstiness B (0: independent items)"),
-            "rank exponent": (np.array(EXPONENTS), r"rank-frequency exponent $\alpha_Z$")}
+    axes = {
+        "classes": (np.array(FACTORS), counts),
+        "noise": (np.array(NOISES), r"noise within classes $\epsilon$"),
+        "burstiness": (np.array([0.0, 1.0, 2.0]), "burstiness B (0: independent items)"),
+        "rank exponent": (np.array(EXPONENTS), r"rank-frequency exponent $\alpha_Z$"),
+    }
     for panel, (name, (x, label)) in zip(plate, axes.items(), strict=True):
         cells = SWEEPS[name](setting)
         runs = lab.simulate(simulator.train, *cells)
@@ -157,8 +204,14 @@ def data_dependence(setting, lab):
         for k, (measure, text) in enumerate((("context", "in context"), ("weights", "in weights"))):
             values = np.stack([each[f"accuracy_{measure}"][:, -1] for each in circuits], axis=-1)
             figures.prediction(panel, x, values.mean(0), f"{text}, circuit", series=text)
-            figures.measurement(panel, x, np.stack([each[f"accuracy_{measure}"][:, -1] for each in runs], axis=-1),
-                                f"{text}, network", series=text, dodge=2 * k - 1)
+            figures.measurement(
+                panel,
+                x,
+                np.stack([each[f"accuracy_{measure}"][:, -1] for each in runs], axis=-1),
+                f"{text}, network",
+                series=text,
+                dodge=2 * k - 1,
+            )
         if name == "classes":
             panel.scale(x="log")
         panel.ticks(x=list(x))
@@ -168,9 +221,13 @@ def data_dependence(setting, lab):
     return plate
 
 
-@paper.figure("fig7", caption="Circuit of two numbers trained by stochastic gradient descent on sampled sequences of large "
-                              "dimension, and the exact flow of its loss; time is the learning rate times the steps",
-              source="Section 4", setting=FLOWS)
+@paper.figure(
+    "fig7",
+    caption="Circuit of two numbers trained by stochastic gradient descent on sampled sequences of large "
+    "dimension, and the exact flow of its loss; time is the learning rate times the steps",
+    source="Section 4",
+    setting=FLOWS,
+)
 def flow_and_training(setting, lab):
     N, L = sizes(setting)
     runs = lab.simulate(train_circuit, setting)

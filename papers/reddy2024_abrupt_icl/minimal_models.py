@@ -26,10 +26,17 @@ AT = np.array([0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5])
 COMPARED = ("accuracy_context", "item_attention", "match_attention")
 
 
-@paper.claim("three_numbers", source="Section 4, minimal model", statements=[4], parts=2, undecided_at_smoke=FEW,
-             setting=CIRCUITS, formula="q_ij ~ exp(beta1 [j = i - 1]), p_j ~ exp(alpha b_j . c_T + beta2 [j is a label])",
-             assumptions=["p_C = 1, B = 1, L > N", "classifier of three ReLU layers without biases"],
-             judged="share of replicas that end above accuracy 0.9 is at least 1/2, with and without beta2")
+@paper.claim(
+    "three_numbers",
+    source="Section 4, minimal model",
+    statements=[4],
+    parts=2,
+    undecided_at_smoke=FEW,
+    setting=CIRCUITS,
+    formula="q_ij ~ exp(beta1 [j = i - 1]), p_j ~ exp(alpha b_j . c_T + beta2 [j is a label])",
+    assumptions=["p_C = 1, B = 1, L > N", "classifier of three ReLU layers without biases"],
+    judged="share of replicas that end above accuracy 0.9 is at least 1/2, with and without beta2",
+)
 def three_numbers(setting, lab):
     """A circuit whose attention has three numbers learns the task, and so does one with two, without attention to labels as
     such.
@@ -41,8 +48,12 @@ def three_numbers(setting, lab):
     runs = lab.simulate(train_circuit, setting, without_label_bias(setting), replace(setting, layer_1=False))
     three, two, blind = (each["accuracy_context"][:, -1] > LEARNT for each in runs)
     rival = Twin.of("without layer 1", successes=blind)
-    return all_of(*(share(success, at_least=0.5, twin=rival).named(name)
-                    for name, success in (("beta1, alpha, beta2", three), ("beta1, alpha", two))))
+    return all_of(
+        *(
+            share(success, at_least=0.5, twin=rival).named(name)
+            for name, success in (("beta1, alpha, beta2", three), ("beta1, alpha", two))
+        )
+    )
 
 
 def without_label_bias(setting):
@@ -59,7 +70,9 @@ def laid_over(setting, lab):
     """Rescaled curves of the network and of both circuits: dictionaries of ``(replica, time)``, and the verdict if there are
     too few that have learnt."""
     steps, runs, half, early = trained(setting, lab)
-    found = [{name: rescaled(steps, runs[name], half, AT) for name in (*COMPARED, "label_attention")}] if not early else []
+    found = (
+        [{name: rescaled(steps, runs[name], half, AT) for name in (*COMPARED, "label_attention")}] if not early else []
+    )
     circuit = circuit_for(setting, lab)
     for each in lab.simulate(train_circuit, circuit, without_label_bias(circuit)):
         steps, runs, half, late = learners(each)
@@ -69,11 +82,16 @@ def laid_over(setting, lab):
     return found, early
 
 
-@paper.claim("laid_over_the_network", source="Section 4, Figure 4", statements=[4], parts=4,
-             undecided_at_smoke="the mean accuracy of 8 networks at the jump is known to 0.07",
-             formula="accuracy, ILA1, TILA2 and TLA2 of the network and of the circuit at t / t_half = 0.25 .. 1.5",
-             assumptions=["p_C = 1, B = 1, L > N", "replicas that learn", "time in units of the half-time of each replica"],
-             judged="largest distance of the mean curves within half of the largest distance of the twin's curve")
+@paper.claim(
+    "laid_over_the_network",
+    source="Section 4, Figure 4",
+    statements=[4],
+    parts=4,
+    undecided_at_smoke="the mean accuracy of 8 networks at the jump is known to 0.07",
+    formula="accuracy, ILA1, TILA2 and TLA2 of the network and of the circuit at t / t_half = 0.25 .. 1.5",
+    assumptions=["p_C = 1, B = 1, L > N", "replicas that learn", "time in units of the half-time of each replica"],
+    judged="largest distance of the mean curves within half of the largest distance of the twin's curve",
+)
 def laid_over_the_network(setting, lab):
     """With time in units of the half-time, the three-number circuit runs through the same measures as the network.
 
@@ -84,7 +102,9 @@ def laid_over_the_network(setting, lab):
     found, early = laid_over(setting, lab)
     if early:
         return early
-    network, three, two = ({name: curves[np.isfinite(curves).all(-1)] for name, curves in each.items()} for each in found)
+    network, three, two = (
+        {name: curves[np.isfinite(curves).all(-1)] for name, curves in each.items()} for each in found
+    )
     parts = []
     for name in (*COMPARED, "label_attention"):
         line = three[name].mean(0)
@@ -92,18 +112,32 @@ def laid_over_the_network(setting, lab):
         label = "a steady rise"
         if name == "label_attention":
             rival, label = two[name].mean(0), "two numbers"
-        parts.append(follows(network[name], line, within=float(np.abs(rival - line).max()) / 2, of="mean trajectory", times=AT,
-                             twin=Twin.of(label, predicted=rival)).named(name))
+        parts.append(
+            follows(
+                network[name],
+                line,
+                within=float(np.abs(rival - line).max()) / 2,
+                of="mean trajectory",
+                times=AT,
+                twin=Twin.of(label, predicted=rival),
+            ).named(name)
+        )
     return all_of(*parts)
 
 
-@paper.claim("nested_order", source="Section 4, equations of the reduced loss", statements=[7], parts=4, setting=CIRCUITS,
-             formula="shares of the values at t_half that are reached at t_half / 2: xi > alpha > beta1; t(alpha), t(beta1) = "
-                     "t_half, t: half of the value at 1.25 t_half",
-             assumptions=["p_C = 1, B = 1, L > N", "two-number circuit, ReLU readout", "replicas that learn"],
-             judged="paired differences of shares; logs of times over the half-time 0 within 0.25",
-             note="xi leads early, not throughout: it goes on growing after the jump, so that it passes half of its value at "
-                  "1.25 t_half slightly after alpha and beta1 pass theirs.")
+@paper.claim(
+    "nested_order",
+    source="Section 4, equations of the reduced loss",
+    statements=[7],
+    parts=4,
+    setting=CIRCUITS,
+    formula="shares of the values at t_half that are reached at t_half / 2: xi > alpha > beta1; t(alpha), t(beta1) = "
+    "t_half, t: half of the value at 1.25 t_half",
+    assumptions=["p_C = 1, B = 1, L > N", "two-number circuit, ReLU readout", "replicas that learn"],
+    judged="paired differences of shares; logs of times over the half-time 0 within 0.25",
+    note="xi leads early, not throughout: it goes on growing after the jump, so that it passes half of its value at "
+    "1.25 t_half slightly after alpha and beta1 pass theirs.",
+)
 def nested_order(setting, lab):
     """The readout aligns first, then alpha grows, then beta1; alpha and beta1 rise together at the jump.
 
@@ -114,24 +148,37 @@ def nested_order(setting, lab):
     steps, runs, half, early = learners(lab.simulate(train_circuit, without_label_bias(setting)))
     if early:
         return early
-    curves = {name: rescaled(steps, runs[name] - runs[name][:, :1], half, np.array([0.5, 1.0, 1.25]))
-              for name in ("xi", "alpha", "beta1")}
+    curves = {
+        name: rescaled(steps, runs[name] - runs[name][:, :1], half, np.array([0.5, 1.0, 1.25]))
+        for name in ("xi", "alpha", "beta1")
+    }
     seen = np.isfinite(curves["xi"]).all(-1)
     if verdict := not_yet(seen, "have run for 1.25 half-times"):
         return verdict
     shares = {name: each[seen, 0] / each[seen, 1] for name, each in curves.items()}
-    parts = [ordered(shares[late], shares[soon], twin=Twin.of("reversed", smaller=shares[soon], larger=shares[late]))
-             .named(f"{soon} before {late}") for soon, late in (("xi", "alpha"), ("alpha", "beta1"))]
+    parts = [
+        ordered(shares[late], shares[soon], twin=Twin.of("reversed", smaller=shares[soon], larger=shares[late])).named(
+            f"{soon} before {late}"
+        )
+        for soon, late in (("xi", "alpha"), ("alpha", "beta1"))
+    ]
     for name in ("alpha", "beta1"):
         when = np.log(first_time(steps, runs[name][seen], curves[name][seen, 2] / 2) / half[seen])
         parts.append(agrees(when, 0.0, within=0.25, twin=Twin.of("before the jump", predicted=np.log(0.5))).named(name))
     return all_of(*parts)
 
 
-@paper.claim("alignment_not_context_mass", source="Section 5 and the published discussion", statements=[6], parts=2,
-             undecided_at_smoke=FEW, setting=CIRCUITS, formula="L = N, so that CLA = 1: R = 0, or R = xi_0 times the labels",
-             assumptions=["three-number circuit, linear readout", "xi_0 = 3"],
-             judged="shares of circuits that end above accuracy 0.9 in the same number of steps: at most 1/2 and at least 1/2")
+@paper.claim(
+    "alignment_not_context_mass",
+    source="Section 5 and the published discussion",
+    statements=[6],
+    parts=2,
+    undecided_at_smoke=FEW,
+    setting=CIRCUITS,
+    formula="L = N, so that CLA = 1: R = 0, or R = xi_0 times the labels",
+    assumptions=["three-number circuit, linear readout", "xi_0 = 3"],
+    judged="shares of circuits that end above accuracy 0.9 in the same number of steps: at most 1/2 and at least 1/2",
+)
 def alignment_not_context_mass(setting, lab):
     """With as many labels as the context holds, the mass on labels of the context is one whatever the readout; a circuit
     whose readout is aligned with the labels beforehand learns, one whose readout is not does not.

@@ -15,44 +15,80 @@ from attnlab.simulators.induction_heads.training import Setting
 
 TITLE = "The mechanistic basis of data dependence and abrupt learning in an in-context classification task"
 paper = Paper(
-    key="reddy2024_abrupt_icl", title=TITLE,
-    sources=[Source(authors="Gautam Reddy", year=2024, arxiv="2312.03002", title=TITLE,
-                    venue="International Conference on Learning Representations")],
+    key="reddy2024_abrupt_icl",
+    title=TITLE,
+    sources=[
+        Source(
+            authors="Gautam Reddy",
+            year=2024,
+            arxiv="2312.03002",
+            title=TITLE,
+            venue="International Conference on Learning Representations",
+        )
+    ],
     statements={
         1: "In-context accuracy has a long slow phase (from 1/L to about 1/N) and then jumps to about 1.",
         2: "In the slow phase the network picks a label of the context at random: the mass on labels of the context rises from "
-           "N/L to 1 while ILA1 and TILA2 stay at their values for uniform attention.",
+        "N/L to 1 while ILA1 and TILA2 stay at their values for uniform attention.",
         3: "At the jump an induction head forms: labels attend to the item before (layer 1), the target to the label of the "
-           "matching item (layer 2).",
+        "matching item (layer 2).",
         4: "A circuit of three numbers with a classifier reproduces the dynamics, and so does one of two.",
         5: "L = N is special: the origin is then a critical point, a saddle, of the reduced loss, and networks do not learn "
-           "reliably; for L > N they do.",
+        "reliably; for L > N they do.",
         6: "It is the slow alignment of the classifier with the labels that prepares the jump, not a high mass on the labels of "
-           "the context as such.",
+        "the context as such.",
         7: "The loss is a function of three nested logits, learnt in the order xi, then alpha and beta1 together.",
         8: "Learning in context is favoured by burstiness, many classes and noise within classes; a skewed rank-frequency law "
-           "or a mixture of sequences lets learning in context and in weights coexist.",
+        "or a mixture of sequences lets learning in context and in weights coexist.",
         9: "Both are acquired independently; their rates decide the final mix.",
         10: "The two-number circuit shows the same dependence on the data.",
-    })
+    },
+)
 DESK = Setting(n_steps=5_000, n_records=100, n_test=256, n_replicas=24)
 SMOKE = replace(DESK, n_steps=4_500, n_records=75, n_test=200, n_replicas=8)
-PAPER = Setting(dim=63, n_context=8, n_labels=32, n_positions=65, batch=128, learning_rate=0.01, n_steps=150_000,
-                n_records=300, n_test=500, n_replicas=8)
+PAPER = Setting(
+    dim=63,
+    n_context=8,
+    n_labels=32,
+    n_positions=65,
+    batch=128,
+    learning_rate=0.01,
+    n_steps=150_000,
+    n_records=300,
+    n_test=500,
+    n_replicas=8,
+)
 paper.scales(smoke=SMOKE, desk=DESK, paper=PAPER)
 
 CIRCUIT = CircuitSetting(n_steps=1_600, n_records=80, n_test=200, n_replicas=24)
-CIRCUITS = Scales(smoke=replace(CIRCUIT, n_steps=1_300, n_records=40, n_test=100, n_replicas=8), desk=CIRCUIT,
-                  paper=CircuitSetting(dim=63, n_context=8, n_labels=32, n_positions=65, batch=128, width=128, n_steps=4_000,
-                                       n_records=200, n_test=500))
+CIRCUITS = Scales(
+    smoke=replace(CIRCUIT, n_steps=1_300, n_records=40, n_test=100, n_replicas=8),
+    desk=CIRCUIT,
+    paper=CircuitSetting(
+        dim=63, n_context=8, n_labels=32, n_positions=65, batch=128, width=128, n_steps=4_000, n_records=200, n_test=500
+    ),
+)
 FEW = "8 replicas that all succeed show a share of 0.3, not of 1/2"
 LEARNT = 0.9
 
 
 def circuit_for(setting, lab, **changes):
     """The minimal circuit on the data of a network's setting."""
-    shared = ("dim", "n_context", "n_labels", "n_classes", "n_positions", "burstiness", "within_class_noise", "rank_exponent",
-              "p_bursty", "p_novel", "n_novel", "distinct_labels", "batch")
+    shared = (
+        "dim",
+        "n_context",
+        "n_labels",
+        "n_classes",
+        "n_positions",
+        "burstiness",
+        "within_class_noise",
+        "rank_exponent",
+        "p_bursty",
+        "p_novel",
+        "n_novel",
+        "distinct_labels",
+        "batch",
+    )
     return replace(CIRCUITS.at(lab.scale), **({name: getattr(setting, name) for name in shared} | changes))
 
 
@@ -104,17 +140,29 @@ def learners(runs):
 def needs_the_context(setting):
     """The verdict where labels need not be read off the context, or where random labels of it are right by chance."""
     if setting.p_novel < 1 or setting.burstiness > 1:
-        return Verdict(Outcome.VACUOUS, "assumption", reason=f"p_novel={setting.p_novel}, burstiness={setting.burstiness}: the "
-                                                             "statement is about p_novel=1 and burstiness=1")
+        return Verdict(
+            Outcome.VACUOUS,
+            "assumption",
+            reason=f"p_novel={setting.p_novel}, burstiness={setting.burstiness}: the "
+            "statement is about p_novel=1 and burstiness=1",
+        )
     if setting.n_labels <= setting.n_context:
-        return Verdict(Outcome.VACUOUS, "assumption", reason=f"n_labels={setting.n_labels}, n_context={setting.n_context}: the "
-                                                             "statement is about more labels than the context holds")
+        return Verdict(
+            Outcome.VACUOUS,
+            "assumption",
+            reason=f"n_labels={setting.n_labels}, n_context={setting.n_context}: the "
+            "statement is about more labels than the context holds",
+        )
     return None
 
 
 def not_yet(condition, what):
     """The verdict if fewer than two replicas meet a condition that longer training may bring about."""
     if condition.sum() < 2:
-        return Verdict(Outcome.UNDECIDED, "condition", n=int(condition.sum()),
-                       reason=f"{condition.sum()} of {len(condition)} replicas {what}; {TRAIN_LONGER}")
+        return Verdict(
+            Outcome.UNDECIDED,
+            "condition",
+            n=int(condition.sum()),
+            reason=f"{condition.sum()} of {len(condition)} replicas {what}; {TRAIN_LONGER}",
+        )
     return None

@@ -23,10 +23,12 @@ RANK_DIMS = {"smoke": (2, 4, 8), "desk": (2, 3, 4, 5, 10, 15, 20), "paper": (1, 
 RANKS = Scales(*(Setting(n_inputs=5, n_tokens=5, dim=10, n_replicas=n) for n in (8, 16, 100)))
 
 
-@paper.figure("fig1", caption="Local convergence from random starts (n = 6, T = 8, d = 10). a: largest attention weight, "
-                              "averaged over inputs. b, c: correlation with the two machines of the selected tokens, weights W "
-                              "and factors K, Q",
-              source="local-convergence figure")
+@paper.figure(
+    "fig1",
+    caption="Local convergence from random starts (n = 6, T = 8, d = 10). a: largest attention weight, averaged over "
+    "inputs. b, c: correlation with the two machines of the selected tokens, weights W and factors K, Q",
+    source="local-convergence figure",
+)
 def local_convergence(setting, lab):
     single, joint = lab.simulate(simulator.train, replace(setting, inner_dim=0), factored(setting))
     plate = figures.Plate(1, 3, width="double", height=2.7)
@@ -36,8 +38,12 @@ def local_convergence(setting, lab):
     for column, (name, runs) in enumerate((("W", single), ("K, Q", joint)), 1):
         chosen, panel = selection(runs, with_nuclear=True), plate[column]
         for label, machine in (("Frobenius norm", chosen.frobenius), ("nuclear norm", chosen.nuclear)):
-            figures.band(panel, runs["steps"][0][1:], svm.correlation(runs["W"], machine[:, None])[:, 1:],
-                         f"machine of the {label}")
+            figures.band(
+                panel,
+                runs["steps"][0][1:],
+                svm.correlation(runs["W"], machine[:, None])[:, 1:],
+                f"machine of the {label}",
+            )
         panel.heading(f"trained {name}")
     for panel, label in zip(plate, ("largest attention weight", "correlation", ""), strict=True):
         panel.scale(x="log")
@@ -47,10 +53,13 @@ def local_convergence(setting, lab):
     return plate
 
 
-@paper.figure("fig2", caption="Share of runs that select the globally optimal tokens, and of those that select locally optimal "
-                              "ones (the global ones included), against the dimension (n = 6, T = 8)",
-                              source="over-parametrisation figure",
-              setting=WIDE)
+@paper.figure(
+    "fig2",
+    caption="Share of runs that select the globally optimal tokens, and of those that select locally optimal "
+    "ones (the global ones included), against the dimension (n = 6, T = 8)",
+    source="over-parametrisation figure",
+    setting=WIDE,
+)
 def overparametrisation_shares(setting, lab):
     dims = DIMS[lab.scale]
     plate = figures.Plate(1, 2, width="double", height=2.7, share_y=True)
@@ -60,8 +69,15 @@ def overparametrisation_shares(setting, lab):
         for shift, label, name in ((0.97, "globally optimal", "globally"), (1.03, "locally optimal", "locally")):
             hits = [getattr(each, name) for each in chosen]
             low, high = np.array([clopper_pearson(int(hit.sum()), len(hit), 0.95) for hit in hits]).T
-            figures.estimate(panel, shift * np.array(dims), [hit.mean() for hit in hits], low, high, label,
-                             interval="95 % Clopper-Pearson intervals of the share")
+            figures.estimate(
+                panel,
+                shift * np.array(dims),
+                [hit.mean() for hit in hits],
+                low,
+                high,
+                label,
+                interval="95 % Clopper-Pearson intervals of the share",
+            )
         panel.heading(f"{query}-attention")
         panel.labels(x="dimension d", y="share of runs" if query == "cross" else "")
         panel.scale(x="log")
@@ -71,30 +87,43 @@ def overparametrisation_shares(setting, lab):
     return plate
 
 
-@paper.figure("fig3", caption="ReLU head, several kept tokens (n = 3, T = 4). Above: one minus the correlation of W with its "
-                              "predictors, replicas accepted as in the claims. Below: the same at the end, for the relaxed "
-                              "machine and for finite part plus machine, against the largest masked attention weight, one point "
-                              "a replica",
-              source="figure on non-linear heads",
-              setting=Scales(replace(RELU, n_steps=2_000, n_replicas=64), replace(RELU, n_replicas=128),
-                             replace(RELU, n_replicas=3_200)))
+@paper.figure(
+    "fig3",
+    caption="ReLU head, several kept tokens (n = 3, T = 4). Above: one minus the correlation of W with its predictors, "
+    "replicas accepted as in the claims. Below: the same at the end, for the relaxed machine and for finite part plus "
+    "machine, against the largest masked attention weight, one point a replica",
+    source="figure on non-linear heads",
+    setting=Scales(
+        replace(RELU, n_steps=2_000, n_replicas=64), replace(RELU, n_replicas=128), replace(RELU, n_replicas=3_200)
+    ),
+)
 def several_token_curves(setting, lab):
     dims = HEAD_DIMS[lab.scale]
     plate = figures.Plate(2, len(dims), width="double", height=4.6, share_y=True)
-    for column, (d, runs) in enumerate(zip(dims, lab.simulate(simulator.train, *(replace(setting, dim=d) for d in dims)),
-                                           strict=True)):
+    for column, (d, runs) in enumerate(
+        zip(dims, lab.simulate(simulator.train, *(replace(setting, dim=d) for d in dims)), strict=True)
+    ):
         chosen, steps = several(runs), runs["steps"][0]
         above, below = plate[0, column], plate[1, column]
-        rows = (("one-token machine", chosen.single), ("machine, several tokens", chosen.generalised),
-                ("finite part + machine", chosen.combined), ("relaxed machine", chosen.relaxed))
+        rows = (
+            ("one-token machine", chosen.single),
+            ("machine, several tokens", chosen.generalised),
+            ("finite part + machine", chosen.combined),
+            ("relaxed machine", chosen.relaxed),
+        )
         for label, curves in rows:
             if len(curves):
                 figures.band(above, steps[1:], np.maximum(curves[:, 1:], 1e-12), label)
         for label, curves in rows[:1:-1]:
             if len(curves):
                 order = np.argsort(chosen.leak)
-                figures.measurement(below, np.maximum(chosen.leak[order], 1e-60), np.maximum(curves[order, -1], 1e-12)[None],
-                                    f"{label}, at the end", series=label)
+                figures.measurement(
+                    below,
+                    np.maximum(chosen.leak[order], 1e-60),
+                    np.maximum(curves[order, -1], 1e-12)[None],
+                    f"{label}, at the end",
+                    series=label,
+                )
         above.heading(f"d = {d}, {len(chosen.index)} of {runs.n}")
         above.scale(x="log", y="log")
         below.scale(x="log", y="log")
@@ -105,9 +134,13 @@ def several_token_curves(setting, lab):
     return plate
 
 
-@paper.figure("fig4", caption="Rank of the two machines on the best-scoring tokens against the dimension (T = 5; feasible data "
-                              "sets only). Lines: the bound min(n, d). Rank counts singular values above 1e-5 of the largest",
-              source="rank figure", setting=RANKS)
+@paper.figure(
+    "fig4",
+    caption="Rank of the two machines on the best-scoring tokens against the dimension (T = 5; feasible data "
+    "sets only). Lines: the bound min(n, d). Rank counts singular values above 1e-5 of the largest",
+    source="rank figure",
+    setting=RANKS,
+)
 def rank_against_dimension(setting, lab):
     dims = np.array(RANK_DIMS[lab.scale])
     plate = figures.Plate(1, 3, width="double", height=2.7, share_y=True)
@@ -128,12 +161,15 @@ def rank_against_dimension(setting, lab):
     return plate
 
 
-@paper.figure("fig6", caption="Laws of convergence with trained models. a: one minus the correlation of trained weights with "
-                              "their machine (n = 3, T = 4, d = 5) against the norm; line: median of the reduced flow of the "
-                              "logits, integrated for each replica. b: loss gap of the best weights of one norm R, less its "
-                              "value at R = 10, in units of R over the norm of the machine; W with the Frobenius, (K, Q) with "
-                              "the nuclear norm, points moved apart; line: slope −1",
-              source="derived laws", setting=FLOWS)
+@paper.figure(
+    "fig6",
+    caption="Laws of convergence with trained models. a: one minus the correlation of trained weights with their "
+    "machine (n = 3, T = 4, d = 5) against the norm; line: median of the reduced flow of the logits, integrated for "
+    "each replica. b: loss gap of the best weights of one norm R, less its value at R = 10, in units of R over the "
+    "norm of the machine; W with the Frobenius, (K, Q) with the nuclear norm, points moved apart; line: slope −1",
+    source="derived laws",
+    setting=FLOWS,
+)
 def laws(setting, lab):
     runs = lab.simulate(simulator.train, setting)
     measured, predicted, _ = flows(setting, runs)
@@ -143,8 +179,13 @@ def laws(setting, lab):
     late = norm > norm[-1] / 100
     figures.band(left, norm[late], measured[:, late], "trained", individuals=True)
     figures.prediction(left, norm[late], np.median(predicted, 0)[late], "reduced flow")
-    figures.power_law(left, -2.0, (norm[-1] / 10, 6 * np.median(predicted, 0)[np.argmin(np.abs(norm - norm[-1] / 10))]),
-                      (norm[-1] / 20, norm[-1]), "slope −2")
+    figures.power_law(
+        left,
+        -2.0,
+        (norm[-1] / 10, 6 * np.median(predicted, 0)[np.argmin(np.abs(norm - norm[-1] / 10))]),
+        (norm[-1] / 20, norm[-1]),
+        "slope −2",
+    )
     left.scale(x="log", y="log")
     left.labels(x="norm of the weights $\\|W\\|_F$", y="1 − correlation with $W_\\alpha$")
     lengths = None

@@ -18,11 +18,21 @@ from attnlab.theory.max_margin_attention import nuclear
 paper = Paper(
     key="tarzanagh2023_att_svm",
     title="Transformers as Support Vector Machines",
-    sources=[Source(authors="Davoud Ataee Tarzanagh, Yingcong Li, Christos Thrampoulidis, Samet Oymak", year=2023,
-                    arxiv="2308.16898", title="Transformers as Support Vector Machines"),
-             Source(authors="Davoud Ataee Tarzanagh, Yingcong Li, Xuechen Zhang, Samet Oymak", year=2023, arxiv="2306.13596",
-                    title="Max-Margin Token Selection in Attention Mechanism",
-                    venue="Advances in Neural Information Processing Systems")],
+    sources=[
+        Source(
+            authors="Davoud Ataee Tarzanagh, Yingcong Li, Christos Thrampoulidis, Samet Oymak",
+            year=2023,
+            arxiv="2308.16898",
+            title="Transformers as Support Vector Machines",
+        ),
+        Source(
+            authors="Davoud Ataee Tarzanagh, Yingcong Li, Xuechen Zhang, Samet Oymak",
+            year=2023,
+            arxiv="2306.13596",
+            title="Max-Margin Token Selection in Attention Mechanism",
+            venue="Advances in Neural Information Processing Systems",
+        ),
+    ],
     statements={
         1: "Trained attention weights W diverge in the direction of the Frobenius-norm machine of the selected tokens.",
         2: "Trained key and query matrices diverge in the direction of the nuclear-norm machine, whose rank is lower.",
@@ -33,14 +43,18 @@ paper = Paper(
         7: "Both solutions have a rank of at most min(n, d); that of the nuclear norm is much smaller in practice.",
         8: "With a non-linear head several tokens may be kept; W is a finite part plus a multiple of a generalised machine.",
         9: "A trained prompt vector obeys the same laws; trained with the head, it is relaxed where an input does not support "
-           "it.",
+        "it.",
         10: "Laws behind these limits: exponential loss gap, angle like one over the norm, and the exact finite part.",
-    })
+    },
+)
 DESK = Setting(n_steps=10_000, n_records=60, n_replicas=64)
-paper.scales(smoke=replace(DESK, n_steps=2_000, n_records=40, n_replicas=16), desk=DESK,
-             paper=replace(DESK, n_steps=50_000, n_records=100, n_replicas=100))
+paper.scales(
+    smoke=replace(DESK, n_steps=2_000, n_records=40, n_replicas=16),
+    desk=DESK,
+    paper=replace(DESK, n_steps=50_000, n_records=100, n_replicas=100),
+)
 SHORT = "after 2 000 steps the slowest replicas are on their way; 10 000 steps (desk) decide"
-RESIDUAL = 1e-7                    # largest certified violation of optimality that a reference solution may have
+RESIDUAL = 1e-7  # largest certified violation of optimality that a reference solution may have
 
 
 def factored(setting: Setting) -> Setting:
@@ -72,11 +86,18 @@ def selection(runs, with_nuclear: bool = False) -> Selection:
     found = [solved("frobenius", keys, queries, chosen) for keys, queries, _, chosen in cases]
     local = [svm.locally_optimal(*case, solution) for case, solution in zip(cases, found, strict=True)]
     best = runs["scores"].argmax(-1)
-    nuclear_found = [solved("nuclear", keys, queries, chosen) for keys, queries, _, chosen in cases] if with_nuclear else None
-    return Selection(selected, np.array([each.weights for each in found]),
-                     None if nuclear_found is None else np.array([each.weights for each in nuclear_found]), np.array(local),
-                     (selected == best).all(-1), np.array([each.residual for each in found]),
-                     None if nuclear_found is None else np.array([each.residual for each in nuclear_found]))
+    nuclear_found = (
+        [solved("nuclear", keys, queries, chosen) for keys, queries, _, chosen in cases] if with_nuclear else None
+    )
+    return Selection(
+        selected,
+        np.array([each.weights for each in found]),
+        None if nuclear_found is None else np.array([each.weights for each in nuclear_found]),
+        np.array(local),
+        (selected == best).all(-1),
+        np.array([each.residual for each in found]),
+        None if nuclear_found is None else np.array([each.residual for each in nuclear_found]),
+    )
 
 
 def solved(norm: str, keys: np.ndarray, queries: np.ndarray, selected: np.ndarray) -> svm.MaxMargin:
@@ -87,13 +108,18 @@ def solved(norm: str, keys: np.ndarray, queries: np.ndarray, selected: np.ndarra
 
 @functools.lru_cache(maxsize=4096)
 def _solved(norm, keys, keys_shape, queries, queries_shape, selected, selected_shape, kind) -> svm.MaxMargin:
-    arrays = (np.frombuffer(keys).reshape(keys_shape), np.frombuffer(queries).reshape(queries_shape),
-              np.frombuffer(selected, dtype=kind).reshape(selected_shape))
+    arrays = (
+        np.frombuffer(keys).reshape(keys_shape),
+        np.frombuffer(queries).reshape(queries_shape),
+        np.frombuffer(selected, dtype=kind).reshape(selected_shape),
+    )
     found = (svm.frobenius_svm if norm == "frobenius" else nuclear.nuclear_svm)(*arrays)
     if found.residual > RESIDUAL:
-        raise RuntimeError(f"the {norm}-norm program is solved to {found.residual:.2g} only, above {RESIDUAL:g}; scale the "
-                           "tokens "
-                           "to length one")
+        raise RuntimeError(
+            f"the {norm}-norm program is solved to {found.residual:.2g} only, above {RESIDUAL:g}; scale the "
+            "tokens "
+            "to length one"
+        )
     return found
 
 
@@ -131,13 +157,20 @@ def unless_moving(verdict: Verdict, steps: np.ndarray, distances: np.ndarray, wi
     last, before = float(distances[:, -1].max()), float(distances[:, half].max())
     if verdict.outcome is not Outcome.REFUTED or PATIENCE * (before - last) < last - within:
         return verdict
-    return replace(verdict, outcome=Outcome.UNDECIDED, witness=None,
-                   reason=f"the largest distance fell from {before:.3g} to {last:.3g} in the last doubling; {TRAIN_LONGER}")
+    return replace(
+        verdict,
+        outcome=Outcome.UNDECIDED,
+        witness=None,
+        reason=f"the largest distance fell from {before:.3g} to {last:.3g} in the last doubling; {TRAIN_LONGER}",
+    )
 
 
 def too_short(length: float, needed: float) -> Verdict | None:
     """UNDECIDED for a path of normalised descent (steps times rate) that is too short for its limit to be read off."""
     if length >= needed:
         return None
-    return Verdict(Outcome.UNDECIDED, "condition", reason=f"n_steps x learning rate = {length:g} is below {needed:g}; "
-                                                          f"{TRAIN_LONGER}")
+    return Verdict(
+        Outcome.UNDECIDED,
+        "condition",
+        reason=f"n_steps x learning rate = {length:g} is below {needed:g}; {TRAIN_LONGER}",
+    )

@@ -19,11 +19,15 @@ SMALL = Setting(n_inputs=3, n_tokens=4, n_replicas=16)
 RANKS = Setting(n_inputs=10, n_tokens=5, dim=15, n_replicas=24)
 
 
-@paper.claim("feasible", source="feasibility lemma", statements=[5],
-             setting=Scales(replace(SMALL, n_replicas=8), SMALL, replace(SMALL, n_replicas=100)),
-             formula="d >= max(T - 1, n)  =>  for every alpha some W has <A_it, W> >= 1",
-             assumptions=["n = 3, T = 4, d = 3", "independent tokens and queries", "one program a selection: 64 a data set"],
-             judged="every selection of every data set, solved to optimality or to a certificate of infeasibility")
+@paper.claim(
+    "feasible",
+    source="feasibility lemma",
+    statements=[5],
+    setting=Scales(replace(SMALL, n_replicas=8), SMALL, replace(SMALL, n_replicas=100)),
+    formula="d >= max(T - 1, n)  =>  for every alpha some W has <A_it, W> >= 1",
+    assumptions=["n = 3, T = 4, d = 3", "independent tokens and queries", "one program a selection: 64 a data set"],
+    judged="every selection of every data set, solved to optimality or to a certificate of infeasibility",
+)
 def feasible(setting, lab):
     """At d = max(T - 1, n) every selection of tokens is feasible.
 
@@ -40,16 +44,26 @@ def feasible(setting, lab):
         dim, data_set, *chosen = case
         return svm.feasible(found[dim]["keys"][data_set], found[dim]["queries"][data_set], np.array(chosen))
 
-    return exhaustive(cases(enough), separable, unit="selection", of="every selection (d, data set, tokens)",
-                      twin=Twin.of("one dimension fewer", cases=cases(enough - 1)))
+    return exhaustive(
+        cases(enough),
+        separable,
+        unit="selection",
+        of="every selection (d, data set, tokens)",
+        twin=Twin.of("one dimension fewer", cases=cases(enough - 1)),
+    )
 
 
-@paper.claim("rank", source="rank lemma and figure", statements=[7], parts=3,
-             setting=Scales(replace(RANKS, n_replicas=10), RANKS, replace(RANKS, n_replicas=100)),
-             formula="rank W_alpha <= min(n, d), rank W*_alpha <= min(n, d)",
-             assumptions=["n = 10, T = 5, d = 15", "machines on the best-scoring tokens, feasible data sets"],
-             judged="both bounds in every data set (rank: singular values above 1e-5 of the largest); the rank of the nuclear "
-                    "solution is below that of the Frobenius solution by more than half of min(n, d) in the mean")
+@paper.claim(
+    "rank",
+    source="rank lemma and figure",
+    statements=[7],
+    parts=3,
+    setting=Scales(replace(RANKS, n_replicas=10), RANKS, replace(RANKS, n_replicas=100)),
+    formula="rank W_alpha <= min(n, d), rank W*_alpha <= min(n, d)",
+    assumptions=["n = 10, T = 5, d = 15", "machines on the best-scoring tokens, feasible data sets"],
+    judged="both bounds in every data set (rank: singular values above 1e-5 of the largest); the rank of the nuclear "
+    "solution is below that of the Frobenius solution by more than half of min(n, d) in the mean",
+)
 def low_rank(setting, lab):
     """The rank of both solutions is at most min(n, d); the nuclear-norm solution has less than half of it.
 
@@ -58,8 +72,12 @@ def low_rank(setting, lab):
     runs = lab.simulate(simulator.data_sets, setting)
     plain, low = ranks(runs)
     if len(plain) < 2:
-        return Verdict(Outcome.UNDECIDED, "condition", n=len(plain),
-                       reason=f"{len(plain)} of {runs.n} data sets are feasible; raise dim")
+        return Verdict(
+            Outcome.UNDECIDED,
+            "condition",
+            n=len(plain),
+            reason=f"{len(plain)} of {runs.n} data sets are feasible; raise dim",
+        )
     bound = min(setting.n_inputs, setting.dim)
     frobenius = bounded(plain, bound, of="every replica", unit="data set", twin=Twin.of("one less", bound=bound - 1.0))
     other = bounded(low, bound, of="every replica", unit="data set", twin=Twin.of("a single direction", bound=1.0))

@@ -22,15 +22,21 @@ def clouds(start_seed: int = 4) -> PromptSetting:
     """Three inputs of seven tokens: one near (1, 0) of score 1, three near (-1, 1) and three near (-0.5, -0.5) of score 0.5."""
     centres = np.array([(1.0, 0.0)] + [(-1.0, 1.0)] * 3 + [(-0.5, -0.5)] * 3)
     keys = centres + 0.2 * np.random.default_rng(start_seed).normal(size=(3, 7, 2))
-    return PromptSetting(keys=tuple(tuple(map(tuple, X)) for X in keys.round(6).tolist()),
-                         scores=(tuple((1.0,) + (0.5,) * 6 for _ in range(3)),),
-                         starts=tuple((a, 0.0) for a in (1.0, 0.5, 0.0, -0.5, -1.0, -1.5)))
+    return PromptSetting(
+        keys=tuple(tuple(map(tuple, X)) for X in keys.round(6).tolist()),
+        scores=(tuple((1.0,) + (0.5,) * 6 for _ in range(3)),),
+        starts=tuple((a, 0.0) for a in (1.0, 0.5, 0.0, -0.5, -1.0, -1.5)),
+    )
 
 
-@paper.figure("fig5", caption="Trajectories in two dimensions, from open to filled circles, and straight lines along the "
-                              "predicted directions. a: W z of two inputs, W from zero, one replica that selects the best "
-                              "tokens. b, c: prompts from six starts; the last token scores 0.9 or 0, and only in c is the "
-                              "second token locally optimal", source="figures of trajectories", setting=PLANES)
+@paper.figure(
+    "fig5",
+    caption="Trajectories in two dimensions, from open to filled circles, and straight lines along the predicted "
+    "directions. a: W z of two inputs, W from zero, one replica that selects the best tokens. b, c: prompts from six "
+    "starts; the last token scores 0.9 or 0, and only in c is the second token locally optimal",
+    source="figures of trajectories",
+    setting=PLANES,
+)
 def trajectories(setting, lab):
     plate = figures.Plate(1, 3, width="double", height=3.0)
     plane(plate[0], lab.simulate(simulator.train, setting))
@@ -39,11 +45,15 @@ def trajectories(setting, lab):
     return plate
 
 
-@paper.figure("fig7", caption="Prompts, points measured and lines predicted. a: two inputs of scores 1 and C = 2, 5, 10; the "
-                              "second coordinate settles at a limit that depends on the loss. b: directions of head and prompt "
-                              "trained together, at two ratios of their growth rates. c: norm of a prompt for three inputs of "
-                              "seven tokens from six starts, normalised descent by 0.1 a step and plain descent with rate 1; "
-                              "line: 0.1 a step", source="figures of the companion paper", setting=PLANES)
+@paper.figure(
+    "fig7",
+    caption="Prompts, points measured and lines predicted. a: two inputs of scores 1 and C = 2, 5, 10; the second "
+    "coordinate settles at a limit that depends on the loss. b: directions of head and prompt trained together, at two "
+    "ratios of their growth rates. c: norm of a prompt for three inputs of seven tokens from six starts, normalised "
+    "descent by 0.1 a step and plain descent with rate 1; line: 0.1 a step",
+    source="figures of the companion paper",
+    setting=PLANES,
+)
 def prompt_limits(setting, lab):
     plate = figures.Plate(1, 3, width="double", height=3.4)
     fan(plate[0], lab)
@@ -87,7 +97,9 @@ def fan(panel, lab):
     """Prompts under three losses, and the predicted second coordinates."""
     setting = replace(PAIRS, scores=tuple(PAIRS.scores[i] for i in (1, 4, 9)), starts=PAIRS.starts[:3])
     C = np.array(setting.scores)[:, 0, 1]
-    for loss, runs in zip(LOSSES, lab.simulate(prompts, *(replace(setting, loss=loss) for loss in LOSSES)), strict=True):
+    for loss, runs in zip(
+        LOSSES, lab.simulate(prompts, *(replace(setting, loss=loss) for loss in LOSSES)), strict=True
+    ):
         for walk, settled in zip(runs["p"][0], two_input_offset(C, loss), strict=True):
             seen = walk[:, 0] > 0.5
             figures.prediction(panel, [0.5, 400.0], [settled, settled], f"{loss} loss, limit", series=loss)
@@ -109,8 +121,9 @@ def together(panel, lab):
         p = runs["p"][0, index][seen]
         figures.measurement(panel, steps[seen], degrees(p)[None], f"prompt, ratio {ratio:g}")
         end = degrees(joint_prompt_direction(margins, gaps, ratio)[0])
-        figures.prediction(panel, steps[seen][[0, -1]], [end, end], f"predicted, ratio {ratio:g}",
-                           series=f"prompt, ratio {ratio:g}")
+        figures.prediction(
+            panel, steps[seen][[0, -1]], [end, end], f"predicted, ratio {ratio:g}", series=f"prompt, ratio {ratio:g}"
+        )
     figures.measurement(panel, steps[seen], degrees(runs["v"][0, 0][seen])[None], "head")
     figures.prediction(panel, steps[seen][[0, -1]], [degrees(head)] * 2, "max-margin head", series="head")
     panel.limits(y=(-30, 110))
@@ -123,7 +136,9 @@ def lengths(panel, lab):
     """Norm of the prompt against steps under both kinds of descent."""
     normalised = clouds()
     plain = replace(normalised, descent="plain", learning_rate=1.0)
-    for name, runs in zip(("normalised descent", "plain descent"), lab.simulate(prompts, normalised, plain), strict=True):
+    for name, runs in zip(
+        ("normalised descent", "plain descent"), lab.simulate(prompts, normalised, plain), strict=True
+    ):
         steps = runs["steps"][0][1:]
         figures.band(panel, steps, np.linalg.norm(runs["p"][0, :, 1:], axis=-1), name)
     figures.prediction(panel, steps, 0.1 * steps, "0.1 a step")

@@ -15,38 +15,59 @@ from attnlab.simulators.token_selection.scan import ScanSetting, scan_flow
 from attnlab.simulators.token_selection.training import train_tokens
 from attnlab.theory.token_selection import attention, decoder
 
-GROWTH = scales(ScanSetting(scales=(1.0, 1.0), vocabularies=(1000.0, 1000.0), n_classes=(10.0, 10.0), attention_rates=(0.5, 0.5),
-                            n_steps=2_000, n_records=10, n_replicas=1))
+GROWTH = scales(
+    ScanSetting(
+        scales=(1.0, 1.0),
+        vocabularies=(1000.0, 1000.0),
+        n_classes=(10.0, 10.0),
+        attention_rates=(0.5, 0.5),
+        n_steps=2_000,
+        n_records=10,
+        n_replicas=1,
+    )
+)
 
 
-@paper.figure("fig1", caption="Growth factor of attention, e^{2B}, against time for K = 10, M = 1000, eta_Z = 0.5 and four "
-                              "decoder "
-                              "rates; grey lines: t_0 = 2 K ln M / eta_Y. Lines: closed form; points: the integrated scalar flow",
-              source="Figure 3", setting=GROWTH)
+@paper.figure(
+    "fig1",
+    caption="Growth factor of attention, e^{2B}, against time for K = 10, M = 1000, eta_Z = 0.5 and four decoder "
+    "rates; grey lines: t_0 = 2 K ln M / eta_Y. Lines: closed form; points: the integrated scalar flow",
+    source="Figure 3",
+    setting=GROWTH,
+)
 def growth_factor(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=2.9)
     rates, times = (0.5, 1.0, 2.0, 5.0), np.linspace(0, 700, 400)
     for panel, scale in zip(plate.panels, (1.0, 0.1), strict=True):
-        at = [replace(setting, scales=(scale, scale), decoder_rates=(rate, rate), end=700 * rate / (10 * np.log(1000)))
-              for rate in rates]
+        at = [
+            replace(setting, scales=(scale, scale), decoder_rates=(rate, rate), end=700 * rate / (10 * np.log(1000)))
+            for rate in rates
+        ]
         for rate, runs in zip(rates, lab.simulate(scan_flow, *at), strict=True):
             name = rf"$\eta_Y = {rate:g}$"
-            line = np.exp(2 * attention.exposure_exact(attention.speed_integral_exact(times, 10, 1000, rate, 0.5), scale))
+            line = np.exp(
+                2 * attention.exposure_exact(attention.speed_integral_exact(times, 10, 1000, rate, 0.5), scale)
+            )
             figures.prediction(panel, times, line, name, series=name)
-            figures.measurement(panel, runs["time"][0][1:], np.exp(2 * runs["exposure"])[:1, 1:], f"{name}, integrated",
-                                series=name)
-            figures.reference(panel, f"{attention.snap_time_limit(10, 1000, rate):.3g}",
-                              x=attention.snap_time_limit(10, 1000, rate))
+            figures.measurement(
+                panel, runs["time"][0][1:], np.exp(2 * runs["exposure"])[:1, 1:], f"{name}, integrated", series=name
+            )
+            figures.reference(
+                panel, f"{attention.snap_time_limit(10, 1000, rate):.3g}", x=attention.snap_time_limit(10, 1000, rate)
+            )
         panel.labels(x="time t (steps)", y=r"growth factor $\chi = e^{2B}$")
         panel.heading(rf"$C_0 = {scale:g}$")
     plate.legend("below", columns=4)
     return plate
 
 
-@paper.figure("fig2", caption="Attention c over the 20 tokens of class 1 (10 common ones left of the dashed line, then the "
-                              "distinct "
-                              "ones by frequency) along training, mean over replicas", source="Figure 4",
-              setting=scales(PUBLISHED_SMALL))
+@paper.figure(
+    "fig2",
+    caption="Attention c over the 20 tokens of class 1 (10 common ones left of the dashed line, then the distinct ones "
+    "by frequency) along training, mean over replicas",
+    source="Figure 4",
+    setting=scales(PUBLISHED_SMALL),
+)
 def attention_maps(setting, lab):
     plate = figures.Plate(2, 1, width="double", height=5.2, letters=True)
     chosen = (0, 2, 4, 6, 8, 10, 20, 40, 60, 100)
@@ -66,21 +87,29 @@ def attention_maps(setting, lab):
 RATES, RATIOS = (0.5, 1.0, 2.0, 3.0), (1.0, 2.0, 5.0, 10.0)
 
 
-@paper.figure("fig3", caption="Entropy of the attention on a class's distinct tokens, renormalised, after 100 steps, against the "
-                              "ratio "
-                              "of the learning rates", source="Figure 6", setting=scales(replace(MEDIUM, n_replicas=8)))
+@paper.figure(
+    "fig3",
+    caption="Entropy of the attention on a class's distinct tokens, renormalised, after 100 steps, against the ratio "
+    "of the learning rates",
+    source="Figure 6",
+    setting=scales(replace(MEDIUM, n_replicas=8)),
+)
 def sparsity(setting, lab):
     queries = (1, 3, 5, 10) if lab.scale == "paper" else (1, 3)
     plate = figures.Plate(len(queries) // 2, 2, width="double", height=1.45 * len(queries), share_y=True)
     cells = [(q, z, ratio) for q in queries for z in RATES for ratio in RATIOS]
-    runs = lab.simulate(train_tokens, *(replace(setting, n_classes=2 * q, attention_rate=z, decoder_rate=z * ratio)
-                                        for q, z, ratio in cells))
+    runs = lab.simulate(
+        train_tokens,
+        *(replace(setting, n_classes=2 * q, attention_rate=z, decoder_rate=z * ratio) for q, z, ratio in cells),
+    )
     found = {cell: entropy(setting, run["c"][:, -1]) for cell, run in zip(cells, runs, strict=True)}
     for panel, q in zip(plate.panels, queries, strict=True):
         for k, z in enumerate(RATES):
             values = np.stack([found[q, z, ratio] for ratio in RATIOS], axis=1)
             figures.measurement(panel, RATIOS, values, rf"$\eta_Z = {z:g}$", dodge=(k - 1.5) * 2)
-            panel.axes.plot(RATIOS, values.mean(0), color=panel.look(rf"$\eta_Z = {z:g}$").colour, linewidth=0.6, zorder=1.4)
+            panel.axes.plot(
+                RATIOS, values.mean(0), color=panel.look(rf"$\eta_Z = {z:g}$").colour, linewidth=0.6, zorder=1.4
+            )
         panel.scale(x="log")
         panel.ticks(x=RATIOS)
         panel.labels(x=r"ratio of rates $\eta_Y / \eta_Z$", y="entropy of attention (nats)")
@@ -89,21 +118,29 @@ def sparsity(setting, lab):
     return plate
 
 
-STEPPED = scales(DecoderSetting(n_classes=2, vocabulary=50, overlap=0.0, rate=1.0, n_steps=80, n_records=80, n_replicas=8))
+STEPPED = scales(
+    DecoderSetting(n_classes=2, vocabulary=50, overlap=0.0, rate=1.0, n_steps=80, n_records=80, n_replicas=8)
+)
 
 
-@paper.figure("fig4", caption="Growth h of the decoder against the visits a class has had: gradient descent (points) and its "
-                              "flow (lines)",
-              source="Figure 8", setting=STEPPED)
+@paper.figure(
+    "fig4",
+    caption="Growth h of the decoder against the visits a class has had: gradient descent (points) and its flow (lines)",
+    source="Figure 8",
+    setting=STEPPED,
+)
 def decoder_growth(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=2.9)
-    for panel, M, rates, end in zip(plate.panels, (50, 1000), ((0.1, 0.5, 1.0, 2.0), (0.2, 1.0, 2.0, 4.0)), (80, 70),
-                                    strict=True):
+    for panel, M, rates, end in zip(
+        plate.panels, (50, 1000), ((0.1, 0.5, 1.0, 2.0), (0.2, 1.0, 2.0, 4.0)), (80, 70), strict=True
+    ):
         settings = [replace(setting, vocabulary=M, rate=rate * setting.n_classes, n_steps=end) for rate in rates]
         for rate, runs in zip(rates, lab.simulate(train_decoder, *settings), strict=True):
             visits, left, name = runs["steps"][0], runs["residual"][:, :, 0], rf"$\eta_Y = {rate:g}$"
             fine = np.linspace(0, end, 300)
-            figures.prediction(panel, fine, decoder.decoder_growth_exact(fine, M, rate), name, series=f"rate {rates.index(rate)}")
+            figures.prediction(
+                panel, fine, decoder.decoder_growth_exact(fine, M, rate), name, series=f"rate {rates.index(rate)}"
+            )
             some = np.unique(np.searchsorted(visits, np.linspace(1, end, 14)).clip(max=len(visits) - 1))
             h = np.log((M - 1) * (1 - left[:1]) / left[:1]) / M
             figures.measurement(panel, visits[some], h[:, some], name, series=f"rate {rates.index(rate)}")
@@ -116,28 +153,44 @@ def decoder_growth(setting, lab):
 EQUAL_RATIO = scales(ScanSetting(scales=(1.0, 1.0), n_classes=(2.0, 2.0), n_steps=2_000, n_records=12, n_replicas=1))
 
 
-@paper.figure("fig5", caption="Exposure B at a fixed ratio of the rates, K = 2, C_0 = 1: rates only rescale time. Lines: closed "
-                              "form; "
-                              "points: the integrated flow; the ring on each curve is at t_0", source="Figure 9",
-                              setting=EQUAL_RATIO)
+@paper.figure(
+    "fig5",
+    caption="Exposure B at a fixed ratio of the rates, K = 2, C_0 = 1: rates only rescale time. Lines: closed form; "
+    "points: the integrated flow; the ring on each curve is at t_0",
+    source="Figure 9",
+    setting=EQUAL_RATIO,
+)
 def fixed_ratio(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=2.9)
     for panel, ratio, M, end in zip(plate.panels, (10.0, 1.0), (100, 10_000), (5.0, 50.0), strict=True):
         rates = (0.5, 1.0, 2.0, 4.0, 8.0)
-        settings = [replace(setting, vocabularies=(float(M),) * 2, decoder_rates=(ratio * z,) * 2, attention_rates=(z, z),
-                            end=end * ratio * z / (2 * np.log(M))) for z in rates]
+        settings = [
+            replace(
+                setting,
+                vocabularies=(float(M),) * 2,
+                decoder_rates=(ratio * z,) * 2,
+                attention_rates=(z, z),
+                end=end * ratio * z / (2 * np.log(M)),
+            )
+            for z in rates
+        ]
         times = np.linspace(0, end, 400)
         for z, runs in zip(rates, lab.simulate(scan_flow, *settings), strict=True):
             name = rf"$\eta_Z = {z:g}$"
-            figures.prediction(panel, times, attention.exposure_exact(attention.speed_integral_exact(times, 2, M, ratio * z, z),
-                                                                      1.0),
-                               name, series=name)
+            figures.prediction(
+                panel,
+                times,
+                attention.exposure_exact(attention.speed_integral_exact(times, 2, M, ratio * z, z), 1.0),
+                name,
+                series=name,
+            )
             figures.measurement(panel, runs["time"][0][1:], runs["exposure"][:1, 1:], name, series=name)
             t_0 = attention.snap_time_limit(2, M, ratio * z)
             if t_0 <= end:
                 height = attention.exposure_exact(attention.speed_integral_exact(t_0, 2, M, ratio * z, z), 1.0)
-                panel.axes.plot(t_0, height, "o", markersize=8, markerfacecolor="none", color="black", markeredgewidth=0.8,
-                                zorder=4)
+                panel.axes.plot(
+                    t_0, height, "o", markersize=8, markerfacecolor="none", color="black", markeredgewidth=0.8, zorder=4
+                )
                 panel.record(figures.Mark(panel.name, "ring at t_0", name, np.array([t_0]), np.array([height])))
         panel.labels(x="time t (steps)", y="exposure B")
         panel.heading(rf"$\eta_Y / \eta_Z = {ratio:g}$, M = {M}")
@@ -145,12 +198,14 @@ def fixed_ratio(setting, lab):
     return plate
 
 
-@paper.figure("fig6", caption="(a) Speed of the gradient sent back to attention, K = 10, M = 1000, with its peak. (b) Growth "
-                              "factor of "
-                              "attention in the scalar model, C_0 = 0.01. (c) Relative gain of the two most frequent tokens in "
-                              "trained "
-                              "networks against its law r(t) / r(0) = chi", source="Sections 4 and 5",
-              setting=scales(replace(POPULATION, n_classes=2, classes_per_query=1)))
+@paper.figure(
+    "fig6",
+    caption="(a) Speed of the gradient sent back to attention, K = 10, M = 1000, with its peak. (b) Growth factor of "
+    "attention in the scalar model, C_0 = 0.01. (c) Relative gain of the two most frequent tokens in trained networks "
+    "against its law r(t) / r(0) = chi",
+    source="Sections 4 and 5",
+    setting=scales(replace(POPULATION, n_classes=2, classes_per_query=1)),
+)
 def speed_growth_gain(setting, lab):
     plate = figures.Plate(1, 3, width="double", height=2.7)
     runs = lab.simulate(train_decoder, DecoderSetting(overlap=0.0, rate=0.5, n_steps=1_500, n_replicas=8))
@@ -169,9 +224,11 @@ def speed_growth_gain(setting, lab):
     figures.power_law(plate[1], 1.0, (20.0, 100.0), (8.0, 60.0), "slope 1")
     plate[1].scale(x="log", y="log")
     plate[1].labels(x="time t (steps)", y=r"growth factor $\chi$")
-    several = lab.simulate(train_tokens, *(replace(setting, attention_rate=setting.decoder_rate / ratio) for ratio in (1, 10)))
+    several = lab.simulate(
+        train_tokens, *(replace(setting, attention_rate=setting.decoder_rate / ratio) for ratio in (1, 10))
+    )
     for ratio, run in zip((1, 10), several, strict=True):
-        f = direction(run["c"])[:, :, 0, setting.n_common:]
+        f = direction(run["c"])[:, :, 0, setting.n_common :]
         gain, chi = (f[..., -1] / f[..., -2]) ** 2 - 1, np.exp(2 * run["z"][:, :, 0, -1])
         grid = np.linspace(1, np.quantile(chi[:, -1], 0.1), 12)
         curves = np.stack([np.interp(grid, x, y / y[0]) for x, y in zip(chi, gain, strict=True)])
@@ -182,16 +239,20 @@ def speed_growth_gain(setting, lab):
     return plate
 
 
-@paper.figure("fig7", caption="Fraction of distinct tokens whose attention exceeds a threshold, in units of 1 / M, after 100 "
-                              "steps of "
-                              "the two-class runs", source="Figures 11 and 12", setting=scales(PUBLISHED_SMALL))
+@paper.figure(
+    "fig7",
+    caption="Fraction of distinct tokens whose attention exceeds a threshold, in units of 1 / M, after 100 steps of "
+    "the two-class runs",
+    source="Figures 11 and 12",
+    setting=scales(PUBLISHED_SMALL),
+)
 def recall(setting, lab):
     plate = figures.Plate(1, 2, width="double", height=2.9, share_y=True)
     thresholds = np.geomspace(0.05, 8, 60)
     for panel, ratio in zip(plate.panels, (1.0, 10.0), strict=True):
         settings = [replace(setting, attention_rate=z, decoder_rate=z * ratio) for z in (0.5, 1.0, 2.0, 4.0)]
         for one, run in zip(settings, lab.simulate(train_tokens, *settings), strict=True):
-            distinct = run["c"][:, -1, :, setting.n_common:] * setting.vocabulary
+            distinct = run["c"][:, -1, :, setting.n_common :] * setting.vocabulary
             curves = (distinct[:, None] > thresholds[:, None, None]).mean((-1, -2))
             figures.band(panel, thresholds, curves, rf"$\eta_Z = {one.attention_rate:g}$")
         panel.scale(x="log")
@@ -206,12 +267,14 @@ FIGURE = scales(replace(SMALL, batch=1, n_steps=1_000, n_records=50), smoke={"n_
 NAMES = ("most frequent token", "middle token", "common token")
 
 
-@paper.figure("fig8", caption="Attention logits of networks trained by SGD on one sampled sequence of T tokens a step (bands) "
-                              "and "
-                              "the reduced equations for endless sequences, two classes, eta_Y = eta_Z = 0.1. No feedback: first "
-                              "order in eta_Z / eta_Y. Vertical line: t_0 = 2 K ln M / eta_Y. The gap at T = 128 is that of "
-                              "short "
-                              "sequences; it falls like 1 / T", source="Section 3", setting=FIGURE)
+@paper.figure(
+    "fig8",
+    caption="Attention logits of networks trained by SGD on one sampled sequence of T tokens a step (bands) and the "
+    "reduced equations for endless sequences, two classes, eta_Y = eta_Z = 0.1. No feedback: first order in eta_Z / "
+    "eta_Y. Vertical line: t_0 = 2 K ln M / eta_Y. The gap at T = 128 is that of short sequences; it falls like 1 / T",
+    source="Section 3",
+    setting=FIGURE,
+)
 def reduced_against_trained(setting, lab):
     lengths = (1025, 128)
     several = lab.simulate(train_tokens, *(replace(setting, sequence_length=length) for length in lengths))
@@ -226,8 +289,9 @@ def reduced_against_trained(setting, lab):
             figures.prediction(panel, fine, line[:, k], "reduced equations", series="reduced equations")
             inside = np.where((rival[:, k] < top) & (rival[:, k] > bottom), rival[:, k], np.nan)
             figures.prediction(panel, fine, inside, "no feedback", series="no feedback")
-        figures.reference(panel, r"$t_0$", x=attention.snap_time_limit(setting.n_classes, setting.vocabulary,
-                                                                       setting.decoder_rate))
+        figures.reference(
+            panel, r"$t_0$", x=attention.snap_time_limit(setting.n_classes, setting.vocabulary, setting.decoder_rate)
+        )
         panel.labels(x="training step t", y="attention logit z" if length == lengths[0] else None)
         panel.heading(f"T = {length}")
     plate.legend("below", columns=5)

@@ -14,32 +14,46 @@ from attnlab.theory.token_selection.reduced_flow import SymmetricClasses, snap_t
 paper = Paper(
     key="tian2023_scan_snap",
     title="Scan and Snap: Understanding Training Dynamics and Token Composition in 1-layer Transformer",
-    sources=[Source(authors="Yuandong Tian, Yiping Wang, Beidi Chen, Simon S. Du", year=2023, arxiv="2305.16380",
-                    title="Scan and Snap: Understanding Training Dynamics and Token Composition in 1-layer Transformer",
-                    venue="Advances in Neural Information Processing Systems")],
+    sources=[
+        Source(
+            authors="Yuandong Tian, Yiping Wang, Beidi Chen, Simon S. Du",
+            year=2023,
+            arxiv="2305.16380",
+            title="Scan and Snap: Understanding Training Dynamics and Token Composition in 1-layer Transformer",
+            venue="Advances in Neural Information Processing Systems",
+        )
+    ],
     statements={
         1: "With pairwise logits Z (attention) and Y (decoder) as parameters, the gradient flow of a sample has a closed form.",
         2: "In long sequences attention over token types is proportional to P(l | n) exp(z_l); nothing else matters.",
         3: "With frozen attention the residual follows a scalar h(t) in closed form, and the gradient sent back has a speed that "
-           "rises linearly, peaks, and decays like log t / t.",
+        "rises linearly, peaks, and decays like log t / t.",
         4: "Logits of distinct tokens grow; that of a single common token shrinks, and so do those of a symmetric family.",
         5: "The relative gain of two distinct tokens obeys r(t) = r(0) exp(2 (z(t) - z(0))): the more frequent one takes over.",
         6: "There is no winner: after t_0 = 2 K ln M / eta_Y growth slows from a power of t to a logarithm.",
         7: "Larger eta_Y snaps earlier; it gives denser attention at fixed eta_Z, and larger rates sparser at a fixed ratio.",
         8: "Adam selects other subsets of distinct tokens at other rates; on WikiText attention entropy falls with the rate.",
-    })
-SMALL = Setting(n_classes=2, decoder_rate=0.1, attention_rate=0.1, n_steps=400, n_records=40, spacing="linear",
-                sequence_length=1025)
-paper.scales(smoke=replace(SMALL, n_replicas=8, sequence_length=513), desk=SMALL, paper=replace(SMALL, decoder_rate=0.02,
-             attention_rate=0.02, n_steps=2_000, n_replicas=32))
-PUBLISHED_SMALL = Setting(momentum=0.9, spacing="linear")                     # the two-class runs behind the published maps
+    },
+)
+SMALL = Setting(
+    n_classes=2, decoder_rate=0.1, attention_rate=0.1, n_steps=400, n_records=40, spacing="linear", sequence_length=1025
+)
+paper.scales(
+    smoke=replace(SMALL, n_replicas=8, sequence_length=513),
+    desk=SMALL,
+    paper=replace(SMALL, decoder_rate=0.02, attention_rate=0.02, n_steps=2_000, n_replicas=32),
+)
+PUBLISHED_SMALL = Setting(momentum=0.9, spacing="linear")  # the two-class runs behind the published maps
 MEDIUM = Setting(n_classes=6, classes_per_query=2, momentum=0.9, start="uniform", n_records=4)
 
 
 def scales(desk, smoke=None, published=None):
     """Settings at three scales from that at desk and what changes: 8 replicas at smoke, twice as many at paper scale."""
-    return Scales(replace(desk, n_replicas=8, **(smoke or {})), desk,
-                  replace(desk, n_replicas=2 * desk.n_replicas, **(published or {})))
+    return Scales(
+        replace(desk, n_replicas=8, **(smoke or {})),
+        desk,
+        replace(desk, n_replicas=2 * desk.n_replicas, **(published or {})),
+    )
 
 
 def reduced(setting, profile):
@@ -50,7 +64,9 @@ def reduced(setting, profile):
 
 @functools.cache
 def _flow(setting, profile, times):
-    return token_flow(reduced(setting, np.array(profile)), setting.decoder_rate, setting.attention_rate, np.array(times))
+    return token_flow(
+        reduced(setting, np.array(profile)), setting.decoder_rate, setting.attention_rate, np.array(times)
+    )
 
 
 def flow(setting, profile, times):
@@ -77,6 +93,6 @@ def entropy(setting, c):
     """Entropy (nats) of the attention on a class's distinct tokens, renormalised; mean over classes. ``c (..., class,
     local)``.
     """
-    distinct = c[..., setting.n_common:]
+    distinct = c[..., setting.n_common :]
     share = distinct / distinct.sum(-1, keepdims=True)
     return -(share * np.log(share + 1e-30)).sum(-1).mean(-1)

@@ -19,8 +19,8 @@ from attnlab.simulators.ensemble.simulation import simulation
 
 KEYS = ("spherical", "binary", "gaussian")
 RULES = ("hebb", "scaled", "delta", "decay", "least_squares", "polynomial", "exponential", "softmax", "nearest")
-TIE = 1e-9                                                          # sums of binary keys that cancel, but for rounding
-SPLITS = (1, 2, 4, 8)                                               # heads among which a width is divided
+TIE = 1e-9  # sums of binary keys that cancel, but for rounding
+SPLITS = (1, 2, 4, 8)  # heads among which a width is divided
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,11 @@ def retrieve(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: 
         row = {"error": ((out - V) ** 2).mean((0, 2)), "wrong_sign": sign.mean((0, 2))}
         if weights is not None:
             own = weights.diagonal(dim1=1, dim2=2)
-            row |= {"target_weight": own.mean(0), "target_error": ((1 - own) ** 2).mean(0),
-                    "weight_error": ((weights**2).sum(-1) - own**2 + (1 - own) ** 2).mean(0)}
+            row |= {
+                "target_weight": own.mean(0),
+                "target_error": ((1 - own) ** 2).mean(0),
+                "weight_error": ((weights**2).sum(-1) - own**2 + (1 - own) ** 2).mean(0),
+            }
         for name, value in row.items():
             found.setdefault(name, []).append(value.numpy())
     return {name: np.stack(rows) for name, rows in found.items()}
@@ -102,12 +105,12 @@ def guarantee(setting: OverlapSetting, seeds: Sequence[np.random.SeedSequence], 
         K = _spherical(setting.n_draws, setting.n_pairs, setting.dim, stream)
         overlaps = (K @ K.mT).abs()
         overlaps.diagonal(dim1=1, dim2=2).zero_()
-        sums = overlaps.cumsum(-1)                                  # (draw, key, others up to)
+        sums = overlaps.cumsum(-1)  # (draw, key, others up to)
         n = torch.arange(setting.n_pairs)
-        stored = n[:, None] <= n[None]                              # key i is stored when n + 1 pairs are
+        stored = n[:, None] <= n[None]  # key i is stored when n + 1 pairs are
         worst = torch.where(stored, sums, 0.0).amax(1)
         found["guaranteed"].append((worst[:, 1:] < 1).double().mean(0).numpy())
-        below = (sums[:, 0] < 1).sum(-1)                            # includes the key itself
+        below = (sums[:, 0] < 1).sum(-1)  # includes the key itself
         found["reach"].append(below.double().mean().numpy())
     return {name: np.stack(rows) for name, rows in found.items()}
 
@@ -141,7 +144,9 @@ def depth(setting: DepthSetting, seeds: Sequence[np.random.SeedSequence], device
     average of the first heads' read-outs; ``split_error (replica, 4)``: of the average of 1, 2, 4, 8 heads of width dim / heads.
     """
     most, layers, draws = max(setting.n_heads), setting.n_layers, setting.n_draws
-    found: dict[str, list] = {name: [] for name in ("head_error", "majority_error", "success", "mean_error", "split_error")}
+    found: dict[str, list] = {
+        name: [] for name in ("head_error", "majority_error", "success", "mean_error", "split_error")
+    }
     for stream in random_streams.generators(seeds, "data"):
         count = draws * layers * most
         values = _signs((draws * layers, setting.n_pairs), stream).repeat_interleave(most, 0)
@@ -152,7 +157,9 @@ def depth(setting: DepthSetting, seeds: Sequence[np.random.SeedSequence], device
         wrong = torch.stack([(read[..., :heads] < 0).sum(-1) * 2 > heads for heads in setting.n_heads])
         found["majority_error"].append(wrong.double().mean((1, 2)))
         found["success"].append((~wrong).double().cumprod(-1).mean(1))
-        found["mean_error"].append(torch.stack([((read[..., :heads].mean(-1) - 1) ** 2).mean() for heads in setting.n_heads]))
+        found["mean_error"].append(
+            torch.stack([((read[..., :heads].mean(-1) - 1) ** 2).mean() for heads in setting.n_heads])
+        )
         split = []
         for heads in SPLITS:
             width = setting.dim // heads
@@ -227,12 +234,18 @@ def _pairs(setting: Setting, stream: torch.Generator) -> tuple[Tensor, Tensor, T
     if setting.keys == "spherical":
         K = _spherical(draws, n, d, stream)
     else:
-        K = _signs((draws, n, d), stream) if setting.keys == "binary" else torch.randn(draws, n, d, generator=stream,
-                                                                                       dtype=torch.float64)
+        K = (
+            _signs((draws, n, d), stream)
+            if setting.keys == "binary"
+            else torch.randn(draws, n, d, generator=stream, dtype=torch.float64)
+        )
         K = K / d**0.5
     shape = (draws, n, setting.value_dim)
     V = _signs(shape, stream) if setting.values == "sign" else torch.randn(shape, generator=stream, dtype=torch.float64)
-    noise = setting.cue_noise and setting.cue_noise * torch.randn(draws, n, d, generator=stream, dtype=torch.float64) / d**0.5
+    noise = (
+        setting.cue_noise
+        and setting.cue_noise * torch.randn(draws, n, d, generator=stream, dtype=torch.float64) / d**0.5
+    )
     return K, V, K + noise
 
 

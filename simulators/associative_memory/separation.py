@@ -27,7 +27,9 @@ class SeparationSetting:
 
 
 @simulation(name="associative_memory_separation.separability", block=4)
-def separability(setting: SeparationSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def separability(
+    setting: SeparationSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """``separable (replica,)``: share of draws in which some w has sign(w . k_i) = s_i for all i (a program with margin 1)."""
     shares = []
     for seed in seeds:
@@ -35,7 +37,9 @@ def separability(setting: SeparationSetting, seeds: Sequence[np.random.SeedSeque
         solved = 0
         for _ in range(setting.n_draws):
             K, s = rng.normal(size=(setting.n_pairs, setting.dim)), rng.choice([-1.0, 1.0], setting.n_pairs)
-            program = linprog(np.zeros(setting.dim), A_ub=-s[:, None] * K, b_ub=-np.ones(setting.n_pairs), bounds=(None, None))
+            program = linprog(
+                np.zeros(setting.dim), A_ub=-s[:, None] * K, b_ub=-np.ones(setting.n_pairs), bounds=(None, None)
+            )
             solved += program.status == 0
         shares.append(solved / setting.n_draws)
     return {"separable": np.array(shares)}

@@ -59,8 +59,10 @@ def require_one_of(setting: Any, name: str, choices: Sequence[str]) -> None:
     """The named field is one of the given words."""
     value = getattr(setting, name)
     if value not in choices:
-        raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(map(repr, choices))}"
-                         + did_you_mean(str(value), choices))
+        raise ValueError(
+            f"{name}={value!r} is unknown; use one of {', '.join(map(repr, choices))}"
+            + did_you_mean(str(value), choices)
+        )
 
 
 def field_types(setting_type: type) -> dict[str, Any]:
@@ -81,8 +83,10 @@ def overridden(setting: S, overrides: Mapping[str, str]) -> S:
     values = {}
     for key, text in overrides.items():
         if key not in hints:
-            raise ValueError(f"unknown key {key!r} in {type(setting).__name__}{did_you_mean(key, hints)}; "
-                             f"the keys are {', '.join(hints)}")
+            raise ValueError(
+                f"unknown key {key!r} in {type(setting).__name__}{did_you_mean(key, hints)}; "
+                f"the keys are {', '.join(hints)}"
+            )
         values[key] = parsed(key, text, hints[key])
     return replace(setting, **values)
 

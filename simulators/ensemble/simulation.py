@@ -27,8 +27,9 @@ Arrays = dict[str, np.ndarray]
 Function = Callable[[Any, Sequence[np.random.SeedSequence], str], Arrays]
 
 
-def simulation(*, name: str, block: int = 8, reads: Sequence[str] = (),
-               code_of: Callable[[Any], Sequence[str]] | None = None) -> Callable[[Function], Simulation]:
+def simulation(
+    *, name: str, block: int = 8, reads: Sequence[str] = (), code_of: Callable[[Any], Sequence[str]] | None = None
+) -> Callable[[Function], Simulation]:
     """Declare a simulation.
 
     ``name``: ``subject.function``, unique and never changed: it seeds the replicas, so it outlives every move of the file.
@@ -39,7 +40,9 @@ def simulation(*, name: str, block: int = 8, reads: Sequence[str] = (),
     code enters the identity of a result beside what the simulation's own module imports.
     """
     if not re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", name):
-        raise ValueError(f"name={name!r} is not of the form subject.function; write the name out, it seeds the replicas")
+        raise ValueError(
+            f"name={name!r} is not of the form subject.function; write the name out, it seeds the replicas"
+        )
     if not (isinstance(block, int) and block >= 1):
         raise ValueError(f"block={block!r} is not a whole number of at least 1")
 
@@ -50,7 +53,9 @@ def simulation(*, name: str, block: int = 8, reads: Sequence[str] = (),
             raise ValueError(f"{setting_type.__name__} has no field n_replicas; every setting needs one")
         for field in reads:
             if field not in fields:
-                raise ValueError(f"reads={field!r} is not a field of {setting_type.__name__}{did_you_mean(field, fields)}")
+                raise ValueError(
+                    f"reads={field!r} is not a field of {setting_type.__name__}{did_you_mean(field, fields)}"
+                )
         declared = tuple(reads) or tuple(field for field in fields if field != "n_replicas")
         return Simulation(function, setting_type, block, declared, function.__module__, name, code_of)
 
@@ -70,7 +75,7 @@ class Simulation:
     code_of: Callable[[Any], Sequence[str]] | None = None
 
     @property
-    def __doc__(self) -> str | None:                                      # type: ignore[override]
+    def __doc__(self) -> str | None:  # type: ignore[override]
         return self.function.__doc__
 
     def __call__(self, setting: Any, seeds: Sequence[np.random.SeedSequence], device: str = "cpu") -> Arrays:
@@ -82,8 +87,9 @@ class Simulation:
         the replica axis.
         """
         if not isinstance(setting, self.setting_type):
-            raise TypeError(f"{self.name} takes a {self.setting_type.__module__}.{self.setting_type.__name__}, "
-                            f"got {setting!r}")
+            raise TypeError(
+                f"{self.name} takes a {self.setting_type.__module__}.{self.setting_type.__name__}, got {setting!r}"
+            )
         if len(seeds) == 0:
             raise ValueError(f"{self.name}: seeds is empty; give one numpy SeedSequence per replica")
         arrays = self.function(View(setting, self.reads, self.name), seeds, device)
@@ -92,8 +98,10 @@ class Simulation:
         for name, array in arrays.items():
             if not isinstance(array, np.ndarray) or array.dtype == object or array.shape[:1] != (len(seeds),):
                 found = f"shape {array.shape}, type {array.dtype}" if isinstance(array, np.ndarray) else repr(array)
-                raise ValueError(f"{self.name} returned {name!r} with {found}; "
-                                 f"return a numeric array whose first axis is the {len(seeds)} replicas")
+                raise ValueError(
+                    f"{self.name} returned {name!r} with {found}; "
+                    f"return a numeric array whose first axis is the {len(seeds)} replicas"
+                )
         return arrays
 
 
@@ -112,8 +120,9 @@ class View:
         if name in self._reads:
             return getattr(self._setting, name)
         if name in field_types(type(self._setting)):
-            raise AttributeError(f"{self._name} reads {name!r} without declaring it; add it to "
-                                 f"@simulation(reads=(..., {name!r}))")
+            raise AttributeError(
+                f"{self._name} reads {name!r} without declaring it; add it to @simulation(reads=(..., {name!r}))"
+            )
         raise AttributeError(f"{type(self._setting).__name__} has no field {name!r}{did_you_mean(name, self._reads)}")
 
     def __repr__(self) -> str:
@@ -124,10 +133,15 @@ def simulations_of(package: str) -> dict[str, Simulation]:
     """The simulations of a subject by name: those that the modules of its folder define."""
     home = importlib.import_module(package)
     found = {}
-    for module in sorted(module.name for module in pkgutil.iter_modules(home.__path__) if not module.name.startswith("__")):
+    for module in sorted(
+        module.name for module in pkgutil.iter_modules(home.__path__) if not module.name.startswith("__")
+    ):
         members = vars(importlib.import_module(f"{package}.{module}"))
-        found |= {each.name: each for each in members.values()
-                  if isinstance(each, Simulation) and each.module == f"{package}.{module}"}
+        found |= {
+            each.name: each
+            for each in members.values()
+            if isinstance(each, Simulation) and each.module == f"{package}.{module}"
+        }
     return found
 
 
@@ -152,13 +166,15 @@ def main_of(package: str, arguments: Sequence[str] | None = None) -> int:
         return 2
     seeds = [np.random.SeedSequence(int(seed), spawn_key=(replica,)) for replica in range(setting.n_replicas)]
     start, threads = time.perf_counter(), torch.get_num_threads()
-    torch.set_num_threads(1)                   # as in the lab's workers: same bits, and faster for small models
+    torch.set_num_threads(1)  # as in the lab's workers: same bits, and faster for small models
     try:
         with use(_Lines()):
             arrays = run(setting, seeds, device)
     finally:
         torch.set_num_threads(threads)
-    print(f"{run.name}  {setting}\n{table(arrays)}\n{len(seeds)} replicas, seed {seed}, {time.perf_counter() - start:.1f} s")
+    print(
+        f"{run.name}  {setting}\n{table(arrays)}\n{len(seeds)} replicas, seed {seed}, {time.perf_counter() - start:.1f} s"
+    )
     return 0
 
 
@@ -199,8 +215,9 @@ def table(arrays: Arrays) -> str:
         for index, column in enumerate(entries.T.astype(np.float64)):
             label = name if entries.shape[1] == 1 else f"{name}[{index}]"
             spread = column.std(ddof=1) if len(column) > 1 else np.nan
-            lines.append(f"{label:34s}" + "".join(f"{x:12.5g}" for x in (column.mean(), spread, column.min(),
-                                                                         column.max())))
+            lines.append(
+                f"{label:34s}" + "".join(f"{x:12.5g}" for x in (column.mean(), spread, column.min(), column.max()))
+            )
     return "\n".join([*lines, *([f"also {', '.join(named)}"] if named else [])])
 
 

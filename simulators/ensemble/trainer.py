@@ -25,10 +25,10 @@ from attnlab.simulators.ensemble import random_streams
 from attnlab.simulators.ensemble.monitor import current
 from attnlab.simulators.ensemble.optimisers import Optimiser, State
 
-SEGMENT = 32                       # steps between looks at divergence, progress and checkpoints; a multiple of _BLOCK
-_BLOCK = 32                        # most steps drawn at once, a power of two
-_DRAW = 2**14                      # numbers per replica worth one call of the generator
-_CHUNK_BYTES = 2**19               # largest array of a chunk; about ten of these live at once in forward and backward
+SEGMENT = 32  # steps between looks at divergence, progress and checkpoints; a multiple of _BLOCK
+_BLOCK = 32  # most steps drawn at once, a power of two
+_DRAW = 2**14  # numbers per replica worth one call of the generator
+_CHUNK_BYTES = 2**19  # largest array of a chunk; about ten of these live at once in forward and backward
 
 Parameters = dict[str, Tensor]
 Step = Callable[[Tensor, State, Tensor | None, int], Tensor]
@@ -114,8 +114,14 @@ class Run:
     diverged_at: np.ndarray
 
 
-def train(model: Model, task: Task, optimiser: Optimiser, seeds: Sequence[np.random.SeedSequence], plan: Plan,
-          record: Sequence[Record] = ()) -> Run:
+def train(
+    model: Model,
+    task: Task,
+    optimiser: Optimiser,
+    seeds: Sequence[np.random.SeedSequence],
+    plan: Plan,
+    record: Sequence[Record] = (),
+) -> Run:
     """Train one model per seed, all in one call.
 
     Progress and checkpoints go to the monitor in place (:mod:`attnlab.simulators.ensemble.monitor`). The same seeds and plan
@@ -159,6 +165,7 @@ def autograd_step(model: Any, task: Task, optimiser: Optimiser, split: Callable[
     A step takes the parameters of a chunk as a matrix ``(replica, parameter)`` and the optimiser's state, changes both
     in place, and returns the losses ``(replica,)`` before the update. ``split`` views the matrix by parameter name.
     """
+
     def step(values: Tensor, state: State, numbers: Tensor | None, count: int) -> Tensor:
         with torch.enable_grad():
             leaves = {name: view.detach().requires_grad_() for name, view in split(values).items()}
@@ -174,8 +181,15 @@ def autograd_step(model: Any, task: Task, optimiser: Optimiser, split: Callable[
 class _Ensemble:
     """The state of a run: parameters and optimiser state of all replicas, their streams, and what was recorded."""
 
-    def __init__(self, model: Model, task: Task, optimiser: Optimiser, seeds: Sequence[np.random.SeedSequence],
-                 plan: Plan, record: Sequence[Record]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        task: Task,
+        optimiser: Optimiser,
+        seeds: Sequence[np.random.SeedSequence],
+        plan: Plan,
+        record: Sequence[Record],
+    ) -> None:
         self.plan, self.record = plan, record
         initial = model.initialise(random_streams.generators(seeds, "parameters"), plan.dtype)
         self.shapes = {name: tuple(value.shape[1:]) for name, value in initial.items()}
@@ -185,23 +199,30 @@ class _Ensemble:
         self.diverged_at = np.full(len(seeds), -1, dtype=np.int64)
         self.loss_sum = np.zeros((len(seeds), len(plan.loss_steps)))
         observed = [each.observe(model, self.split(self.values)) for each in record]
-        self.records = {name: np.full((len(seeds), len(each.steps), *value.shape[1:]), np.nan)
-                        for each, found in zip(record, observed, strict=True) for name, value in found.items()}
-        self.record_steps = {name: np.asarray(each.steps)
-                             for each, found in zip(record, observed, strict=True) for name in found}
+        self.records = {
+            name: np.full((len(seeds), len(each.steps), *value.shape[1:]), np.nan)
+            for each, found in zip(record, observed, strict=True)
+            for name, value in found.items()
+        }
+        self.record_steps = {
+            name: np.asarray(each.steps) for each, found in zip(record, observed, strict=True) for name in found
+        }
         self.record_index = [{step: index for index, step in enumerate(each.steps)} for each in record]
         if len(self.records) != sum(map(len, observed)):
             raise ValueError("two records observe the same name; give every observed array its own name")
         self.recent_loss: float | None = None
         size = plan.chunk or max(1, _CHUNK_BYTES // (plan.dtype.itemsize * max(task.largest_array(model), 1)))
-        self.chunks = [_Chunk(self, slice(low, min(low + size, len(seeds))), model, task, optimiser, seeds)
-                       for low in range(0, len(seeds), size)]
+        self.chunks = [
+            _Chunk(self, slice(low, min(low + size, len(seeds))), model, task, optimiser, seeds)
+            for low in range(0, len(seeds), size)
+        ]
 
     def split(self, values: Tensor) -> Parameters:
         """Views of a matrix ``(replica, parameter)`` by parameter name."""
         views = values.split([math.prod(shape) for shape in self.shapes.values()], dim=1)
-        return {name: view.view(len(values), *shape)
-                for (name, shape), view in zip(self.shapes.items(), views, strict=True)}
+        return {
+            name: view.view(len(values), *shape) for (name, shape), view in zip(self.shapes.items(), views, strict=True)
+        }
 
     def advance(self, start: int, stop: int) -> None:
         """Make the updates ``start`` to ``stop - 1`` of all replicas and see which of them diverged."""
@@ -232,9 +253,14 @@ class _Ensemble:
 
     def checkpoint(self, step: int) -> dict[str, np.ndarray]:
         """Everything needed to go on from ``step`` with the same bits."""
-        kept = {"step": np.array(step), "label": np.array(self.plan.label), "values": self.values.cpu().numpy().copy(),
-                "streams": random_streams.states(self.streams), "diverged_at": self.diverged_at.copy(),
-                "loss_sum": self.loss_sum.copy()}
+        kept = {
+            "step": np.array(step),
+            "label": np.array(self.plan.label),
+            "values": self.values.cpu().numpy().copy(),
+            "streams": random_streams.states(self.streams),
+            "diverged_at": self.diverged_at.copy(),
+            "loss_sum": self.loss_sum.copy(),
+        }
         kept |= {f"state.{name}": state.cpu().numpy().copy() for name, state in self.state.items()}
         return kept | {f"record.{name}": array.copy() for name, array in self.records.items()}
 
@@ -244,8 +270,10 @@ class _Ensemble:
             return 0
         mine = self.checkpoint(0)
         if {name: array.shape for name, array in kept.items()} != {name: array.shape for name, array in mine.items()}:
-            raise ValueError(f"the checkpoint of {self.plan.label!r} is of another run: its arrays have other names or "
-                             "shapes; remove it and start again")
+            raise ValueError(
+                f"the checkpoint of {self.plan.label!r} is of another run: its arrays have other names or "
+                "shapes; remove it and start again"
+            )
         self.values.copy_(torch.from_numpy(np.array(kept["values"])))
         for name, state in self.state.items():
             state.copy_(torch.from_numpy(np.array(kept[f"state.{name}"])))
@@ -273,8 +301,15 @@ class _Ensemble:
 class _Chunk:
     """Some replicas of the ensemble: views of their state, and the buffer of their random numbers."""
 
-    def __init__(self, ensemble: _Ensemble, rows: slice, model: Model, task: Task, optimiser: Optimiser,
-                 seeds: Sequence[np.random.SeedSequence]) -> None:
+    def __init__(
+        self,
+        ensemble: _Ensemble,
+        rows: slice,
+        model: Model,
+        task: Task,
+        optimiser: Optimiser,
+        seeds: Sequence[np.random.SeedSequence],
+    ) -> None:
         plan, self.ensemble, self.rows = ensemble.plan, ensemble, rows
         self.model, self.task = _part(model, rows), _part(task, rows)
         self.values = ensemble.values[rows]
@@ -339,8 +374,10 @@ def _checked(plan: Plan, record: Sequence[Record]) -> Plan:
     if not (isinstance(plan.n_steps, int) and plan.n_steps >= 1):
         raise ValueError(f"n_steps={plan.n_steps!r} is not a whole number of at least 1")
     if plan.chunk < 0 or plan.checkpoint_steps < 0 or not plan.checkpoint_seconds >= 0:
-        raise ValueError(f"chunk={plan.chunk!r}, checkpoint_steps={plan.checkpoint_steps!r} and checkpoint_seconds="
-                         f"{plan.checkpoint_seconds!r} must not be negative")
+        raise ValueError(
+            f"chunk={plan.chunk!r}, checkpoint_steps={plan.checkpoint_steps!r} and checkpoint_seconds="
+            f"{plan.checkpoint_seconds!r} must not be negative"
+        )
     plan = replace(plan, loss_steps=tuple(plan.loss_steps) or log_spaced_steps(plan.n_steps, 100))
     for name, steps in [("loss_steps", plan.loss_steps), *(("Record.steps", tuple(each.steps)) for each in record)]:
         if not steps or list(steps) != sorted(set(steps)) or steps[0] < 0 or steps[-1] > plan.n_steps:

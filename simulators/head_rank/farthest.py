@@ -44,17 +44,22 @@ class FarthestSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "rank", "copies", "n_layers", "hidden", "batch", "learning_rate", "n_steps", "n_test",
-                         "n_replicas")
+        require_positive(
+            self, "rank", "copies", "n_layers", "hidden", "batch", "learning_rate", "n_steps", "n_test", "n_replicas"
+        )
         require_at_least(self, 3, "dim", "n_points")
         require_one_of(self, "positions", POSITIONS)
         width = 2 * self.dim if self.positions == "appended" else self.dim
         if width % self.rank:
-            raise ValueError(f"rank={self.rank!r} does not divide {width}, the width of the tokens; use a divisor of it")
+            raise ValueError(
+                f"rank={self.rank!r} does not divide {width}, the width of the tokens; use a divisor of it"
+            )
 
 
 @simulation(name="head_rank_farthest.train_farthest", block=8)
-def train_farthest(setting: FarthestSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def train_farthest(
+    setting: FarthestSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Train, and test on fresh sets.
 
     ``error (replica,)``: mean squared distance on ``n_test`` sets; ``error_se`` its standard error, sets being the units.
@@ -62,26 +67,38 @@ def train_farthest(setting: FarthestSetting, seeds: Sequence[np.random.SeedSeque
     and I in degrees (180: a multiple of -I), and the Frobenius norm over sqrt(dim) (beta if M = -beta I).
     ``loss (replica, record)`` at ``steps``: mean batch loss since the record before; ``diverged_at (replica,)``.
     """
-    model = Encoder(setting.dim, setting.n_points, setting.rank, setting.copies, setting.n_layers, setting.hidden,
-                    setting.positions)
+    model = Encoder(
+        setting.dim, setting.n_points, setting.rank, setting.copies, setting.n_layers, setting.hidden, setting.positions
+    )
     task = Farthest(setting.dim, setting.n_points, setting.batch)
     schedule = warmup(max(1, setting.n_steps // 20), cosine(setting.n_steps))
     steps = log_spaced_steps(setting.n_steps, 40)
-    run = train(model, task, Adam(setting.learning_rate, betas=(0.9, 0.95), schedule=schedule), seeds,
-                Plan(setting.n_steps, loss_steps=steps, device=device))
+    run = train(
+        model,
+        task,
+        Adam(setting.learning_rate, betas=(0.9, 0.95), schedule=schedule),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, device=device),
+    )
     rows = []
     for row, stream in enumerate(random_streams.generators(seeds, "test")):
         normals = torch.randn(1, setting.n_test, setting.n_points, setting.dim, generator=stream).to(device)
-        parameters = {name: each[row:row + 1] for name, each in run.parameters.items()}
+        parameters = {name: each[row : row + 1] for name, each in run.parameters.items()}
         errors = squared_errors(model, parameters, normals)[0].double().mean(-1)
         rows.append((errors.mean(), errors.std() / setting.n_test**0.5))
     columns = torch.tensor(rows, dtype=torch.float64).numpy().T
-    M = model.score_matrices(run.parameters)[..., :setting.dim, :setting.dim].double()
+    M = model.score_matrices(run.parameters)[..., : setting.dim, : setting.dim].double()
     size = M.flatten(2).norm(dim=-1)
     along = M.diagonal(dim1=-2, dim2=-1).sum(-1) / (size * setting.dim**0.5)
-    return {"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss, "diverged_at": run.diverged_at,
-            "error": columns[0], "error_se": columns[1],
-            "angle": torch.rad2deg(torch.arccos(along.clamp(-1, 1))).numpy(), "size": (size / setting.dim**0.5).numpy()}
+    return {
+        "steps": np.tile(steps, (len(seeds), 1)),
+        "loss": run.loss,
+        "diverged_at": run.diverged_at,
+        "error": columns[0],
+        "error_se": columns[1],
+        "angle": torch.rad2deg(torch.arccos(along.clamp(-1, 1))).numpy(),
+        "size": (size / setting.dim**0.5).numpy(),
+    }
 
 
 @dataclass(frozen=True)

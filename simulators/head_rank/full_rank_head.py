@@ -52,15 +52,21 @@ def full_rank_on_pairs(setting: Setting, seeds: Sequence[np.random.SeedSequence]
 
 
 @simulation(name="head_rank.full_rank_on_points", block=8)
-def full_rank_on_points(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def full_rank_on_points(
+    setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """``error (replica, inverse_temperature)`` on independent points; the farthest is asked for by the first of the set."""
     errors = []
     for stream in random_streams.generators(seeds, "data"):
         own = setting.target == "farthest"
-        raw = torch.randn(setting.n_samples, setting.n_points + (not own), setting.dim, generator=stream, dtype=torch.float64)
+        raw = torch.randn(
+            setting.n_samples, setting.n_points + (not own), setting.dim, generator=stream, dtype=torch.float64
+        )
         points = raw / raw.norm(dim=-1, keepdim=True)
-        if own:                                     # one query a set: queries of one set are not independent
-            errors.append(_errors(points, -torch.einsum("snd,sd->sn", points, points[:, 0]), setting.inverse_temperatures))
+        if own:  # one query a set: queries of one set are not independent
+            errors.append(
+                _errors(points, -torch.einsum("snd,sd->sn", points, points[:, 0]), setting.inverse_temperatures)
+            )
         else:
             points, y = points[:, :-1], points[:, -1]
             errors.append(_errors(points, torch.einsum("snd,sd->sn", points, y), setting.inverse_temperatures))
@@ -87,12 +93,14 @@ class LinearSetting:
 
 
 @simulation(name="head_rank.linear_regime", block=8)
-def linear_regime(setting: LinearSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def linear_regime(
+    setting: LinearSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """``error (replica,)`` of the dim + 1 heads on orthonormal pairs; float64, for values are large and cancel."""
     errors = []
     for stream in random_streams.generators(seeds, "data"):
         points, y = pairs(torch.randn(setting.n_samples, 3, setting.dim, generator=stream, dtype=torch.float64))
-        weights = torch.softmax(setting.gain * y[:, None] * points, dim=1)                   # (sample, point, head)
+        weights = torch.softmax(setting.gain * y[:, None] * points, dim=1)  # (sample, point, head)
         weights = setting.value * weights.sum(-1) + (1 - setting.dim * setting.value) / 2
         target = chosen(points, torch.einsum("snd,sd->sn", points, y))
         errors.append(float(((torch.einsum("sn,snd->sd", weights, points) - target) ** 2).sum(-1).mean()))
@@ -117,5 +125,9 @@ def chosen(points: Tensor, scores: Tensor) -> Tensor:
 def _errors(points: Tensor, scores: Tensor, inverse_temperatures: Sequence[float]) -> np.ndarray:
     """Mean squared distance of softmax attention to the point of the largest score, one a temperature."""
     target = chosen(points, scores)
-    return np.array([float(((torch.einsum("sn,snd->sd", torch.softmax(beta * scores, -1), points) - target) ** 2).sum(-1).mean())
-                     for beta in inverse_temperatures])
+    return np.array(
+        [
+            float(((torch.einsum("sn,snd->sd", torch.softmax(beta * scores, -1), points) - target) ** 2).sum(-1).mean())
+            for beta in inverse_temperatures
+        ]
+    )

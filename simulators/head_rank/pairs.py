@@ -56,17 +56,27 @@ def train_on_pairs(setting: PairSetting, seeds: Sequence[np.random.SeedSequence]
     """
     model, task = PairHeads(setting.dim, setting.rank, setting.n_heads, setting.kind), Pairs(setting.dim, setting.batch)
     steps = log_spaced_steps(setting.n_steps, 30)
-    run = train(model, task, Adam(setting.learning_rate, schedule=cosine(setting.n_steps)), seeds,
-                Plan(setting.n_steps, loss_steps=steps, device=device))
+    run = train(
+        model,
+        task,
+        Adam(setting.learning_rate, schedule=cosine(setting.n_steps)),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, device=device),
+    )
     rows = []
     for row, stream in enumerate(random_streams.generators(seeds, "test")):
         normals = torch.randn(1, setting.n_test, 3, setting.dim, generator=stream).to(device)
-        parameters = {name: each[row:row + 1] for name, each in run.parameters.items()}
+        parameters = {name: each[row : row + 1] for name, each in run.parameters.items()}
         errors = squared_errors(model, parameters, normals)[0].double()
         rows.append((errors.mean(), errors.std() / setting.n_test**0.5))
     columns = torch.tensor(rows, dtype=torch.float64).numpy().T
-    return {"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss, "diverged_at": run.diverged_at,
-            "error": columns[0], "error_se": columns[1]}
+    return {
+        "steps": np.tile(steps, (len(seeds), 1)),
+        "loss": run.loss,
+        "diverged_at": run.diverged_at,
+        "error": columns[0],
+        "error_se": columns[1],
+    }
 
 
 @dataclass(frozen=True)
@@ -83,8 +93,10 @@ class PairHeads:
         shapes = {"Q": (H, r, d), "K": (H, r, d), "V": (H,) if self.kind == "scalar" else (H, d, d)}
         if self.kind == "gated":
             shapes |= {"gate_y": (H, d), "gate_x": (H, r)}
-        normal = {name: torch.stack([torch.randn(shape, generator=each, dtype=dtype) for each in streams])
-                  for name, shape in shapes.items()}
+        normal = {
+            name: torch.stack([torch.randn(shape, generator=each, dtype=dtype) for each in streams])
+            for name, shape in shapes.items()
+        }
         # scores of size 1, outputs near the mean point: sum_h V_h = I up to noise
         scale = {"Q": r**-0.25, "K": r**-0.25, "V": 0.1 / H**0.5, "gate_y": 0.1, "gate_x": 0.1}
         start = {name: scale[name] * each for name, each in normal.items()}
@@ -97,13 +109,13 @@ class PairHeads:
         H, r = self.n_heads, self.rank
         queries = (y @ parameters["Q"].reshape(R, H * r, d).mT).view(R, S, H, r)
         keys = (points.reshape(R, 2 * S, d) @ parameters["K"].reshape(R, H * r, d).mT).view(R, S, 2, H, r)
-        phi = torch.softmax((queries[:, :, None] * keys).sum(-1), dim=2)                     # (replica, sample, point, head)
+        phi = torch.softmax((queries[:, :, None] * keys).sum(-1), dim=2)  # (replica, sample, point, head)
         if self.kind == "gated":
             gate = (y @ parameters["gate_y"].mT)[:, :, None] + (keys * parameters["gate_x"][:, None, None]).sum(-1)
             phi = phi * (1 + gate)
         if self.kind == "scalar":
             return torch.einsum("rsnh,rh,rsnd->rsd", phi, parameters["V"], points)
-        mixed = phi.transpose(2, 3) @ points                                                  # (replica, sample, head, dim)
+        mixed = phi.transpose(2, 3) @ points  # (replica, sample, head, dim)
         return mixed.reshape(R, S, H * d) @ parameters["V"].mT.reshape(R, H * d, d)
 
 

@@ -43,13 +43,19 @@ def random_heads(setting: HeadsSetting, seeds: Sequence[np.random.SeedSequence],
     head chooses the nearest point.
     """
     found: dict[str, list[np.ndarray]] = {"Q": [], "K": [], "agreement": [], "target": []}
-    for weights, data in zip(random_streams.generators(seeds, "weights"), random_streams.generators(seeds, "data"), strict=True):
+    for weights, data in zip(
+        random_streams.generators(seeds, "weights"), random_streams.generators(seeds, "data"), strict=True
+    ):
         Q, K = draw_heads(setting.n_heads, setting.dim, weights)
         points, y = pairs(torch.randn(setting.n_samples, 3, setting.dim, generator=data, dtype=torch.float64))
         nearest = torch.where(((points[:, 0] - points[:, 1]) * y).sum(-1, keepdim=True) > 0, 1.0, -1.0).double()
         choices = torch.where(hard_choices(points, y, Q, K), 1.0, -1.0).double()
-        row = {"Q": Q, "K": K, "agreement": 0.5 + 0.5 * (choices.T @ choices) / setting.n_samples,
-               "target": 0.5 + 0.5 * (choices.T @ nearest)[:, 0] / setting.n_samples}
+        row = {
+            "Q": Q,
+            "K": K,
+            "agreement": 0.5 + 0.5 * (choices.T @ choices) / setting.n_samples,
+            "target": 0.5 + 0.5 * (choices.T @ nearest)[:, 0] / setting.n_samples,
+        }
         for name, value in row.items():
             found[name].append(value.numpy())
     return {name: np.stack(values) for name, values in found.items()}
@@ -101,14 +107,16 @@ def majority_vote(setting: VoteSetting, seeds: Sequence[np.random.SeedSequence],
     """
     counts, total = torch.tensor(setting.n_heads) - 1, max(setting.n_heads)
     errors, averaged = [], []
-    for weights, data in zip(random_streams.generators(seeds, "weights"), random_streams.generators(seeds, "data"), strict=True):
+    for weights, data in zip(
+        random_streams.generators(seeds, "weights"), random_streams.generators(seeds, "data"), strict=True
+    ):
         rows, moments = [], []
         for _ in range(setting.n_models):
             q = torch.randn(total, setting.dim, generator=weights, dtype=torch.float64)
             points, y = pairs(torch.randn(setting.n_samples, 3, setting.dim, generator=data, dtype=torch.float64))
             scratch = torch.tensor([1.0, -1.0], dtype=torch.float64)
             votes = torch.where(hard_choices(points, y, q, q), scratch[0], scratch[1]).cumsum(-1)[:, counts]
-            scores = votes[..., None] * scratch                            # second layer: (sample, model, point)
+            scores = votes[..., None] * scratch  # second layer: (sample, model, point)
             share = (scores == scores.amax(-1, keepdim=True)).to(points.dtype)
             output = torch.einsum("smn,snd->smd", share / share.sum(-1, keepdim=True), points)
             nearest = torch.einsum("snd,sd->sn", points, y)

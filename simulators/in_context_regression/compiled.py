@@ -23,8 +23,9 @@ from attnlab.simulators.in_context_regression.several_tasks_task import MultiReg
 from attnlab.simulators.tasks.regression import RegressionTask, covariance_root
 
 
-def compiled_steps(model: Any, task: Any, optimiser: Any, seeds: Sequence[np.random.SeedSequence],
-                   dtype: torch.dtype) -> CompiledSteps | None:
+def compiled_steps(
+    model: Any, task: Any, optimiser: Any, seeds: Sequence[np.random.SeedSequence], dtype: torch.dtype
+) -> CompiledSteps | None:
     """The compiled steps of a chunk of replicas on the CPU, for :class:`RegressionTask` and :class:`MultiRegressionTask`.
 
     None for other models, tasks and optimisers, schedules, weight decay, float64, more than 64 covariates or heads or
@@ -40,7 +41,9 @@ def compiled_steps(model: Any, task: Any, optimiser: Any, seeds: Sequence[np.ran
     elif type(task) is MultiRegressionTask:
         n_labels, noise = len(task.supports), task.noise_std
         scale = tuple(task.coefficient_std * len(support) ** 0.5 for support in task.supports)
-        law = icl_step.Law(supports=task.supports, coefficient_std=task.coefficient_std, noise_scale=scale, clean_query=True)
+        law = icl_step.Law(
+            supports=task.supports, coefficient_std=task.coefficient_std, noise_scale=scale, clean_query=True
+        )
     else:
         return None
     shape = icl_step.Shape(task.dim, task.n_context, model.n_heads, task.batch, n_labels=n_labels)
@@ -61,9 +64,16 @@ class CompiledSteps:
 
     def run(self, values: Tensor, state: dict[str, Tensor], start: int, stop: int) -> np.ndarray:
         """Losses ``(replica, step)`` before each update; ``values (replica, parameter)`` in the order Q, K, V, O."""
-        before = icl_step.State(self._split(values), self._split(state["mean"]), self._split(state["square"]), start,
-                                np.full(len(values), -1, np.int64))
-        after, losses = icl_step.train(self.shape, before, stop - start, data=self.data, optimiser=self.optimiser, path="c")
+        before = icl_step.State(
+            self._split(values),
+            self._split(state["mean"]),
+            self._split(state["square"]),
+            start,
+            np.full(len(values), -1, np.int64),
+        )
+        after, losses = icl_step.train(
+            self.shape, before, stop - start, data=self.data, optimiser=self.optimiser, path="c"
+        )
         for target, part in ((values, after.params), (state["mean"], after.moment1), (state["square"], after.moment2)):
             joined = np.concatenate([part[name].reshape(len(values), -1) for name in self._shapes()], axis=1)
             target.copy_(torch.from_numpy(joined))
@@ -76,6 +86,6 @@ class CompiledSteps:
         rows, low, found = matrix.numpy(), 0, {}
         for name, shape in self._shapes().items():
             size = int(np.prod(shape))
-            found[name] = np.ascontiguousarray(rows[:, low:low + size]).reshape(len(rows), *shape)
+            found[name] = np.ascontiguousarray(rows[:, low : low + size]).reshape(len(rows), *shape)
             low += size
         return found

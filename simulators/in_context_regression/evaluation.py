@@ -19,7 +19,7 @@ from attnlab.simulators.in_context_regression.model import attend
 from attnlab.simulators.tasks.regression import RegressionTask, Sequences
 
 RIVALS = ("debiased_gd", "plain_gd", "preconditioned_gd", "ridge")
-_CHUNK_NUMBERS = 2**17             # random numbers of one evaluation chunk, so that its arrays stay in the cache
+_CHUNK_NUMBERS = 2**17  # random numbers of one evaluation chunk, so that its arrays stay in the cache
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Evaluation:
     lengths: tuple[int, ...]
 
 
-def evaluate(KQ: Tensor, OV: Tensor, seeds: Sequence[np.random.SeedSequence],
-             evaluation: Evaluation) -> dict[str, np.ndarray]:
+def evaluate(
+    KQ: Tensor, OV: Tensor, seeds: Sequence[np.random.SeedSequence], evaluation: Evaluation
+) -> dict[str, np.ndarray]:
     """Risks of the models KQ ``(replica, head, n, n)``, OV ``(replica, head, 1, n)`` and of their rivals.
 
     At the task's own prompt length, per replica, each a mean over the test sequences with its standard error
@@ -52,22 +53,29 @@ def evaluate(KQ: Tensor, OV: Tensor, seeds: Sequence[np.random.SeedSequence],
     moments = {length: _Moments(len(seeds)) for length in lengths}
     for row, stream in enumerate(random_streams.generators(seeds, "test")):
         for low in range(0, evaluation.n_test, size):
-            chunk = replace(task.part(slice(row, row + 1)), batch=min(size, evaluation.n_test - low),
-                            n_context=lengths[-1])
+            chunk = replace(
+                task.part(slice(row, row + 1)), batch=min(size, evaluation.n_test - low), n_context=lengths[-1]
+            )
             numbers = torch.empty(1, chunk.numbers_per_step, dtype=torch.float64)
             chunk.fill(numbers, stream)
             batch = chunk.sequences(numbers.to(KQ.device))
             for length in lengths:
                 short = replace(batch, tokens=batch.tokens[:, :, :length])
-                moments[length].add(row, batch.signal, attend(KQ[row:row + 1], OV[row:row + 1], short.tokens,
-                                                              short.query)[..., 0],
-                                    rivals(KQ[row:row + 1], OV[row:row + 1], short, chunk.noise_std))
+                moments[length].add(
+                    row,
+                    batch.signal,
+                    attend(KQ[row : row + 1], OV[row : row + 1], short.tokens, short.query)[..., 0],
+                    rivals(KQ[row : row + 1], OV[row : row + 1], short, chunk.noise_std),
+                )
     std = np.broadcast_to(np.asarray(task.noise_std, dtype=np.float64), len(seeds))
     result = moments[own].summary(std**2)
     by_length = [moments[length].summary(std**2) for length in evaluation.lengths]
     names = ["risk"] + [f"{kind}_{rival}" for rival in RIVALS for kind in ("risk", "gap_to")]
-    curves = {f"{name}_by_length{end}": np.stack([each[f"{name}{end}"] for each in by_length], axis=1)
-              for name in names for end in ("", "_se")}
+    curves = {
+        f"{name}_by_length{end}": np.stack([each[f"{name}{end}"] for each in by_length], axis=1)
+        for name in names
+        for end in ("", "_se")
+    }
     tiled = np.tile(np.array(evaluation.lengths), (len(seeds), 1))
     return result | {"test_lengths": tiled} | curves
 
@@ -85,15 +93,19 @@ def rivals(KQ: Tensor, OV: Tensor, batch: Sequences, noise_std: float | Sequence
     x, y = batch.tokens[..., :d], batch.tokens[..., d]
     L = y.shape[-1]
     block, mu = KQ[..., :d, :d], OV[:, :, 0, -1]
-    matrix = (mu[..., None, None] * block).sum(1)                            # (replica, dim, dim)
-    step = matrix.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]               # (replica, 1)
-    moment = (x.mT @ y[..., None])[..., 0]                                    # (replica, batch, dim): X^T y
+    matrix = (mu[..., None, None] * block).sum(1)  # (replica, dim, dim)
+    step = matrix.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]  # (replica, 1)
+    moment = (x.mT @ y[..., None])[..., 0]  # (replica, batch, dim): X^T y
     centred = moment - x.mean(-2) * y.sum(-1, keepdim=True)
     std = torch.as_tensor(noise_std, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
     gram = x.mT @ x + std**2 * d * torch.eye(d, dtype=x.dtype, device=x.device)
     beta = _solve(gram, moment)
-    return [step * (centred * batch.query).sum(-1) / L, step * (moment * batch.query).sum(-1) / L,
-            (centred * (batch.query @ matrix.mT)).sum(-1) / L, (beta * batch.query).sum(-1)]
+    return [
+        step * (centred * batch.query).sum(-1) / L,
+        step * (moment * batch.query).sum(-1) / L,
+        (centred * (batch.query @ matrix.mT)).sum(-1) / L,
+        (beta * batch.query).sum(-1),
+    ]
 
 
 class _Moments:
@@ -108,8 +120,12 @@ class _Moments:
         samples = {"risk": own, "own": prediction}
         for rival, other in zip(RIVALS, others, strict=True):
             error = (other - signal) ** 2
-            samples |= {f"risk_{rival}": error, f"gap_to_{rival}": own - error,
-                        f"distance_to_{rival}": (prediction - other) ** 2, rival: other}
+            samples |= {
+                f"risk_{rival}": error,
+                f"gap_to_{rival}": own - error,
+                f"distance_to_{rival}": (prediction - other) ** 2,
+                rival: other,
+            }
             self._sum(f"product.{rival}", row, prediction * other)
         for name, values in samples.items():
             self._sum(name, row, values)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attnlab.simulators.ensemble.trainer import Parameters
 
-ACTIVE_SHARE = 0.05                # a head is active if its |mu| exceeds this share of the largest of the model
+ACTIVE_SHARE = 0.05  # a head is active if its |mu| exceeds this share of the largest of the model
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,10 @@ class AttentionRegressor:
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         """Random parameters, those of replica r from stream r only."""
         n, H = self.n_embd, self.n_heads
-        parameters = {name: torch.stack([_uniform((H, rows, n), fan_in, stream, dtype) for stream in streams])
-                      for name, rows, fan_in in [("Q", n, n), ("K", n, n), ("V", n, n), ("O", self.n_labels, n * H)]}
+        parameters = {
+            name: torch.stack([_uniform((H, rows, n), fan_in, stream, dtype) for stream in streams])
+            for name, rows, fan_in in [("Q", n, n), ("K", n, n), ("V", n, n), ("O", self.n_labels, n * H)]
+        }
         if self.init == "small":
             scale = torch.as_tensor(self.init_scale, dtype=dtype).expand(len(streams))[:, None, None, None]
             parameters = {name: scale * value for name, value in parameters.items()}
@@ -84,9 +86,9 @@ def attend(KQ: Tensor, OV: Tensor, tokens: Tensor, query: Tensor) -> Tensor:
     """
     R, H, n, _ = KQ.shape
     B, d = query.shape[1:]
-    direction = query @ KQ[..., :d].reshape(R, H * n, d).mT                  # (replica, batch, head * n)
-    scores = direction.view(R, B, H, n) @ tokens.mT                          # (replica, batch, head, context)
-    contexts = torch.softmax(scores, dim=-1) @ tokens                        # (replica, batch, head, n)
+    direction = query @ KQ[..., :d].reshape(R, H * n, d).mT  # (replica, batch, head * n)
+    scores = direction.view(R, B, H, n) @ tokens.mT  # (replica, batch, head, context)
+    contexts = torch.softmax(scores, dim=-1) @ tokens  # (replica, batch, head, n)
     return contexts.reshape(R, B, H * n) @ OV.transpose(1, 2).reshape(R, -1, H * n).mT
 
 
@@ -109,20 +111,24 @@ def observables(KQ: Tensor, OV: Tensor) -> dict[str, Tensor]:
     active = mu.abs() > ACTIVE_SHARE * largest
     size = omega.abs()
     least = torch.where(active, size, torch.inf).amin(-1)
-    member = torch.stack([mu > 0, mu < 0], dim=1).to(mu.dtype)               # (replica, group, head)
-    group_mu = member @ mu[..., None]                                         # (replica, group, 1)
+    member = torch.stack([mu > 0, mu < 0], dim=1).to(mu.dtype)  # (replica, group, head)
+    group_mu = member @ mu[..., None]  # (replica, group, 1)
     group_KQ = torch.einsum("rgh,rh,rhij->rgij", member, mu, KQ)
     group_OV = torch.einsum("rgh,rhi->rgi", member, OV)
     group_size = group_KQ.diagonal(dim1=-2, dim2=-1)[..., :-1].mean(-1)
     return {
-        "omega": omega, "mu": mu,
-        "diagonal_energy": _diagonal_energy(KQ), "diagonal_spread": KQ.diagonal(dim1=-2, dim2=-1)[..., :-1].std(-1),
+        "omega": omega,
+        "mu": mu,
+        "diagonal_energy": _diagonal_energy(KQ),
+        "diagonal_spread": KQ.diagonal(dim1=-2, dim2=-1)[..., :-1].std(-1),
         "last_entry_energy": _last_entry_energy(OV),
         "homogeneity": least / torch.where(active, size, 0).amax(-1),
-        "zero_sum": mu.sum(-1).abs() / largest[..., 0], "step_size": (mu * omega).sum(-1),
+        "zero_sum": mu.sum(-1).abs() / largest[..., 0],
+        "step_size": (mu * omega).sum(-1),
         "group_mu": torch.where(member.any(-1), group_mu[..., 0], torch.nan),
         "group_omega": group_size / group_mu[..., 0],
-        "group_diagonal_energy": _diagonal_energy(group_KQ), "group_last_entry_energy": _last_entry_energy(group_OV),
+        "group_diagonal_energy": _diagonal_energy(group_KQ),
+        "group_last_entry_energy": _last_entry_energy(group_OV),
     }
 
 

@@ -44,8 +44,18 @@ class FlowSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "dim", "n_context", "n_heads", "init_scale", "batch", "learning_rate", "n_steps",
-                         "n_records", "n_replicas")
+        require_positive(
+            self,
+            "dim",
+            "n_context",
+            "n_heads",
+            "init_scale",
+            "batch",
+            "learning_rate",
+            "n_steps",
+            "n_records",
+            "n_replicas",
+        )
         require_at_least(self, 0, "noise_std")
         require_one_of(self, "loss", ("effective", "sampled"))
         require_one_of(self, "parametrisation", ("direct", "product"))
@@ -61,19 +71,31 @@ def train_reduced(setting: FlowSetting, seeds: Sequence[np.random.SeedSequence],
     """
     model = ReducedHeads(setting.n_heads, setting.parametrisation, setting.init_scale)
     effective = EffectiveLoss(setting.dim, setting.n_context, setting.noise_std)
-    task = effective if setting.loss == "effective" else RegressionTask(setting.dim, setting.n_context, setting.batch,
-                                                                        setting.noise_std)
+    task = (
+        effective
+        if setting.loss == "effective"
+        else RegressionTask(setting.dim, setting.n_context, setting.batch, setting.noise_std)
+    )
     steps = log_spaced_steps(setting.n_steps, setting.n_records)
 
     def observe(model: ReducedHeads, parameters: Parameters) -> dict[str, Tensor]:
         omega, mu = model.scales(parameters)
         return {"omega": omega, "mu": mu, "effective_loss": effective.loss(model, parameters, None)}
 
-    run = train(model, task, GradientDescent(setting.learning_rate), seeds,
-                Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device), [Record(observe, steps)])
+    run = train(
+        model,
+        task,
+        GradientDescent(setting.learning_rate),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device),
+        [Record(observe, steps)],
+    )
     tiled = np.tile(steps, (len(seeds), 1))
-    return {"steps": tiled, "time": setting.learning_rate * tiled, "loss": run.loss} | run.records | {
-        "diverged_at": run.diverged_at}
+    return (
+        {"steps": tiled, "time": setting.learning_rate * tiled, "loss": run.loss}
+        | run.records
+        | {"diverged_at": run.diverged_at}
+    )
 
 
 @dataclass(frozen=True)
@@ -91,8 +113,12 @@ class ReducedHeads:
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         """Independent normal numbers, those of replica r from stream r only."""
         names = ("omega", "mu") if self.parametrisation == "direct" else ("omega_1", "omega_2", "mu_1", "mu_2")
-        return {name: torch.stack([self.init_scale * torch.randn(self.n_heads, dtype=dtype, generator=stream)
-                                   for stream in streams]) for name in names}
+        return {
+            name: torch.stack(
+                [self.init_scale * torch.randn(self.n_heads, dtype=dtype, generator=stream) for stream in streams]
+            )
+            for name in names
+        }
 
     def scales(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """``omega`` and ``mu``, each ``(replica, head)``."""
@@ -104,8 +130,8 @@ class ReducedHeads:
         """Predictions ``(replica, batch, 1)`` for tokens ``[x; y]`` ``(replica, batch, context, dim + 1)``."""
         omega, mu = self.scales(parameters)
         x, y = tokens[..., :-1], tokens[..., -1:]
-        scores = (x @ query[..., None]).mT                                     # (replica, batch, 1, context)
-        weights = torch.softmax(omega[:, None, :, None] * scores, dim=-1)      # (replica, batch, head, context)
+        scores = (x @ query[..., None]).mT  # (replica, batch, 1, context)
+        weights = torch.softmax(omega[:, None, :, None] * scores, dim=-1)  # (replica, batch, head, context)
         return (weights @ y)[..., 0] @ mu[..., None]
 
 

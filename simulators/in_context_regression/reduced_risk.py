@@ -28,7 +28,7 @@ from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
 
-_CHUNK = 2**18                     # projections handled at once: 2 MB, which stays in the cache
+_CHUNK = 2**18  # projections handled at once: 2 MB, which stays in the cache
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,18 @@ class ReducedSetting:
         require_positive(self, "dim", "lengths", "trained_length", "n_sequences", "n_replicas")
         require_at_least(self, 0, "noise_std")
         if [len(each) for each in self.omega] != [len(each) for each in self.mu] or not all(self.omega):
-            raise ValueError(f"omega={self.omega!r} and mu={self.mu!r} must hold as many heads, configuration by "
-                             "configuration, at least one; write omega=((0.1,-0.1),(0.4,))")
+            raise ValueError(
+                f"omega={self.omega!r} and mu={self.mu!r} must hold as many heads, configuration by "
+                "configuration, at least one; write omega=((0.1,-0.1),(0.4,))"
+            )
         if not self.omega or not self.lengths:
             raise ValueError("omega and lengths must not be empty; give at least one configuration and one length")
 
 
 @simulation(name="in_context_regression_reduced.reduced_risk", block=8)
-def reduced_risk(setting: ReducedSetting, seeds: Sequence[np.random.SeedSequence],
-                 device: str) -> dict[str, np.ndarray]:
+def reduced_risk(
+    setting: ReducedSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Risks at each length, on common random numbers: all rules and lengths see the same queries and examples.
 
     Returns ``lengths (replica, length)``; ``risk (replica, configuration, length)``; and, with the step eta,
@@ -72,8 +75,11 @@ def reduced_risk(setting: ReducedSetting, seeds: Sequence[np.random.SeedSequence
     """
     rules = [_heads(np.array(omega), np.array(mu)) for omega, mu in zip(setting.omega, setting.mu, strict=True)]
     eta = setting.step_size
-    rules += [lambda s: eta * (s - s.mean(-1, keepdim=True)) / s.shape[-1], lambda s: eta * s / s.shape[-1],
-              lambda s: eta * s / setting.trained_length]
+    rules += [
+        lambda s: eta * (s - s.mean(-1, keepdim=True)) / s.shape[-1],
+        lambda s: eta * s / s.shape[-1],
+        lambda s: eta * s / setting.trained_length,
+    ]
     risks = np.zeros((len(seeds), len(rules), len(setting.lengths)))
     for row, stream in enumerate(generators(seeds, "data")):
         for r, a in _samples(setting.dim, max(setting.lengths), setting.n_sequences, stream):
@@ -84,7 +90,8 @@ def reduced_risk(setting: ReducedSetting, seeds: Sequence[np.random.SeedSequence
         current().progress(row + 1, len(seeds))
     names = ("risk_debiased_gd", "risk_plain_gd", "risk_linear_attention")
     return {"lengths": np.tile(setting.lengths, (len(seeds), 1)), "risk": risks[:, :-3]} | {
-        name: risks[:, index - 3] for index, name in enumerate(names)}
+        name: risks[:, index - 3] for index, name in enumerate(names)
+    }
 
 
 @dataclass(frozen=True)
@@ -142,13 +149,16 @@ class OptimumSetting:
         require_at_least(self, 0, "noise_std")
         for dim in self.dims:
             if round(self.context_per_dim * dim) < 2:
-                raise ValueError(f"context_per_dim={self.context_per_dim!r} gives fewer than 2 examples at dim {dim}; "
-                                 f"use context_per_dim >= {2 / dim:.3g}")
+                raise ValueError(
+                    f"context_per_dim={self.context_per_dim!r} gives fewer than 2 examples at dim {dim}; "
+                    f"use context_per_dim >= {2 / dim:.3g}"
+                )
 
 
 @simulation(name="in_context_regression_reduced.reduced_optimum", block=8)
-def reduced_optimum(setting: OptimumSetting, seeds: Sequence[np.random.SeedSequence],
-                    device: str) -> dict[str, np.ndarray]:
+def reduced_optimum(
+    setting: OptimumSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """The best single head and the best symmetric pair on one fixed sample per replica and size.
 
     The average risk over the sample is a quadratic function of mu, minimised in closed form, and of one omega,
@@ -187,8 +197,13 @@ def reduced_optimum(setting: OptimumSetting, seeds: Sequence[np.random.SeedSeque
 class _Fit:
     """The best factor on given weights, ``w = factor * weights(s, omega)``, and its average risk over a sample."""
 
-    def __init__(self, samples: list[tuple[Tensor, Tensor]], weights: Callable[[Tensor, float], Tensor], dim: int,
-                 noise_std: float) -> None:
+    def __init__(
+        self,
+        samples: list[tuple[Tensor, Tensor]],
+        weights: Callable[[Tensor, float], Tensor],
+        dim: int,
+        noise_std: float,
+    ) -> None:
         self.samples, self.weights, self.dim, self.noise2 = samples, weights, dim, noise_std**2
 
     def __call__(self, omega: float) -> tuple[float, float]:
@@ -205,12 +220,16 @@ class _Fit:
 
     def best(self, low: float, high: float) -> float:
         """The omega between ``low`` and ``high`` of least risk."""
-        return float(minimize_scalar(lambda omega: self(omega)[1], bounds=(low, high), method="bounded",
-                                     options={"xatol": 1e-4 * high}).x)
+        return float(
+            minimize_scalar(
+                lambda omega: self(omega)[1], bounds=(low, high), method="bounded", options={"xatol": 1e-4 * high}
+            ).x
+        )
 
 
 def _heads(omega: np.ndarray, mu: np.ndarray) -> Callable[[Tensor], Tensor]:
     """The weights of softmax heads from scores ``(sequence, context)``."""
+
     def weights(scores: Tensor) -> Tensor:
         return sum(m * torch.softmax(w * scores, dim=-1) for w, m in zip(omega, mu, strict=True))
 

@@ -22,7 +22,7 @@ from attnlab.simulators.in_context_regression.compiled import compiled_steps
 from attnlab.simulators.in_context_regression.model import AttentionRegressor, attend
 from attnlab.simulators.in_context_regression.several_tasks_task import MultiRegressionTask
 
-_CHUNK_NUMBERS = 2**17             # random numbers of one evaluation chunk
+_CHUNK_NUMBERS = 2**17  # random numbers of one evaluation chunk
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,36 @@ class MultiTaskSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "dim", "n_context", "coefficient_std", "n_heads", "init_scale", "batch", "learning_rate",
-                         "n_steps", "n_records", "n_replicas")
+        require_positive(
+            self,
+            "dim",
+            "n_context",
+            "coefficient_std",
+            "n_heads",
+            "init_scale",
+            "batch",
+            "learning_rate",
+            "n_steps",
+            "n_records",
+            "n_replicas",
+        )
         require_at_least(self, 0, "noise_std", "supports", "snapshot_steps")
         require_at_least(self, 2, "n_test")
         require_one_of(self, "init", ("linear", "small"))
         for support in self.supports:
             if not support or len(set(support)) < len(support) or max(support) >= self.dim:
-                raise ValueError(f"supports={self.supports!r} holds {support!r}; use different covariates from 0 to "
-                                 f"dim - 1 = {self.dim - 1}, at least one a task")
+                raise ValueError(
+                    f"supports={self.supports!r} holds {support!r}; use different covariates from 0 to "
+                    f"dim - 1 = {self.dim - 1}, at least one a task"
+                )
         if not self.supports:
             raise ValueError("supports=() is empty; give at least one task")
 
 
 @simulation(name="in_context_regression_multitask.train_multitask", block=8)
-def train_multitask(setting: MultiTaskSetting, seeds: Sequence[np.random.SeedSequence],
-                    device: str) -> dict[str, np.ndarray]:
+def train_multitask(
+    setting: MultiTaskSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Train with Adam and evaluate the final models.
 
     Along ``steps (replica, record)``: ``loss`` (mean batch loss since the record before, a mean over tasks) and
@@ -75,8 +89,9 @@ def train_multitask(setting: MultiTaskSetting, seeds: Sequence[np.random.SeedSeq
     ``OV (replica, snapshot, head, task, n)``, n = dim + tasks, the last of them final. ``diverged_at (replica,)``.
     From :func:`evaluate`: ``risk``, ``risk_debiased_gd``, ``gap_to_debiased_gd``, ``risk_ridge``, ``(replica, task)``.
     """
-    task = MultiRegressionTask(setting.dim, setting.supports, setting.n_context, setting.batch, setting.noise_std,
-                               setting.coefficient_std)
+    task = MultiRegressionTask(
+        setting.dim, setting.supports, setting.n_context, setting.batch, setting.noise_std, setting.coefficient_std
+    )
     model = AttentionRegressor(setting.dim, setting.n_heads, len(setting.supports), setting.init, setting.init_scale)
     steps = log_spaced_steps(setting.n_steps, setting.n_records)
     snapshots = tuple(sorted({step for step in setting.snapshot_steps if step < setting.n_steps} | {setting.n_steps}))
@@ -85,13 +100,21 @@ def train_multitask(setting: MultiTaskSetting, seeds: Sequence[np.random.SeedSeq
         found = model.matrices(parameters)
         return observables(found["KQ"], found["OV"], task)
 
-    run = train(model, task, Adam(setting.learning_rate), seeds,
-                Plan(setting.n_steps, loss_steps=steps, device=device, compiled=compiled_steps),
-                [Record(observe, steps), Record(AttentionRegressor.matrices, snapshots)])
+    run = train(
+        model,
+        task,
+        Adam(setting.learning_rate),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, device=device, compiled=compiled_steps),
+        [Record(observe, steps), Record(AttentionRegressor.matrices, snapshots)],
+    )
     KQ, OV = (torch.from_numpy(run.records[name][:, -1]) for name in ("KQ", "OV"))
-    return ({"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss} | run.records
-            | {"snapshot_steps": np.tile(snapshots, (len(seeds), 1)), "diverged_at": run.diverged_at}
-            | evaluate(KQ, OV, seeds, task, setting.n_test))
+    return (
+        {"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss}
+        | run.records
+        | {"snapshot_steps": np.tile(snapshots, (len(seeds), 1)), "diverged_at": run.diverged_at}
+        | evaluate(KQ, OV, seeds, task, setting.n_test)
+    )
 
 
 def observables(KQ: Tensor, OV: Tensor, task: MultiRegressionTask) -> dict[str, Tensor]:
@@ -111,14 +134,20 @@ def observables(KQ: Tensor, OV: Tensor, task: MultiRegressionTask) -> dict[str, 
     effective_diagonal = effective.diagonal(dim1=-2, dim2=-1)
     step = (effective_diagonal * mask.T).sum(-1) / mask.sum(0)
     projector = step[..., None, None] * torch.diag_embed(mask.T)
-    return {"KQ_diagonal": diagonal, "omega": diagonal @ mask / mask.sum(0), "mu": mu,
-            "effective_diagonal": effective_diagonal, "step_size": step,
-            "projector_distance": _norm(effective - projector) / _norm(projector),
-            "zero_sum": mu.sum(1).abs() / mu.abs().amax(1)}
+    return {
+        "KQ_diagonal": diagonal,
+        "omega": diagonal @ mask / mask.sum(0),
+        "mu": mu,
+        "effective_diagonal": effective_diagonal,
+        "step_size": step,
+        "projector_distance": _norm(effective - projector) / _norm(projector),
+        "zero_sum": mu.sum(1).abs() / mu.abs().amax(1),
+    }
 
 
-def evaluate(KQ: Tensor, OV: Tensor, seeds: Sequence[np.random.SeedSequence], task: MultiRegressionTask,
-             n_test: int) -> dict[str, np.ndarray]:
+def evaluate(
+    KQ: Tensor, OV: Tensor, seeds: Sequence[np.random.SeedSequence], task: MultiRegressionTask, n_test: int
+) -> dict[str, np.ndarray]:
     """Mean squared errors ``(replica, task)`` on ``n_test`` fresh sequences, with standard errors (``..._se``).
 
     ``risk`` of the models; ``risk_debiased_gd`` of debiased gradient descent on each support with the model's own step
@@ -134,7 +163,7 @@ def evaluate(KQ: Tensor, OV: Tensor, seeds: Sequence[np.random.SeedSequence], ta
             numbers = torch.empty(1, chunk.numbers_per_step, dtype=torch.float64)
             chunk.fill(numbers, stream)
             tokens, query, target = chunk.sequences(numbers)
-            own = (attend(KQ[row:row + 1], OV[row:row + 1], tokens, query) - target) ** 2
+            own = (attend(KQ[row : row + 1], OV[row : row + 1], tokens, query) - target) ** 2
             descent, ridge = ((other - target) ** 2 for other in _rivals(tokens, query, step[row], task))
             for index, sample in enumerate((own, descent, own - descent, ridge)):
                 first[index, row] += sample.sum((0, 1)).numpy()

@@ -55,13 +55,17 @@ class MultiRegressionTask:
         """Tokens ``(replica, batch, context, n)``, queries ``(replica, batch, dim)`` and their labels without noise
         ``(replica, batch, task)``, from standard normal numbers, which may be changed in place."""
         R, (B, L, d, N) = len(numbers), (self.batch, self.n_context, self.dim, len(self.supports))
-        tokens, query, beta = (part.view(R, B, *shape) for part, shape in zip(
-            numbers.split([B * L * (d + N), B * d, B * d * N], dim=1), [(L, d + N), (d,), (d, N)], strict=True))
+        tokens, query, beta = (
+            part.view(R, B, *shape)
+            for part, shape in zip(
+                numbers.split([B * L * (d + N), B * d, B * d * N], dim=1), [(L, d + N), (d,), (d, N)], strict=True
+            )
+        )
         mask = self.mask().to(numbers)
         beta = self.coefficient_std * mask * beta
         noise = torch.diag(self.noise_std * self.coefficient_std * mask.sum(0).sqrt()).expand(R, B, N, N)
         tokens = tokens.contiguous()
-        tokens[..., d:] = tokens @ torch.cat([beta, noise], dim=-2)           # labels of [x; noise]
+        tokens[..., d:] = tokens @ torch.cat([beta, noise], dim=-2)  # labels of [x; noise]
         return tokens, query, (query[..., None, :] @ beta)[..., 0, :]
 
     def loss(self, model: AttentionRegressor, parameters: Parameters, numbers: Tensor) -> Tensor:

@@ -13,7 +13,13 @@ import numpy as np
 import torch
 
 from attnlab.simulators.ensemble.optimisers import Adam
-from attnlab.simulators.ensemble.setting import checked, require_at_least, require_inside, require_one_of, require_positive
+from attnlab.simulators.ensemble.setting import (
+    checked,
+    require_at_least,
+    require_inside,
+    require_one_of,
+    require_positive,
+)
 from attnlab.simulators.ensemble.simulation import simulation
 from attnlab.simulators.ensemble.trainer import Plan, Record, log_spaced_steps
 from attnlab.simulators.ensemble.trainer import train as train_ensemble
@@ -52,8 +58,19 @@ class Setting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "dim", "n_context", "n_heads", "init_scale", "batch", "learning_rate", "n_steps",
-                         "n_records", "test_lengths", "n_replicas")
+        require_positive(
+            self,
+            "dim",
+            "n_context",
+            "n_heads",
+            "init_scale",
+            "batch",
+            "learning_rate",
+            "n_steps",
+            "n_records",
+            "test_lengths",
+            "n_replicas",
+        )
         require_at_least(self, 0, "noise_std", "snapshot_steps")
         require_at_least(self, 2, "n_test")
         require_inside(self, -1, 1, "covariance_decay")
@@ -76,14 +93,23 @@ def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
     task = RegressionTask(setting.dim, setting.n_context, setting.batch, setting.noise_std, setting.covariance_decay)
     steps = log_spaced_steps(setting.n_steps, setting.n_records)
     snapshots = tuple(sorted({step for step in setting.snapshot_steps if step < setting.n_steps} | {setting.n_steps}))
-    run = train_ensemble(model, task, Adam(setting.learning_rate), seeds,
-                         Plan(setting.n_steps, loss_steps=steps, device=device, compiled=compiled_steps),
-                         [Record(AttentionRegressor.observe, steps), Record(AttentionRegressor.matrices, snapshots)])
+    run = train_ensemble(
+        model,
+        task,
+        Adam(setting.learning_rate),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, device=device, compiled=compiled_steps),
+        [Record(AttentionRegressor.observe, steps), Record(AttentionRegressor.matrices, snapshots)],
+    )
     records = dict(run.records)
     kept = {"snapshot_steps": np.tile(snapshots, (len(seeds), 1)), "KQ": records.pop("KQ"), "OV": records.pop("OV")}
     KQ, OV = (torch.from_numpy(kept[name][:, -1]) for name in ("KQ", "OV"))
     d = setting.dim
     effective = torch.einsum("rh,rhij->rij", OV[..., -1], KQ[..., :d, :d])
-    return ({"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss} | records | kept
-            | {"effective_matrix": effective.numpy(), "diverged_at": run.diverged_at}
-            | evaluate(KQ, OV[:, :, None], seeds, Evaluation(task, setting.n_test, setting.test_lengths)))
+    return (
+        {"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss}
+        | records
+        | kept
+        | {"effective_matrix": effective.numpy(), "diverged_at": run.diverged_at}
+        | evaluate(KQ, OV[:, :, None], seeds, Evaluation(task, setting.n_test, setting.test_lengths))
+    )

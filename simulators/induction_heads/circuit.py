@@ -55,8 +55,12 @@ class InductionCircuit:
             return found | {"R": (self.init_scale + self.alignment) * self.labels.cpu().to(dtype)}
         W = self.width
         laws = {"W1": ((W, D), 2 / D), "W2": ((W, W), 2 / W), "W3": ((W, W), 2 / W), "R": ((L, W), 1 / W)}
-        return found | {name: torch.stack([torch.empty(shape, dtype=dtype).normal_(0, variance**0.5, generator=stream)
-                                           for stream in streams]) for name, (shape, variance) in laws.items()}
+        return found | {
+            name: torch.stack(
+                [torch.empty(shape, dtype=dtype).normal_(0, variance**0.5, generator=stream) for stream in streams]
+            )
+            for name, (shape, variance) in laws.items()
+        }
 
     def __call__(self, parameters: Parameters, contents: Tensor, start: Tensor) -> Tensor:
         """Logits ``(replica, batch, n_labels)`` for contents ``(replica, batch, token, dim)``; the start is not used."""
@@ -71,7 +75,7 @@ class InductionCircuit:
         later = torch.ones(T, T, **at).triu(1).bool()
         beta1 = parameters["beta1"][:, None, None] * float(self.layer_1)
         first = (beta1 * before).masked_fill(later, -torch.inf).softmax(-1)
-        with_target = (contents @ contents[:, :, -1, :, None])[..., 0]         # c_j . c_T, (replica, batch, token)
+        with_target = (contents @ contents[:, :, -1, :, None])[..., 0]  # c_j . c_T, (replica, batch, token)
         scores = parameters["alpha"][:, None, None] * (with_target @ first.mT)
         if self.label_bias:
             scores = scores + parameters["beta2"][:, None, None] * (torch.arange(T, device=contents.device) % 2)
@@ -88,7 +92,7 @@ class InductionCircuit:
 
     def overlap(self, parameters: Parameters) -> Tensor:
         """xi ``(replica,)``: logit of a label for its own vector minus the mean of the other logits, mean over labels."""
-        logits = self.read(parameters, self.labels.to(parameters["R"]))        # (replica, vector, label)
+        logits = self.read(parameters, self.labels.to(parameters["R"]))  # (replica, vector, label)
         own = logits.diagonal(dim1=1, dim2=2).mean(-1)
         L = logits.shape[-1]
         return own - (logits.sum((1, 2)) - L * own) / (L * (L - 1))
@@ -129,9 +133,26 @@ class CircuitSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "dim", "n_context", "n_labels", "n_classes", "n_positions", "burstiness", "n_novel", "width",
-                         "batch", "learning_rate", "n_steps", "n_records", "n_test", "n_replicas")
-        require_at_least(self, 0, "within_class_noise", "rank_exponent", "p_bursty", "p_novel", "init_scale", "alignment")
+        require_positive(
+            self,
+            "dim",
+            "n_context",
+            "n_labels",
+            "n_classes",
+            "n_positions",
+            "burstiness",
+            "n_novel",
+            "width",
+            "batch",
+            "learning_rate",
+            "n_steps",
+            "n_records",
+            "n_test",
+            "n_replicas",
+        )
+        require_at_least(
+            self, 0, "within_class_noise", "rank_exponent", "p_bursty", "p_novel", "init_scale", "alignment"
+        )
         require_one_of(self, "readout", ("linear", "relu"))
         make_task(self, torch.zeros(1, self.n_classes, 1), torch.zeros(1, self.n_labels, 1))
 
@@ -153,7 +174,9 @@ class WatchedCircuit(Watched, InductionCircuit):
 
 
 @simulation(name="induction_heads_circuit.train_circuit", block=8)
-def train_circuit(setting: CircuitSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def train_circuit(
+    setting: CircuitSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Train the circuit with stochastic gradient descent.
 
     Along ``steps (replica, record)``: ``loss`` (mean batch loss since the record before), the accuracies and progress
@@ -163,10 +186,23 @@ def train_circuit(setting: CircuitSetting, seeds: Sequence[np.random.SeedSequenc
     made = tables(generators(seeds, "tables"), setting.n_classes, setting.n_labels, setting.dim, dtype)
     task = make_task(setting, **{name: table.to(device) for name, table in made.items()})
     tests = draw_tests(make_task(setting, **made), setting.n_test, seeds, dtype, device)
-    model = WatchedCircuit(made["labels"].to(device), setting.label_bias, setting.readout, setting.width, setting.init_scale,
-                           setting.alignment, setting.layer_1, tests=tests)
+    model = WatchedCircuit(
+        made["labels"].to(device),
+        setting.label_bias,
+        setting.readout,
+        setting.width,
+        setting.init_scale,
+        setting.alignment,
+        setting.layer_1,
+        tests=tests,
+    )
     steps = equally_spaced_steps(setting.n_steps, setting.n_records)
-    run = train_ensemble(model, task, GradientDescent(setting.learning_rate), seeds,
-                         Plan(setting.n_steps, loss_steps=steps, dtype=dtype, device=device),
-                         [Record(WatchedCircuit.observe, steps)])
+    run = train_ensemble(
+        model,
+        task,
+        GradientDescent(setting.learning_rate),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, dtype=dtype, device=device),
+        [Record(WatchedCircuit.observe, steps)],
+    )
     return {"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss} | run.records | {"diverged_at": run.diverged_at}

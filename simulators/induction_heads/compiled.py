@@ -25,26 +25,47 @@ from attnlab.simulators.induction_heads.model import InductionNetwork
 from attnlab.simulators.tasks.labelled_items import ClassificationTask
 
 
-def compiled_steps(model: Any, task: Any, optimiser: Any, seeds: Sequence[np.random.SeedSequence],
-                   dtype: torch.dtype) -> CompiledSteps | None:
+def compiled_steps(
+    model: Any, task: Any, optimiser: Any, seeds: Sequence[np.random.SeedSequence], dtype: torch.dtype
+) -> CompiledSteps | None:
     """The compiled steps of a chunk of replicas on the CPU.
 
     None for other models (also subclasses that compute logits in their own way), tasks and optimisers, momentum,
     schedules, float64, and where no compiler works. Every knob of :class:`ClassificationTask` is supported, and learning
     rates per replica; weight decay is applied as ``learning_rate * weight_decay`` of the parameter.
     """
-    if not (_same(model, InductionNetwork, "__call__", "forward") and _same(task, ClassificationTask, "loss", "sequences")
-            and isinstance(optimiser, GradientDescent)):
+    if not (
+        _same(model, InductionNetwork, "__call__", "forward")
+        and _same(task, ClassificationTask, "loss", "sequences")
+        and isinstance(optimiser, GradientDescent)
+    ):
         return None
-    if optimiser.momentum or optimiser.schedule is not constant or dtype is not torch.float32 or not fused.available("float32"):
+    if (
+        optimiser.momentum
+        or optimiser.schedule is not constant
+        or dtype is not torch.float32
+        or not fused.available("float32")
+    ):
         return None
     if (model.dim, model.n_positions, model.n_labels) != (task.dim, task.n_positions, task.n_labels):
         return None
     shape = induction_step.Shape(task.dim, task.n_context, task.n_positions, task.n_labels, task.batch)
-    law = induction_step.Law(task.within_class_noise, task.burstiness, task.p_bursty, task.p_novel, task.rank_exponent,
-                             task.n_novel, task.distinct_labels, task.label_shift % task.n_labels)
-    data = induction_step.Stream(induction_step.replica_seeds([stream(seed, "data") for seed in seeds]),
-                                 task.classes.float().numpy(), task.labels.float().numpy(), law)
+    law = induction_step.Law(
+        task.within_class_noise,
+        task.burstiness,
+        task.p_bursty,
+        task.p_novel,
+        task.rank_exponent,
+        task.n_novel,
+        task.distinct_labels,
+        task.label_shift % task.n_labels,
+    )
+    data = induction_step.Stream(
+        induction_step.replica_seeds([stream(seed, "data") for seed in seeds]),
+        task.classes.float().numpy(),
+        task.labels.float().numpy(),
+        law,
+    )
     data.check(shape, len(seeds))
     rate = np.asarray(optimiser.learning_rate, np.float64)
     return CompiledSteps(shape, data, induction_step.Optimiser(rate, rate * optimiser.weight_decay))

@@ -19,20 +19,28 @@ from attnlab.simulators.ensemble.trainer import Parameters
 from attnlab.simulators.tasks.labelled_items import ClassificationTask, Sequences
 
 
-def draw_tests(task: ClassificationTask, n_test: int, seeds: Sequence[np.random.SeedSequence], dtype: torch.dtype,
-               device: str = "cpu") -> dict[str, Sequences]:
+def draw_tests(
+    task: ClassificationTask,
+    n_test: int,
+    seeds: Sequence[np.random.SeedSequence],
+    dtype: torch.dtype,
+    device: str = "cpu",
+) -> dict[str, Sequences]:
     """``n_test`` fresh sequences per replica of each of the tests ``context``, ``shifted``, ``weights``.
 
     The first two are bursty with the task's burstiness and distinct labels.
     """
     bursty = replace(task, batch=n_test, p_bursty=1.0, p_novel=0.0, distinct_labels=True)
-    laws = {"context": replace(bursty, p_novel=1.0), "shifted": replace(bursty, label_shift=1),
-            "weights": replace(bursty, p_bursty=0.0)}
+    laws = {
+        "context": replace(bursty, p_novel=1.0),
+        "shifted": replace(bursty, label_shift=1),
+        "weights": replace(bursty, p_bursty=0.0),
+    }
     found = {}
     for name, law in laws.items():
         numbers = torch.empty(len(seeds), law.numbers_per_step, dtype=dtype)
         for row, stream in enumerate(random_streams.generators(seeds, f"test {name}")):
-            law.fill(numbers[row:row + 1], stream)
+            law.fill(numbers[row : row + 1], stream)
         test = law.sequences(numbers)
         found[name] = Sequences(*(getattr(test, each.name).to(device) for each in fields(test)))
     return found
@@ -46,8 +54,13 @@ class Watched:
     tests: dict[str, Sequences]
 
     def part(self, rows: slice) -> Watched:
-        return replace(self, tests={name: Sequences(*(getattr(test, each.name)[rows] for each in fields(test)))
-                                    for name, test in self.tests.items()})
+        return replace(
+            self,
+            tests={
+                name: Sequences(*(getattr(test, each.name)[rows] for each in fields(test)))
+                for name, test in self.tests.items()
+            },
+        )
 
     def observe(self, parameters: Parameters) -> dict[str, Tensor]:
         """``accuracy_context``, ``accuracy_shifted``, ``accuracy_weights`` and the :func:`progress` on the first test."""
@@ -80,7 +93,7 @@ def progress(logits: Tensor, first: Tensor, second: Tensor, test: Sequences) -> 
     log_shares = torch.log_softmax(logits.double(), dim=-1)
     present = torch.zeros_like(log_shares).scatter(2, test.context_labels, 1.0)
     places = torch.arange(1, second.shape[-1], 2, device=second.device)
-    to_labels = second[..., places].double()                                  # (replica, batch, n_context)
+    to_labels = second[..., places].double()  # (replica, batch, n_context)
     return {
         "item_attention": first[:, :, places, places - 1].double().mean((1, 2)),
         "match_attention": (to_labels * test.match).sum(-1).mean(-1),

@@ -43,10 +43,18 @@ class InductionNetwork:
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         """Random parameters, those of replica r from stream r only."""
         n = self.n_embd
-        laws = [*((name, (n, n), 1 / self.dim) for name in ATTENTION), *((name, (n, n), 2 / n) for name in CLASSIFIER),
-                ("b", (3,), 1 / n), ("R", (self.n_labels, n), 1 / n)]
-        return {name: torch.stack([torch.empty(shape, dtype=dtype).normal_(0, variance**0.5, generator=stream)
-                                   for stream in streams]) for name, shape, variance in laws}
+        laws = [
+            *((name, (n, n), 1 / self.dim) for name in ATTENTION),
+            *((name, (n, n), 2 / n) for name in CLASSIFIER),
+            ("b", (3,), 1 / n),
+            ("R", (self.n_labels, n), 1 / n),
+        ]
+        return {
+            name: torch.stack(
+                [torch.empty(shape, dtype=dtype).normal_(0, variance**0.5, generator=stream) for stream in streams]
+            )
+            for name, shape, variance in laws
+        }
 
     def __call__(self, parameters: Parameters, contents: Tensor, start: Tensor) -> Tensor:
         """Logits ``(replica, batch, n_labels)`` for contents ``(replica, batch, token, dim)``, the position of the first
@@ -62,14 +70,14 @@ class InductionNetwork:
         """
         self._check(contents, start)
         P, T = self.n_positions, contents.shape[2]
-        place = start[..., None] + torch.arange(T, device=start.device)            # (replica, batch, token)
-        G1 = parameters["K1"].mT @ parameters["Q1"]                                # score of layer 1: u_j^T G1 u_i
+        place = start[..., None] + torch.arange(T, device=start.device)  # (replica, batch, token)
+        G1 = parameters["K1"].mT @ parameters["Q1"]  # score of layer 1: u_j^T G1 u_i
         G2 = parameters["K2"].mT @ parameters["Q2"]
         first = torch.softmax(self._scores(G1, contents, place), dim=-1)
         end = torch.cat([_one_hot(place[..., -1], P, contents.dtype), contents[:, :, -1]], dim=-1)
-        last = end + self._mixture(first[:, :, -1], contents, place) @ parameters["V1"].mT       # v_T
-        direction = last @ G2.mT                                                   # (replica, batch, n)
-        through = self._products(direction @ parameters["V1"], contents, place)    # (V1^T direction) . u_k
+        last = end + self._mixture(first[:, :, -1], contents, place) @ parameters["V1"].mT  # v_T
+        direction = last @ G2.mT  # (replica, batch, n)
+        through = self._products(direction @ parameters["V1"], contents, place)  # (V1^T direction) . u_k
         scores = self._products(direction, contents, place) + (first @ through[..., None])[..., 0]
         second = torch.softmax(scores, dim=-1)
         twice = (second[:, :, None] @ first)[:, :, 0]
@@ -84,7 +92,7 @@ class InductionNetwork:
         (R, B, T, D), P, n = contents.shape, self.n_positions, self.n_embd
         rows = place.reshape(R, B * T, 1).expand(R, B * T, n)
         images = contents.reshape(R, B * T, D) @ G[..., P:].mT + G[..., :P].mT.gather(1, rows)
-        images = images.view(R, B, T, n)                                           # G u_i
+        images = images.view(R, B, T, n)  # G u_i
         at = place[:, :, None, :].expand(R, B, T, T)
         scores = images[..., :P].gather(3, at) + images[..., P:] @ contents.mT
         later = torch.ones(T, T, dtype=torch.bool, device=contents.device).triu(1)
@@ -102,10 +110,14 @@ class InductionNetwork:
 
     def _check(self, contents: Tensor, start: Tensor) -> None:
         if contents.ndim != 4 or contents.shape[-1] != self.dim or start.shape != contents.shape[:2]:
-            raise ValueError(f"contents have shape {tuple(contents.shape)} and start {tuple(start.shape)}; use (replica, "
-                             f"batch, token, {self.dim}) and (replica, batch)")
+            raise ValueError(
+                f"contents have shape {tuple(contents.shape)} and start {tuple(start.shape)}; use (replica, "
+                f"batch, token, {self.dim}) and (replica, batch)"
+            )
         if contents.shape[2] > self.n_positions:
-            raise ValueError(f"{contents.shape[2]} tokens do not fit into n_positions={self.n_positions}; use more positions")
+            raise ValueError(
+                f"{contents.shape[2]} tokens do not fit into n_positions={self.n_positions}; use more positions"
+            )
 
 
 def _one_hot(index: Tensor, size: int, dtype: torch.dtype) -> Tensor:

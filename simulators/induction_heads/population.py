@@ -45,8 +45,10 @@ class PopulationSetting:
         require_at_least(self, 2, "n_context")
         require_positive(self, "init_scale", "learning_rate", "n_steps", "n_records", "n_replicas")
         if not self.n_context <= self.n_labels <= self.n_context + 3:
-            raise ValueError(f"n_labels={self.n_labels!r} with n_context={self.n_context!r}: use at least as many labels as "
-                             "items, and at most 3 more (the number of sequences grows like a factorial)")
+            raise ValueError(
+                f"n_labels={self.n_labels!r} with n_context={self.n_context!r}: use at least as many labels as "
+                "items, and at most 3 more (the number of sequences grows like a factorial)"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,15 +78,16 @@ def all_sequences(n_context: int, n_labels: int, dtype: torch.dtype = torch.floa
     """Every choice of ``n_context`` different labels in order, times every target; items are the first unit vectors."""
     N, L = n_context, n_labels
     units = torch.eye(N + L, dtype=dtype)
-    choices = torch.tensor(list(itertools.permutations(range(L), N)))            # (choice, N)
+    choices = torch.tensor(list(itertools.permutations(range(L), N)))  # (choice, N)
     labels, target = choices.repeat_interleave(N, 0), torch.arange(N).repeat(len(choices))
     items = units[:N].expand(len(labels), N, N + L)
     pairs = torch.stack([items, units[N + labels]], dim=2).flatten(1, 2)
     contents = torch.cat([pairs, units[target][:, None]], dim=1)
     right = labels.gather(1, target[:, None])[:, 0]
     match = torch.arange(N) == target[:, None]
-    return AllSequences(Sequences(contents[None], torch.zeros(1, len(labels), dtype=torch.long), right[None], labels[None],
-                                  match[None]))
+    return AllSequences(
+        Sequences(contents[None], torch.zeros(1, len(labels), dtype=torch.long), right[None], labels[None], match[None])
+    )
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class ScatteredCircuit(InductionCircuit):
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         """As :class:`PopulationSetting` says; no other part of the readout is there at the start."""
         factors = torch.stack([0.5 + torch.rand(3, dtype=dtype, generator=stream) for stream in streams])
-        start = self.init_scale * factors                                       # (replica, 3)
+        start = self.init_scale * factors  # (replica, 3)
         found = {"beta1": start[:, 0].clone(), "alpha": start[:, 1].clone()}
         if self.label_bias:
             found["beta2"] = torch.zeros(len(streams), dtype=dtype)
@@ -102,8 +105,9 @@ class ScatteredCircuit(InductionCircuit):
 
 
 @simulation(name="induction_heads_population.train_population", block=8)
-def train_population(setting: PopulationSetting, seeds: Sequence[np.random.SeedSequence],
-                     device: str) -> dict[str, np.ndarray]:
+def train_population(
+    setting: PopulationSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Gradient descent on the loss over all sequences, in float64.
 
     Along ``steps (replica, record)``: ``time`` (learning rate times steps), ``beta1``, ``alpha``, ``beta2``, ``xi`` and
@@ -117,11 +121,24 @@ def train_population(setting: PopulationSetting, seeds: Sequence[np.random.SeedS
 
     def observe(model: ScatteredCircuit, parameters: Parameters) -> dict[str, Tensor]:
         beta2 = parameters.get("beta2", torch.zeros_like(parameters["alpha"]))
-        return {"beta1": parameters["beta1"], "alpha": parameters["alpha"], "beta2": beta2, "xi": model.overlap(parameters)}
+        return {
+            "beta1": parameters["beta1"],
+            "alpha": parameters["alpha"],
+            "beta2": beta2,
+            "xi": model.overlap(parameters),
+        }
 
-    run = train_ensemble(model, task, GradientDescent(setting.learning_rate), seeds,
-                         Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device, chunk=len(seeds)),
-                         [Record(observe, steps)])
+    run = train_ensemble(
+        model,
+        task,
+        GradientDescent(setting.learning_rate),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device, chunk=len(seeds)),
+        [Record(observe, steps)],
+    )
     tiled = np.tile(steps, (len(seeds), 1))
-    return {"steps": tiled, "time": setting.learning_rate * tiled, "loss": run.loss} | run.records | {
-        "diverged_at": run.diverged_at}
+    return (
+        {"steps": tiled, "time": setting.learning_rate * tiled, "loss": run.loss}
+        | run.records
+        | {"diverged_at": run.diverged_at}
+    )

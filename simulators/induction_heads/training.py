@@ -57,8 +57,22 @@ class Setting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "dim", "n_context", "n_labels", "n_classes", "n_positions", "burstiness", "n_novel", "batch",
-                         "learning_rate", "n_steps", "n_records", "n_test", "n_replicas")
+        require_positive(
+            self,
+            "dim",
+            "n_context",
+            "n_labels",
+            "n_classes",
+            "n_positions",
+            "burstiness",
+            "n_novel",
+            "batch",
+            "learning_rate",
+            "n_steps",
+            "n_records",
+            "n_test",
+            "n_replicas",
+        )
         require_at_least(self, 0, "within_class_noise", "rank_exponent", "p_bursty", "p_novel", "decay")
         make_task(self, torch.zeros(1, self.n_classes, 1), torch.zeros(1, self.n_labels, 1))
 
@@ -66,10 +80,19 @@ class Setting:
 def make_task(setting: Any, classes: torch.Tensor, labels: torch.Tensor) -> ClassificationTask:
     """The task of a setting with the given means and label vectors; its errors name the field that does not fit."""
     return ClassificationTask(
-        classes, labels, n_context=setting.n_context, n_positions=setting.n_positions, batch=setting.batch,
-        within_class_noise=setting.within_class_noise, burstiness=setting.burstiness, p_bursty=setting.p_bursty,
-        p_novel=setting.p_novel, rank_exponent=setting.rank_exponent, n_novel=setting.n_novel,
-        distinct_labels=setting.distinct_labels)
+        classes,
+        labels,
+        n_context=setting.n_context,
+        n_positions=setting.n_positions,
+        batch=setting.batch,
+        within_class_noise=setting.within_class_noise,
+        burstiness=setting.burstiness,
+        p_bursty=setting.p_bursty,
+        p_novel=setting.p_novel,
+        rank_exponent=setting.rank_exponent,
+        n_novel=setting.n_novel,
+        distinct_labels=setting.distinct_labels,
+    )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -90,9 +113,14 @@ def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
     tests = draw_tests(make_task(setting, **made), setting.n_test, seeds, torch.float32, device)
     model = WatchedNetwork(setting.dim, setting.n_positions, setting.n_labels, tests=tests)
     steps = equally_spaced_steps(setting.n_steps, setting.n_records)
-    run = train_ensemble(model, task, GradientDescent(setting.learning_rate, weight_decay=setting.decay / setting.learning_rate),
-                         seeds, Plan(setting.n_steps, loss_steps=steps, device=device, compiled=compiled_steps),
-                         [Record(WatchedNetwork.observe, steps), Record(WatchedNetwork.attention, (0, setting.n_steps))])
+    run = train_ensemble(
+        model,
+        task,
+        GradientDescent(setting.learning_rate, weight_decay=setting.decay / setting.learning_rate),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, device=device, compiled=compiled_steps),
+        [Record(WatchedNetwork.observe, steps), Record(WatchedNetwork.attention, (0, setting.n_steps))],
+    )
     return {"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss} | run.records | {"diverged_at": run.diverged_at}
 
 

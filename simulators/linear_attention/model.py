@@ -41,8 +41,11 @@ class LinearAttention:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters of one replica, in their order."""
         d, H, R = self.dim, self.n_heads, self.rank
-        return {"merged": {"v": (H,), "U": (H, d, d)}, "separate": {"v": (H,), "K": (H, R, d), "Q": (H, R, d)},
-                "whole": {"p": (d + 1,), "W": (d + 1, d)}}[self.kind]
+        return {
+            "merged": {"v": (H,), "U": (H, d, d)},
+            "separate": {"v": (H,), "K": (H, R, d), "Q": (H, R, d)},
+            "whole": {"p": (d + 1,), "W": (d + 1, d)},
+        }[self.kind]
 
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         """Random parameters, those of replica r from stream r only."""
@@ -54,7 +57,9 @@ class LinearAttention:
         if self.kind == "merged":
             return torch.einsum("...h,...hij->...ij", parameters["v"], parameters["U"]).flatten(-2)
         if self.kind == "separate":
-            return torch.einsum("...h,...hri,...hrj->...ij", parameters["v"], parameters["K"], parameters["Q"]).flatten(-2)
+            return torch.einsum("...h,...hri,...hrj->...ij", parameters["v"], parameters["K"], parameters["Q"]).flatten(
+                -2
+            )
         return torch.einsum("...a,...bc->...abc", parameters["p"], parameters["W"]).flatten(-3)
 
     def matrix(self, parameters: Parameters) -> Tensor:
@@ -65,8 +70,10 @@ class LinearAttention:
         return p[..., d, None, None] * W[..., :d, :] + p[..., :d, None] * W[..., d:, :]
 
     def _random(self, stream: torch.Generator) -> Parameters:
-        return {name: torch.randn(shape, dtype=torch.float64, generator=stream) * self.init_scale / np.prod(shape) ** 0.5
-                for name, shape in self.shapes.items()}
+        return {
+            name: torch.randn(shape, dtype=torch.float64, generator=stream) * self.init_scale / np.prod(shape) ** 0.5
+            for name, shape in self.shapes.items()
+        }
 
     def _balanced(self, stream: torch.Generator) -> Parameters:
         M = torch.randn(self.dim, self.dim, dtype=torch.float64, generator=stream)
@@ -74,7 +81,10 @@ class LinearAttention:
         if self.kind == "merged":
             return {"v": torch.full((1,), self.init_scale, dtype=torch.float64), "U": block[None]}
         below = torch.zeros(1, self.dim, dtype=torch.float64)
-        return {"p": torch.cat([below[0], torch.tensor([self.init_scale], dtype=torch.float64)]), "W": torch.cat([block, below])}
+        return {
+            "p": torch.cat([below[0], torch.tensor([self.init_scale], dtype=torch.float64)]),
+            "W": torch.cat([block, below]),
+        }
 
 
 @dataclass(frozen=True)
@@ -99,8 +109,9 @@ class MomentTask:
         return self.moments.gram.shape[-1] ** 2
 
 
-def moment_steps(model: Any, task: Any, optimiser: Any, seeds: Sequence[np.random.SeedSequence],
-                 dtype: torch.dtype) -> MomentSteps | None:
+def moment_steps(
+    model: Any, task: Any, optimiser: Any, seeds: Sequence[np.random.SeedSequence], dtype: torch.dtype
+) -> MomentSteps | None:
     """Steps of plain gradient descent by the written-out gradient, ten times faster than by autograd; None where they can't."""
     plain = isinstance(optimiser, GradientDescent) and not optimiser.momentum and not optimiser.weight_decay
     if not (isinstance(model, LinearAttention) and isinstance(task, MomentTask) and plain and dtype is torch.float64):
@@ -127,7 +138,7 @@ class MomentSteps:
         rows, low, parts = values.numpy(), 0, []
         for shape in self.model.shapes.values():
             size = int(np.prod(shape))
-            parts.append(np.ascontiguousarray(rows[:, low:low + size]).reshape(len(rows), *shape))
+            parts.append(np.ascontiguousarray(rows[:, low : low + size]).reshape(len(rows), *shape))
             low += size
         losses = np.empty((len(rows), stop - start))
         for column in range(stop - start):

@@ -42,7 +42,9 @@ class Moments:
         return self.label + (weights * (image - 2 * self.cross)).sum(-1)
 
 
-def sequences(n: int, spectrum: tuple[float, ...], n_context: int, noise_std: float, stream: torch.Generator) -> Sequences:
+def sequences(
+    n: int, spectrum: tuple[float, ...], n_context: int, noise_std: float, stream: torch.Generator
+) -> Sequences:
     """``x ~ N(0, diag(spectrum))``, task vector ``w ~ N(0, I)``, ``y = w^T x`` plus noise; float64."""
     dim, roots = len(spectrum), torch.tensor(spectrum, dtype=torch.float64).sqrt()
     x = torch.empty(n, n_context + 1, dim, dtype=torch.float64).normal_(generator=stream).mul_(roots)

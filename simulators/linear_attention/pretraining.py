@@ -47,12 +47,16 @@ class PretrainingSetting:
         require_positive(self, "dims", "alpha", "kappa", "taus", "ridge", "sequence_power", "n_replicas")
         require_at_least(self, 0, "noise_variance")
         if round(min(self.dims) * self.alpha) < 1 or round(min(self.dims) * self.kappa) < 1:
-            raise ValueError(f"dims={self.dims!r} with alpha={self.alpha!r}, kappa={self.kappa!r} give no example or no task; "
-                             "use larger dims")
+            raise ValueError(
+                f"dims={self.dims!r} with alpha={self.alpha!r}, kappa={self.kappa!r} give no example or no task; "
+                "use larger dims"
+            )
 
 
 @simulation(name="linear_attention_pretraining.pretrain", block=8)
-def pretrain(setting: PretrainingSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def pretrain(
+    setting: PretrainingSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Fit on each replica's own sequences; sets of larger tau contain those of smaller.
 
     Returns ``(replica, size, tau)``: ``icl_error``, ``idg_error`` (population errors, noise of the query included) and
@@ -69,14 +73,18 @@ def pretrain(setting: PretrainingSetting, seeds: Sequence[np.random.SeedSequence
             H, y = features(tasks, max(counts), length, setting.noise_variance, rng)
             for index, n in enumerate(counts):
                 Gamma = ridge_weights(H[:n], y[:n], setting.ridge * n / d).numpy().reshape(d, d + 1)
-                errors = population_errors(Gamma, None if setting.infinite_tasks else tasks, length, setting.noise_variance)
+                errors = population_errors(
+                    Gamma, None if setting.infinite_tasks else tasks, length, setting.noise_variance
+                )
                 found["icl_error"][row, column, index], found["idg_error"][row, column, index] = errors
                 found["n_sequences"][row, column, index] = n
         current().progress(row + 1, len(seeds))
     return found
 
 
-def features(tasks: np.ndarray, n: int, length: int, noise_variance: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def features(
+    tasks: np.ndarray, n: int, length: int, noise_variance: float, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """Features ``(n, d (d + 1))`` and labels ``(n,)`` of n sequences with tasks ``(k, d)`` of norm sqrt(d), one each."""
     k, d = tasks.shape
     w = tasks[rng.integers(k, size=n)] if k != n else tasks
@@ -109,7 +117,9 @@ def ridge_weights(H: Tensor, y: Tensor, penalty: float) -> Tensor:
     return torch.cholesky_solve((H.mT @ y)[:, None], torch.linalg.cholesky(C))[:, 0]
 
 
-def population_errors(Gamma: np.ndarray, tasks: np.ndarray | None, length: int, noise_variance: float) -> tuple[float, float]:
+def population_errors(
+    Gamma: np.ndarray, tasks: np.ndarray | None, length: int, noise_variance: float
+) -> tuple[float, float]:
     r"""ICL and IDG error of weights ``Gamma = [A | c]``, exact at every size: moments of a and g given the task are polynomials.
 
     .. math:: e = 1 + \rho - \tfrac2d [\mathrm{tr}(A R) + V c^T \mu] + \tfrac1d \bigl\{ \mathrm{tr}(A B A^T)

@@ -43,8 +43,19 @@ class SoftmaxSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "spectrum", "n_context", "n_heads", "rank", "init_scale", "batch", "learning_rate", "n_steps",
-                         "n_records", "n_replicas")
+        require_positive(
+            self,
+            "spectrum",
+            "n_context",
+            "n_heads",
+            "rank",
+            "init_scale",
+            "batch",
+            "learning_rate",
+            "n_steps",
+            "n_records",
+            "n_replicas",
+        )
         require_one_of(self, "kind", ("merged", "separate"))
         require_one_of(self, "score", ("softmax", "linear"))
         require_at_least(self, 1, "n_records")
@@ -57,16 +68,30 @@ def train(setting: SoftmaxSetting, seeds: Sequence[np.random.SeedSequence], devi
     Returns, along ``steps (replica, record)``: ``time``, twice the learning rate times steps; ``loss``, the mean batch loss
     since the record before; ``v (..., head)``. ``diverged_at (replica,)``.
     """
-    model = SoftmaxAttention(setting.kind, len(setting.spectrum), setting.n_heads, setting.rank, init_scale=setting.init_scale,
-                             score=setting.score)
+    model = SoftmaxAttention(
+        setting.kind,
+        len(setting.spectrum),
+        setting.n_heads,
+        setting.rank,
+        init_scale=setting.init_scale,
+        score=setting.score,
+    )
     task = FreshSequences(setting.spectrum, setting.n_context, setting.batch)
     steps = tuple(range(0, setting.n_steps + 1, max(1, setting.n_steps // setting.n_records)))
-    run = train_ensemble(model, task, GradientDescent(setting.learning_rate), seeds,
-                         Plan(setting.n_steps, loss_steps=steps, device=device),
-                         [Record(lambda model, parameters: {"v": parameters["v"]}, steps)])
+    run = train_ensemble(
+        model,
+        task,
+        GradientDescent(setting.learning_rate),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, device=device),
+        [Record(lambda model, parameters: {"v": parameters["v"]}, steps)],
+    )
     tiled = np.tile(steps, (len(seeds), 1))
-    return {"steps": tiled, "time": 2 * setting.learning_rate * tiled, "loss": run.loss} | run.records | {
-        "diverged_at": run.diverged_at}
+    return (
+        {"steps": tiled, "time": 2 * setting.learning_rate * tiled, "loss": run.loss}
+        | run.records
+        | {"diverged_at": run.diverged_at}
+    )
 
 
 @dataclass(frozen=True)
@@ -80,9 +105,9 @@ class SoftmaxAttention(LinearAttention):
         if self.kind == "merged":
             U = parameters["U"]
         else:
-            U = parameters["K"].mT @ parameters["Q"]                             # (replica, head, dim, dim)
-        asked = (query[:, None] @ U.mT).transpose(1, 2)                          # (replica, n, head, dim)
-        scores = asked @ x.mT                                                    # (replica, n, head, context)
+            U = parameters["K"].mT @ parameters["Q"]  # (replica, head, dim, dim)
+        asked = (query[:, None] @ U.mT).transpose(1, 2)  # (replica, n, head, dim)
+        scores = asked @ x.mT  # (replica, n, head, context)
         weights = torch.softmax(scores, dim=-1) if self.score == "softmax" else scores / x.shape[-2]
         return ((weights @ y[..., None])[..., 0] @ parameters["v"][..., None])[..., 0]
 

@@ -37,12 +37,16 @@ class StationarySetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "spectrum", "n_context", "n_heads", "rank", "init_scale", "max_evaluations", "n_replicas")
+        require_positive(
+            self, "spectrum", "n_context", "n_heads", "rank", "init_scale", "max_evaluations", "n_replicas"
+        )
         require_one_of(self, "kind", ("merged", "separate"))
 
 
 @simulation(name="linear_attention_stationary.stationary_points", block=32)
-def stationary_points(setting: StationarySetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def stationary_points(
+    setting: StationarySetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Where the search from each start ends.
 
     Returns ``(replica,)``: ``loss``, ``gradient`` (its norm), ``size`` (norm of all parameters), and ``matrix (replica, dim,
@@ -52,7 +56,7 @@ def stationary_points(setting: StationarySetting, seeds: Sequence[np.random.Seed
     d = len(setting.spectrum)
     model = LinearAttention(setting.kind, d, setting.n_heads, setting.rank, init_scale=setting.init_scale)
     task = MomentTask(population_moments(setting.spectrum, setting.n_context))
-    stepper = moment_steps(model, task, GradientDescent(0.5), seeds, torch.float64)      # one step changes by the gradient
+    stepper = moment_steps(model, task, GradientDescent(0.5), seeds, torch.float64)  # one step changes by the gradient
     start = model.initialise(generators(seeds, "parameters"), torch.float64)
     rows = torch.cat([start[name].flatten(1) for name in model.shapes], dim=1)
 
@@ -63,11 +67,12 @@ def stationary_points(setting: StationarySetting, seeds: Sequence[np.random.Seed
 
     found: dict[str, list] = {"loss": [], "gradient": [], "size": [], "matrix": []}
     for row in rows.numpy():
-        end = least_squares(gradient, row, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15,
-                            max_nfev=setting.max_evaluations * row.size)
+        end = least_squares(
+            gradient, row, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=setting.max_evaluations * row.size
+        )
         point, low = {}, 0
         for name, shape in model.shapes.items():
-            point[name] = torch.from_numpy(end.x[low:low + int(np.prod(shape))].reshape(1, *shape))
+            point[name] = torch.from_numpy(end.x[low : low + int(np.prod(shape))].reshape(1, *shape))
             low += int(np.prod(shape))
         found["loss"].append(float(task.loss(model, point, None)[0]))
         found["gradient"].append(float(np.linalg.norm(end.fun)))

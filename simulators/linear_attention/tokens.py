@@ -39,8 +39,18 @@ class TokenSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "spectrum", "n_context", "n_heads", "rank", "init_scale", "n_sequences", "learning_rate",
-                         "n_steps", "n_replicas")
+        require_positive(
+            self,
+            "spectrum",
+            "n_context",
+            "n_heads",
+            "rank",
+            "init_scale",
+            "n_sequences",
+            "learning_rate",
+            "n_steps",
+            "n_replicas",
+        )
         require_one_of(self, "kind", ("merged", "separate"))
 
 
@@ -51,26 +61,42 @@ def train_both(setting: TokenSetting, seeds: Sequence[np.random.SeedSequence], d
     ``attention``: on tokens; ``network``: linear in the features. ``attention_over_all_tokens``: the attention layer
     trained with the factor 1 / (N + 1) that counts the query token.
     """
-    model = LinearAttention(setting.kind, len(setting.spectrum), setting.n_heads, setting.rank, init_scale=setting.init_scale)
+    model = LinearAttention(
+        setting.kind, len(setting.spectrum), setting.n_heads, setting.rank, init_scale=setting.init_scale
+    )
     start = model.initialise(generators(seeds, "parameters"), torch.float64)
-    batches = [sequences(setting.n_sequences, setting.spectrum, setting.n_context, 0.0, stream)
-               for stream in generators(seeds, "data")]
-    batch = Sequences(*(torch.stack([getattr(each, name) for each in batches]) for name in ("x", "y", "query", "target")))
+    batches = [
+        sequences(setting.n_sequences, setting.spectrum, setting.n_context, 0.0, stream)
+        for stream in generators(seeds, "data")
+    ]
+    batch = Sequences(
+        *(torch.stack([getattr(each, name) for each in batches]) for name in ("x", "y", "query", "target"))
+    )
     features = torch.stack([context_features(each) for each in batches])
 
     def network(parameters: Parameters) -> Tensor:
         return (features @ layered(model, parameters)[..., None])[..., 0]
 
-    rules = {"attention": lambda p: attention(model, p, batch, setting.n_context), "network": network,
-             "attention_over_all_tokens": lambda p: attention(model, p, batch, setting.n_context + 1)}
-    return {name: _path(rule, start, batch.target, setting.learning_rate, setting.n_steps) for name, rule in rules.items()}
+    rules = {
+        "attention": lambda p: attention(model, p, batch, setting.n_context),
+        "network": network,
+        "attention_over_all_tokens": lambda p: attention(model, p, batch, setting.n_context + 1),
+    }
+    return {
+        name: _path(rule, start, batch.target, setting.learning_rate, setting.n_steps) for name, rule in rules.items()
+    }
 
 
 def attention(model: LinearAttention, parameters: Parameters, batch: Sequences, divisor: int) -> Tensor:
     """Predictions ``(replica, n)`` of the layer on tokens: all blocks written out as matrices of dimension dim + 1."""
-    X = torch.cat([torch.cat([batch.x, batch.y[..., None]], -1),
-                   torch.cat([batch.query, torch.zeros_like(batch.target)[..., None]], -1)[..., None, :]], -2).mT
-    d, output = model.dim, 0.0                                             # X: (replica, n, dim + 1, token)
+    X = torch.cat(
+        [
+            torch.cat([batch.x, batch.y[..., None]], -1),
+            torch.cat([batch.query, torch.zeros_like(batch.target)[..., None]], -1)[..., None, :],
+        ],
+        -2,
+    ).mT
+    d, output = model.dim, 0.0  # X: (replica, n, dim + 1, token)
     for head in range(model.n_heads):
         V = torch.zeros(len(X), 1, d + 1, d + 1, dtype=X.dtype)
         V[:, 0, d, d] = parameters["v"][:, head]
@@ -86,10 +112,10 @@ def attention(model: LinearAttention, parameters: Parameters, batch: Sequences, 
 def layered(model: LinearAttention, parameters: Parameters) -> Tensor:
     """Weights ``(replica, feature)`` of the deep linear network: two layers (merged), or three in each path (separate)."""
     if model.kind == "merged":
-        hidden = parameters["U"].flatten(-2)                               # first layer (replica, head, feature)
+        hidden = parameters["U"].flatten(-2)  # first layer (replica, head, feature)
         return (parameters["v"][:, None] @ hidden)[:, 0]
     K, Q = parameters["K"], parameters["Q"]
-    paths = (K[..., :, None] * Q[..., None, :]).flatten(-2).sum(2)         # the first two layers: outer products, convolved
+    paths = (K[..., :, None] * Q[..., None, :]).flatten(-2).sum(2)  # the first two layers: outer products, convolved
     return (parameters["v"][:, None] @ paths)[:, 0]
 
 

@@ -57,20 +57,34 @@ class Setting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "spectrum", "n_context", "n_heads", "rank", "init_scale", "learning_rate", "n_steps", "n_records",
-                         "n_replicas")
+        require_positive(
+            self,
+            "spectrum",
+            "n_context",
+            "n_heads",
+            "rank",
+            "init_scale",
+            "learning_rate",
+            "n_steps",
+            "n_records",
+            "n_replicas",
+        )
         require_at_least(self, 0, "n_sequences")
         require_one_of(self, "kind", KINDS)
         require_one_of(self, "start", ("random", "balanced"))
         if not self.spectrum:
             raise ValueError("spectrum=() is empty; give at least one eigenvalue")
         if self.kind == "whole" and (not self.n_sequences or not self.normalised):
-            raise ValueError("kind='whole' trains on sampled sequences with normalised attention; set n_sequences=20_000, "
-                             "normalised=True")
+            raise ValueError(
+                "kind='whole' trains on sampled sequences with normalised attention; set n_sequences=20_000, "
+                "normalised=True"
+            )
         if (self.start == "balanced" or self.kind == "whole") and self.n_heads != 1:
             raise ValueError(f"n_heads={self.n_heads}: kind='whole' and start='balanced' are one head; use n_heads=1")
         if self.start == "balanced" and self.kind == "separate":
-            raise ValueError("start='balanced' is a start of a merged key-query matrix; use kind='merged' or start='random'")
+            raise ValueError(
+                "start='balanced' is a start of a merged key-query matrix; use kind='merged' or start='random'"
+            )
 
 
 @simulation(name="linear_attention.train", block=16)
@@ -95,11 +109,25 @@ def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
 
     def observe(model: LinearAttention, parameters: Parameters) -> dict[str, Tensor]:
         matrix = model.matrix(parameters)
-        return {"matrix": matrix, "population_loss": population.loss(matrix.flatten(1))} | _observables(model, parameters)
+        return {"matrix": matrix, "population_loss": population.loss(matrix.flatten(1))} | _observables(
+            model, parameters
+        )
 
-    run = train_ensemble(model, MomentTask(moments), GradientDescent(setting.learning_rate), seeds,
-                         Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device, compiled=moment_steps,
-                              chunk=len(seeds)), [Record(observe, steps)])
+    run = train_ensemble(
+        model,
+        MomentTask(moments),
+        GradientDescent(setting.learning_rate),
+        seeds,
+        Plan(
+            setting.n_steps,
+            loss_steps=steps,
+            dtype=torch.float64,
+            device=device,
+            compiled=moment_steps,
+            chunk=len(seeds),
+        ),
+        [Record(observe, steps)],
+    )
     tiled = np.tile(steps, (len(seeds), 1))
     found = {"steps": tiled, "time": 2 * setting.learning_rate * tiled, "loss": run.loss} | run.records
     if setting.kind == "merged":
@@ -130,8 +158,9 @@ def _observables(model: LinearAttention, parameters: Parameters) -> dict[str, Te
     return {"v": parameters["v"], "k_norm": k_norm, "q_norm": q_norm, "k_cosine": K / k_norm[..., None]}
 
 
-def _growing(model: LinearAttention, seeds: Sequence[np.random.SeedSequence],
-             spectrum: tuple[float, ...]) -> dict[str, np.ndarray]:
+def _growing(
+    model: LinearAttention, seeds: Sequence[np.random.SeedSequence], spectrum: tuple[float, ...]
+) -> dict[str, np.ndarray]:
     """What of the start grows: its component along the gradient of the correlation, for a white and for any covariance."""
     start = model.initialise(generators(seeds, "parameters"), torch.float64)
     v, U = start["v"], start["U"]
@@ -139,5 +168,8 @@ def _growing(model: LinearAttention, seeds: Sequence[np.random.SeedSequence],
     along = (torch.diagonal(U, dim1=-2, dim2=-1) * square).sum(-1) / square.norm()
     trace = torch.diagonal(U, dim1=-2, dim2=-1).sum(-1) / model.dim**0.5
     norm = ((v**2).sum(-1) / 2 + (U**2).sum((-3, -2, -1)) / 2).sqrt()
-    return {"growing": ((v + trace) / 2).norm(dim=-1).numpy(), "aligned_growing": ((v + along) / 2).norm(dim=-1).numpy(),
-            "start_norm": norm.numpy()}
+    return {
+        "growing": ((v + trace) / 2).norm(dim=-1).numpy(),
+        "aligned_growing": ((v + along) / 2).norm(dim=-1).numpy(),
+        "start_norm": norm.numpy(),
+    }

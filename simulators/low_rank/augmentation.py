@@ -48,15 +48,21 @@ def token_ranks(setting: Setting, seeds: Sequence[np.random.SeedSequence], devic
     X, maps = _tokens(setting, seeds, device)
     found: dict[str, list[Tensor]] = {}
     for x in X.unbind(1):
-        Q, K, V, gate = (x @ W for W in maps.unbind(1))              # (replica, token, dim)
+        Q, K, V, gate = (x @ W for W in maps.unbind(1))  # (replica, token, dim)
         out = outputs(Q, K, V, gate)
         weights = key_weights(Q, K)
         values = singular_values(torch.stack([out[name] for name in VARIANTS], dim=1))
         buffers = torch.stack([features(K).mT @ V, (weights[..., None] * features(K)).mT @ V], dim=1)
-        row = {"effective": effective_rank(values), "stable": stable_rank(values), "numerical": numerical_rank(values, 1e-3),
-               "spectrum": values / values[..., :1], "buffer": effective_rank(singular_values(buffers)),
-               "gate": effective_rank(singular_values(gate)), "largest_weight": weights.amax(-1),
-               "uniform_gated": effective_rank(singular_values(gate * V.mean(-2, keepdim=True)))}
+        row = {
+            "effective": effective_rank(values),
+            "stable": stable_rank(values),
+            "numerical": numerical_rank(values, 1e-3),
+            "spectrum": values / values[..., :1],
+            "buffer": effective_rank(singular_values(buffers)),
+            "gate": effective_rank(singular_values(gate)),
+            "largest_weight": weights.amax(-1),
+            "uniform_gated": effective_rank(singular_values(gate * V.mean(-2, keepdim=True))),
+        }
         for name, value in row.items():
             found.setdefault(name, []).append(value)
     return {name: torch.stack(rows, dim=1).double().cpu().numpy() for name, rows in found.items()}
@@ -69,11 +75,17 @@ def matrix_ranks(setting: Setting, seeds: Sequence[np.random.SeedSequence], devi
     ``linear_matrix``, ``softmax_matrix``: of the attention matrices; ``linear_output``, ``softmax_output``: of the outputs,
     values as wide as the keys.
     """
-    found = {name: np.empty((len(seeds), len(setting.key_dims))) for name in
-             ("linear_matrix", "softmax_matrix", "linear_output", "softmax_output")}
+    found = {
+        name: np.empty((len(seeds), len(setting.key_dims)))
+        for name in ("linear_matrix", "softmax_matrix", "linear_output", "softmax_output")
+    }
     for column, width in enumerate(setting.key_dims):
-        normal = torch.stack([torch.randn(3, setting.n_tokens, width, generator=each, dtype=torch.float64)
-                              for each in random_streams.generators(seeds, f"width {width}")]).to(device)
+        normal = torch.stack(
+            [
+                torch.randn(3, setting.n_tokens, width, generator=each, dtype=torch.float64)
+                for each in random_streams.generators(seeds, f"width {width}")
+            ]
+        ).to(device)
         Q, K, V = normal.unbind(1)
         for name, matrix in (("linear", linear_matrix(Q, K)), ("softmax", softmax_matrix(Q, K))):
             found[f"{name}_matrix"][:, column] = effective_rank(singular_values(matrix)).cpu()
@@ -107,8 +119,13 @@ def softmax_matrix(Q: Tensor, K: Tensor) -> Tensor:
 def outputs(Q: Tensor, K: Tensor, V: Tensor, gate: Tensor) -> dict[str, Tensor]:
     """The outputs ``(..., token, dim)`` of all variants."""
     plain, weighted = linear_matrix(Q, K) @ V, linear_matrix(Q, K, key_weights(Q, K)) @ V
-    return {"linear": plain, "weighted": weighted, "gated": gate * plain, "both": gate * weighted,
-            "softmax": softmax_matrix(Q, K) @ V}
+    return {
+        "linear": plain,
+        "weighted": weighted,
+        "gated": gate * plain,
+        "both": gate * weighted,
+        "softmax": softmax_matrix(Q, K) @ V,
+    }
 
 
 def _tokens(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> tuple[Tensor, Tensor]:

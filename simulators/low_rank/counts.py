@@ -25,8 +25,12 @@ class CountSetting:
 
     attention: tuple[tuple[int, int, int], ...] = ((64, 8, 8), (196, 16, 32), (784, 32, 32), (9, 8, 8), (8, 8, 8))
     channels: tuple[int, ...] = (64, 128, 256)
-    pooling: tuple[tuple[int, int, int, int], ...] = ((512, 8, 100, 64), (512, 15, 200, 350), (200, 10, 100, 100), (64, 4, 32,
-            16))
+    pooling: tuple[tuple[int, int, int, int], ...] = (
+        (512, 8, 100, 64),
+        (512, 15, 200, 350),
+        (200, 10, 100, 100),
+        (64, 4, 32, 16),
+    )
     n_replicas: int = 1
 
     def __post_init__(self) -> None:
@@ -43,12 +47,18 @@ def count(setting: CountSetting, seeds: Sequence[np.random.SeedSequence], device
     ``transformer_macs``, ``compact_parameters``, ``additive_parameters``, ``bilinear_parameters``,
     ``transformer_parameters (replica, cell)``.
     """
-    found = {"linear_macs": [macs(linear_head, *cell) for cell in setting.attention],
-             "softmax_macs": [macs(softmax_head, *cell) for cell in setting.attention],
-             "gate_macs": [macs(augmentation, *cell) for cell in setting.attention],
-             "module_parameters": [size(AugmentedModule(width)) for width in setting.channels]}
-    for name, made in (("compact", CompactPooling), ("additive", AdditivePooling), ("bilinear", BilinearPooling),
-                       ("transformer", SelfAttention)):
+    found = {
+        "linear_macs": [macs(linear_head, *cell) for cell in setting.attention],
+        "softmax_macs": [macs(softmax_head, *cell) for cell in setting.attention],
+        "gate_macs": [macs(augmentation, *cell) for cell in setting.attention],
+        "module_parameters": [size(AugmentedModule(width)) for width in setting.channels],
+    }
+    for name, made in (
+        ("compact", CompactPooling),
+        ("additive", AdditivePooling),
+        ("bilinear", BilinearPooling),
+        ("transformer", SelfAttention),
+    ):
         modules = [(made(d, m, hidden), torch.randn(1, T, d)) for d, m, T, hidden in setting.pooling]
         found[f"{name}_parameters"] = [size(module) for module, _ in modules]
         found[f"{name}_macs"] = [macs(lambda module=module, H=H: module(H)) for module, H in modules]
@@ -104,7 +114,7 @@ class CompactPooling(nn.Module):
         self.P, self.Q = (nn.Parameter(torch.randn(dim, n_heads) / dim**0.5) for _ in range(2))
 
     def forward(self, H: Tensor) -> Tensor:
-        e = torch.tanh((H.mean(1) @ self.P)[:, None] * (H @ self.Q))                # (batch, T, head)
+        e = torch.tanh((H.mean(1) @ self.P)[:, None] * (H @ self.Q))  # (batch, T, head)
         return torch.softmax(e / e.norm(dim=-1, keepdim=True), dim=1).mT @ H
 
 
@@ -140,7 +150,11 @@ class SelfAttention(nn.Module):
     def forward(self, H: Tensor) -> Tensor:
         batch, T, dim = H.shape
         heads = self.attention.num_heads
-        Q, K, V = (each.view(batch, T, heads, -1).transpose(1, 2) for each in nn.functional.linear(
-            H, self.attention.in_proj_weight, self.attention.in_proj_bias).chunk(3, dim=-1))
+        Q, K, V = (
+            each.view(batch, T, heads, -1).transpose(1, 2)
+            for each in nn.functional.linear(H, self.attention.in_proj_weight, self.attention.in_proj_bias).chunk(
+                3, dim=-1
+            )
+        )
         out = torch.softmax(Q @ K.mT / (dim // heads) ** 0.5, dim=-1) @ V
         return self.attention.out_proj(out.transpose(1, 2).reshape(batch, T, dim))

@@ -26,9 +26,22 @@ class ExactSetting:
     ``head_sizes``: key and value width of each head of the multi-head cell, at length ``n_tokens``.
     """
 
-    sizes: tuple[tuple[int, int, int], ...] = ((24, 1, 8), (24, 4, 8), (24, 8, 4), (24, 16, 16), (12, 16, 16), (40, 8, 8))
-    products: tuple[tuple[int, int, int, int], ...] = ((50, 40, 3, 4), (50, 40, 6, 8), (50, 10, 3, 4), (64, 64, 1, 5),
-                                                       (20, 30, 4, 4), (30, 12, 2, 12))
+    sizes: tuple[tuple[int, int, int], ...] = (
+        (24, 1, 8),
+        (24, 4, 8),
+        (24, 8, 4),
+        (24, 16, 16),
+        (12, 16, 16),
+        (40, 8, 8),
+    )
+    products: tuple[tuple[int, int, int, int], ...] = (
+        (50, 40, 3, 4),
+        (50, 40, 6, 8),
+        (50, 10, 3, 4),
+        (64, 64, 1, 5),
+        (20, 30, 4, 4),
+        (30, 12, 2, 12),
+    )
     n_tokens: int = 30
     head_sizes: tuple[tuple[int, int], ...] = ((2, 6), (4, 4), (6, 3))
     n_replicas: int = 16
@@ -54,8 +67,12 @@ def exact_ranks(setting: ExactSetting, seeds: Sequence[np.random.SeedSequence], 
         products = [_products(rng, *size) for size in setting.products]
         found = {name: [cell[name] for cell in attention] for name in attention[0]}
         found |= {name: [cell[name] for cell in products] for name in products[0]}
-        heads = [_matrix(_features(rng, setting.n_tokens, k)) * _matrix(_features(rng, setting.n_tokens, k)).transpose()
-                 * _matrix(_integers(rng, setting.n_tokens, v)) for k, v in setting.head_sizes]
+        heads = [
+            _matrix(_features(rng, setting.n_tokens, k))
+            * _matrix(_features(rng, setting.n_tokens, k)).transpose()
+            * _matrix(_integers(rng, setting.n_tokens, v))
+            for k, v in setting.head_sizes
+        ]
         found["heads"] = _matrix(np.concatenate([_array(head) for head in heads], axis=1)).rank()
         rows.append(found)
     return {name: np.array([row[name] for row in rows], dtype=np.int64) for name in rows[0]}
@@ -69,17 +86,26 @@ def _attention(rng: np.random.Generator, n: int, key_dim: int, value_dim: int) -
     scores -= scores.min()
     softmax = fmpz_mat(n, n, [fmpz(2) ** int(score) for score in scores.ravel()])
     buffer, weighted_buffer = K.transpose() * V, weighted.transpose() * V
-    return {"linear_matrix": (Q * K.transpose()).rank(), "softmax_matrix": softmax.rank(), "buffer": buffer.rank(),
-            "weighted_buffer": weighted_buffer.rank(), "linear_output": (Q * buffer).rank(),
-            "weighted_output": (Q * weighted_buffer).rank(), "softmax_output": (softmax * V).rank()}
+    return {
+        "linear_matrix": (Q * K.transpose()).rank(),
+        "softmax_matrix": softmax.rank(),
+        "buffer": buffer.rank(),
+        "weighted_buffer": weighted_buffer.rank(),
+        "linear_output": (Q * buffer).rank(),
+        "weighted_output": (Q * weighted_buffer).rank(),
+        "softmax_output": (softmax * V).rank(),
+    }
 
 
 def _products(rng: np.random.Generator, n: int, dim: int, rank: int, gate_rank: int) -> dict[str, int]:
     first, gate = _of_rank(rng, n, dim, rank), _of_rank(rng, n, dim, gate_rank)
     buffer = _features(rng, n, rank).T.astype(object) @ _integers(rng, n, dim).astype(object)
     output = _features(rng, n, rank).astype(object) @ buffer
-    return {"product": _matrix(first * gate).rank(), "square": _matrix(first * first).rank(),
-            "gated_output": _matrix(output * gate).rank()}
+    return {
+        "product": _matrix(first * gate).rank(),
+        "square": _matrix(first * first).rank(),
+        "gated_output": _matrix(output * gate).rank(),
+    }
 
 
 def _of_rank(rng: np.random.Generator, n: int, dim: int, rank: int) -> np.ndarray:

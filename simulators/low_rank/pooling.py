@@ -39,7 +39,9 @@ class PoolingSetting:
 
 
 @simulation(name="low_rank_pooling.random_pooling", block=16)
-def random_pooling(setting: PoolingSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def random_pooling(
+    setting: PoolingSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Scores of random heads by two algorithms, and what bounded scores do to the weights, in float64.
 
     ``hadamard``, ``bilinear (replica, head, token)``: ``sum_j (U_i^T c)_j (V_i^T h_t)_j`` and ``c^T (U_i V_i^T) h_t`` at
@@ -52,6 +54,7 @@ def random_pooling(setting: PoolingSetting, seeds: Sequence[np.random.SeedSequen
     d, m, T, k = setting.dim, setting.n_heads, setting.n_tokens, setting.rank
     found: dict[str, list[np.ndarray]] = {}
     for stream in random_streams.generators(seeds, "data"):
+
         def normal(*shape: int, stream: torch.Generator = stream) -> Tensor:
             return torch.randn(*shape, generator=stream, dtype=torch.float64)
 
@@ -59,15 +62,19 @@ def random_pooling(setting: PoolingSetting, seeds: Sequence[np.random.SeedSequen
         left, right = torch.einsum("cd,mdk->cmk", contexts, U), torch.einsum("td,mdk->mtk", H, V)
         scores = setting.score_scale * left[0, :, None, 0] * right[..., 0]
         weights = pooling_weights(scores, "l2")
-        slopes = torch.einsum("cmk,mdk->cmkd", left, V)             # gradient of each summand in h
-        row = {"hadamard": torch.einsum("mk,mtk->mt", left[0], right),
-               "bilinear": torch.einsum("d,mde,te->mt", contexts[0], U @ V.mT, H),
-               "additive": (left[0, :, None] + right).sum(-1),
-               "size": torch.einsum("d,mdk,mek,te->mt", contexts[0].abs(), U.abs(), V.abs(), H.abs()),
-               "ratio": (weights.amax(-1) / weights.amin(-1)).max(), "largest": weights.max(),
-               "rank": torch.linalg.matrix_rank(weights, rtol=1e-10), "pooled_rank": torch.linalg.matrix_rank(weights @ H,
-                       rtol=1e-10),
-               "direction": _cosine(slopes[..., 0, :]).min(), "free_direction": _cosine(slopes.sum(-2)).min()}
+        slopes = torch.einsum("cmk,mdk->cmkd", left, V)  # gradient of each summand in h
+        row = {
+            "hadamard": torch.einsum("mk,mtk->mt", left[0], right),
+            "bilinear": torch.einsum("d,mde,te->mt", contexts[0], U @ V.mT, H),
+            "additive": (left[0, :, None] + right).sum(-1),
+            "size": torch.einsum("d,mdk,mek,te->mt", contexts[0].abs(), U.abs(), V.abs(), H.abs()),
+            "ratio": (weights.amax(-1) / weights.amin(-1)).max(),
+            "largest": weights.max(),
+            "rank": torch.linalg.matrix_rank(weights, rtol=1e-10),
+            "pooled_rank": torch.linalg.matrix_rank(weights @ H, rtol=1e-10),
+            "direction": _cosine(slopes[..., 0, :]).min(),
+            "free_direction": _cosine(slopes.sum(-2)).min(),
+        }
         for name, value in row.items():
             found.setdefault(name, []).append(np.asarray(value))
     return {name: np.stack(values) for name, values in found.items()}
@@ -86,10 +93,16 @@ class RankErrorSetting:
 
 
 @simulation(name="low_rank_pooling.rank_error", block=16)
-def rank_error(setting: RankErrorSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def rank_error(
+    setting: RankErrorSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """``error (replica, dim + 1)``: relative squared error of the best approximation of rank 0, 1, ..., dim."""
-    matrices = torch.stack([torch.randn(setting.dim, setting.dim, generator=each, dtype=torch.float64)
-                            for each in random_streams.generators(seeds, "data")])
+    matrices = torch.stack(
+        [
+            torch.randn(setting.dim, setting.dim, generator=each, dtype=torch.float64)
+            for each in random_streams.generators(seeds, "data")
+        ]
+    )
     energy = torch.linalg.svdvals(matrices) ** 2
     left = energy.flip(-1).cumsum(-1).flip(-1)
     return {"error": torch.cat([left / left[:, :1], torch.zeros(len(left), 1)], dim=1).numpy()}
@@ -113,7 +126,9 @@ class SelectionSetting:
         if self.n_tokens < 2:
             raise ValueError(f"n_tokens={self.n_tokens!r} is too small; use n_tokens >= 2, one of them marked")
         if self.bound == "l2" and self.n_heads == 1:
-            raise ValueError("bound='l2' with n_heads=1 leaves a score only its sign, which has no gradient; use 2 heads")
+            raise ValueError(
+                "bound='l2' with n_heads=1 leaves a score only its sign, which has no gradient; use 2 heads"
+            )
 
 
 @simulation(name="low_rank_pooling.selection", block=8)
@@ -126,12 +141,21 @@ def selection(setting: SelectionSetting, seeds: Sequence[np.random.SeedSequence]
     """
     model = SelectingPool(setting.n_heads, setting.bound, setting.n_tokens)
     steps = log_spaced_steps(setting.n_steps, 40)
-    run = train(model, Selection(), Adam(setting.learning_rate), seeds,
-                Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device))
+    run = train(
+        model,
+        Selection(),
+        Adam(setting.learning_rate),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device),
+    )
     signal, noise = model.signal_and_noise(run.parameters)
-    return {"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss, "diverged_at": run.diverged_at,
-            "accuracy": torch.special.ndtr(signal / noise).cpu().numpy(),
-            "largest_weight": model.weights(run.parameters).amax((1, 2)).cpu().numpy()}
+    return {
+        "steps": np.tile(steps, (len(seeds), 1)),
+        "loss": run.loss,
+        "diverged_at": run.diverged_at,
+        "accuracy": torch.special.ndtr(signal / noise).cpu().numpy(),
+        "largest_weight": model.weights(run.parameters).amax((1, 2)).cpu().numpy(),
+    }
 
 
 def pooling_weights(scores: Tensor, bound: str) -> Tensor:
@@ -154,13 +178,14 @@ class SelectingPool:
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         def normal(*shape: int) -> Tensor:
             return torch.stack([torch.randn(*shape, generator=each, dtype=dtype) for each in streams])
+
         return {"P": normal(2, self.n_heads), "Q": normal(2, self.n_heads), "readout": normal(self.n_heads)}
 
     def weights(self, parameters: Parameters) -> Tensor:
         """``(replica, head, token)``; the first state is the marked one, and the context is the mean key."""
         P, Q, T = parameters["P"], parameters["Q"], self.n_tokens
         context = torch.tensor([1 / T, 1 - 1 / T], dtype=P.dtype, device=P.device)
-        scores = (context @ P)[:, :, None] * Q.mT                     # (replica, head, kind of key)
+        scores = (context @ P)[:, :, None] * Q.mT  # (replica, head, kind of key)
         scores = torch.cat([scores[..., :1], scores[..., 1:].expand(-1, -1, T - 1)], dim=-1)
         return pooling_weights(scores, self.bound)
 

@@ -1,9 +1,9 @@
 """Training one attention head to recall: each of N keys must return its own value, through linear or softmax attention.
 
-A sequence holds N keys, unit vectors in R^p, and N values, N(0, 1) in R^m. Query i is key i, and the target its value.
-Queries, keys and the gate read the key part only, values the value part only, so that linear attention passes the values
-through a buffer of d_k d_v numbers and nothing else. Variants as in :mod:`attnlab.simulators.low_rank.augmentation`; every variant has an
-output projection after the gate.
+A sequence holds N keys, unit vectors in R^p, and N values, N(0, 1) in R^m. Query i is key i, and the target its
+value. Queries, keys and the gate read the key part only, values the value part only, so that linear attention passes
+the values through a buffer of d_k d_v numbers and nothing else. Variants as in
+:mod:`attnlab.simulators.low_rank.augmentation`; every variant has an output projection after the gate.
 """
 
 from __future__ import annotations
@@ -42,8 +42,19 @@ class RecallSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "n_tokens", "key_size", "value_size", "key_dim", "value_dim", "batch", "learning_rate",
-                         "n_steps", "n_test", "n_replicas")
+        require_positive(
+            self,
+            "n_tokens",
+            "key_size",
+            "value_size",
+            "key_dim",
+            "value_dim",
+            "batch",
+            "learning_rate",
+            "n_steps",
+            "n_test",
+            "n_replicas",
+        )
         require_one_of(self, "variant", VARIANTS)
 
 
@@ -65,13 +76,19 @@ def recall(setting: RecallSetting, seeds: Sequence[np.random.SeedSequence], devi
         numbers = torch.empty(1, test.numbers_per_step)
         test.fill(numbers, stream)
         keys, values = test.sequences(numbers.to(device))
-        out, features_out = model.forward({name: each[row:row + 1] for name, each in run.parameters.items()}, keys, values)
+        out, features_out = model.forward(
+            {name: each[row : row + 1] for name, each in run.parameters.items()}, keys, values
+        )
         ratios = ((out - values) ** 2).sum((-2, -1))[0] / (setting.n_tokens * setting.value_size)
         ranks = [effective_rank(singular_values(each)).mean() for each in (features_out, values)]
         rows.append((ratios.mean(), ratios.std() / setting.n_test**0.5, *ranks))
     columns = torch.tensor(rows, dtype=torch.float64).numpy().T
-    return {"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss, "diverged_at": run.diverged_at,
-            **dict(zip(("error", "error_se", "effective_rank", "target_rank"), columns, strict=True))}
+    return {
+        "steps": np.tile(steps, (len(seeds), 1)),
+        "loss": run.loss,
+        "diverged_at": run.diverged_at,
+        **dict(zip(("error", "error_se", "effective_rank", "target_rank"), columns, strict=True)),
+    }
 
 
 @dataclass(frozen=True)
@@ -85,12 +102,18 @@ class RecallHead:
     variant: str
 
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
-        shapes = {"Wq": (self.key_dim, self.key_size), "Wk": (self.key_dim, self.key_size),
-                  "Wv": (self.value_dim, self.value_size), "Wo": (self.value_size, self.value_dim)}
+        shapes = {
+            "Wq": (self.key_dim, self.key_size),
+            "Wk": (self.key_dim, self.key_size),
+            "Wv": (self.value_dim, self.value_size),
+            "Wo": (self.value_size, self.value_dim),
+        }
         if self.gated:
             shapes["gate"] = (self.value_dim, self.key_size)
-        start = {name: torch.stack([torch.randn(shape, generator=each, dtype=dtype) for each in streams]) / shape[1] ** 0.5
-                 for name, shape in shapes.items()}
+        start = {
+            name: torch.stack([torch.randn(shape, generator=each, dtype=dtype) for each in streams]) / shape[1] ** 0.5
+            for name, shape in shapes.items()
+        }
         return start | ({"gate_bias": torch.ones(len(streams), self.value_dim, dtype=dtype)} if self.gated else {})
 
     @property
@@ -100,6 +123,7 @@ class RecallHead:
 
     def forward(self, parameters: Parameters, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Estimates ``(replica, batch, token, value_size)`` and the features before the output projection."""
+
         def mapped(x: Tensor, name: str) -> Tensor:
             return torch.einsum("rbnj,rij->rbni", x, parameters[name])
 

@@ -44,8 +44,12 @@ class TokenAttention:
     start: Tensor | None = None
 
     def part(self, rows: slice) -> TokenAttention:
-        return replace(self, keys=self.keys[rows], queries=self.queries[rows],
-                       start=None if self.start is None else self.start[rows])
+        return replace(
+            self,
+            keys=self.keys[rows],
+            queries=self.queries[rows],
+            start=None if self.start is None else self.start[rows],
+        )
 
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         if self.start is not None:
@@ -55,7 +59,9 @@ class TokenAttention:
         made = {}
         for name, shape in shapes.items():
             bound = self.init_scale / math.sqrt(shape[0] if self.inner_dim else shape[1])
-            made[name] = torch.stack([bound * (2 * torch.rand(shape, generator=stream, dtype=dtype) - 1) for stream in streams])
+            made[name] = torch.stack(
+                [bound * (2 * torch.rand(shape, generator=stream, dtype=dtype) - 1) for stream in streams]
+            )
         return made
 
     @staticmethod
@@ -66,7 +72,7 @@ class TokenAttention:
     def logits(self, parameters: Parameters) -> Tensor:
         """``(replica, input, token)``."""
         if "W" in parameters:
-            directions = self.queries @ parameters["W"].mT                     # W z, (replica, input, dim)
+            directions = self.queries @ parameters["W"].mT  # W z, (replica, input, dim)
         else:
             directions = (self.queries @ parameters["Q"]) @ parameters["K"].mT
         return (self.keys @ directions.unsqueeze(-1)).squeeze(-1)
@@ -97,8 +103,12 @@ class SelectionTask:
     numbers_per_step: int = 0
 
     def part(self, rows: slice) -> SelectionTask:
-        return replace(self, scores=self.scores[rows], units=None if self.units is None else self.units[rows],
-                       labels=None if self.labels is None else self.labels[rows])
+        return replace(
+            self,
+            scores=self.scores[rows],
+            units=None if self.units is None else self.units[rows],
+            labels=None if self.labels is None else self.labels[rows],
+        )
 
     def fill(self, numbers: Tensor, stream: torch.Generator) -> None:
         """Nothing is drawn: the data set is fixed."""
@@ -110,7 +120,7 @@ class SelectionTask:
         """The derivative of an input's output by each attention weight, ``(replica, input, token)``."""
         if self.units is None:
             return self.scores
-        hidden = keys @ self.units[:, None]                                      # (replica, input, token, unit)
+        hidden = keys @ self.units[:, None]  # (replica, input, token, unit)
         on = (attention.unsqueeze(-2) @ hidden) > 0
         return (hidden * on).sum(-1) * self.labels[..., None]
 
@@ -127,7 +137,7 @@ class SelectionTask:
         log_s = torch.log_softmax(logits, -1)
         s = log_s.exp()
         worth = self.worth(keys, s)
-        u = (s * worth).sum(-1, keepdim=True)                                    # Y f
+        u = (s * worth).sum(-1, keepdim=True)  # Y f
         value, log_slope = _loss(self.loss_kind, u)
         top = torch.zeros_like(s).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
         log_weight = (log_s + log_slope).masked_fill(top > 0, -torch.inf)

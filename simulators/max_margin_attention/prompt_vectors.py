@@ -46,12 +46,19 @@ class PromptSetting:
         require_positive(self, "learning_rate", "n_steps", "n_records", "n_replicas")
         require_one_of(self, "loss", LOSSES)
         require_one_of(self, "descent", ("normalised", "plain"))
-        keys, scores, starts = (_array(name, getattr(self, name), axes) for name,
-                                axes in (("keys", 3), ("scores", 3), ("starts", 2)))
-        if scores.shape[1:] != keys.shape[:2] or len(scores) not in (1, len(starts)) or starts.shape[1] != keys.shape[2]:
-            raise ValueError(f"keys {keys.shape}, scores {scores.shape} and starts {starts.shape} do not fit: scores are (case, "
-                             f"input, "
-                             "token) with one case, or one a start, and starts have the dimension of the keys")
+        keys, scores, starts = (
+            _array(name, getattr(self, name), axes) for name, axes in (("keys", 3), ("scores", 3), ("starts", 2))
+        )
+        if (
+            scores.shape[1:] != keys.shape[:2]
+            or len(scores) not in (1, len(starts))
+            or starts.shape[1] != keys.shape[2]
+        ):
+            raise ValueError(
+                f"keys {keys.shape}, scores {scores.shape} and starts {starts.shape} do not fit: scores are (case, "
+                f"input, "
+                "token) with one case, or one a start, and starts have the dimension of the keys"
+            )
 
 
 @simulation(name="max_margin_attention_prompts.prompts", block=16)
@@ -61,17 +68,26 @@ def prompts(setting: PromptSetting, seeds: Sequence[np.random.SeedSequence], dev
     Returns ``steps (replica, record)``, ``p (replica, start, record, dim)`` and ``attention (replica, start, input, token)``,
     the final weights.
     """
-    keys, scores, starts = (torch.tensor(getattr(setting, name), dtype=torch.float64) for name in ("keys", "scores", "starts"))
+    keys, scores, starts = (
+        torch.tensor(getattr(setting, name), dtype=torch.float64) for name in ("keys", "scores", "starts")
+    )
     n = len(starts)
     keys = keys.expand(n, -1, -1, -1).to(device)
-    model = TokenAttention(keys, torch.ones(*keys.shape[:2], 1, dtype=torch.float64, device=device),
-                           start=starts[..., None].to(device))
+    model = TokenAttention(
+        keys, torch.ones(*keys.shape[:2], 1, dtype=torch.float64, device=device), start=starts[..., None].to(device)
+    )
     normalised = setting.descent == "normalised"
     task = SelectionTask(scores.expand(n, -1, -1).to(device), setting.loss, normalised)
     rule = (NormalisedGradientDescent if normalised else GradientDescent)(setting.learning_rate)
     steps = log_spaced_steps(setting.n_steps, setting.n_records)
-    run = train_ensemble(model, task, rule, [seeds[0]] * n, Plan(setting.n_steps, dtype=torch.float64, device=device),
-                         [Record(TokenAttention.observe, steps), Record(TokenAttention.log_attention, steps[-1:])])
+    run = train_ensemble(
+        model,
+        task,
+        rule,
+        [seeds[0]] * n,
+        Plan(setting.n_steps, dtype=torch.float64, device=device),
+        [Record(TokenAttention.observe, steps), Record(TokenAttention.log_attention, steps[-1:])],
+    )
     p, attention = run.records["W"][..., 0], np.exp(run.records["log_attention"][:, 0])
     return {"steps": tiled(steps, len(seeds)), "p": _repeat(p, seeds), "attention": _repeat(attention, seeds)}
 
@@ -97,9 +113,13 @@ class JointSetting:
         checked(self)
         require_positive(self, "head_rate", "prompt_rates", "n_steps", "n_records", "n_replicas")
         tokens = _array("tokens", self.tokens, 3)
-        if len(self.labels) != len(tokens) or any(len(s) != tokens.shape[2] for s in (self.start_head, self.start_prompt)):
-            raise ValueError(f"tokens {tokens.shape} need as many labels, and starts of their dimension; got {len(self.labels)} "
-                             f"labels, {len(self.start_head)} and {len(self.start_prompt)} coordinates")
+        if len(self.labels) != len(tokens) or any(
+            len(s) != tokens.shape[2] for s in (self.start_head, self.start_prompt)
+        ):
+            raise ValueError(
+                f"tokens {tokens.shape} need as many labels, and starts of their dimension; got {len(self.labels)} "
+                f"labels, {len(self.start_head)} and {len(self.start_prompt)} coordinates"
+            )
 
 
 @simulation(name="max_margin_attention_prompts.joint", block=16)
@@ -110,7 +130,7 @@ def joint(setting: JointSetting, seeds: Sequence[np.random.SeedSequence], device
     are lost, and with them the relaxed direction. Returns ``steps (replica, record)``, ``v`` and ``p (replica, rate, record,
     dim)``.
     """
-    X = torch.tensor(setting.tokens, dtype=torch.float64)                        # (input, token, dim)
+    X = torch.tensor(setting.tokens, dtype=torch.float64)  # (input, token, dim)
     Y = torch.tensor(setting.labels, dtype=torch.float64)
     rates = torch.tensor(setting.prompt_rates, dtype=torch.float64)[:, None]
     v = torch.tensor(setting.start_head, dtype=torch.float64).repeat(len(rates), 1)
@@ -124,17 +144,20 @@ def joint(setting: JointSetting, seeds: Sequence[np.random.SeedSequence], device
         if step in steps:
             kept_v.append(v.clone())
             kept_p.append(p.clone())
-    return {"steps": tiled(steps, len(seeds)), "v": _repeat(torch.stack(kept_v, 1).numpy(), seeds),
-            "p": _repeat(torch.stack(kept_p, 1).numpy(), seeds)}
+    return {
+        "steps": tiled(steps, len(seeds)),
+        "v": _repeat(torch.stack(kept_v, 1).numpy(), seeds),
+        "p": _repeat(torch.stack(kept_p, 1).numpy(), seeds),
+    }
 
 
 def joint_ascent(X: Tensor, Y: Tensor, v: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     """Unit directions of steepest descent of the logistic loss in v and in p, each ``(run, dim)``; zero where there is none."""
     log_s = torch.log_softmax(torch.einsum("itd,rd->rit", X, p), -1)
     s = log_s.exp()
-    scores = torch.einsum("itd,rd->rit", X, v) * Y[:, None]                       # Y v^T x
+    scores = torch.einsum("itd,rd->rit", X, v) * Y[:, None]  # Y v^T x
     u = (s * scores).sum(-1)
-    log_slope = torch.nn.functional.logsigmoid(-u)                                # (run, input)
+    log_slope = torch.nn.functional.logsigmoid(-u)  # (run, input)
     weight = (log_slope - log_slope.amax(-1, keepdim=True)).exp()
     up_v = torch.einsum("ri,i,rit,itd->rd", weight, Y, s, X)
     top = torch.zeros_like(s).scatter_(-1, s.argmax(-1, keepdim=True), 1.0)
@@ -155,6 +178,7 @@ def _array(name: str, nested: tuple, axes: int) -> np.ndarray:
     except ValueError:
         array = np.zeros(())
     if array.ndim != axes or 0 in array.shape:
-        raise ValueError(f"{name}={nested!r} is not a full array with {axes} axes; give every token the same number of "
-                         f"coordinates")
+        raise ValueError(
+            f"{name}={nested!r} is not a full array with {axes} axes; give every token the same number of coordinates"
+        )
     return array

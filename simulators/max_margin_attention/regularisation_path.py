@@ -46,7 +46,9 @@ class PathSetting:
 
 
 @simulation(name="max_margin_attention_path.regularisation_path", block=8)
-def regularisation_path(setting: PathSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def regularisation_path(
+    setting: PathSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """The best weights found at each radius.
 
     Returns the data ``keys``, ``queries``, ``scores`` as :func:`max_margin_attention.train`; ``radii (replica, radius)``; ``W
@@ -64,15 +66,17 @@ def regularisation_path(setting: PathSetting, seeds: Sequence[np.random.SeedSequ
         problem = _Problem(keys, queries, scores, setting.factored)
         path = []
         for radius, added in zip(setting.radii, fresh, strict=True):
-            near = radius <= 10 or not starts                                # far out, random starts end on plateaus
+            near = radius <= 10 or not starts  # far out, random starts end on plateaus
             tried = (problem.separating, *starts, *(added if near else ()))
             ends = sorted((problem.best(start, radius) for start in tried), key=lambda end: end[0])
-            starts = [end[1] for end in ends[:max(1, setting.n_starts // 4)]]
+            starts = [end[1] for end in ends[: max(1, setting.n_starts // 4)]]
             path.append((problem.weights(starts[0], radius), ends[0][0], problem.stationarity(starts[0], radius)))
         found.append((keys, queries, scores, *map(np.array, zip(*path, strict=True))))
         current().progress(row + 1, len(seeds))
     names = ("keys", "queries", "scores", "W", "log_gap", "stationarity")
-    return dict(zip(names, map(np.stack, zip(*found, strict=True)), strict=True)) | {"radii": tiled(setting.radii, len(seeds))}
+    return dict(zip(names, map(np.stack, zip(*found, strict=True)), strict=True)) | {
+        "radii": tiled(setting.radii, len(seeds))
+    }
 
 
 class _Problem:
@@ -83,7 +87,9 @@ class _Problem:
         self.dim = keys.shape[2]
         best = scores.argmax(1)
         self.selected = np.arange(len(keys)), best
-        self.log_lost = np.log(np.maximum(scores.max(1, keepdims=True) - scores, 1e-300))     # of the best token: never counts
+        self.log_lost = np.log(
+            np.maximum(scores.max(1, keepdims=True) - scores, 1e-300)
+        )  # of the best token: never counts
         self.log_lost[self.selected] = -np.inf
         W = self._perceptron()
         left, values, right = np.linalg.svd(W)
@@ -110,15 +116,23 @@ class _Problem:
 
     def best(self, start: np.ndarray, radius: float) -> tuple[float, np.ndarray]:
         """The end of one descent: its value and its unit direction."""
-        end = minimize(self.value, start / np.linalg.norm(start), args=(radius,), jac=True, method="L-BFGS-B",
-                       options={"maxiter": 500, "ftol": 1e-15, "gtol": 1e-9})
+        end = minimize(
+            self.value,
+            start / np.linalg.norm(start),
+            args=(radius,),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 500, "ftol": 1e-15, "gtol": 1e-9},
+        )
         return float(end.fun), end.x / np.linalg.norm(end.x)
 
     def stationarity(self, direction: np.ndarray, radius: float) -> float:
         """Length of the gradient along the sphere over the radius times the slope along the ray."""
         _, along = self.value(direction, radius)
         step = 1e-4
-        slope = (self.value(direction, radius * (1 + step))[0] - self.value(direction, radius * (1 - step))[0]) / (2 * step)
+        slope = (self.value(direction, radius * (1 + step))[0] - self.value(direction, radius * (1 - step))[0]) / (
+            2 * step
+        )
         return float(np.linalg.norm(along) / max(abs(slope), np.finfo(float).tiny))
 
     def value(self, direction: np.ndarray, radius: float) -> tuple[float, np.ndarray]:
@@ -129,11 +143,11 @@ class _Problem:
         logits = np.einsum("itd,de,ie->it", self.keys, W, self.queries)
         top = logits.max(1, keepdims=True)
         log_s = logits - top - np.log(np.exp(logits - top).sum(1, keepdims=True))
-        each = log_s + self.log_lost                                            # log of s_t (best score - score of t)
+        each = log_s + self.log_lost  # log of s_t (best score - score of t)
         high = each.max()
         part = np.exp(each - high)
         total = part.sum()
-        share = part / total                                                     # derivative by log s
+        share = part / total  # derivative by log s
         by_logit = share - share.sum(1, keepdims=True) * np.exp(log_s)
         G = np.einsum("it,itd,ie->de", by_logit, self.keys, self.queries)
         if self.factored:

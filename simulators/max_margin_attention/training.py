@@ -68,8 +68,10 @@ class Setting:
         require_one_of(self, "descent", ("normalised", "plain"))
         require_one_of(self, "init", ("uniform", "zero"))
         if self.init == "zero" and self.inner_dim:
-            raise ValueError(f"init='zero' with inner_dim={self.inner_dim} stays where it is: K = Q = 0 has no gradient; use "
-                             "init='uniform'")
+            raise ValueError(
+                f"init='zero' with inner_dim={self.inner_dim} stays where it is: K = Q = 0 has no gradient; use "
+                "init='uniform'"
+            )
 
 
 @simulation(name="max_margin_attention.train", block=16)
@@ -84,20 +86,46 @@ def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
     streams = generators(seeds, "data set")
     keys, queries, scores, units, labels = stacked([draw(setting, stream, setting.head) for stream in streams])
     W = torch.zeros(len(seeds), setting.dim, queries.shape[-1], dtype=torch.float64) if setting.init == "zero" else None
-    model = TokenAttention(keys.to(device), queries.to(device), setting.inner_dim, start=None if W is None else W.to(device))
+    model = TokenAttention(
+        keys.to(device), queries.to(device), setting.inner_dim, start=None if W is None else W.to(device)
+    )
     relu = setting.head == "relu"
-    task = SelectionTask(scores.to(device), setting.loss, setting.descent == "normalised", units.to(device) if relu else None,
-                         labels.to(device) if relu else None)
+    task = SelectionTask(
+        scores.to(device),
+        setting.loss,
+        setting.descent == "normalised",
+        units.to(device) if relu else None,
+        labels.to(device) if relu else None,
+    )
     steps = log_spaced_steps(setting.n_steps, setting.n_records)
-    run = train_ensemble(model, task, optimiser(setting, keys, queries, scores), seeds,
-                         Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device,
-                              label="K and Q" if setting.inner_dim else "W"),
-                         [Record(TokenAttention.observe, steps), Record(TokenAttention.log_attention, steps[-1:])])
+    run = train_ensemble(
+        model,
+        task,
+        optimiser(setting, keys, queries, scores),
+        seeds,
+        Plan(
+            setting.n_steps,
+            loss_steps=steps,
+            dtype=torch.float64,
+            device=device,
+            label="K and Q" if setting.inner_dim else "W",
+        ),
+        [Record(TokenAttention.observe, steps), Record(TokenAttention.log_attention, steps[-1:])],
+    )
     log_attention = run.records["log_attention"][:, 0]
     worth = task.worth(model.keys, torch.from_numpy(log_attention).exp().to(device)).cpu().numpy()
-    return {"steps": tiled(steps, len(seeds)), "keys": keys.numpy(), "queries": queries.numpy(), "scores": scores.numpy(),
-            "W": run.records["W"], "saturation": run.records["saturation"],
-            "log_attention": log_attention, "worth": worth, "labels": labels.numpy(), "diverged_at": run.diverged_at}
+    return {
+        "steps": tiled(steps, len(seeds)),
+        "keys": keys.numpy(),
+        "queries": queries.numpy(),
+        "scores": scores.numpy(),
+        "W": run.records["W"],
+        "saturation": run.records["saturation"],
+        "log_attention": log_attention,
+        "worth": worth,
+        "labels": labels.numpy(),
+        "diverged_at": run.diverged_at,
+    }
 
 
 @simulation(name="max_margin_attention.data_sets", block=16, reads=("n_inputs", "n_tokens", "dim", "query"))
@@ -126,7 +154,11 @@ def draw(setting: Setting, stream: torch.Generator, head_kind: str) -> list[Tens
 def optimiser(setting: Setting, keys: Tensor, queries: Tensor, scores: Tensor) -> Optimiser:
     """The optimiser of a setting; plain rates may be scaled to the first pair of tokens of each replica."""
     if setting.descent == "normalised":
-        return NormalisedEach(setting.learning_rate) if setting.inner_dim else NormalisedGradientDescent(setting.learning_rate)
+        return (
+            NormalisedEach(setting.learning_rate)
+            if setting.inner_dim
+            else NormalisedGradientDescent(setting.learning_rate)
+        )
     if not setting.rescale_steps:
         return GradientDescent(setting.learning_rate)
     gap = keys[:, 0, 0] - keys[:, 0, 1]

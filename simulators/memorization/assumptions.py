@@ -39,30 +39,40 @@ class AssumptionSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "n_vectors", "dim", "subspace", "n_queries", "subset", "n_subsets", "n_trials", "narrow",
-                         "n_replicas")
+        require_positive(
+            self, "n_vectors", "dim", "subspace", "n_queries", "subset", "n_subsets", "n_trials", "narrow", "n_replicas"
+        )
         if not (3 <= self.subspace < self.dim < self.n_vectors):
-            raise ValueError(f"subspace={self.subspace!r}, dim={self.dim!r}, n_vectors={self.n_vectors!r}: use 3 <= "
-                             "subspace < dim < n_vectors")
+            raise ValueError(
+                f"subspace={self.subspace!r}, dim={self.dim!r}, n_vectors={self.n_vectors!r}: use 3 <= "
+                "subspace < dim < n_vectors"
+            )
 
 
 @simulation(name="memorization_assumptions.kruskal", block=8, reads=("n_vectors", "dim", "subspace"))
 def kruskal(setting: AssumptionSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Exact Kruskal ranks ``(replica, set)`` of random integer sets, in the order of SETS, by trying all subsets."""
-    return {"kruskal_rank": np.array([[kruskal_rank(vectors) for vectors in _sets(setting, np.random.default_rng(seed))]
-                                      for seed in seeds])}
+    return {
+        "kruskal_rank": np.array(
+            [[kruskal_rank(vectors) for vectors in _sets(setting, np.random.default_rng(seed))] for seed in seeds]
+        )
+    }
 
 
-@simulation(name="memorization_assumptions.subset_test", block=8, reads=("dim", "n_queries", "subset", "n_subsets", "n_trials"))
-def subset_test(setting: AssumptionSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+@simulation(
+    name="memorization_assumptions.subset_test", block=8, reads=("dim", "n_queries", "subset", "n_subsets", "n_trials")
+)
+def subset_test(
+    setting: AssumptionSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Whether sampled subsets, and whether the test of all pairs, find one collinear pair, ``(replica, trial)``."""
     found, by_pairs = [], []
     for seed in seeds:
         rng = np.random.default_rng(seed)
         vectors = rng.normal(size=(setting.n_trials, setting.n_queries, setting.dim))
         vectors[:, 1] = -2.5 * vectors[:, 0]
-        chosen = rng.random((setting.n_trials, setting.n_subsets, setting.n_queries)).argsort(-1)[..., :setting.subset]
-        subsets = vectors[np.arange(setting.n_trials)[:, None, None], chosen]              # (trial, subset, vector, dim)
+        chosen = rng.random((setting.n_trials, setting.n_subsets, setting.n_queries)).argsort(-1)[..., : setting.subset]
+        subsets = vectors[np.arange(setting.n_trials)[:, None, None], chosen]  # (trial, subset, vector, dim)
         values = np.linalg.svd(subsets, compute_uv=False)
         found.append((values[..., -1] < 1e-8 * values[..., 0]).any(-1))
         unit = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -72,7 +82,9 @@ def subset_test(setting: AssumptionSetting, seeds: Sequence[np.random.SeedSequen
 
 
 @simulation(name="memorization_assumptions.narrow_heads", block=8, reads=("narrow", "n_queries"))
-def narrow_heads(setting: AssumptionSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def narrow_heads(
+    setting: AssumptionSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Largest change of a wide layer's weights if its heads are rewritten at width n - 1 and n - 2, ``(replica, cell)``.
 
     Gaussian shared context and queries. ``exact``: width n - 1; ``too_narrow``: width n - 2, by the largest singular directions.
@@ -94,7 +106,7 @@ def narrow_heads(setting: AssumptionSetting, seeds: Sequence[np.random.SeedSeque
 
 def narrowed(W_Q: np.ndarray, W_K: np.ndarray, E: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Key-query weights ``(H, d, width)`` with nearly the same differences of logits on the context E (n, d) of rank n."""
-    logits = E @ W_K @ W_Q.swapaxes(-1, -2)                                                # (H, n, d), linear in the query
+    logits = E @ W_K @ W_Q.swapaxes(-1, -2)  # (H, n, d), linear in the query
     left, values, right = np.linalg.svd(logits - logits.mean(-2, keepdims=True), full_matrices=False)
     root = np.sqrt(values[:, None, :width])
     return (right[:, :width].swapaxes(-1, -2) * root), np.linalg.pinv(E) @ (left[..., :width] * root)
@@ -113,7 +125,9 @@ def _sets(setting: AssumptionSetting, rng: np.random.Generator) -> list[np.ndarr
     size, dim = setting.n_vectors, setting.dim
     base = integers(rng, 1_000, size, dim)
     places = np.arange(1, size + 1, dtype=object)
-    curve = np.stack([places**power for power in range(setting.subspace)], axis=1) @ integers(rng, 100, setting.subspace, dim)
+    curve = np.stack([places**power for power in range(setting.subspace)], axis=1) @ integers(
+        rng, 100, setting.subspace, dim
+    )
     pair, triple, repeated = base.copy(), base.copy(), base.copy()
     pair[1] = -3 * pair[0]
     triple[2] = 2 * triple[0] - 5 * triple[1]
@@ -122,6 +136,6 @@ def _sets(setting: AssumptionSetting, rng: np.random.Generator) -> list[np.ndarr
 
 
 def _weights(queries: np.ndarray, E: np.ndarray, W_Q: np.ndarray, W_K: np.ndarray) -> np.ndarray:
-    logits = (queries @ W_Q) @ (E @ W_K).swapaxes(-1, -2)                                  # (H, T, n)
+    logits = (queries @ W_Q) @ (E @ W_K).swapaxes(-1, -2)  # (H, T, n)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     return weights / weights.sum(-1, keepdims=True)

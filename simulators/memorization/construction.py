@@ -29,8 +29,14 @@ class ConstructionSetting:
     ``sharpness``: least distance of the picked token's logit to the others' on examples that are not a head's own.
     """
 
-    cells: tuple[tuple[int, int, int, int, int], ...] = ((3, 4, 4, 3, 1), (3, 4, 4, 2, 1), (4, 6, 3, 4, 1), (4, 6, 5, 3, 1),
-                                                         (3, 4, 4, 3, 0), (4, 6, 3, 2, 0))
+    cells: tuple[tuple[int, int, int, int, int], ...] = (
+        (3, 4, 4, 3, 1),
+        (3, 4, 4, 2, 1),
+        (4, 6, 3, 4, 1),
+        (4, 6, 5, 3, 1),
+        (3, 4, 4, 3, 0),
+        (4, 6, 3, 2, 0),
+    )
     sharpness: float = 40.0
     n_replicas: int = 8
 
@@ -39,12 +45,16 @@ class ConstructionSetting:
         require_positive(self, "sharpness", "n_replicas")
         for n, dim, n_heads, head_dim, shared in self.cells:
             if not (2 <= head_dim <= n <= dim and n_heads >= 1 and shared in (0, 1)):
-                raise ValueError(f"cells holds (n, d, H, d_h, shared)={(n, dim, n_heads, head_dim, shared)!r}; use 2 <= d_h <= n "
-                                 "<= d, H >= 1 and shared 0 or 1")
+                raise ValueError(
+                    f"cells holds (n, d, H, d_h, shared)={(n, dim, n_heads, head_dim, shared)!r}; use 2 <= d_h <= n "
+                    "<= d, H >= 1 and shared 0 or 1"
+                )
 
 
 @simulation(name="memorization_construction.construct", block=2, reads=("cells", "sharpness"))
-def construct(setting: ConstructionSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def construct(
+    setting: ConstructionSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Build the weights for random integer examples and look at what the attention layer makes of them, ``(replica, cell)``.
 
     ``rank``: exact rank of the features in the limit of infinite sharpness. ``unsaturated``: largest number of heads whose
@@ -59,8 +69,9 @@ def construct(setting: ConstructionSetting, seeds: Sequence[np.random.SeedSequen
     return {name: np.array([[cell[name] for cell in row] for row in rows]) for name in rows[0][0]}
 
 
-def _cell(rng: np.random.Generator, n: int, dim: int, n_heads: int, head_dim: int, shared: int,
-          sharpness: float) -> dict[str, float]:
+def _cell(
+    rng: np.random.Generator, n: int, dim: int, n_heads: int, head_dim: int, shared: int, sharpness: float
+) -> dict[str, float]:
     n_examples = n_heads * (head_dim - 1) + 1
     queries = _independent_queries(rng, n_examples, dim, head_dim)
     contexts = np.stack([_full_rank(rng, n, dim) for _ in range(1 if shared else n_examples)])
@@ -68,7 +79,7 @@ def _cell(rng: np.random.Generator, n: int, dim: int, n_heads: int, head_dim: in
     heads, Z = _heads(rng, queries, contexts, n_heads, head_dim)
     matrices = [_matrix(queries, contexts, *head, sharpness) for head in heads]
     blocks = [np.einsum("tnd,de,te->tn", contexts.astype(float), M, queries.astype(float)) for M in matrices]
-    weights = np.stack([_softmax(logits) for logits in blocks], axis=1)                    # (T, H, n)
+    weights = np.stack([_softmax(logits) for logits in blocks], axis=1)  # (T, H, n)
     features = np.einsum("thn,tnd->thd", weights, contexts.astype(float)).reshape(n_examples, -1)
     labels = rng.uniform(size=n_examples)
     readout = np.linalg.lstsq(features, labels, rcond=None)[0]
@@ -76,14 +87,19 @@ def _cell(rng: np.random.Generator, n: int, dim: int, n_heads: int, head_dim: in
     soft = weights.max(-1) < 0.99
     mine = np.zeros_like(soft)
     mine[np.arange(1, n_examples), np.arange(n_examples - 1) // (head_dim - 1)] = True
-    return {"rank": rank(Z), "unsaturated": soft.sum(-1).max(), "owned": float((~(soft & ~mine)).all(-1).mean()),
-            "residual": np.abs(features @ readout - labels).max() / np.abs(labels).max(),
-            "condition": values[0] / values[n_examples - 1], 
-            "width": max(np.linalg.matrix_rank(M, tol=1e-9 * np.linalg.norm(M, 2)) for M in matrices)}
+    return {
+        "rank": rank(Z),
+        "unsaturated": soft.sum(-1).max(),
+        "owned": float((~(soft & ~mine)).all(-1).mean()),
+        "residual": np.abs(features @ readout - labels).max() / np.abs(labels).max(),
+        "condition": values[0] / values[n_examples - 1],
+        "width": max(np.linalg.matrix_rank(M, tol=1e-9 * np.linalg.norm(M, 2)) for M in matrices),
+    }
 
 
-def _heads(rng: np.random.Generator, queries: np.ndarray, contexts: np.ndarray, n_heads: int,
-           head_dim: int) -> tuple[list, np.ndarray]:
+def _heads(
+    rng: np.random.Generator, queries: np.ndarray, contexts: np.ndarray, n_heads: int, head_dim: int
+) -> tuple[list, np.ndarray]:
     """Own examples and directions of all heads, one after the other, and the integer features ``(T, H d)`` in the limit.
 
     Small integers are not generic by themselves: a head is drawn anew, at most 50 times, until it adds d_h - 1 to the rank.
@@ -96,15 +112,16 @@ def _heads(rng: np.random.Generator, queries: np.ndarray, contexts: np.ndarray, 
             weights = _limit(queries, contexts, own, *directions)
             scale = weights.sum(-1, keepdims=True)
             longer = np.concatenate([Z * scale, np.einsum("tn,tnd->td", weights, contexts)], axis=1)
-            if rank(longer[:own[-1] + 1]) == own[-1] + 1:
+            if rank(longer[: own[-1] + 1]) == own[-1] + 1:
                 break
         heads.append((own, *directions))
         Z = longer
     return heads, Z
 
 
-def _directions(rng: np.random.Generator, queries: np.ndarray, contexts: np.ndarray,
-                own: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _directions(
+    rng: np.random.Generator, queries: np.ndarray, contexts: np.ndarray, own: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """u orthogonal to the own queries only, v that tells all tokens apart, and w_i (own, d) that fix the own logits."""
     basis, nullity = fmpz_mat(*queries[own].shape, [fmpz(int(entry)) for entry in queries[own].ravel()]).nullspace()
     basis = np.array([int(entry) for entry in basis.entries()], dtype=object).reshape(queries.shape[1], -1)[:, :nullity]
@@ -123,7 +140,9 @@ def _directions(rng: np.random.Generator, queries: np.ndarray, contexts: np.ndar
             return u, v, w
 
 
-def _limit(queries: np.ndarray, contexts: np.ndarray, own: np.ndarray, u: np.ndarray, v: np.ndarray, w: np.ndarray) -> np.ndarray:
+def _limit(
+    queries: np.ndarray, contexts: np.ndarray, own: np.ndarray, u: np.ndarray, v: np.ndarray, w: np.ndarray
+) -> np.ndarray:
     """Unnormalised weights ``(T, n)`` for infinite beta: powers of two on own examples, one-hot elsewhere."""
     signs = np.where(queries @ u > 0, 1, -1)
     weights = np.zeros(contexts.shape[:2], dtype=object)
@@ -134,8 +153,15 @@ def _limit(queries: np.ndarray, contexts: np.ndarray, own: np.ndarray, u: np.nda
     return weights
 
 
-def _matrix(queries: np.ndarray, contexts: np.ndarray, own: np.ndarray, u: np.ndarray, v: np.ndarray, w: np.ndarray,
-            sharpness: float) -> np.ndarray:
+def _matrix(
+    queries: np.ndarray,
+    contexts: np.ndarray,
+    own: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    w: np.ndarray,
+    sharpness: float,
+) -> np.ndarray:
     """M ``(d, d)`` in floating point, beta so large that the picked token leads by ``sharpness`` everywhere."""
     e, E = queries.astype(float), contexts.astype(float)
     u, v, w = (each.astype(float) for each in (u, v, w * np.log(2)))
@@ -152,8 +178,12 @@ def _independent_queries(rng: np.random.Generator, n_examples: int, dim: int, he
     while True:
         queries = integers(rng, 4, n_examples, dim)
         groups = [range(1 + low, low + head_dim) for low in range(0, n_examples - 1, head_dim - 1)]
-        if all(rank(queries[[*group, other]]) == head_dim for group in groups for other in range(n_examples)
-               if other not in group):
+        if all(
+            rank(queries[[*group, other]]) == head_dim
+            for group in groups
+            for other in range(n_examples)
+            if other not in group
+        ):
             return queries
 
 

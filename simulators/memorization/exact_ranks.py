@@ -28,11 +28,27 @@ class ExactSetting:
     """
 
     sizes: tuple[tuple[int, int, int, int, int], ...] = (
-        (4, 6, 3, 1, 16), (4, 6, 3, 2, 16), (4, 6, 3, 6, 16), (4, 6, 3, 4, 9), (3, 5, 4, 1, 20), (3, 5, 4, 3, 20),
-        (6, 4, 2, 3, 14), (1, 4, 3, 2, 8))
-    distinct: tuple[tuple[int, int, int, int, int], ...] = ((4, 5, 3, 4, 19), (2, 5, 3, 1, 19), (3, 4, 2, 2, 6), (1, 4, 3, 2, 9))
+        (4, 6, 3, 1, 16),
+        (4, 6, 3, 2, 16),
+        (4, 6, 3, 6, 16),
+        (4, 6, 3, 4, 9),
+        (3, 5, 4, 1, 20),
+        (3, 5, 4, 3, 20),
+        (6, 4, 2, 3, 14),
+        (1, 4, 3, 2, 8),
+    )
+    distinct: tuple[tuple[int, int, int, int, int], ...] = (
+        (4, 5, 3, 4, 19),
+        (2, 5, 3, 1, 19),
+        (3, 4, 2, 2, 6),
+        (1, 4, 3, 2, 9),
+    )
     deficient: tuple[tuple[int, int, int, int, int, int], ...] = (
-        (4, 6, 3, 2, 0, 12), (4, 6, 3, 2, 1, 12), (5, 6, 3, 3, 0, 14), (5, 6, 3, 3, 1, 14))
+        (4, 6, 3, 2, 0, 12),
+        (4, 6, 3, 2, 1, 12),
+        (5, 6, 3, 3, 0, 14),
+        (5, 6, 3, 3, 1, 14),
+    )
     subspace: tuple[tuple[int, int, int, int, int], ...] = ((3, 8, 4, 3, 13), (3, 8, 4, 2, 13), (4, 8, 3, 4, 13))
     n_replicas: int = 8
 
@@ -41,11 +57,15 @@ class ExactSetting:
         require_positive(self, "sizes", "distinct", "subspace", "n_replicas")
         for _, dim, *_, n_examples in (*self.sizes, *self.distinct, *self.deficient):
             if 2 * n_examples > 7**dim:
-                raise ValueError(f"T={n_examples} different queries with entries from -3 to 3 need more than d={dim} dimensions")
+                raise ValueError(
+                    f"T={n_examples} different queries with entries from -3 to 3 need more than d={dim} dimensions"
+                )
         for n, dim, _, rho, ones, _ in self.deficient:
             if not (1 + ones <= rho < n and rho <= dim and ones in (0, 1)):
-                raise ValueError(f"deficient holds n, d, rho, ones = {n}, {dim}, {rho}, {ones}; use 1 + ones <= rho < n and "
-                                 "rho <= d (of rank one with the ones, all tokens are equal)")
+                raise ValueError(
+                    f"deficient holds n, d, rho, ones = {n}, {dim}, {rho}, {ones}; use 1 + ones <= rho < n and "
+                    "rho <= d (of rank one with the ones, all tokens are equal)"
+                )
 
 
 @simulation(name="memorization_exact.exact_ranks", block=2, reads=("sizes", "distinct", "deficient", "subspace"))
@@ -76,11 +96,15 @@ def feature_matrix(weights: Sequence[np.ndarray], contexts: np.ndarray) -> np.nd
 
     ``contexts`` is (n, d), shared, or (T, n, d).
     """
-    sums = np.stack([weight.sum(-1) for weight in weights], axis=1)                         # (T, H)
+    sums = np.stack([weight.sum(-1) for weight in weights], axis=1)  # (T, H)
     blocks = []
     for head, weight in enumerate(weights):
         others = np.delete(sums, head, axis=1).prod(axis=1) if len(weights) > 1 else np.ones(len(sums), dtype=object)
-        pooled = weight @ contexts if contexts.ndim == 2 else np.stack([a @ E for a, E in zip(weight, contexts, strict=True)])
+        pooled = (
+            weight @ contexts
+            if contexts.ndim == 2
+            else np.stack([a @ E for a, E in zip(weight, contexts, strict=True)])
+        )
         blocks.append(others[:, None] * pooled)
     return np.concatenate(blocks, axis=1)
 
@@ -101,7 +125,9 @@ def softmax_weights(logits: np.ndarray) -> np.ndarray:
     return np.vectorize(lambda exponent: 1 << int(exponent), otypes=[object])(shifted)
 
 
-def _heads(rng: np.random.Generator, n_heads: int, head_dim: int, tokens: np.ndarray, queries: np.ndarray) -> list[np.ndarray]:
+def _heads(
+    rng: np.random.Generator, n_heads: int, head_dim: int, tokens: np.ndarray, queries: np.ndarray
+) -> list[np.ndarray]:
     """Matrices ``M_h = W_K W_Q^T`` (d, d) of heads of the given width that tell all tokens and all queries apart.
 
     Small integers are not generic by themselves: weights are drawn anew until keys and queries are different and of full rank.
@@ -115,8 +141,10 @@ def _heads(rng: np.random.Generator, n_heads: int, head_dim: int, tokens: np.nda
         keys, asked = tokens @ W_K, queries @ W_Q
         if _all_different(keys) and _all_different(asked) and (rank(keys), rank(asked)) == full:
             heads.append(W_K @ W_Q.T)
-    raise ValueError(f"no weights of width {head_dim} with small whole entries tell all {len(tokens)} tokens and {len(queries)} "
-                     "queries apart; use fewer examples or a larger head width")
+    raise ValueError(
+        f"no weights of width {head_dim} with small whole entries tell all {len(tokens)} tokens and {len(queries)} "
+        "queries apart; use fewer examples or a larger head width"
+    )
 
 
 def _all_different(rows: np.ndarray) -> bool:
@@ -150,7 +178,9 @@ def _collinear(rng: np.random.Generator, n_rows: int, E: np.ndarray, n_heads: in
     return [softmax_weights(np.arange(1, n_rows + 1, dtype=object)[:, None] * slope) for slope in slopes]
 
 
-def _shared_cell(rng: np.random.Generator, n: int, dim: int, n_heads: int, head_dim: int, n_examples: int) -> dict[str, int]:
+def _shared_cell(
+    rng: np.random.Generator, n: int, dim: int, n_heads: int, head_dim: int, n_examples: int
+) -> dict[str, int]:
     E, queries = _context(rng, n, dim), _different(rng, n_examples, dim)
     heads = _heads(rng, n_heads, head_dim, E, queries)
     logits = [queries @ (E @ M).T for M in heads]
@@ -159,16 +189,19 @@ def _shared_cell(rng: np.random.Generator, n: int, dim: int, n_heads: int, head_
     found = rank(Z)
     scale = np.stack([weight.sum(-1) for weight in weights], axis=1).prod(axis=1)
     both = np.concatenate([Z, (scale * integers(rng, 1_000, n_examples))[:, None]], axis=1)
-    half = Z[:(n_examples + 1) // 2]
+    half = Z[: (n_examples + 1) // 2]
     positive = [_positive(rng, dim, n, head_dim) for _ in heads]
     common = rng.integers(1, 30, (n_examples, dim)).astype(object)
     normalised = [common @ weight for weight in positive]
-    return {"shared": found, "collinear": rank(feature_matrix(_collinear(rng, n_examples, E, n_heads), E)),
-            "repeated": rank(np.concatenate([half, half])[:n_examples]),
-            "linear": rank(np.concatenate([each @ E for each in logits], axis=1)),
-            "normalised": rank(feature_matrix(normalised, E)),
-            "solvable": int(rank(both[:found]) == rank(Z[:found])),
-            "solvable_beyond": int(rank(both[:found + 1]) == rank(Z[:found + 1])) if n_examples > found else -1}
+    return {
+        "shared": found,
+        "collinear": rank(feature_matrix(_collinear(rng, n_examples, E, n_heads), E)),
+        "repeated": rank(np.concatenate([half, half])[:n_examples]),
+        "linear": rank(np.concatenate([each @ E for each in logits], axis=1)),
+        "normalised": rank(feature_matrix(normalised, E)),
+        "solvable": int(rank(both[:found]) == rank(Z[:found])),
+        "solvable_beyond": int(rank(both[: found + 1]) == rank(Z[: found + 1])) if n_examples > found else -1,
+    }
 
 
 def _positive(rng: np.random.Generator, dim: int, n: int, head_dim: int) -> np.ndarray:
@@ -184,7 +217,9 @@ def _distinct_cell(rng: np.random.Generator, n: int, dim: int, n_heads: int, hea
     return rank(feature_matrix(weights, contexts))
 
 
-def _deficient_cell(rng: np.random.Generator, n: int, dim: int, n_heads: int, rho: int, ones: int, n_examples: int) -> int:
+def _deficient_cell(
+    rng: np.random.Generator, n: int, dim: int, n_heads: int, rho: int, ones: int, n_examples: int
+) -> int:
     while True:
         left = integers(rng, 3, n, rho)
         if ones:

@@ -45,11 +45,31 @@ class FrozenSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "n_context", "dim", "n_heads", "head_dim", "gain", "head_dims", "n_spectrum", "examples",
-                         "n_labels", "counted", "small_context", "small_heads", "sampled", "n_sampled", "n_replicas")
+        require_positive(
+            self,
+            "n_context",
+            "dim",
+            "n_heads",
+            "head_dim",
+            "gain",
+            "head_dims",
+            "n_spectrum",
+            "examples",
+            "n_labels",
+            "counted",
+            "small_context",
+            "small_heads",
+            "sampled",
+            "n_sampled",
+            "n_replicas",
+        )
 
 
-@simulation(name="memorization_frozen.spectra", block=8, reads=("n_context", "dim", "n_heads", "gain", "head_dims", "n_spectrum"))
+@simulation(
+    name="memorization_frozen.spectra",
+    block=8,
+    reads=("n_context", "dim", "n_heads", "gain", "head_dims", "n_spectrum"),
+)
 def spectra(setting: FrozenSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Singular values of the features over the largest, ``(replica, width, index)``: ``gaussian`` and ``published``.
 
@@ -60,11 +80,17 @@ def spectra(setting: FrozenSetting, seeds: Sequence[np.random.SeedSequence], dev
     for seed in seeds:
         rng, sizes = np.random.default_rng(seed), (setting.n_spectrum, setting.n_context, setting.dim, setting.n_heads)
         for kind in KINDS:
-            found[kind].append([_values(features(rng, *sizes, width, setting.gain, kind)) for width in setting.head_dims])
+            found[kind].append(
+                [_values(features(rng, *sizes, width, setting.gain, kind)) for width in setting.head_dims]
+            )
     return {kind: np.array(values) for kind, values in found.items()}
 
 
-@simulation(name="memorization_frozen.residuals", block=8, reads=("n_context", "dim", "n_heads", "head_dim", "gain", "examples", "n_labels"))
+@simulation(
+    name="memorization_frozen.residuals",
+    block=8,
+    reads=("n_context", "dim", "n_heads", "head_dim", "gain", "examples", "n_labels"),
+)
 def residuals(setting: FrozenSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``mse (replica, T)``: training error of the best readout, mean over label vectors, uniform labels on [0, 1).
 
@@ -75,15 +101,23 @@ def residuals(setting: FrozenSetting, seeds: Sequence[np.random.SeedSequence], d
     for seed in seeds:
         rng = np.random.default_rng(seed)
         sizes = setting.n_context, setting.dim, setting.n_heads, setting.head_dim, setting.gain
-        rows.append([_error(features(rng, T, *sizes), rng.uniform(size=(T, setting.n_labels))).mean() / T
-                     for T in setting.examples])
+        rows.append(
+            [
+                _error(features(rng, T, *sizes), rng.uniform(size=(T, setting.n_labels))).mean() / T
+                for T in setting.examples
+            ]
+        )
         Z, y = features(rng, setting.n_context, *sizes), rng.uniform(size=(setting.n_context, 1))
         Z[1] = Z[0]
         twins.append(_error(Z, y)[0] / ((y[0, 0] - y[1, 0]) ** 2 / 2))
     return {"mse": np.array(rows), "equal_queries": np.array(twins)}
 
 
-@simulation(name="memorization_frozen.dichotomies", block=4, reads=("dim", "head_dim", "gain", "counted", "small_context", "small_heads", "sampled", "n_sampled"))
+@simulation(
+    name="memorization_frozen.dichotomies",
+    block=4,
+    reads=("dim", "head_dim", "gain", "counted", "small_context", "small_heads", "sampled", "n_sampled"),
+)
 def dichotomies(setting: FrozenSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Labellings with +-1 that a linear readout of the features separates.
 
@@ -111,8 +145,16 @@ def dichotomies(setting: FrozenSetting, seeds: Sequence[np.random.SeedSequence],
     return {"count": np.array(counts), "separable": np.array(samples), "unclear": np.array(unclear)}
 
 
-def features(rng: np.random.Generator, n_examples: int, n_context: int, dim: int, n_heads: int, head_dim: int, gain: float,
-             kind: str = "gaussian") -> np.ndarray:
+def features(
+    rng: np.random.Generator,
+    n_examples: int,
+    n_context: int,
+    dim: int,
+    n_heads: int,
+    head_dim: int,
+    gain: float,
+    kind: str = "gaussian",
+) -> np.ndarray:
     """Features ``(T, H d)`` of fresh random queries, context and weights."""
     if kind == "gaussian":
         queries, E = rng.normal(size=(n_examples, dim)), rng.normal(size=(n_context, dim))

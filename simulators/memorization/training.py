@@ -46,8 +46,19 @@ class Setting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "dim", "n_context", "n_heads", "head_dim", "n_examples", "learning_rate", "warmup_share", "batch",
-                         "n_steps", "n_replicas")
+        require_positive(
+            self,
+            "dim",
+            "n_context",
+            "n_heads",
+            "head_dim",
+            "n_examples",
+            "learning_rate",
+            "warmup_share",
+            "batch",
+            "n_steps",
+            "n_replicas",
+        )
         require_at_least(self, 0, "n_classes")
         if self.n_classes == 1:
             raise ValueError("n_classes=1 leaves nothing to learn; use 2 or more, or 0 for real labels")
@@ -66,15 +77,23 @@ def memorise(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: 
     task = Memory.draw(setting, seeds, device)
     steps = log_spaced_steps(setting.n_steps, 40)
     rise = warmup(max(1, round(setting.warmup_share * setting.n_steps)), cosine(setting.n_steps))
-    run = train_ensemble(model, task, Adam(setting.learning_rate, schedule=rise), seeds,
-                         Plan(setting.n_steps, loss_steps=steps, device=device))
+    run = train_ensemble(
+        model,
+        task,
+        Adam(setting.learning_rate, schedule=rise),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, device=device),
+    )
     with torch.no_grad():
         learnt = {name: value.double() for name, value in run.parameters.items()}
         found = task.double().evaluate(model, learnt)
     count = sum(value[0].numel() for value in learnt.values())
-    return ({name: value.cpu().numpy() for name, value in found.items()}
-            | {"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss, "diverged_at": run.diverged_at,
-               "n_parameters": np.full(len(seeds), count)})
+    return {name: value.cpu().numpy() for name, value in found.items()} | {
+        "steps": np.tile(steps, (len(seeds), 1)),
+        "loss": run.loss,
+        "diverged_at": run.diverged_at,
+        "n_parameters": np.full(len(seeds), count),
+    }
 
 
 @dataclass(frozen=True)
@@ -92,18 +111,29 @@ class Layer:
 
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         d, H, k, C = self.dim, self.n_heads, self.head_dim, self.n_out
-        shapes = {"embed": ((d, d), d**-0.5), "embed_bias": ((d,), d**-0.5), "W_Q": ((H, d, k), (6 / (d + k)) ** 0.5),
-                  "W_K": ((H, d, k), (6 / (d + k)) ** 0.5), "W_V": ((H, d), (6 / (d + 1)) ** 0.5),
-                  "W_O": ((H, d), (6 / (d + H)) ** 0.5), "out": ((d, C), d**-0.5), "out_bias": ((C,), d**-0.5)}
-        return {name: torch.stack([torch.empty(shape, dtype=dtype).uniform_(-limit, limit, generator=each) for each in streams])
-                for name, (shape, limit) in shapes.items()}
+        shapes = {
+            "embed": ((d, d), d**-0.5),
+            "embed_bias": ((d,), d**-0.5),
+            "W_Q": ((H, d, k), (6 / (d + k)) ** 0.5),
+            "W_K": ((H, d, k), (6 / (d + k)) ** 0.5),
+            "W_V": ((H, d), (6 / (d + 1)) ** 0.5),
+            "W_O": ((H, d), (6 / (d + H)) ** 0.5),
+            "out": ((d, C), d**-0.5),
+            "out_bias": ((C,), d**-0.5),
+        }
+        return {
+            name: torch.stack(
+                [torch.empty(shape, dtype=dtype).uniform_(-limit, limit, generator=each) for each in streams]
+            )
+            for name, (shape, limit) in shapes.items()
+        }
 
     def __call__(self, parameters: Parameters, queries: Tensor, contexts: Tensor) -> Tensor:
         """Outputs ``(replica, T, C)`` for queries ``(replica, T, d)`` and contexts ``(replica, n, d)`` or with T before n."""
         tokens = self.tokens(parameters, contexts)
-        values = tokens @ parameters["W_V"].mT[(slice(None), *(None,) * (tokens.ndim - 3))]            # (..., n, H)
-        values = values.mT[:, None] if contexts.ndim == 3 else values.mT                               # (replica, 1 or T, H, n)
-        heads = (self.weights(parameters, queries, tokens) * values).sum(-1)                           # (replica, T, H)
+        values = tokens @ parameters["W_V"].mT[(slice(None), *(None,) * (tokens.ndim - 3))]  # (..., n, H)
+        values = values.mT[:, None] if contexts.ndim == 3 else values.mT  # (replica, 1 or T, H, n)
+        heads = (self.weights(parameters, queries, tokens) * values).sum(-1)  # (replica, T, H)
         return heads @ (parameters["W_O"] @ parameters["out"]) + parameters["out_bias"][:, None]
 
     def tokens(self, parameters: Parameters, contexts: Tensor) -> Tensor:
@@ -117,7 +147,7 @@ class Layer:
         H = self.n_heads
         if tokens.ndim == 3:
             keys = torch.einsum("rnd,rhdk->rhkn", tokens, parameters["W_K"])
-            directions = (parameters["W_Q"] @ keys).permute(0, 2, 1, 3).reshape(R, d, -1)                # (replica, d, H n)
+            directions = (parameters["W_Q"] @ keys).permute(0, 2, 1, 3).reshape(R, d, -1)  # (replica, d, H n)
             logits = (asked @ directions).view(R, T, H, -1)
         else:
             maps = (parameters["W_Q"] @ parameters["W_K"].mT).permute(0, 2, 1, 3).reshape(R, d, -1)
@@ -153,8 +183,11 @@ class Memory:
         rows = []
         for stream in random_streams.generators(seeds, "examples"):
             shape = (n, d) if setting.shared else (T, n, d)
-            labels = (torch.randint(setting.n_classes, (T,), generator=stream) if setting.n_classes
-                      else torch.rand(T, generator=stream))
+            labels = (
+                torch.randint(setting.n_classes, (T,), generator=stream)
+                if setting.n_classes
+                else torch.rand(T, generator=stream)
+            )
             rows.append((torch.rand(T, d, generator=stream), torch.rand(shape, generator=stream), labels))
         return cls(*(torch.stack(column).to(device) for column in zip(*rows, strict=True)), setting.batch)
 
@@ -187,22 +220,33 @@ class Memory:
         return ((out[..., 0] - labels) ** 2).mean(1)
 
     def largest_array(self, model: Layer) -> int:
-        return min(self.batch, self.labels.shape[1]) * model.n_heads * max(
-            model.n_context, model.dim if self.contexts.ndim == 4 else 0)
+        return (
+            min(self.batch, self.labels.shape[1])
+            * model.n_heads
+            * max(model.n_context, model.dim if self.contexts.ndim == 4 else 0)
+        )
 
     def evaluate(self, model: Layer, parameters: Parameters) -> dict[str, Tensor]:
         """What is memorised, attention weights, and the spectrum of the features."""
         out, labels = model(parameters, self.queries, self.contexts), self.labels
         tokens = model.tokens(parameters, self.contexts)
         weights = model.weights(parameters, self.queries, tokens)
-        Z = (weights @ (tokens[:, None] if tokens.ndim == 3 else tokens)).flatten(2)                    # (replica, T, H d)
+        Z = (weights @ (tokens[:, None] if tokens.ndim == 3 else tokens)).flatten(2)  # (replica, T, H d)
         values = torch.linalg.svdvals(Z)
         nothing = torch.zeros(len(labels), dtype=torch.float64)
         if labels.dtype == torch.int64:
             sizes = torch.nn.functional.one_hot(labels).sum(1).amax(1)
-            scores = {"memorised": (out.argmax(-1) == labels).sum(1), "most_frequent": sizes, "mse": nothing,
-                      "label_variance": nothing}
+            scores = {
+                "memorised": (out.argmax(-1) == labels).sum(1),
+                "most_frequent": sizes,
+                "mse": nothing,
+                "label_variance": nothing,
+            }
         else:
-            scores = {"memorised": nothing, "most_frequent": nothing, "mse": ((out[..., 0] - labels) ** 2).mean(1),
-                      "label_variance": labels.var(1, correction=0)}
+            scores = {
+                "memorised": nothing,
+                "most_frequent": nothing,
+                "mse": ((out[..., 0] - labels) ** 2).mean(1),
+                "label_variance": labels.var(1, correction=0),
+            }
         return scores | {"largest_weight": weights.amax(-1), "spectrum": values / values[:, :1]}

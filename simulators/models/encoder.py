@@ -60,11 +60,13 @@ class Encoder:
 
         start = {}
         for layer in range(self.n_layers):
-            start |= {f"in{layer}": uniform(n, 3 * H * r, math.sqrt(6 / (4 * n))),
-                      f"out{layer}": uniform(H * r, n, n**-0.5),
-                      f"up{layer}": uniform(n, hidden, n**-0.5, n**-0.5),
-                      f"down{layer}": uniform(hidden, n, hidden**-0.5, hidden**-0.5),
-                      f"norm{layer}": torch.ones(len(streams), 2, dtype=dtype)}
+            start |= {
+                f"in{layer}": uniform(n, 3 * H * r, math.sqrt(6 / (4 * n))),
+                f"out{layer}": uniform(H * r, n, n**-0.5),
+                f"up{layer}": uniform(n, hidden, n**-0.5, n**-0.5),
+                f"down{layer}": uniform(hidden, n, hidden**-0.5, hidden**-0.5),
+                f"norm{layer}": torch.ones(len(streams), 2, dtype=dtype),
+            }
         if self.positions != "none":
             table = torch.stack([torch.randn(self.n_points, self.dim, generator=each, dtype=dtype) for each in streams])
             start["positions"] = table - 1 if self.positions == "added" else 2 * torch.special.ndtr(table) - 1
@@ -82,7 +84,7 @@ class Encoder:
         for layer in range(self.n_layers):
             scales = parameters[f"norm{layer}"]
             heads = _affine(x, parameters[f"in{layer}"]).view(R, S, N, 3, self.n_heads, self.rank)
-            q, k, v = heads.permute(3, 0, 1, 4, 2, 5)                                        # (replica, set, head, point, rank)
+            q, k, v = heads.permute(3, 0, 1, 4, 2, 5)  # (replica, set, head, point, rank)
             mixed = attention(q, k, v).transpose(2, 3).reshape(R, S * N, self.n_heads * self.rank)
             x = _radial(x + _affine(mixed, parameters[f"out{layer}"], self.copies), scales[:, 0])
             inner = torch.relu(_affine(x, parameters[f"up{layer}"]))

@@ -30,7 +30,7 @@ TIMED_SCHEMES = ("printed", "clock on G", "true time", "all at the middle")
 """How weights that depend on time are frozen in a Strang step, in the order of the returned arrays."""
 
 _READS = ("n_particles", "dim", "hidden", "n_heads", "activation", "horizon", "depths")
-_PRECISE = 256                      # Runge-Kutta steps of a sub-flow where identities are to hold to rounding
+_PRECISE = 256  # Runge-Kutta steps of a sub-flow where identities are to hold to rounding
 
 
 @simulation(name="particle_flow_structure.merged_stacks", block=8, reads=_READS)
@@ -43,8 +43,10 @@ def merged_stacks(setting: Setting, seeds: Sequence[np.random.SeedSequence], dev
     ``transformer_end``. Also the systems, ``start``, ``depths``, ``steps``.
     """
     weights, X = draw(setting, seeds, device)
-    fields = {"F": lambda Y: interaction(weights, Y, setting.n_heads),
-              "G": lambda Y: convection(weights, Y, setting.activation)}
+    fields = {
+        "F": lambda Y: interaction(weights, Y, setting.n_heads),
+        "G": lambda Y: convection(weights, Y, setting.activation),
+    }
     found = {"merging": np.zeros((len(seeds), len(setting.depths), *X.shape[1:]))}
     for column, depth in enumerate(setting.depths):
         step, Y, Z = setting.horizon / depth, X, X + setting.horizon / depth / 2 * fields["G"](X)
@@ -59,8 +61,12 @@ def merged_stacks(setting: Setting, seeds: Sequence[np.random.SeedSequence], dev
     def flow(name: str, Y: Tensor, part: float) -> Tensor:
         return runge_kutta(fields[name], Y, part * step, _PRECISE)
 
-    ends = {"macaron_end": X, "merged_end": flow("G", X, 0.5), "conjugate_end": flow("G", flow("G", X, -0.5), 1.0),
-            "transformer_end": X}
+    ends = {
+        "macaron_end": X,
+        "merged_end": flow("G", X, 0.5),
+        "conjugate_end": flow("G", flow("G", X, -0.5), 1.0),
+        "transformer_end": X,
+    }
     for layer in range(depth):
         Y = flow("F", flow("G", ends["macaron_end"], 0.5), 1.0)
         ends["macaron_end"] = flow("G", Y, 0.5)
@@ -72,9 +78,12 @@ def merged_stacks(setting: Setting, seeds: Sequence[np.random.SeedSequence], dev
     return _common(setting, seeds, weights, X) | found | {name: value.cpu().numpy() for name, value in ends.items()}
 
 
-@simulation(name="particle_flow_structure.fixed_attention_errors", block=8, reads=("n_particles", "dim", "horizon", "depths"))
-def fixed_attention_errors(setting: Setting, seeds: Sequence[np.random.SeedSequence],
-                           device: str) -> dict[str, np.ndarray]:
+@simulation(
+    name="particle_flow_structure.fixed_attention_errors", block=8, reads=("n_particles", "dim", "horizon", "depths")
+)
+def fixed_attention_errors(
+    setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     r"""Local errors of splittings of the linear system dX/dt = P X V + X C with exact sub-flows (matrix exponentials).
 
     P is the softmax of standard normal logits, V and C have entries of variance 1/dim, X is standard normal. Returns ``P``,
@@ -83,10 +92,14 @@ def fixed_attention_errors(setting: Setting, seeds: Sequence[np.random.SeedSeque
     """
     n, d = setting.n_particles, setting.dim
     streams = generators(seeds, "system")
-    drawn = [torch.stack([torch.empty(shape, dtype=torch.float64).normal_(generator=stream) for stream in streams])
-             for shape in ((n, n), (d, d), (d, d), (n, d))]
+    drawn = [
+        torch.stack([torch.empty(shape, dtype=torch.float64).normal_(generator=stream) for stream in streams])
+        for shape in ((n, n), (d, d), (d, d), (n, d))
+    ]
     P, V, C, X = torch.softmax(drawn[0], dim=-1), drawn[1] / d**0.5, drawn[2] / d**0.5, drawn[3]
-    found = {name: np.zeros((len(seeds), len(setting.depths), n, d)) for name in ("transformer", "macaron", "commuting")}
+    found = {
+        name: np.zeros((len(seeds), len(setting.depths), n, d)) for name in ("transformer", "macaron", "commuting")
+    }
     for column, depth in enumerate(setting.depths):
         step = setting.horizon / depth
         for name, other in (("transformer", C), ("macaron", C), ("commuting", V @ V)):
@@ -95,13 +108,17 @@ def fixed_attention_errors(setting: Setting, seeds: Sequence[np.random.SeedSeque
             scheme = half @ S_F @ half if name == "macaron" else S_G @ S_F
             defect = (torch.matrix_exp(step * (A + B)) - scheme) @ X.reshape(len(X), n * d, 1)
             found[name][:, column] = defect.reshape(X.shape).numpy()
-    tiled = {"depths": np.tile(setting.depths, (len(seeds), 1)),
-             "steps": np.tile(setting.horizon / np.array(setting.depths), (len(seeds), 1))}
+    tiled = {
+        "depths": np.tile(setting.depths, (len(seeds), 1)),
+        "steps": np.tile(setting.horizon / np.array(setting.depths), (len(seeds), 1)),
+    }
     return tiled | {"P": P.numpy(), "V": V.numpy(), "C": C.numpy(), "start": X.numpy()} | found
 
 
 @simulation(name="particle_flow_structure.time_dependent_errors", block=8, reads=_READS)
-def time_dependent_errors(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def time_dependent_errors(
+    setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     r"""Global errors of Strang steps G/2, F, G/2 whose weights depend on time, W(t) = cos(t) W_a + sin(t) W_b.
 
     :data:`TIMED_SCHEMES`, each with exact sub-flows. ``"printed"``: F and the first G frozen at t, the second G at
@@ -110,7 +127,9 @@ def time_dependent_errors(setting: Setting, seeds: Sequence[np.random.SeedSequen
     (replica, scheme, depth)``, norms of the distance to the solution at the horizon.
     """
     first, X = draw(setting, seeds, device)
-    second, _ = draw(setting, [np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 1)) for seed in seeds], device)
+    second, _ = draw(
+        setting, [np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 1)) for seed in seeds], device
+    )
 
     def at(t: float) -> Weights:
         return {name: np.cos(t) * first[name] + np.sin(t) * second[name] for name in first}
@@ -134,15 +153,22 @@ def time_dependent_errors(setting: Setting, seeds: Sequence[np.random.SeedSequen
                     Y = _timed(stage, Y, start, part, max(2, int(np.ceil(32 * part))))
             errors[:, row, column] = (end - Y).flatten(1).norm(dim=1).cpu().numpy()
         current().progress(column + 1, len(setting.depths))
-    return {"depths": np.tile(setting.depths, (len(seeds), 1)), "global_error": errors,
-            "steps": np.tile(setting.horizon / np.array(setting.depths), (len(seeds), 1))}
+    return {
+        "depths": np.tile(setting.depths, (len(seeds), 1)),
+        "global_error": errors,
+        "steps": np.tile(setting.horizon / np.array(setting.depths), (len(seeds), 1)),
+    }
 
 
 def _timed_stages(name, F, G, t: float, h: float) -> list:
     """Stages ``(field, start time, duration, time at which the weights are frozen or None)`` of one step."""
     middle = t + h / 2
-    frozen = {"printed": (t, t, middle), "clock on G": (None, middle, None), "true time": (None, None, None),
-              "all at the middle": (middle, middle, middle)}[name]
+    frozen = {
+        "printed": (t, t, middle),
+        "clock on G": (None, middle, None),
+        "true time": (None, None, None),
+        "all at the middle": (middle, middle, middle),
+    }[name]
     return [(G, t, h / 2, frozen[0]), (F, t, h, frozen[1]), (G, middle, h / 2, frozen[2])]
 
 
@@ -166,5 +192,8 @@ def _as_matrix(P: Tensor, V: Tensor) -> Tensor:
 
 
 def _common(setting: Setting, seeds, weights: Weights, X: Tensor) -> dict[str, np.ndarray]:
-    return as_arrays(weights) | {"start": X.cpu().numpy(), "depths": np.tile(setting.depths, (len(seeds), 1)),
-                                 "steps": np.tile(setting.horizon / np.array(setting.depths), (len(seeds), 1))}
+    return as_arrays(weights) | {
+        "start": X.cpu().numpy(),
+        "depths": np.tile(setting.depths, (len(seeds), 1)),
+        "steps": np.tile(setting.horizon / np.array(setting.depths), (len(seeds), 1)),
+    }

@@ -20,7 +20,10 @@ from attnlab.simulators.ensemble.setting import checked, require_at_least, requi
 from attnlab.simulators.ensemble.simulation import simulation
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh, "gelu": torch.nn.functional.gelu, "relu": torch.relu}
+    "tanh": torch.tanh,
+    "gelu": torch.nn.functional.gelu,
+    "relu": torch.relu,
+}
 
 SPLITTINGS: dict[str, tuple[tuple[str, float], ...]] = {
     "transformer": (("F", 1.0), ("G", 1.0)),
@@ -31,14 +34,24 @@ SPLITTINGS: dict[str, tuple[tuple[str, float], ...]] = {
 }
 """Which field acts for which part of the step, in turn."""
 
-SCHEMES = ("transformer exact", "reversed exact", "macaron exact", "macaron_swapped exact",
-           "transformer midpoint", "macaron midpoint", "parallel midpoint",
-           "transformer euler", "macaron euler", "macaron_swapped euler", "parallel euler")
+SCHEMES = (
+    "transformer exact",
+    "reversed exact",
+    "macaron exact",
+    "macaron_swapped exact",
+    "transformer midpoint",
+    "macaron midpoint",
+    "parallel midpoint",
+    "transformer euler",
+    "macaron euler",
+    "macaron_swapped euler",
+    "parallel euler",
+)
 """Splittings with their sub-flows that are measured by default."""
 
 SUB_FLOWS = ("exact", "midpoint", "euler")
 
-_FINEST = 64                        # Runge-Kutta steps per unit of time of an "exact" sub-flow, at least 2 in each
+_FINEST = 64  # Runge-Kutta steps per unit of time of an "exact" sub-flow, at least 2 in each
 
 Weights = dict[str, Tensor]
 Field = Callable[[Tensor], Tensor]
@@ -75,8 +88,10 @@ class Setting:
         for scheme in self.schemes:
             splitting, _, sub_flow = scheme.partition(" ")
             if splitting not in SPLITTINGS or sub_flow not in SUB_FLOWS:
-                raise ValueError(f"schemes names {scheme!r}; use one of {', '.join(SPLITTINGS)}, a space, and one of "
-                                 f"{', '.join(SUB_FLOWS)}")
+                raise ValueError(
+                    f"schemes names {scheme!r}; use one of {', '.join(SPLITTINGS)}, a space, and one of "
+                    f"{', '.join(SUB_FLOWS)}"
+                )
 
 
 @simulation(name="particle_flow.splitting_errors", block=8)
@@ -92,7 +107,9 @@ def splitting_errors(setting: Setting, seeds: Sequence[np.random.SeedSequence], 
     end = runge_kutta(fields["FG"], X, setting.horizon, setting.reference_steps)
     depths = setting.depths
     shape = (len(seeds), len(depths), *X.shape[1:])
-    found = {f"{which} error of {scheme}": np.zeros(shape) for scheme in setting.schemes for which in ("local", "global")}
+    found = {
+        f"{which} error of {scheme}": np.zeros(shape) for scheme in setting.schemes for which in ("local", "global")
+    }
     for column, depth in enumerate(depths):
         step = setting.horizon / depth
         after = runge_kutta(fields["FG"], X, step, max(16, setting.reference_steps // depth))
@@ -105,18 +122,35 @@ def splitting_errors(setting: Setting, seeds: Sequence[np.random.SeedSequence], 
                     found[f"local error of {scheme}"][:, column] = (after - Y).cpu().numpy()
             found[f"global error of {scheme}"][:, column] = (end - Y).cpu().numpy()
         current().progress(column + 1, len(depths))
-    return _tiled(seeds, depths, setting.horizon) | found | as_arrays(weights) | {
-        "start": X.cpu().numpy(), "end": end.cpu().numpy()}
+    return (
+        _tiled(seeds, depths, setting.horizon)
+        | found
+        | as_arrays(weights)
+        | {"start": X.cpu().numpy(), "end": end.cpu().numpy()}
+    )
 
 
 def draw(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str = "cpu") -> tuple[Weights, Tensor]:
     """Weights ``(replica, ...)`` and states ``(replica, n, d)``, float64, replica r from seed r only."""
     n, d, m = setting.n_particles, setting.dim, setting.hidden
-    shapes = {"W_Q": (d, d, d), "W_K": (d, d, d), "W_V": (d, d, d), "W_O": (d, d, d), "W_1": (d, d, m), "b_1": (100, m),
-              "W_2": (m, m, d), "b_2": (100, d), "start": (1, n, d)}       # each divided by the root of its first number
+    shapes = {
+        "W_Q": (d, d, d),
+        "W_K": (d, d, d),
+        "W_V": (d, d, d),
+        "W_O": (d, d, d),
+        "W_1": (d, d, m),
+        "b_1": (100, m),
+        "W_2": (m, m, d),
+        "b_2": (100, d),
+        "start": (1, n, d),
+    }  # each divided by the root of its first number
     streams = generators(seeds, "system")
-    drawn = {name: torch.stack([torch.empty(shape, dtype=torch.float64).normal_(generator=stream) / fan**0.5
-                                for stream in streams]).to(device) for name, (fan, *shape) in shapes.items()}
+    drawn = {
+        name: torch.stack(
+            [torch.empty(shape, dtype=torch.float64).normal_(generator=stream) / fan**0.5 for stream in streams]
+        ).to(device)
+        for name, (fan, *shape) in shapes.items()
+    }
     if setting.n_heads == 1:
         drawn["W_O"] = torch.eye(d, dtype=torch.float64, device=device).repeat(len(seeds), 1, 1)
     return drawn, drawn.pop("start")
@@ -125,7 +159,7 @@ def draw(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str 
 def interaction(weights: Weights, X: Tensor, n_heads: int = 1) -> Tensor:
     """Multi-head self-attention F(X) of particles ``(replica, ..., n, d)``."""
     Q, K, V = (times(X, weights[name]).unflatten(-1, (n_heads, -1)).transpose(-3, -2) for name in ("W_Q", "W_K", "W_V"))
-    P = torch.softmax(Q @ K.mT / Q.shape[-1] ** 0.5, dim=-1)                 # (replica, ..., head, n, n)
+    P = torch.softmax(Q @ K.mT / Q.shape[-1] ** 0.5, dim=-1)  # (replica, ..., head, n, n)
     return times((P @ V).transpose(-3, -2).reshape(X.shape), weights["W_O"])
 
 
@@ -141,8 +175,9 @@ def times(X: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out.view(*X.shape[:-1], -1)
 
 
-def split_step(fields: dict[str, Field], X: Tensor, step: float, stages: tuple[tuple[str, float], ...],
-               sub_flow: str) -> Tensor:
+def split_step(
+    fields: dict[str, Field], X: Tensor, step: float, stages: tuple[tuple[str, float], ...], sub_flow: str
+) -> Tensor:
     """One step of a splitting: the sub-flow of each stage in turn, ``"euler"``, ``"midpoint"`` or ``"exact"``."""
     for name, part in stages:
         field, h = fields[name], part * step

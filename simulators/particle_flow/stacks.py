@@ -1,8 +1,9 @@
 r"""Stacks of Transformer and of Macaron layers, trained to reproduce the flow of an interacting particle system.
 
-Lu et al. (arXiv 1906.02762). The teacher is a system dX/dt = F(X) + G(X) of :mod:`attnlab.simulators.particle_flow.splitting_errors`. A
-student of L residual layers sees X(0) and is trained on X(T) alone; what its layers pass through on the way is its own.
-Both kinds have the same number of parameters: the two feed-forward networks of a Macaron layer have half the width.
+Lu et al. (arXiv 1906.02762). The teacher is a system dX/dt = F(X) + G(X) of
+:mod:`attnlab.simulators.particle_flow.splitting_errors`. A student of L residual layers sees X(0) and is trained on
+X(T) alone; what its layers pass through on the way is its own. Both kinds have the same number of parameters: the two
+feed-forward networks of a Macaron layer have half the width.
 """
 
 from __future__ import annotations
@@ -24,10 +25,17 @@ from attnlab.simulators.ensemble.simulation import simulation
 from attnlab.simulators.ensemble.trainer import Parameters, Plan, log_spaced_steps
 from attnlab.simulators.ensemble.trainer import train as train_ensemble
 from attnlab.simulators.particle_flow import splitting_errors as particle_flow
-from attnlab.simulators.particle_flow.splitting_errors import SPLITTINGS, convection, draw, runge_kutta, split_step, times
+from attnlab.simulators.particle_flow.splitting_errors import (
+    SPLITTINGS,
+    convection,
+    draw,
+    runge_kutta,
+    split_step,
+    times,
+)
 
 KINDS = ("transformer", "macaron")
-_FLOW_STEPS = 4                     # Runge-Kutta steps of the teacher in each layer's time
+_FLOW_STEPS = 4  # Runge-Kutta steps of the teacher in each layer's time
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,22 @@ class StackSetting:
         checked(self)
         require_one_of(self, "kind", KINDS)
         require_one_of(self, "activation", tuple(particle_flow.ACTIVATIONS))
-        require_positive(self, "n_particles", "dim", "teacher_hidden", "hidden", "n_heads", "horizon", "depths", "n_states",
-                         "batch", "learning_rate", "n_steps", "n_records", "n_replicas")
+        require_positive(
+            self,
+            "n_particles",
+            "dim",
+            "teacher_hidden",
+            "hidden",
+            "n_heads",
+            "horizon",
+            "depths",
+            "n_states",
+            "batch",
+            "learning_rate",
+            "n_steps",
+            "n_records",
+            "n_replicas",
+        )
         require_at_least(self, -1, "teacher_seed")
         require_at_least(self, 2, "n_test", "hidden")
         if self.hidden % 2:
@@ -94,18 +116,30 @@ def train_stacks(setting: StackSetting, seeds: Sequence[np.random.SeedSequence],
     model = _model(setting)
     task = FlowTask(start.float(), target.float(), setting.batch)
     steps = log_spaced_steps(setting.n_steps, setting.n_records)
-    run = train_ensemble(model, task, Adam(setting.learning_rate, schedule=cosine(setting.n_steps)), seeds,
-                         Plan(setting.n_steps, loss_steps=steps, device=device))
+    run = train_ensemble(
+        model,
+        task,
+        Adam(setting.learning_rate, schedule=cosine(setting.n_steps)),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, device=device),
+    )
     learnt = {name: value.double() for name, value in run.parameters.items()}
     with torch.no_grad():
         found = _evaluate(setting, model, learnt, weights, seeds, device)
     count = sum(value[0].numel() for value in learnt.values())
-    return ({"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss, "diverged_at": run.diverged_at}
-            | {name: value.cpu().numpy() for name, value in found.items()} | particle_flow.as_arrays(weights)
-            | {"n_parameters": np.full(len(seeds), count)})
+    return (
+        {"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss, "diverged_at": run.diverged_at}
+        | {name: value.cpu().numpy() for name, value in found.items()}
+        | particle_flow.as_arrays(weights)
+        | {"n_parameters": np.full(len(seeds), count)}
+    )
 
 
-@simulation(name="particle_flow_stacks.random_stacks", block=8, reads=("kind", "shared", "n_particles", "dim", "hidden", "n_heads", "activation", "horizon", "depths"))
+@simulation(
+    name="particle_flow_stacks.random_stacks",
+    block=8,
+    reads=("kind", "shared", "n_particles", "dim", "hidden", "n_heads", "activation", "horizon", "depths"),
+)
 def random_stacks(setting: StackSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Random, untrained stacks in float64, and what their layers make of one random state.
 
@@ -143,11 +177,25 @@ class ParticleStack:
         """Random parameters, those of replica r from stream r only."""
         nets = 1 if self.kind == "transformer" else 2
         layers, d, m = 1 if self.shared else self.n_layers, self.dim, self.hidden // nets
-        shapes = {"W_Q": (d, d), "W_K": (d, d), "W_V": (d, d), "W_O": (d, d), "W_1": (nets, d, m), "b_1": (nets, m),
-                  "W_2": (nets, m, d)}
+        shapes = {
+            "W_Q": (d, d),
+            "W_K": (d, d),
+            "W_V": (d, d),
+            "W_O": (d, d),
+            "W_1": (nets, d, m),
+            "b_1": (nets, m),
+            "W_2": (nets, m, d),
+        }
         fan = {"b_1": 100, "W_2": m}
-        return {name: torch.stack([torch.empty(layers, *shape, dtype=dtype).normal_(generator=stream) / fan.get(name, d) ** 0.5
-                                   for stream in streams]) for name, shape in shapes.items()}
+        return {
+            name: torch.stack(
+                [
+                    torch.empty(layers, *shape, dtype=dtype).normal_(generator=stream) / fan.get(name, d) ** 0.5
+                    for stream in streams
+                ]
+            )
+            for name, shape in shapes.items()
+        }
 
     def __call__(self, parameters: Parameters, X: Tensor, n_layers: int = 0) -> Tensor:
         """The state after the last layer; ``n_layers`` other than the model's needs shared weights."""
@@ -157,15 +205,20 @@ class ParticleStack:
         """The states before the first layer and after each."""
         L = n_layers or self.n_layers
         if L != self.n_layers and not self.shared:
-            raise ValueError(f"n_layers={L} differs from the {self.n_layers} that were trained; only shared weights allow it")
+            raise ValueError(
+                f"n_layers={L} differs from the {self.n_layers} that were trained; only shared weights allow it"
+            )
         step, path = self.horizon / L, [X]
         for layer in range(L):
             own = {name: value[:, 0 if self.shared else layer] for name, value in parameters.items()}
             if self.kind == "macaron":
                 X = X + step / 2 * self._feed_forward(own, X, 0)
             X = X + step * attend(own, X, self.n_heads)
-            X = X + (step * self._feed_forward(own, X, 0) if self.kind == "transformer"
-                     else step / 2 * self._feed_forward(own, X, 1))
+            X = X + (
+                step * self._feed_forward(own, X, 0)
+                if self.kind == "transformer"
+                else step / 2 * self._feed_forward(own, X, 1)
+            )
             path.append(X)
         return path
 
@@ -210,21 +263,37 @@ class FlowTask:
 
 
 def _model(setting: StackSetting) -> ParticleStack:
-    return ParticleStack(setting.kind, setting.dim, setting.hidden, setting.depths[0], setting.n_heads, setting.shared,
-                         setting.activation, setting.horizon)
+    return ParticleStack(
+        setting.kind,
+        setting.dim,
+        setting.hidden,
+        setting.depths[0],
+        setting.n_heads,
+        setting.shared,
+        setting.activation,
+        setting.horizon,
+    )
 
 
 def _teacher(setting: StackSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> particle_flow.Weights:
-    system = particle_flow.Setting(n_particles=setting.n_particles, dim=setting.dim, hidden=setting.teacher_hidden,
-                                   n_heads=setting.n_heads, activation=setting.activation)
+    system = particle_flow.Setting(
+        n_particles=setting.n_particles,
+        dim=setting.dim,
+        hidden=setting.teacher_hidden,
+        n_heads=setting.n_heads,
+        activation=setting.activation,
+    )
     common = [np.random.SeedSequence(max(setting.teacher_seed, 0))] * len(seeds)
     return draw(system, seeds if setting.teacher_seed < 0 else common, device)[0]
 
 
-def _states(setting: StackSetting, seeds: Sequence[np.random.SeedSequence], purpose: str, count: int, device: str) -> Tensor:
+def _states(
+    setting: StackSetting, seeds: Sequence[np.random.SeedSequence], purpose: str, count: int, device: str
+) -> Tensor:
     shape = (count, setting.n_particles, setting.dim)
-    return torch.stack([torch.empty(shape, dtype=torch.float64).normal_(generator=stream)
-                        for stream in generators(seeds, purpose)]).to(device)
+    return torch.stack(
+        [torch.empty(shape, dtype=torch.float64).normal_(generator=stream) for stream in generators(seeds, purpose)]
+    ).to(device)
 
 
 def _fields(setting: StackSetting, weights: particle_flow.Weights) -> dict[str, particle_flow.Field]:
@@ -237,12 +306,18 @@ def _fields(setting: StackSetting, weights: particle_flow.Weights) -> dict[str, 
     return {"F": F, "G": G, "FG": lambda X: F(X) + G(X)}
 
 
-def _evaluate(setting: StackSetting, model: ParticleStack, learnt: Parameters, weights: particle_flow.Weights,
-              seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, Tensor]:
+def _evaluate(
+    setting: StackSetting,
+    model: ParticleStack,
+    learnt: Parameters,
+    weights: particle_flow.Weights,
+    seeds: Sequence[np.random.SeedSequence],
+    device: str,
+) -> dict[str, Tensor]:
     """What the trained students do on held-out states; see :func:`train_stacks`."""
     L, T, fields = setting.depths[0], setting.horizon, _fields(setting, weights)
     exact = [_states(setting, seeds, "test", setting.n_test, device)]
-    if setting.teacher_seed >= 0:                                    # one state that all replicas are shown, too
+    if setting.teacher_seed >= 0:  # one state that all replicas are shown, too
         probe = np.random.SeedSequence(setting.teacher_seed)
         exact[0][:, 0] = _states(setting, [probe], "probe", 1, device)[0]
     for _ in range(L):
@@ -262,8 +337,12 @@ def _evaluate(setting: StackSetting, model: ParticleStack, learnt: Parameters, w
         own.append(distance(X, exact[-1]))
         if setting.shared or depth == L:
             learnt_at.append(distance(model(learnt, exact[0], depth), exact[-1]))
-    return {"error": distance(path[-1], exact[-1]),
-            "path_error": torch.stack([distance(X, Y) for X, Y in zip(path, exact, strict=True)], dim=1),
-            "straight_error": torch.stack([distance(X, Y) for X, Y in zip(line, exact, strict=True)], dim=1),
-            "depth_error": torch.stack(learnt_at, dim=1), "exact_weights_error": torch.stack(own, dim=1),
-            "path": torch.stack([X[:, 0] for X in path], dim=1), "probe": exact[0][:, 0]}
+    return {
+        "error": distance(path[-1], exact[-1]),
+        "path_error": torch.stack([distance(X, Y) for X, Y in zip(path, exact, strict=True)], dim=1),
+        "straight_error": torch.stack([distance(X, Y) for X, Y in zip(line, exact, strict=True)], dim=1),
+        "depth_error": torch.stack(learnt_at, dim=1),
+        "exact_weights_error": torch.stack(own, dim=1),
+        "path": torch.stack([X[:, 0] for X in path], dim=1),
+        "probe": exact[0][:, 0],
+    }

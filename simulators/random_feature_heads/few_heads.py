@@ -105,7 +105,7 @@ def features(query: Tensor, keys: Tensor, weights: Tensor, kind: str) -> Tensor:
         return torch.relu(augmented(joined) @ weights.T / math.sqrt(2))[..., None]
     if kind != "plain":
         query, keys = augmented(query), augmented(keys)
-    scores = torch.einsum("na,mab->nmb", query, weights) @ keys.mT             # (n, M, N)
+    scores = torch.einsum("na,mab->nmb", query, weights) @ keys.mT  # (n, M, N)
     return torch.relu(scores) @ keys / keys.shape[1]
 
 
@@ -132,7 +132,9 @@ class ProductSetting:
 
 
 @simulation(name="random_feature_heads.head_products", block=4, reads=("kind", "dim", "n_keys", "n_inputs", "n_heads"))
-def head_products(setting: ProductSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def head_products(
+    setting: ProductSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """``products (replica, input, input)``: means over heads of <phi_m(x), phi_m(x')>, with fresh heads per replica.
 
     The inputs are the same for all replicas: ``query (replica, input, d)``, ``keys (replica, input, N, d)``. ``permuted``
@@ -154,9 +156,13 @@ def head_products(setting: ProductSetting, seeds: Sequence[np.random.SeedSequenc
         permuted.append((features(query, keys.flip(1), W, setting.kind) - phi).abs().max())
         swapped.append((features(keys[:, 0], other, W, setting.kind) - phi).abs().max())
     n = len(seeds)
-    return {"products": torch.stack(products).numpy(), "permuted": torch.stack(permuted).numpy(),
-            "swapped": torch.stack(swapped).numpy(), "query": query.expand(n, -1, -1).numpy().copy(),
-            "keys": keys.expand(n, -1, -1, -1).numpy().copy()}
+    return {
+        "products": torch.stack(products).numpy(),
+        "permuted": torch.stack(permuted).numpy(),
+        "swapped": torch.stack(swapped).numpy(),
+        "query": query.expand(n, -1, -1).numpy().copy(),
+        "keys": keys.expand(n, -1, -1, -1).numpy().copy(),
+    }
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,9 @@ class ExplicitSetting:
 
 
 @simulation(name="random_feature_heads.explicit_weights", block=4, reads=("cells", "n_draws", "n_inputs"))
-def explicit_weights(setting: ExplicitSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def explicit_weights(
+    setting: ExplicitSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """``error (replica, cell)``: mean squared error of plain heads with values sqrt(2 pi) beta / M at the target ``"b1"``."""
     rows = []
     for generator in generators(seeds, "heads"):
@@ -214,7 +222,11 @@ class HeadsSetting:
         require_at_least(self, 2, "n_samples", "n_test")
 
 
-@simulation(name="random_feature_heads.few_heads", block=4, reads=("kind", "dim", "n_keys", "n_samples", "n_test", "heads", "ridge", "targets", "n_copies"))
+@simulation(
+    name="random_feature_heads.few_heads",
+    block=4,
+    reads=("kind", "dim", "n_keys", "n_samples", "n_test", "heads", "ridge", "targets", "n_copies"),
+)
 def few_heads(setting: HeadsSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Test errors over the test sample's variance with M heads, ``(replica, heads, target)``, and with infinitely many.
 

@@ -1,7 +1,7 @@
 """Regression with infinitely many random heads: Gram matrices in closed form, ridge regression on nested samples.
 
-The Gram matrices are those of :func:`~attnlab.simulators.random_feature_heads.few_heads.features` averaged over heads; the double sum
-over keys is computed in chunks that stay in the cache.
+The Gram matrices are those of :func:`~attnlab.simulators.random_feature_heads.few_heads.features` averaged over
+heads; the double sum over keys is computed in chunks that stay in the cache.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from attnlab.simulators.random_feature_heads.few_heads import (
     tokens,
 )
 
-_ENTRIES = 200_000                                     # pairs of keys handled at once
+_ENTRIES = 200_000  # pairs of keys handled at once
 _NODES = 8
 
 Inputs = tuple[Tensor, Tensor]
@@ -53,7 +53,9 @@ def shifted_arc_cosine(m: Tensor, n: Tensor, rho: Tensor) -> Tensor:
     squares, product = (m * m + n * n) / 2, m * n
     for node, weight in zip(*leggauss(_NODES), strict=True):
         sine = torch.sin(end * ((node + 1) / 2))
-        total = total + (weight / (4 * math.pi)) * end * (rho - sine) * torch.exp((product * sine - squares) / (1 - sine * sine))
+        total = total + (weight / (4 * math.pi)) * end * (rho - sine) * torch.exp(
+            (product * sine - squares) / (1 - sine * sine)
+        )
     return total
 
 
@@ -70,7 +72,7 @@ def gram(a: Inputs, b: Inputs, kind: str) -> Tensor:
     out = []
     for start in range(0, len(query), rows):
         part = slice(start, start + rows)
-        t = (keys[part].flatten(0, 1) @ flat_b.T).unflatten(1, (-1, n_keys)).unflatten(0, (-1, n_keys))   # (a, i, b, j)
+        t = (keys[part].flatten(0, 1) @ flat_b.T).unflatten(1, (-1, n_keys)).unflatten(0, (-1, n_keys))  # (a, i, b, j)
         near = u[part][:, None, :, None]
         if kind == "plain":
             values = arc_cosine(near * t) * t
@@ -108,7 +110,11 @@ class Setting:
         require_at_least(self, 2, "n_test")
 
 
-@simulation(name="random_feature_heads_kernels.learning_curves", block=4, reads=("kind", "dim", "n_keys", "sizes", "ridges", "targets", "n_test", "n_copies"))
+@simulation(
+    name="random_feature_heads_kernels.learning_curves",
+    block=4,
+    reads=("kind", "dim", "n_keys", "sizes", "ridges", "targets", "n_test", "n_copies"),
+)
 def learning_curves(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Test errors and norms of kernel ridge regression without noise, ``(replica, ridge, size, target)``, and what noise adds.
 
@@ -122,7 +128,7 @@ def learning_curves(setting: Setting, seeds: Sequence[np.random.SeedSequence], d
     for generator in generators(seeds, "data"):
         train, test = (tokens(generator, n, setting.n_keys, setting.dim) for n in (max(setting.sizes), setting.n_test))
         rotations = random_rotations(generator, setting.n_copies, setting.dim, setting.kind)
-        y, y_test = (rotated_labels(x, setting.targets, rotations) for x in (train, test))          # (n, copy, target)
+        y, y_test = (rotated_labels(x, setting.targets, rotations) for x in (train, test))  # (n, copy, target)
         noise = torch.randn(max(setting.sizes), setting.n_copies, generator=generator, dtype=torch.float64)
         K, K_test = gram(train, train, setting.kind), gram(test, train, setting.kind)
         centred = ((y_test - y_test.mean(0)) ** 2).mean(1)
@@ -135,7 +141,9 @@ def learning_curves(setting: Setting, seeds: Sequence[np.random.SeedSequence], d
                 squares = ((fitted - y_test) ** 2).mean(1)
                 ratio = squares.mean(0) / centred.mean(0)
                 rows["error"].append(ratio)
-                rows["error_se"].append((squares - ratio * centred).std(0) / math.sqrt(setting.n_test) / centred.mean(0))
+                rows["error_se"].append(
+                    (squares - ratio * centred).std(0) / math.sqrt(setting.n_test) / centred.mean(0)
+                )
                 rows["noise"].append(((K_test[:, :n] @ torch.cholesky_solve(noise[:n], factor)) ** 2).mean())
                 rows["norm"].append((y[:n] * weights.unflatten(1, y.shape[1:])).sum(0).mean(0))
         for name, values in rows.items():

@@ -39,7 +39,7 @@ def random_scores(setting: ScoreSetting, seeds: Sequence[np.random.SeedSequence]
     for seed in seeds:
         rng = np.random.default_rng(seed)
         q, k = rng.standard_normal((2, setting.n_pairs, setting.dim))
-        scores = (q * k).sum(-1) / setting.dim**0.5                       # (pair,)
+        scores = (q * k).sum(-1) / setting.dim**0.5  # (pair,)
         variance.append(np.mean(scores**2))
         fourth.append(np.mean(scores**4))
     return {"variance": np.array(variance), "fourth": np.array(fourth)}

@@ -46,7 +46,7 @@ def random_stack(setting: StackSetting, seeds: Sequence[np.random.SeedSequence],
         x = torch.randn(setting.n_tokens, d, generator=stream)
         for block in range(setting.n_blocks):
             first, second = torch.randn(2, d, d, generator=stream) / d**0.5
-            f = 2**0.5 * (_rms_norm(x) @ first).relu() @ second                # relu halves the mean square
+            f = 2**0.5 * (_rms_norm(x) @ first).relu() @ second  # relu halves the mean square
             index[row, block] = float(f.norm() / x.norm())
             x = x + f
     return {"index": index}
@@ -72,27 +72,35 @@ class TransformerSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "dim", "n_heads", "n_layers", "batch", "learning_rate", "n_steps", "n_test", "n_replicas")
+        require_positive(
+            self, "dim", "n_heads", "n_layers", "batch", "learning_rate", "n_steps", "n_test", "n_replicas"
+        )
         require_at_least(self, 2, "n_tokens", "n_symbols")
         if self.dim % self.n_heads:
             raise ValueError(f"n_heads={self.n_heads!r} does not divide dim={self.dim!r}; use a divisor")
 
 
 @simulation(name="stiffness_depth.train_transformers", block=8)
-def train_transformers(setting: TransformerSetting, seeds: Sequence[np.random.SeedSequence],
-                       device: str) -> dict[str, np.ndarray]:
+def train_transformers(
+    setting: TransformerSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """``index (replica, when, sub-layer)``, test means before and after training, attention and feed-forward in turn;
     ``increment`` and ``stream``, the root mean squares over test sequences of ||f(X)|| and ||X||, of the same shape;
     ``accuracy (replica, when)``."""
     model = Transformer(setting.n_symbols, setting.n_tokens, setting.dim, setting.n_heads, setting.n_layers)
     task = MarkedSymbol(setting.n_tokens, setting.n_symbols, setting.batch)
-    test = torch.stack([torch.rand(task.numbers(setting.n_test), generator=stream) for stream in generators(seeds, "test")])
+    test = torch.stack(
+        [torch.rand(task.numbers(setting.n_test), generator=stream) for stream in generators(seeds, "test")]
+    )
     before = model.initialise(generators(seeds, "parameters"), torch.float32)
     run = train(model, task, Adam(setting.learning_rate), seeds, Plan(setting.n_steps, device=device))
-    both = [measure(model, {name: value.cpu() for name, value in each.items()}, task, test)
-            for each in (before, run.parameters)]
+    both = [
+        measure(model, {name: value.cpu() for name, value in each.items()}, task, test)
+        for each in (before, run.parameters)
+    ]
     return {name: np.stack([each[name].numpy() for each in both], axis=1) for name in both[0]} | {
-        "diverged_at": run.diverged_at}
+        "diverged_at": run.diverged_at
+    }
 
 
 @dataclass(frozen=True)
@@ -151,11 +159,19 @@ class Transformer:
 
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         d, L = self.dim, self.n_layers
-        shapes = {"symbol": ((self.n_symbols, d), 0.5), "mark": ((2, d), 0.5), "qkv": ((L, d, 3 * d), 1 / d),
-                  "out": ((L, d, d), 1 / d),
-                  "first": ((L, d, 4 * d), 1 / d), "second": ((L, 4 * d, d), 0.5 / d), "leave": ((d, self.n_symbols), 1 / d)}
-        return {name: torch.stack([variance**0.5 * torch.randn(shape, generator=stream, dtype=dtype) for stream in streams])
-                for name, (shape, variance) in shapes.items()}
+        shapes = {
+            "symbol": ((self.n_symbols, d), 0.5),
+            "mark": ((2, d), 0.5),
+            "qkv": ((L, d, 3 * d), 1 / d),
+            "out": ((L, d, d), 1 / d),
+            "first": ((L, d, 4 * d), 1 / d),
+            "second": ((L, 4 * d, d), 0.5 / d),
+            "leave": ((d, self.n_symbols), 1 / d),
+        }
+        return {
+            name: torch.stack([variance**0.5 * torch.randn(shape, generator=stream, dtype=dtype) for stream in streams])
+            for name, (shape, variance) in shapes.items()
+        }
 
     def __call__(self, parameters: Parameters, symbols: Tensor, place: Tensor) -> Tensor:
         """Scores ``(replica, batch, symbol)`` at the first place."""
@@ -176,8 +192,10 @@ class Transformer:
         if number % 2:
             return (z @ parameters["first"][:, None, layer]).relu() @ parameters["second"][:, None, layer]
         R, B, n, d = x.shape
-        q, k, v = (z @ parameters["qkv"][:, None, layer]).view(R, B, n, 3 * self.n_heads, -1).transpose(2, 3).chunk(3, dim=2)
-        heads = attention(q, k, v)                                             # (replica, batch, head, token, head_dim)
+        q, k, v = (
+            (z @ parameters["qkv"][:, None, layer]).view(R, B, n, 3 * self.n_heads, -1).transpose(2, 3).chunk(3, dim=2)
+        )
+        heads = attention(q, k, v)  # (replica, batch, head, token, head_dim)
         return heads.transpose(2, 3).reshape(R, B, n, d) @ parameters["out"][:, None, layer]
 
     def read(self, parameters: Parameters, x: Tensor) -> Tensor:
@@ -198,8 +216,12 @@ def measure(model: Transformer, parameters: Parameters, task: Any, numbers: Tens
         stream.append((size**2).mean(1).sqrt())
         x = x + f
     right = model.read(parameters, x).argmax(-1) == answer
-    return {"index": torch.stack(index, dim=-1), "increment": torch.stack(increment, dim=-1),
-            "stream": torch.stack(stream, dim=-1), "accuracy": right.double().mean(1)}
+    return {
+        "index": torch.stack(index, dim=-1),
+        "increment": torch.stack(increment, dim=-1),
+        "stream": torch.stack(stream, dim=-1),
+        "accuracy": right.double().mean(1),
+    }
 
 
 def _rms_norm(x: Tensor) -> Tensor:

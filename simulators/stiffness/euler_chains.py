@@ -112,16 +112,23 @@ def train_gates(setting: GateSetting, seeds: Sequence[np.random.SeedSequence], d
         gates, _, x = model.run(parameters, task)
         index = ((x[:, 1:] - x[:, :-1]).abs() / gates / x[:, :-1].abs()).log()
         away = index - index.mean(1, keepdim=True)
-        return {"error": 2 * setting.n_blocks * x[:, -1].abs().log(),
-                "slope": (away * gates.log()).sum(1) / (away**2).sum(1)}
+        return {
+            "error": 2 * setting.n_blocks * x[:, -1].abs().log(),
+            "slope": (away * gates.log()).sum(1) / (away**2).sum(1),
+        }
 
     def profile(model: GateChain, parameters: Parameters) -> dict[str, Tensor]:
         gates, clock, x = model.run(parameters, task)
         return {"gate": gates, "clock": clock, "index": (x[:, 1:] - x[:, :-1]).abs() / gates / x[:, :-1].abs()}
 
-    run = train(model, task, GradientDescent(rate), seeds,
-                Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device),
-                [Record(observe, steps), Record(profile, (setting.n_steps,))])
+    run = train(
+        model,
+        task,
+        GradientDescent(rate),
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device),
+        [Record(observe, steps), Record(profile, (setting.n_steps,))],
+    )
     time = np.array(steps) * rate / setting.n_blocks**2
     final = {name: run.records.pop(name)[:, 0] for name in ("gate", "clock", "index")}
     return {"time": np.tile(time, (len(seeds), 1))} | run.records | final | {"diverged_at": run.diverged_at}
@@ -135,8 +142,11 @@ class GateChain:
     init_std: float
 
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
-        return {"logits": torch.stack([self.init_std * torch.randn(self.n_blocks, generator=stream, dtype=dtype)
-                                       for stream in streams])}
+        return {
+            "logits": torch.stack(
+                [self.init_std * torch.randn(self.n_blocks, generator=stream, dtype=dtype) for stream in streams]
+            )
+        }
 
     def run(self, parameters: Parameters, task: RotationTask) -> tuple[Tensor, Tensor, Tensor]:
         """Gates and times of the blocks ``(replica, block)``, and the features as complex numbers ``(replica, block + 1)``,

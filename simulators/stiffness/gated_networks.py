@@ -49,11 +49,26 @@ class SpiralSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "turns", "n_train", "n_test", "width", "hidden", "n_blocks", "reduction", "batch",
-                         "learning_rate", "n_steps", "n_shown", "n_replicas")
+        require_positive(
+            self,
+            "turns",
+            "n_train",
+            "n_test",
+            "width",
+            "hidden",
+            "n_blocks",
+            "reduction",
+            "batch",
+            "learning_rate",
+            "n_steps",
+            "n_shown",
+            "n_replicas",
+        )
         require_at_least(self, 0, "angle_noise")
         if self.reduction > self.width:
-            raise ValueError(f"reduction={self.reduction!r} leaves no channel of width={self.width!r}; use a smaller one")
+            raise ValueError(
+                f"reduction={self.reduction!r} leaves no channel of width={self.width!r}; use a smaller one"
+            )
         if self.n_shown > self.n_test:
             raise ValueError(f"n_shown={self.n_shown!r} exceeds n_test={self.n_test!r}; show at most the test inputs")
 
@@ -67,19 +82,30 @@ def train_gated(setting: SpiralSetting, seeds: Sequence[np.random.SeedSequence],
     and largest input. ``index_shown (replica, gate, input, block)``. ``accuracy (replica, gate)`` on test data, ``loss``
     the last hundredth's mean. ``diverged_at (replica,)``: the first step at which one of the networks diverged.
     """
-    data, test = (spirals(setting, n, generators(seeds, name)) for n, name in ((setting.n_train, "train"),
-                                                                               (setting.n_test, "test")))
+    data, test = (
+        spirals(setting, n, generators(seeds, name))
+        for n, name in ((setting.n_train, "train"), (setting.n_test, "test"))
+    )
     task = SpiralTask(*(part.to(device) for part in data), setting.batch)
     columns: dict[str, list[np.ndarray]] = {}
     diverged = []
     for gate in GATES:
         model = GatedNetwork(setting.width, setting.hidden, setting.n_blocks, setting.reduction, gate)
-        before = measure(model, model.initialise(generators(seeds, "parameters"), torch.float32), *test, setting.n_shown)
+        before = measure(
+            model, model.initialise(generators(seeds, "parameters"), torch.float32), *test, setting.n_shown
+        )
         tail = setting.n_steps - max(setting.n_steps // 100, 1)
-        run = train(model, task, Adam(setting.learning_rate), seeds,
-                    Plan(setting.n_steps, loss_steps=tuple(sorted({tail, setting.n_steps})), device=device, label=gate))
+        run = train(
+            model,
+            task,
+            Adam(setting.learning_rate),
+            seeds,
+            Plan(setting.n_steps, loss_steps=tuple(sorted({tail, setting.n_steps})), device=device, label=gate),
+        )
         after = measure(model, {name: value.cpu() for name, value in run.parameters.items()}, *test, setting.n_shown)
-        for name, value in (after | {"index_before": before["index"], "loss": torch.from_numpy(run.loss[:, -1])}).items():
+        for name, value in (
+            after | {"index_before": before["index"], "loss": torch.from_numpy(run.loss[:, -1])}
+        ).items():
             columns.setdefault(name, []).append(value.numpy())
         diverged.append(run.diverged_at)
     steps = np.stack(diverged, axis=1)
@@ -106,8 +132,8 @@ def spirals(setting: Any, n: int, streams: Sequence[torch.Generator]) -> tuple[T
 class SpiralTask:
     """Cross-entropy on batches drawn with replacement from each replica's own training points."""
 
-    points: Tensor                               # (replica, n, 2)
-    arms: Tensor                                 # (replica, n)
+    points: Tensor  # (replica, n, 2)
+    arms: Tensor  # (replica, n)
     batch: int
 
     @property
@@ -122,10 +148,11 @@ class SpiralTask:
 
     def loss(self, model: GatedNetwork, parameters: Parameters, numbers: Tensor) -> Tensor:
         n = self.points.shape[1]
-        chosen = (numbers * n).long().clamp_(max=n - 1)                        # (replica, batch)
+        chosen = (numbers * n).long().clamp_(max=n - 1)  # (replica, batch)
         scores = model(parameters, self.points.take_along_dim(chosen[..., None], 1))
-        losses = torch.nn.functional.cross_entropy(scores.flatten(0, 1), self.arms.take_along_dim(chosen, 1).flatten(),
-                                                   reduction="none")
+        losses = torch.nn.functional.cross_entropy(
+            scores.flatten(0, 1), self.arms.take_along_dim(chosen, 1).flatten(), reduction="none"
+        )
         return losses.view(chosen.shape).mean(1)
 
     def largest_array(self, model: GatedNetwork) -> int:
@@ -153,8 +180,12 @@ class GatedNetwork:
             layers |= {"squeeze": (T, w if self.gate == "f" else 2 * w, small), "excite": (T, small, w)}
         parameters = {}
         for name, (blocks, n_in, n_out) in layers.items():
-            drawn = torch.stack([(2 * torch.rand(blocks, n_in + 1, n_out, generator=stream, dtype=dtype) - 1) / n_in**0.5
-                                 for stream in streams])
+            drawn = torch.stack(
+                [
+                    (2 * torch.rand(blocks, n_in + 1, n_out, generator=stream, dtype=dtype) - 1) / n_in**0.5
+                    for stream in streams
+                ]
+            )
             parameters[name], parameters[f"{name}_bias"] = drawn[:, :, :-1], drawn[:, :, -1:]
         return parameters
 
@@ -176,7 +207,9 @@ class GatedNetwork:
 
 
 @torch.no_grad()
-def measure(model: GatedNetwork, parameters: Parameters, points: Tensor, arms: Tensor, n_shown: int) -> dict[str, Tensor]:
+def measure(
+    model: GatedNetwork, parameters: Parameters, points: Tensor, arms: Tensor, n_shown: int
+) -> dict[str, Tensor]:
     """Indices and gates block by block, and the accuracy, on test points; names as in :func:`train_gated`."""
     x, index, raw, gates = _linear(parameters, "enter", 0, points), [], [], []
     for block in range(model.n_blocks):
@@ -186,11 +219,17 @@ def measure(model: GatedNetwork, parameters: Parameters, points: Tensor, arms: T
         raw.append(f.norm(dim=-1) / norm)
         gates.append(torch.ones_like(norm).mean(1) if a is None else a.mean((1, 2)))
         x = x + step
-    every = torch.stack(index, dim=-1).double()                                # (replica, input, block)
+    every = torch.stack(index, dim=-1).double()  # (replica, input, block)
     right = _linear(parameters, "leave", 0, x).argmax(-1) == arms
-    return {"index": every.mean(1), "index_low": every.amin(1), "index_high": every.amax(1),
-            "index_shown": every[:, :n_shown], "raw_index": torch.stack(raw, dim=-1).double().mean(1),
-            "gate": torch.stack(gates, dim=-1).double(), "accuracy": right.double().mean(1)}
+    return {
+        "index": every.mean(1),
+        "index_low": every.amin(1),
+        "index_high": every.amax(1),
+        "index_shown": every[:, :n_shown],
+        "raw_index": torch.stack(raw, dim=-1).double().mean(1),
+        "gate": torch.stack(gates, dim=-1).double(),
+        "accuracy": right.double().mean(1),
+    }
 
 
 def _linear(parameters: Parameters, name: str, block: int, x: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ def linear_index(setting: LinearSetting, seeds: Sequence[np.random.SeedSequence]
         columns["matrix"].append(A)
         columns["rms"].append(np.sqrt(np.mean(np.sum((u @ A.T) ** 2, axis=1))))
         columns["eigenvalue"].append((real, imaginary))
-        columns["finite"].append([np.linalg.norm(expm(plane * h) @ start - start) / h / np.linalg.norm(start)
-                                  for h in setting.steps])
+        columns["finite"].append(
+            [np.linalg.norm(expm(plane * h) @ start - start) / h / np.linalg.norm(start) for h in setting.steps]
+        )
     return {name: np.array(value) for name, value in columns.items()}

@@ -16,12 +16,17 @@ from attnlab.simulators.ensemble.monitor import current
 from attnlab.simulators.ensemble.setting import checked, require_inside, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
 
-_NODES = ((), (1 / 5,), (3 / 40, 9 / 40), (44 / 45, -56 / 15, 32 / 9),
-          (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
-          (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
-          (35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84))
+_NODES = (
+    (),
+    (1 / 5,),
+    (3 / 40, 9 / 40),
+    (44 / 45, -56 / 15, 32 / 9),
+    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+    (35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+)
 _ERROR = (-71 / 57600, 0, 71 / 16695, -71 / 1920, 17253 / 339200, -22 / 525, 1 / 40)
-_SKIPPED = 10                      # accepted steps at the start: from 1e-6 the control grows them by at most 10 each
+_SKIPPED = 10  # accepted steps at the start: from 1e-6 the control grows them by at most 10 each
 
 Field = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -77,15 +82,15 @@ def kepler_steps(setting: KeplerSetting, seeds: Sequence[np.random.SeedSequence]
     e, E = np.tile(es, len(seeds)), np.repeat(phases, es.size)
     r, minor = 1 - e * np.cos(E), np.sqrt(1 - e**2)
     start = np.stack([np.cos(E) - e, minor * np.sin(E), -np.sin(E) / r, minor * np.cos(E) / r], axis=-1)
-    first = E - e * np.sin(E)                                                  # time since pericentre
-    begin, end = 2 * np.pi - first % (2 * np.pi), 3 * np.pi                    # the next pericentre; a period and a half
+    first = E - e * np.sin(E)  # time since pericentre
+    begin, end = 2 * np.pi - first % (2 * np.pi), 3 * np.pi  # the next pericentre; a period and a half
     paths = solve(kepler_field, start, np.full(len(e), end), tolerance=setting.tolerance, absolute=setting.tolerance)
     rows = []
     for path, b in zip(paths, begin, strict=True):
         index = path.index(kepler_field)
         keep = slice(_SKIPPED, -1)
         time, step = path.times[:-1], np.diff(path.times)
-        middle = (index + np.append(index[1:], index[-1])) / 2                 # of the index over each step
+        middle = (index + np.append(index[1:], index[-1])) / 2  # of the index over each step
         # one period from pericentre to pericentre does not fit for every phase, one of the length 2 pi always does
         whole = (time >= time[_SKIPPED]) & (time < time[_SKIPPED] + 2 * np.pi)
         order = np.argsort(-middle[whole])
@@ -95,18 +100,26 @@ def kepler_steps(setting: KeplerSetting, seeds: Sequence[np.random.SeedSequence]
         from_pericentre = (time[keep] - b + np.pi) % (2 * np.pi) - np.pi
         sorted_by = np.argsort(from_pericentre)
         distance = np.linalg.norm(path.states[:-1, :2], axis=1)
-        shown = {name: np.interp(clock, from_pericentre[sorted_by], values[keep][sorted_by], period=2 * np.pi)
-                 for name, values in (("index", index), ("step", step), ("position", distance))}
-        rows.append({"rank_correlation": rank_correlation(step[keep], index[keep]),
-                     "slope": np.polyfit(np.log(index[keep]), np.log(step[keep]), 1)[0],
-                     "burst_share": step[whole][order][:half + 1].sum() / step[whole].sum(),
-                     "shown_time": clock, **{f"shown_{name}": values for name, values in shown.items()}})
+        shown = {
+            name: np.interp(clock, from_pericentre[sorted_by], values[keep][sorted_by], period=2 * np.pi)
+            for name, values in (("index", index), ("step", step), ("position", distance))
+        }
+        rows.append(
+            {
+                "rank_correlation": rank_correlation(step[keep], index[keep]),
+                "slope": np.polyfit(np.log(index[keep]), np.log(step[keep]), 1)[0],
+                "burst_share": step[whole][order][: half + 1].sum() / step[whole].sum(),
+                "shown_time": clock,
+                **{f"shown_{name}": values for name, values in shown.items()},
+            }
+        )
     return _stacked(rows, len(seeds))
 
 
 @simulation(name="stiffness_solvers.van_der_pol_steps", block=8)
-def van_der_pol_steps(setting: VanDerPolSetting, seeds: Sequence[np.random.SeedSequence],
-                      device: str) -> dict[str, np.ndarray]:
+def van_der_pol_steps(
+    setting: VanDerPolSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Step sizes of the solver against index and largest eigenvalue of the Jacobian at the start of each step.
 
     Each ``(replica, mu)``: ``index_correlation``, ``eigenvalue_correlation`` (rank correlations with the step), ``slow_product``,
@@ -116,17 +129,19 @@ def van_der_pol_steps(setting: VanDerPolSetting, seeds: Sequence[np.random.SeedS
     mus = np.array(setting.mu)
     start = np.array([np.random.default_rng(seed).uniform((1.0, -0.5), (2.0, 0.5)) for seed in seeds])
     mu, u = np.tile(mus, len(seeds)), np.repeat(start, mus.size, axis=0)
-    cycle = (3 - 2 * np.log(2)) * mu + 7.014 * mu ** (-1 / 3) * (mu > 3) + 5.05 * (mu <= 3)      # lengths, roughly
+    cycle = (3 - 2 * np.log(2)) * mu + 7.014 * mu ** (-1 / 3) * (mu > 3) + 5.05 * (mu <= 3)  # lengths, roughly
 
     def field(rows: np.ndarray, states: np.ndarray) -> np.ndarray:
         x, v = states.T
         return np.stack([v, mu[rows] * (1 - x**2) * v - x], axis=-1)
 
-    paths = solve(field, u, (1 + setting.n_cycles) * cycle, tolerance=setting.tolerance, absolute=1e-3 * setting.tolerance)
+    paths = solve(
+        field, u, (1 + setting.n_cycles) * cycle, tolerance=setting.tolerance, absolute=1e-3 * setting.tolerance
+    )
     rows = []
     for row, path in enumerate(paths):
         index, step = path.index(field, row), np.diff(path.times)
-        keep = np.flatnonzero(path.times[:-1] >= cycle[row])[:-1]              # after the first cycle, not the cut last step
+        keep = np.flatnonzero(path.times[:-1] >= cycle[row])[:-1]  # after the first cycle, not the cut last step
         x, v = path.states[:-1].T
         jacobians = np.zeros((len(step), 2, 2))
         jacobians[:, 0, 1], jacobians[:, 1, 0], jacobians[:, 1, 1] = 1, -2 * mu[row] * x * v - 1, mu[row] * (1 - x**2)
@@ -134,12 +149,19 @@ def van_der_pol_steps(setting: VanDerPolSetting, seeds: Sequence[np.random.SeedS
         time = path.times[:-1]
         slow = keep[index[keep] <= weighted_median(index[keep], step[keep])]
         clock = np.linspace(time[keep[0]], time[keep[-1]], setting.n_shown)
-        shown = {name: np.interp(clock, time[keep], values[keep])
-                 for name, values in (("index", index), ("step", step), ("eigenvalue", largest), ("position", x))}
-        rows.append({"index_correlation": rank_correlation(step[keep], index[keep]),
-                     "eigenvalue_correlation": rank_correlation(step[keep], largest[keep]),
-                     "slow_product": np.median(step[slow] * largest[slow]),
-                     "shown_time": clock - clock[0], **{f"shown_{name}": values for name, values in shown.items()}})
+        shown = {
+            name: np.interp(clock, time[keep], values[keep])
+            for name, values in (("index", index), ("step", step), ("eigenvalue", largest), ("position", x))
+        }
+        rows.append(
+            {
+                "index_correlation": rank_correlation(step[keep], index[keep]),
+                "eigenvalue_correlation": rank_correlation(step[keep], largest[keep]),
+                "slow_product": np.median(step[slow] * largest[slow]),
+                "shown_time": clock - clock[0],
+                **{f"shown_{name}": values for name, values in shown.items()},
+            }
+        )
     return _stacked(rows, len(seeds))
 
 
@@ -163,8 +185,9 @@ class Path:
         return np.linalg.norm(speed, axis=1) / np.linalg.norm(states, axis=1)
 
 
-def solve(field: Field, start: np.ndarray, end: np.ndarray, *, tolerance: float, absolute: float,
-          first_step: float = 1e-6) -> list[Path]:
+def solve(
+    field: Field, start: np.ndarray, end: np.ndarray, *, tolerance: float, absolute: float, first_step: float = 1e-6
+) -> list[Path]:
     """Solve from time 0 to ``end (row,)`` for every row of ``start (row, component)``; each row has its own steps.
 
     ``field(rows, states)`` gives the time derivative of the states of the given rows. A step is accepted if the root mean
@@ -185,7 +208,9 @@ def solve(field: Field, start: np.ndarray, end: np.ndarray, *, tolerance: float,
             new = u[open_rows] + step * sum(w * each for w, each in zip(weights, k, strict=True) if w)
             k.append(field(open_rows, new))
         scale = absolute + tolerance * np.maximum(np.abs(u[open_rows]), np.abs(new))
-        error = np.sqrt(np.mean((step * sum(w * each for w, each in zip(_ERROR, k, strict=True) if w) / scale) ** 2, axis=1))
+        error = np.sqrt(
+            np.mean((step * sum(w * each for w, each in zip(_ERROR, k, strict=True) if w) / scale) ** 2, axis=1)
+        )
         good = error < 1
         with np.errstate(divide="ignore"):
             factor = np.clip(0.9 * error**-0.2, 0.2, 10.0)
@@ -218,4 +243,7 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
 
 def _stacked(rows: list[dict], n_replicas: int) -> dict[str, np.ndarray]:
     """Rows of all replicas and cases as arrays ``(replica, case, ...)``."""
-    return {name: np.array([row[name] for row in rows]).reshape(n_replicas, -1, *np.shape(rows[0][name])) for name in rows[0]}
+    return {
+        name: np.array([row[name] for row in rows]).reshape(n_replicas, -1, *np.shape(rows[0][name]))
+        for name in rows[0]
+    }

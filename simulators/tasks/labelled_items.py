@@ -76,10 +76,14 @@ class ClassificationTask:
         if not 1 <= self.burstiness <= self.n_context or self.n_context % self.burstiness:
             raise ValueError(f"burstiness={self.burstiness!r} does not divide n_context={self.n_context}")
         if (self.p_bursty or self.p_novel) and self.n_context // self.burstiness > L:
-            raise ValueError(f"n_context={self.n_context} with burstiness={self.burstiness} needs as many labels, but "
-                             f"n_labels={L}; use more labels or a larger burstiness")
+            raise ValueError(
+                f"n_context={self.n_context} with burstiness={self.burstiness} needs as many labels, but "
+                f"n_labels={L}; use more labels or a larger burstiness"
+            )
         if self.n_tokens > self.n_positions:
-            raise ValueError(f"n_positions={self.n_positions!r} is below the {self.n_tokens} tokens; use more positions")
+            raise ValueError(
+                f"n_positions={self.n_positions!r} is below the {self.n_tokens} tokens; use more positions"
+            )
 
     @property
     def dim(self) -> int:
@@ -119,7 +123,7 @@ class ClassificationTask:
         R, B, N, L, D = len(numbers), self.batch, self.n_context, self.n_labels, self.dim
         kinds, order, ranks, which, noise, means = numbers.split(self._sizes(), dim=1)
         kinds, order, ranks, which = (part.view(R, B, -1) for part in (kinds, order, ranks, which))
-        novel = kinds[..., 0] < self.p_novel                                       # (replica, batch)
+        novel = kinds[..., 0] < self.p_novel  # (replica, batch)
         bursty = novel | (kinds[..., 1] < self.p_bursty)
         classes = self._classes(order, ranks, which, kinds[..., 3], novel, bursty)  # (replica, batch, N + 1)
         items = self._means(classes, novel, means.view(R, -1, D) / D**0.5)
@@ -129,15 +133,21 @@ class ClassificationTask:
         labels = (classes + self.label_shift) % L
         vectors = _looked_up(self.labels.to(numbers), labels[..., :-1])
         pairs = torch.stack([items[:, :, :-1], vectors], dim=3).view(R, B, 2 * N, D)
-        return Sequences(torch.cat([pairs, items[:, :, -1:]], dim=2),
-                         _below(kinds[..., 2], self.n_positions - self.n_tokens + 1), labels[..., -1], labels[..., :-1],
-                         classes[..., :-1] == classes[..., -1:])
+        return Sequences(
+            torch.cat([pairs, items[:, :, -1:]], dim=2),
+            _below(kinds[..., 2], self.n_positions - self.n_tokens + 1),
+            labels[..., -1],
+            labels[..., :-1],
+            classes[..., :-1] == classes[..., -1:],
+        )
 
     def loss(self, model: Any, parameters: Parameters, numbers: Tensor) -> Tensor:
         """Mean cross-entropy ``(replica,)`` of ``model(parameters, contents, start)``, the logits."""
         batch = self.sequences(numbers)
         logits = model(parameters, batch.contents, batch.start)
-        return cross_entropy(logits.flatten(0, 1), batch.label.flatten(), reduction="none").view(len(numbers), -1).mean(1)
+        return (
+            cross_entropy(logits.flatten(0, 1), batch.label.flatten(), reduction="none").view(len(numbers), -1).mean(1)
+        )
 
     def largest_array(self, model: Any) -> int:
         return self.batch * self.n_tokens * (self.dim + self.n_positions)
@@ -145,17 +155,24 @@ class ClassificationTask:
     def _sizes(self) -> list[int]:
         """Numbers of each kind in a step: four choices a sequence, order of pairs, order of labels, classes; noise, means."""
         B, N = self.batch, self.n_context
-        return [4 * B, N * B, self.n_labels * B, (N + 1) * B, (N + 1) * B * self.dim if self.within_class_noise else 0,
-                self.n_novel * self.dim if self.p_novel else 0]
+        return [
+            4 * B,
+            N * B,
+            self.n_labels * B,
+            (N + 1) * B,
+            (N + 1) * B * self.dim if self.within_class_noise else 0,
+            self.n_novel * self.dim if self.p_novel else 0,
+        ]
 
-    def _classes(self, order: Tensor, ranks: Tensor, which: Tensor, target: Tensor, novel: Tensor,
-                 bursty: Tensor) -> Tensor:
+    def _classes(
+        self, order: Tensor, ranks: Tensor, which: Tensor, target: Tensor, novel: Tensor, bursty: Tensor
+    ) -> Tensor:
         """The classes of the items and of the target; those of novel sequences count the novel classes."""
         N, L = self.n_context, self.n_labels
         distinct, by_rank = N // self.burstiness, self._by_rank(which)
         groups = by_rank[..., :distinct]
         if self.distinct_labels or self.p_novel:
-            labels = ranks.topk(distinct, largest=False).indices                   # distinct and in random order
+            labels = ranks.topk(distinct, largest=False).indices  # distinct and in random order
             u = which[..., :distinct]
             new, old = (labels + L * _below(u, count // L) for count in (self.n_novel, self.n_classes))
             groups = torch.where(novel[..., None], new, old if self.distinct_labels else groups)
@@ -181,12 +198,17 @@ class ClassificationTask:
         return torch.where(novel[..., None, None], _looked_up(new, classes.clamp_max(self.n_novel - 1)), old)
 
 
-def tables(streams: Sequence[torch.Generator], n_classes: int, n_labels: int, dim: int,
-           dtype: torch.dtype) -> dict[str, Tensor]:
+def tables(
+    streams: Sequence[torch.Generator], n_classes: int, n_labels: int, dim: int, dtype: torch.dtype
+) -> dict[str, Tensor]:
     """Class means ``classes (replica, n_classes, dim)`` and label vectors ``labels (replica, n_labels, dim)``, the entries
     normal with variance 1/dim, those of replica r from stream r only."""
-    both = torch.stack([torch.empty(n_classes + n_labels, dim, dtype=dtype).normal_(0, dim**-0.5, generator=stream)
-                        for stream in streams])
+    both = torch.stack(
+        [
+            torch.empty(n_classes + n_labels, dim, dtype=dtype).normal_(0, dim**-0.5, generator=stream)
+            for stream in streams
+        ]
+    )
     return {"classes": both[:, :n_classes].contiguous(), "labels": both[:, n_classes:].contiguous()}
 
 

@@ -56,16 +56,20 @@ class RegressionTask:
     def sequences(self, numbers: Tensor) -> Sequences:
         """Sequences from standard normal numbers ``(replica, numbers_per_step)``, which may be changed in place."""
         R, (B, L, d) = len(numbers), (self.batch, self.n_context, self.dim)
-        tokens, query, beta, noise = (part.view(R, B, *shape) for part, shape in zip(
-            numbers.split([B * L * (d + 1), B * d, B * d, B], dim=1), [(L, d + 1), (d,), (d,), ()], strict=True))
-        tokens = tokens.contiguous()                     # one copy here saves several in the products below
+        tokens, query, beta, noise = (
+            part.view(R, B, *shape)
+            for part, shape in zip(
+                numbers.split([B * L * (d + 1), B * d, B * d, B], dim=1), [(L, d + 1), (d,), (d,), ()], strict=True
+            )
+        )
+        tokens = tokens.contiguous()  # one copy here saves several in the products below
         if self.covariance_decay:
             root = covariance_root(d, self.covariance_decay).to(numbers)
             tokens[..., :d] = tokens[..., :d] @ root.mT
             query = query @ root.mT
         beta = beta / d**0.5
         std = torch.as_tensor(self.noise_std, dtype=numbers.dtype, device=numbers.device).expand(R)[:, None]
-        weights = torch.cat([beta, std[..., None].expand(R, B, 1)], dim=-1)         # labels of [x; noise]
+        weights = torch.cat([beta, std[..., None].expand(R, B, 1)], dim=-1)  # labels of [x; noise]
         tokens[..., d] = (tokens @ weights[..., None])[..., 0]
         signal = (query * beta).sum(-1)
         return Sequences(tokens, query, signal + std * noise, signal)

@@ -38,13 +38,17 @@ class DecoderSetting:
         require_at_least(self, 0, "overlap", "spread")
         require_one_of(self, "gradient", ("plain", "sampled", "decorrelated"))
         if self.overlap * (1 + self.spread) >= 1:
-            raise ValueError(f"overlap={self.overlap!r} with spread={self.spread!r} reaches 1; use overlap * (1 + spread) < 1")
+            raise ValueError(
+                f"overlap={self.overlap!r} with spread={self.spread!r} reaches 1; use overlap * (1 + spread) < 1"
+            )
         if self.vocabulary <= self.n_classes:
             raise ValueError(f"vocabulary={self.vocabulary!r} must exceed n_classes={self.n_classes!r}")
 
 
 @simulation(name="token_selection_decoder.train_decoder", block=8)
-def train_decoder(setting: DecoderSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def train_decoder(
+    setting: DecoderSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Gradient descent on Y from zero, in float64.
 
     Returns ``gram (replica, class, class)`` and, along ``steps (replica, record)``: ``residual (replica, record, class)``, 1 -
@@ -53,15 +57,17 @@ def train_decoder(setting: DecoderSetting, seeds: Sequence[np.random.SeedSequenc
     R, K, M = len(seeds), setting.n_classes, setting.vocabulary
     streams = [np.random.default_rng(seed) for seed in seeds]
     rho = setting.overlap * (1 + setting.spread * np.stack([stream.uniform(-1, 1, K) for stream in streams]))
-    F = np.concatenate([np.sqrt(rho)[:, None], np.sqrt(1 - rho)[:, None] * np.eye(K)], axis=1)        # (replica, token, class)
+    F = np.concatenate(
+        [np.sqrt(rho)[:, None], np.sqrt(1 - rho)[:, None] * np.eye(K)], axis=1
+    )  # (replica, token, class)
     gram = F.swapaxes(1, 2) @ F
     inward = F if setting.gradient != "decorrelated" else F @ np.linalg.inv(gram)
-    back = np.linalg.inv(gram) @ F.swapaxes(1, 2)                            # coefficients of a vector in the span of F
+    back = np.linalg.inv(gram) @ F.swapaxes(1, 2)  # coefficients of a vector in the span of F
     steps = log_spaced_steps(setting.n_steps, setting.n_records)
     Y, target = np.zeros((R, K + 1, M)), np.eye(K, M)
     rows: dict[str, list[np.ndarray]] = {"residual": [], "coefficients": []}
     for step in range(setting.n_steps + 1):
-        logits = F.swapaxes(1, 2) @ Y                                        # (replica, class, id)
+        logits = F.swapaxes(1, 2) @ Y  # (replica, class, id)
         alpha = np.exp(logits - logits.max(-1, keepdims=True))
         wrong = target - alpha / alpha.sum(-1, keepdims=True)
         if step in steps:
@@ -73,4 +79,6 @@ def train_decoder(setting: DecoderSetting, seeds: Sequence[np.random.SeedSequenc
             Y += setting.rate * inward @ (seen[..., None] * wrong)
         else:
             Y += setting.rate / K * inward @ wrong
-    return {"gram": gram, "steps": np.tile(steps, (R, 1))} | {name: np.stack(each, axis=1) for name, each in rows.items()}
+    return {"gram": gram, "steps": np.tile(steps, (R, 1))} | {
+        name: np.stack(each, axis=1) for name, each in rows.items()
+    }

@@ -43,7 +43,9 @@ class Classes:
     def support(self) -> Tensor:
         """Ids ``(class, local)`` of the tokens of each class."""
         common = torch.arange(self.n_common).expand(self.n_classes, -1)
-        return torch.cat([common, self.n_common + torch.arange(self.n_distinct * self.n_classes).view(self.n_classes, -1)], dim=1)
+        return torch.cat(
+            [common, self.n_common + torch.arange(self.n_distinct * self.n_classes).view(self.n_classes, -1)], dim=1
+        )
 
     @property
     def query(self) -> Tensor:
@@ -69,8 +71,10 @@ class PairwiseLogits:
         n_queries = self.classes.n_classes // self.classes.classes_per_query
         shapes = {"Z": (n_queries, self.classes.n_tokens), "Y": (self.classes.n_tokens, self.classes.vocabulary)}
         width = 1 / self.classes.vocabulary**0.5 if self.uniform else 0.0
-        drawn = {name: torch.stack([torch.rand(shape, generator=stream, dtype=dtype) for stream in streams])
-                 for name, shape in shapes.items()}
+        drawn = {
+            name: torch.stack([torch.rand(shape, generator=stream, dtype=dtype) for stream in streams])
+            for name, shape in shapes.items()
+        }
         drawn = {name: (2 * values - 1) * width for name, values in drawn.items()}
         if self.uniform:
             drawn["Z"] = drawn["Z"] / self.attention_scale
@@ -144,5 +148,7 @@ class NextToken:
         return chosen, self.profile.to(Y).log().expand(len(Y), self.classes.n_classes, -1)
 
     def largest_array(self, model: PairwiseLogits) -> int:
-        return max((self.batch or self.classes.n_classes) * max(self.classes.n_tokens, self.classes.vocabulary),
-                   self.classes.n_tokens * self.classes.vocabulary)
+        return max(
+            (self.batch or self.classes.n_classes) * max(self.classes.n_tokens, self.classes.vocabulary),
+            self.classes.n_tokens * self.classes.vocabulary,
+        )

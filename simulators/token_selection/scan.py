@@ -39,9 +39,19 @@ class ScanSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "scales", "vocabularies", "n_classes", "decoder_rates", "attention_rates", "faster", "end",
-                         "n_steps",
-                         "n_records", "n_replicas")
+        require_positive(
+            self,
+            "scales",
+            "vocabularies",
+            "n_classes",
+            "decoder_rates",
+            "attention_rates",
+            "faster",
+            "end",
+            "n_steps",
+            "n_records",
+            "n_replicas",
+        )
 
 
 @simulation(name="token_selection_scan.scan_flow", block=16)
@@ -52,7 +62,9 @@ def scan_flow(setting: ScanSetting, seeds: Sequence[np.random.SeedSequence], dev
     ``time`` (steps of gradient descent), ``growth`` (h), ``z``, ``exposure`` (B), and ``exposure_faster``, B with the faster
     decoder at the same times.
     """
-    ends = np.log([setting.scales, setting.vocabularies, setting.n_classes, setting.decoder_rates, setting.attention_rates])
+    ends = np.log(
+        [setting.scales, setting.vocabularies, setting.n_classes, setting.decoder_rates, setting.attention_rates]
+    )
     drawn = np.exp(np.stack([np.random.default_rng(seed).uniform(*ends.T) for seed in seeds]).T)
     drawn[1:3] = np.round(drawn[1:3])
     C0, M, K, eta_Y, eta_Z = drawn
@@ -60,7 +72,7 @@ def scan_flow(setting: ScanSetting, seeds: Sequence[np.random.SeedSequence], dev
 
     def velocity(root: float, state: np.ndarray) -> np.ndarray:
         """d state / d root, time being last * root^2."""
-        h, z, _ = state                                                      # each (decoder, replica)
+        h, z, _ = state  # each (decoder, replica)
         inverse = 1 / (M - 1 + np.exp(M * h))
         moved = eta_Z / C0 * (M - 1) ** 2 * h * inverse * np.exp(4 * z)
         return 2 * last * root * np.stack([rates / K * inverse, -moved, moved])
@@ -78,6 +90,15 @@ def scan_flow(setting: ScanSetting, seeds: Sequence[np.random.SeedSequence], dev
         k4 = velocity(root + d, state + d * k3)
         state = state + d / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
     time, growth, z, exposure, faster = np.stack(path, axis=-1)
-    return {"scale": C0, "vocabulary": M, "classes": K, "decoder_rate": eta_Y, "attention_rate": eta_Z, "time": time,
-            "growth": growth,
-            "z": z, "exposure": exposure, "exposure_faster": faster}
+    return {
+        "scale": C0,
+        "vocabulary": M,
+        "classes": K,
+        "decoder_rate": eta_Y,
+        "attention_rate": eta_Z,
+        "time": time,
+        "growth": growth,
+        "z": z,
+        "exposure": exposure,
+        "exposure_faster": faster,
+    }

@@ -41,13 +41,15 @@ class SequenceSetting:
 
 def attended(tokens: Tensor, z: Tensor) -> Tensor:
     """X^T b ``(..., token)``: softmax attention with logits z over positions, summed by type. ``tokens (..., position)``."""
-    X = torch.nn.functional.one_hot(tokens, z.shape[-1]).to(z)                  # (..., position, token)
+    X = torch.nn.functional.one_hot(tokens, z.shape[-1]).to(z)  # (..., position, token)
     b = torch.softmax(X @ z, dim=-1)
     return (b[..., None] * X).sum(-2)
 
 
 @simulation(name="token_selection_sequences.sequence_gradients", block=8)
-def sequence_gradients(setting: SequenceSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def sequence_gradients(
+    setting: SequenceSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Downhill gradients of the cross-entropy of one sequence (the first of ``lengths``), at random Y and z.
 
     Returns ``counts``, ``z``, ``z_velocity (replica, token)``; ``Y``, ``Y_velocity (replica, token, id)``; ``target (replica,)``,
@@ -67,13 +69,24 @@ def sequence_gradients(setting: SequenceSetting, seeds: Sequence[np.random.SeedS
         residual = -torch.softmax(outputs.detach(), 0)
         residual[target] += 1
         counts = torch.bincount(tokens, minlength=setting.n_tokens).double()
-        found.append({"counts": counts, "z": z, "z_velocity": -dz, "Y": Y, "Y_velocity": -dY,
-                      "target": torch.tensor(target), "residual": residual})
+        found.append(
+            {
+                "counts": counts,
+                "z": z,
+                "z_velocity": -dz,
+                "Y": Y,
+                "Y_velocity": -dY,
+                "target": torch.tensor(target),
+                "residual": residual,
+            }
+        )
     return {name: torch.stack([each[name] for each in found]).numpy() for name in found[0]}
 
 
 @simulation(name="token_selection_sequences.sampled_attention", block=8)
-def sampled_attention(setting: SequenceSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+def sampled_attention(
+    setting: SequenceSetting, seeds: Sequence[np.random.SeedSequence], device: str
+) -> dict[str, np.ndarray]:
     """Attention by type on drawn sequences of each length.
 
     Returns ``frequencies``, ``z (replica, token)``; ``mean_attention (replica, length, token)``; ``second_moment``, the mean
@@ -87,7 +100,7 @@ def sampled_attention(setting: SequenceSetting, seeds: Sequence[np.random.SeedSe
         for length in setting.lengths:
             drawn = torch.rand(setting.n_sequences, length, generator=stream, dtype=torch.float64)
             tokens = torch.bucketize(drawn, p.cumsum(0)[:-1], right=True)
-            b = torch.softmax(z[tokens], dim=-1)                                # attention over positions
+            b = torch.softmax(z[tokens], dim=-1)  # attention over positions
             c = torch.zeros(setting.n_sequences, setting.n_tokens, dtype=torch.float64).scatter_add_(1, tokens, b)
             share = torch.zeros_like(c).scatter_add_(1, tokens, torch.ones_like(b)) / length
             gaps = (share - p).abs()

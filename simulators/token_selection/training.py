@@ -15,7 +15,13 @@ from torch import Tensor
 
 from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent
 from attnlab.simulators.ensemble.random_streams import generators
-from attnlab.simulators.ensemble.setting import checked, require_at_least, require_inside, require_one_of, require_positive
+from attnlab.simulators.ensemble.setting import (
+    checked,
+    require_at_least,
+    require_inside,
+    require_one_of,
+    require_positive,
+)
 from attnlab.simulators.ensemble.simulation import simulation
 from attnlab.simulators.ensemble.trainer import Parameters, Plan, Record, log_spaced_steps, train
 from attnlab.simulators.token_selection.model import Classes, NextToken, PairwiseLogits
@@ -55,8 +61,17 @@ class Setting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "n_classes", "classes_per_query", "n_distinct", "common_weight", "decoder_rate", "n_steps",
-                         "n_records", "n_replicas")
+        require_positive(
+            self,
+            "n_classes",
+            "classes_per_query",
+            "n_distinct",
+            "common_weight",
+            "decoder_rate",
+            "n_steps",
+            "n_records",
+            "n_replicas",
+        )
         require_at_least(self, 0, "n_common", "n_idle", "batch", "attention_rate", "momentum")
         require_at_least(self, 2, "sequence_length")
         require_inside(self, -1, 1, "momentum")
@@ -65,19 +80,28 @@ class Setting:
         require_one_of(self, "start", ("zero", "uniform"))
         require_one_of(self, "spacing", ("log", "linear"))
         if self.n_classes % self.classes_per_query:
-            raise ValueError(f"classes_per_query={self.classes_per_query!r} does not divide n_classes={self.n_classes!r}; "
-                             "give every query as many classes")
+            raise ValueError(
+                f"classes_per_query={self.classes_per_query!r} does not divide n_classes={self.n_classes!r}; "
+                "give every query as many classes"
+            )
         if self.profile != "linear" and self.batch:
-            raise ValueError(f"profile={self.profile!r} with batch={self.batch!r}: random frequencies belong to the average over "
-                             "endless sequences; use batch=0")
+            raise ValueError(
+                f"profile={self.profile!r} with batch={self.batch!r}: random frequencies belong to the average over "
+                "endless sequences; use batch=0"
+            )
         if self.start == "uniform" and not self.attention_rate:
             raise ValueError("start='uniform' needs attention_rate > 0; frozen attention is uniform over occurrences")
 
     @property
     def vocabulary(self) -> int:
         """M: all output ids."""
-        return (self.n_common + self.n_distinct * self.n_classes + self.n_classes // self.classes_per_query + self.n_classes
-                + self.n_idle)
+        return (
+            self.n_common
+            + self.n_distinct * self.n_classes
+            + self.n_classes // self.classes_per_query
+            + self.n_classes
+            + self.n_idle
+        )
 
 
 def frequencies(setting: Setting, seeds: Sequence[np.random.SeedSequence]) -> np.ndarray:
@@ -106,7 +130,9 @@ def train_tokens(setting: Setting, seeds: Sequence[np.random.SeedSequence], devi
     alpha_n))_l`` of the shape of c; and ``diverged_at (replica,)``.
     """
     profile = frequencies(setting, seeds)
-    classes = Classes(setting.n_classes, setting.classes_per_query, setting.n_common, setting.n_distinct, setting.vocabulary)
+    classes = Classes(
+        setting.n_classes, setting.classes_per_query, setting.n_common, setting.n_distinct, setting.vocabulary
+    )
     adam = setting.optimiser == "adam"
     scale = float(adam) or (setting.attention_rate / setting.decoder_rate) ** 0.5
     model = PairwiseLogits(classes, scale, uniform=setting.start == "uniform")
@@ -117,10 +143,19 @@ def train_tokens(setting: Setting, seeds: Sequence[np.random.SeedSequence], devi
         steps = log_spaced_steps(setting.n_steps, setting.n_records)
     else:
         steps = tuple(int(step) for step in np.unique(np.round(np.linspace(0, setting.n_steps, setting.n_records + 1))))
-    run = train(model, task, optimiser, seeds, Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device,
-                                                    chunk=len(seeds)), [Record(Observe(endless), steps)])
-    return {"profile": profile, "steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss} | run.records | {
-        "diverged_at": run.diverged_at}
+    run = train(
+        model,
+        task,
+        optimiser,
+        seeds,
+        Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device, chunk=len(seeds)),
+        [Record(Observe(endless), steps)],
+    )
+    return (
+        {"profile": profile, "steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss}
+        | run.records
+        | {"diverged_at": run.diverged_at}
+    )
 
 
 @dataclass(frozen=True)
@@ -132,7 +167,7 @@ class Observe:
     def __call__(self, model: PairwiseLogits, parameters: Parameters) -> dict[str, Tensor]:
         chosen, log_p = self.task.every_class(parameters)
         c = model.attention(parameters, log_p, chosen)
-        alpha = torch.softmax(model.outputs(parameters, c, chosen), dim=-1)          # (replica, class, id)
+        alpha = torch.softmax(model.outputs(parameters, c, chosen), dim=-1)  # (replica, class, id)
         residual = -alpha
         residual.scatter_add_(-1, chosen[..., None], torch.ones_like(chosen, dtype=alpha.dtype)[..., None])
         support = model.classes.support

@@ -30,6 +30,8 @@ def test_an_unknown_name_is_an_error():
 
 
 def test_importing_the_package_loads_neither_numpy_nor_scipy_nor_torch():
-    code = ("import sys, attnlab.analysis; "
-            "sys.exit(any(name in sys.modules for name in ('numpy', 'scipy', 'torch', 'matplotlib')))")
+    code = (
+        "import sys, attnlab.analysis; "
+        "sys.exit(any(name in sys.modules for name in ('numpy', 'scipy', 'torch', 'matplotlib')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -57,8 +57,14 @@ def test_a_suite_of_theorems_runs_prints_and_reports(pytester):
     result = _run(pytester, "--strict-markers", "-v", "--claims-report", "out/report.html")
     # mean: 2 sizes x (claim + twin), twice; false once failing, once expected
     result.assert_outcomes(passed=10, failed=1)
-    result.stdout.fnmatch_lines(["*test_mean?n2-twin <0.9>?*PASSED*", "*expected HOLDS: REFUTED*", "*theorems*",
-                                 "HOLDS*mean*searched*tightness 1*n=*starts*"])
+    result.stdout.fnmatch_lines(
+        [
+            "*test_mean?n2-twin <0.9>?*PASSED*",
+            "*expected HOLDS: REFUTED*",
+            "*theorems*",
+            "HOLDS*mean*searched*tightness 1*n=*starts*",
+        ]
+    )
     assert "the body must not run" not in result.stdout.str()
     page = (pytester.path / "out" / "report.html").read_text()
     assert "10 of" not in page and "9 of 10 verdicts as expected" in page
@@ -82,9 +88,11 @@ def test_more_tests_than_the_error_was_divided_into_are_refused(pytester):
 
 
 def test_a_misspelt_option_is_an_error(pytester):
-    suite = "import pytest\nfrom attnlab.analysis import Real, for_all\n" \
-            "claim = for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1)\n" \
-            "@pytest.mark.theorem(claim, levle='searched')\ndef test_it(): pass\n"
+    suite = (
+        "import pytest\nfrom attnlab.analysis import Real, for_all\n"
+        "claim = for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1)\n"
+        "@pytest.mark.theorem(claim, levle='searched')\ndef test_it(): pass\n"
+    )
     result = _run(pytester, "-q", suite=suite)
     result.stdout.fnmatch_lines(["*theorem has no option 'levle'*"])
 
@@ -92,4 +100,6 @@ def test_a_misspelt_option_is_an_error(pytester):
 def test_the_plugin_imports_only_pytest_at_start_up():
     heavy = "numpy", "torch", "sympy", "flint", "jinja2", "scipy"
     code = f"import sys, {PLUGIN}; print([m for m in {heavy!r} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

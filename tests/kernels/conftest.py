@@ -17,10 +17,12 @@ def _one_thread():
 @pytest.fixture
 def make():
     """make(seed, shape, ...) -> float64 tensors of standard normals."""
+
     def tensors(seed, *shapes, dtype=torch.float64):
         generator = torch.Generator().manual_seed(seed)
         made = [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes]
         return made[0] if len(made) == 1 else made
+
     return tensors
 
 

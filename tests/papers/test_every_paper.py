@@ -9,20 +9,40 @@ from attnlab.papers.lab.declare import SCALES
 from attnlab.papers.lab.registry import load, paper_keys
 
 PAPERS = Path(__file__).resolve().parents[2] / "papers"
-JUDGES = {"agrees", "bounded", "ordered", "share", "exponent", "trend", "converges", "follows", "aligned", "identical",
-          "exhaustive", "settles"}
+JUDGES = {
+    "agrees",
+    "bounded",
+    "ordered",
+    "share",
+    "exponent",
+    "trend",
+    "converges",
+    "follows",
+    "aligned",
+    "identical",
+    "exhaustive",
+    "settles",
+}
 
 
 def without_twin(text):
     """Line numbers of the calls of a judge that name no twin."""
-    return [node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)
-            and getattr(node.func, "id", getattr(node.func, "attr", "")) in JUDGES
-            and not any(keyword.arg in ("twin", None) for keyword in node.keywords)]
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", getattr(node.func, "attr", "")) in JUDGES
+        and not any(keyword.arg in ("twin", None) for keyword in node.keywords)
+    ]
 
 
 def test_no_claim_lacks_a_twin():
     files = [path for path in PAPERS.rglob("*.py") if PAPERS / "lab" not in path.parents]
-    found = {str(path.relative_to(PAPERS)): lines for path in files if (lines := without_twin(path.read_text(encoding="utf-8")))}
+    found = {
+        str(path.relative_to(PAPERS)): lines
+        for path in files
+        if (lines := without_twin(path.read_text(encoding="utf-8")))
+    }
     assert not found
 
 

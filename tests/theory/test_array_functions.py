@@ -12,7 +12,9 @@ from attnlab.theory import array_functions as functions
 def test_numbers_arrays_and_tensors_give_the_same_value(name):
     ours, oracle = getattr(functions, name), float(getattr(sympy, name)(sympy.Rational(3, 4)))
     for value in (0.75, np.array([0.75]), torch.tensor([0.75], dtype=torch.float64)):
-        assert np.asarray(ours(value)).item() == pytest.approx(oracle, rel=4 * 2.0**-52)          # 4: an ulp of the library each way
+        assert np.asarray(ours(value)).item() == pytest.approx(
+            oracle, rel=4 * 2.0**-52
+        )  # 4: an ulp of the library each way
 
 
 def test_gradients_pass_through():
@@ -21,11 +23,19 @@ def test_gradients_pass_through():
     assert float(x.grad) == pytest.approx(1 - np.tanh(0.5) ** 2, rel=1e-14)
 
 
-@pytest.mark.parametrize(("check", "bad", "good"), [
-    (functions.check_positive, [0, -1.0, float("nan"), float("inf"), np.array([1.0, 0.0])], [1, 0.1, np.array([1.0, 2.0])]),
-    (functions.check_not_negative, [-1e-9, float("nan"), np.array([1.0, -1.0])], [0, 2.0, np.array([0.0])]),
-    (functions.check_share, [-0.1, 1.1, float("nan")], [0, 1, 0.5, np.array([0.0, 1.0])]),
-    (functions.check_count, [0, 1.5, True, -3], [1, 7, np.int64(2)])])
+@pytest.mark.parametrize(
+    ("check", "bad", "good"),
+    [
+        (
+            functions.check_positive,
+            [0, -1.0, float("nan"), float("inf"), np.array([1.0, 0.0])],
+            [1, 0.1, np.array([1.0, 2.0])],
+        ),
+        (functions.check_not_negative, [-1e-9, float("nan"), np.array([1.0, -1.0])], [0, 2.0, np.array([0.0])]),
+        (functions.check_share, [-0.1, 1.1, float("nan")], [0, 1, 0.5, np.array([0.0, 1.0])]),
+        (functions.check_count, [0, 1.5, True, -3], [1, 7, np.int64(2)]),
+    ],
+)
 def test_checks_name_the_argument_and_let_good_values_pass(check, bad, good):
     for value in bad:
         with pytest.raises(ValueError, match="spread"):

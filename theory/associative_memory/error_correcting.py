@@ -1,7 +1,7 @@
 r"""Memories that correct their errors: the delta rule in one pass, and least squares, where it converges to.
 
-Conventions of :mod:`attnlab.theory.associative_memory.sums`. References: Qiao 2025 (arXiv 2508.08289) for the plasticity rules; Cover
-1965 for the number of linear dichotomies.
+Conventions of :mod:`attnlab.theory.associative_memory.sums`. References: Qiao 2025 (arXiv 2508.08289) for the
+plasticity rules; Cover 1965 for the number of linear dichotomies.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def delta_rule_errors(n_pairs: int, dim: int, rate: float) -> np.ndarray:
     d, b = dim, rate
     response, product, norm = np.zeros(n_pairs), np.zeros(n_pairs), 0.0
     for t in range(n_pairs):
-        response[:t] = response[:t] * (1 - 2 * b / d + 2 * b * b / (d * (d + 2))) + b * b * norm / (d * (d + 2)) + b * b / d
+        response[:t] = (
+            response[:t] * (1 - 2 * b / d + 2 * b * b / (d * (d + 2))) + b * b * norm / (d * (d + 2)) + b * b / d
+        )
         product[:t] *= 1 - b / d
         response[t], product[t] = (1 - b) ** 2 * norm / d + b * b, b
         norm = norm * (1 - b * (2 - b) / d) + b * b

@@ -38,8 +38,11 @@ def sign_error(n_pairs: int, dim: int, keys: str = "spherical") -> float:
 
     def integrand(s: float) -> float:
         return float(np.sinc(s / np.pi) * overlap_characteristic(dim, s) ** (n_pairs - 1))
+
     # |phi(s)| <= Gamma(d/2) (2/s)^{(d-1)/2} / sqrt(pi): stop where its power is below 1e-11, or at 10^4
-    log_end = (gammaln(dim / 2) - 0.5 * np.log(np.pi) + np.log(1e11) / (n_pairs - 1)) * 2 / (dim - 1) if dim > 1 else np.inf
+    log_end = (
+        (gammaln(dim / 2) - 0.5 * np.log(np.pi) + np.log(1e11) / (n_pairs - 1)) * 2 / (dim - 1) if dim > 1 else np.inf
+    )
     end = max(12 * np.sqrt(dim), min(2 * np.exp(min(log_end, 9)), 1e4))
     pieces = np.linspace(0, end, int(end) + 100)
     value = sum(quad(integrand, low, high, epsabs=1e-13)[0] for low, high in itertools.pairwise(pieces))

@@ -55,7 +55,9 @@ def nearest_key_error(n_pairs: int, dim: int, cue_noise: float) -> float:
         def inner(g: float) -> float:
             a = 1 + scale * g
             return float(norm.pdf(g) * overlap_distribution(dim, a / np.sqrt(a * a + scale**2 * c)) ** (n_pairs - 1))
+
         return quad(inner, -9, 9, epsabs=1e-10, limit=200)[0]
+
     law = chi2(dim - 1)
     nodes, masses = np.polynomial.legendre.leggauss(60)
     u = (nodes + 1) / 2

@@ -32,7 +32,7 @@ def overlap_exponential(dim: int, inverse_temperature: float) -> float:
     if b <= 0:
         raise ValueError(f"inverse_temperature={inverse_temperature!r} must be positive")
     scaled = ive(order, b)
-    if scaled == 0:                                                 # far below the order, where the series is short
+    if scaled == 0:  # far below the order, where the series is short
         return float(hyp0f1(dim / 2, b * b / 4))
     return float(np.exp(gammaln(dim / 2) + order * np.log(2 / b) + np.log(scaled) + b))
 
@@ -64,7 +64,9 @@ def hebbian_error(n_pairs: ArrayLike, dim: int, keys: str = "spherical", cue_noi
         raise ValueError(f"keys={keys!r} is unknown; use one of {', '.join(map(repr, KEYS))}")
     if keys == "gaussian":
         if cue_noise:
-            raise ValueError("cue_noise is known for spherical and binary keys only; use cue_noise=0 with Gaussian keys")
+            raise ValueError(
+                "cue_noise is known for spherical and binary keys only; use cue_noise=0 with Gaussian keys"
+            )
         return (n + 1) / dim
     return (n - 1) * (1 + cue_noise**2) / dim + cue_noise**2 / dim
 

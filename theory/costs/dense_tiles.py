@@ -1,7 +1,7 @@
 r"""What attention kernels cost: FLOPs, tiles, bytes, makespans and accuracies of nine published designs.
 
 One multiply-add is 2 FLOPs. Counts are per batch item and head unless stated. N tokens, d key width, d_v value width,
-T_Q x T_KV tiles. Each formula here is compared with a direct count in ``tests/theory/test_kernel_cost.py``.
+T_Q x T_KV tiles. Each formula here is compared with a direct count in ``tests/theory/costs/test_dense_tiles.py``.
 
 References: FlashAttention (arXiv 2205.14135, 2307.08691), Generalized Neighborhood Attention (arXiv 2504.16922),
 Faster Neighborhood Attention (arXiv 2403.04690), Lightning Attention-2 (arXiv 2401.04658), Lean Attention (arXiv
@@ -25,6 +25,7 @@ def _positive(**sizes: float) -> None:
 
 
 # --- dense tiled attention -------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class DenseFlops:
@@ -71,8 +72,9 @@ def unfused_bytes(n: int, dim: int, value_dim: int, element: int = 4) -> int:
     return element * 2 * n * (dim + value_dim) + 4 * element * n * n
 
 
-def roofline_seconds(flops: float, bytes_moved: float, exps: float, *, peak_flops: float, bandwidth: float,
-                     exp_rate: float) -> float:
+def roofline_seconds(
+    flops: float, bytes_moved: float, exps: float, *, peak_flops: float, bandwidth: float, exp_rate: float
+) -> float:
     """Lower bound on the time: the slowest of arithmetic, memory and exponentials."""
     return max(flops / peak_flops, bytes_moved / bandwidth, exps / exp_rate)
 
@@ -83,6 +85,7 @@ def amdahl(share: float, speedup: float, replaced: float = 1.0) -> float:
 
 
 # --- neighbourhood attention: the tile simulator ---------------------------------------------------------------------
+
 
 def neighbourhood_axis(length: int, window: int, stride: int = 1, causal: bool = False) -> np.ndarray:
     """First and last key (token, 2) that each token of one axis sees (GNA, section 3).
@@ -101,13 +104,14 @@ def neighbourhood_axis(length: int, window: int, stride: int = 1, causal: bool =
     return np.stack([start, start + window - 1], -1)
 
 
-def neighbourhood_tiles(length: int, window: int, stride: int, query_tile: int, key_tile: int,
-                        dynamic: bool = True) -> np.ndarray:
+def neighbourhood_tiles(
+    length: int, window: int, stride: int, query_tile: int, key_tile: int, dynamic: bool = True
+) -> np.ndarray:
     """Key tiles that each query tile of one axis visits; ``dynamic`` tiling starts at the tile's first key."""
     seen = neighbourhood_axis(length, window, stride)
     starts = np.arange(0, length, query_tile)
-    low = np.array([seen[s:s + query_tile, 0].min() for s in starts])
-    high = np.array([seen[s:s + query_tile, 1].max() for s in starts])
+    low = np.array([seen[s : s + query_tile, 0].min() for s in starts])
+    high = np.array([seen[s : s + query_tile, 1].max() for s in starts])
     return -(-(high - low + 1) // key_tile) if dynamic else high // key_tile - low // key_tile + 1
 
 
@@ -120,9 +124,14 @@ class NeighbourhoodSpeedup:
     flops: float
 
 
-def neighbourhood_speedup(shape: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, ...],
-                          query_tile: tuple[int, ...], key_tile: tuple[int, ...],
-                          dynamic: bool = True) -> NeighbourhoodSpeedup:
+def neighbourhood_speedup(
+    shape: tuple[int, ...],
+    window: tuple[int, ...],
+    stride: tuple[int, ...],
+    query_tile: tuple[int, ...],
+    key_tile: tuple[int, ...],
+    dynamic: bool = True,
+) -> NeighbourhoodSpeedup:
     """Speed-up bounds of neighbourhood attention on a grid; counts factorise over axes (GNA, section 4).
 
     The paper's tables are for static key tiles (``dynamic=False``).
@@ -135,8 +144,9 @@ def neighbourhood_speedup(shape: tuple[int, ...], window: tuple[int, ...], strid
     return NeighbourhoodSpeedup(dense / worst, dense / mean, pairs)
 
 
-def is_fully_block_sparse(length: int, window: int, stride: int, query_tile: int, key_tile: int,
-                          dynamic: bool = True) -> bool:
+def is_fully_block_sparse(
+    length: int, window: int, stride: int, query_tile: int, key_tile: int, dynamic: bool = True
+) -> bool:
     """Whether no tile of this axis needs an element mask."""
     if stride % query_tile or window % key_tile:
         return False
@@ -150,6 +160,7 @@ def halo_efficiency(query_tile: tuple[int, ...], window: tuple[int, ...]) -> flo
 
 # --- linear attention with decay in blocks ---------------------------------------------------------------------------
 
+
 def lightning_flops(n: int, dim: int, block: int) -> tuple[int, int]:
     """Forward 4 N d (B + d) and backward N d (12 B + 10 d) FLOPs of blockwise linear attention (d = d_v)."""
     _positive(n=n, dim=dim, block=block)
@@ -162,6 +173,7 @@ def lightning_speedup(n: int, dim: int, block: int) -> float:
 
 
 # --- decode: how to share key tiles between processors ---------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Makespan:
@@ -186,21 +198,30 @@ def decode_makespan(n_outputs: int, tiles_per_output: int, processors: int, spli
     starts = [g * share + min(g, extra) for g in range(1, processors) if g * share + min(g, extra) < work]
     split = sum(1 for start in set(starts) if start % tiles_per_output)
     equal = -(-work // processors)
-    return Makespan(-(-n_outputs // processors) * tiles_per_output,
-                    -(-n_outputs * splits // processors) * -(-tiles_per_output // splits), equal,
-                    work / (processors * equal), n_outputs + split)
+    return Makespan(
+        -(-n_outputs // processors) * tiles_per_output,
+        -(-n_outputs * splits // processors) * -(-tiles_per_output // splits),
+        equal,
+        work / (processors * equal),
+        n_outputs + split,
+    )
 
 
 # --- many short windows ----------------------------------------------------------------------------------------------
 
+
 def window_on_chip_bytes(n_window: int, chunk: int = 16, element: int = 4) -> tuple[int, int, float]:
     """On-chip bytes forward and backward with feature chunks, and the padding efficiency (Flash Window Attention)."""
     padded = 1 << max(0, math.ceil(math.log2(n_window)))
-    return (4 * padded**2 + 2 * element * padded * chunk, 8 * padded**2 + 3 * element * padded * chunk,
-            (n_window / padded) ** 2)
+    return (
+        4 * padded**2 + 2 * element * padded * chunk,
+        8 * padded**2 + 3 * element * padded * chunk,
+        (n_window / padded) ** 2,
+    )
 
 
 # --- sparse attention by blocks --------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class NativeSparse:
@@ -261,8 +282,10 @@ def retrieval_probability(snr: float, n_blocks: int, top_k: int) -> float:
 
 # --- eight-bit attention ---------------------------------------------------------------------------------------------
 
-def quantised_logit_variance(query_step: float, key_step: float, dim: int, *, scale: float, query_square: float = 1.0,
-                             key_square: float = 1.0) -> float:
+
+def quantised_logit_variance(
+    query_step: float, key_step: float, dim: int, *, scale: float, query_square: float = 1.0, key_square: float = 1.0
+) -> float:
     r"""Variance of a logit's error: :math:`s^2 d (E[k^2]\delta_Q^2 + E[q^2]\delta_K^2)/12` (SageAttention)."""
     return scale**2 * dim * (key_square * query_step**2 + query_square * key_step**2) / 12
 

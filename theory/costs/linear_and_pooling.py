@@ -47,8 +47,13 @@ def pooling_parameters(kind: str, dim: int, n_heads: int, rank: int = 1, hidden:
     ``"compact"``: 2 d m rank. ``"bilinear"``: m d^2. ``"additive"`` (hidden width a): a d + m a. ``"shared"``, factors
     shared by all heads, W_i = P diag(a_i) Q^T of rank k: 2 d k + k m. ``"transformer"``: 4 d^2 + 4 d, for any m.
     """
-    counts = {"compact": 2 * dim * n_heads * rank, "bilinear": n_heads * dim**2, "additive": hidden * dim + n_heads * hidden,
-              "shared": 2 * dim * rank + rank * n_heads, "transformer": 4 * dim**2 + 4 * dim}
+    counts = {
+        "compact": 2 * dim * n_heads * rank,
+        "bilinear": n_heads * dim**2,
+        "additive": hidden * dim + n_heads * hidden,
+        "shared": 2 * dim * rank + rank * n_heads,
+        "transformer": 4 * dim**2 + 4 * dim,
+    }
     return _chosen(counts, kind)
 
 
@@ -59,8 +64,11 @@ def pooling_macs(kind: str, n_tokens: int, dim: int, n_heads: int, hidden: int =
     4 T d^2 + 2 T^2 d.
     """
     T, d, m, a = n_tokens, dim, n_heads, hidden
-    counts = {"compact": d * m + 2 * T * d * m, "additive": T * a * d + T * a * m + T * m * d,
-              "transformer": 4 * T * d**2 + 2 * T**2 * d}
+    counts = {
+        "compact": d * m + 2 * T * d * m,
+        "additive": T * a * d + T * a * m + T * m * d,
+        "transformer": 4 * T * d**2 + 2 * T**2 * d,
+    }
     return _chosen(counts, kind)
 
 

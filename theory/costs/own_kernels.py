@@ -3,7 +3,7 @@ r"""What the laboratory's own kernels must do: multiply-adds, exponentials and b
 A multiply-add is 2 FLOPs. Attention costs d + d_v multiply-adds a visible pair forward (logits, output) and 3 d + 2 d_v
 backward (logits and weights again, dP, dV, dK, dQ); second order, with the forward-mode
 derivative, costs 7 d + 5 d_v. The bytes
-are the compulsory ones: every operand read once and every result written once. ``tests/kernels/test_counters.py`` compares
+are the compulsory ones: every operand read once and every result written once. ``tests/kernels/compiled/test_counters.py`` compares
 these closed forms with what the kernels count in their loops.
 
 References: FlashAttention (arXiv 2205.14135), section 3, for the recomputing backward; ``kernel_cost`` for tiled kernels.
@@ -37,8 +37,9 @@ class KernelWork:
 
     def times(self, count: int) -> KernelWork:
         """The work of ``count`` such calls."""
-        return KernelWork(count * self.multiply_adds, count * self.exponentials, count * self.bytes_read,
-                          count * self.bytes_written)
+        return KernelWork(
+            count * self.multiply_adds, count * self.exponentials, count * self.bytes_read, count * self.bytes_written
+        )
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class AttentionSizes:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be positive")
         if self.n_pairs is not None and not 0 <= self.n_pairs <= self.n_queries * self.n_keys:
-            raise ValueError(f"n_pairs={self.n_pairs!r} must be between 0 and n_queries n_keys = "
-                             f"{self.n_queries * self.n_keys}")
+            raise ValueError(
+                f"n_pairs={self.n_pairs!r} must be between 0 and n_queries n_keys = {self.n_queries * self.n_keys}"
+            )
 
     @classmethod
     def causal(cls, n: int, dim: int, value_dim: int, element: int = 4) -> AttentionSizes:
@@ -81,14 +83,19 @@ class AttentionSizes:
 
 def attention_forward(sizes: AttentionSizes) -> KernelWork:
     """Softmax forward: two products over the visible pairs; one exponential a pair, and one a row for the constant."""
-    return KernelWork(sizes.pairs * (sizes.dim + sizes.value_dim), sizes.pairs + sizes.n_queries, sizes._inputs,
-                      sizes._output)
+    return KernelWork(
+        sizes.pairs * (sizes.dim + sizes.value_dim), sizes.pairs + sizes.n_queries, sizes._inputs, sizes._output
+    )
 
 
 def attention_backward(sizes: AttentionSizes) -> KernelWork:
     """Backward that recomputes the weights from q and k: five products over the visible pairs."""
-    return KernelWork(sizes.pairs * (3 * sizes.dim + 2 * sizes.value_dim), sizes.pairs + sizes.n_queries,
-                      sizes._inputs + sizes._output, sizes._inputs)
+    return KernelWork(
+        sizes.pairs * (3 * sizes.dim + 2 * sizes.value_dim),
+        sizes.pairs + sizes.n_queries,
+        sizes._inputs + sizes._output,
+        sizes._inputs,
+    )
 
 
 def attention_second(sizes: AttentionSizes) -> KernelWork:
@@ -96,15 +103,21 @@ def attention_second(sizes: AttentionSizes) -> KernelWork:
 
     Logits d, their tangent 2 d, dP and its tangent 2 d_v, tangent of the output 2 d_v, gradients 4 d + d_v.
     """
-    return KernelWork(sizes.pairs * (7 * sizes.dim + 5 * sizes.value_dim), sizes.pairs + sizes.n_queries,
-                      2 * sizes._inputs + sizes._output, sizes._inputs + sizes._output)
+    return KernelWork(
+        sizes.pairs * (7 * sizes.dim + 5 * sizes.value_dim),
+        sizes.pairs + sizes.n_queries,
+        2 * sizes._inputs + sizes._output,
+        sizes._inputs + sizes._output,
+    )
 
 
 def unfused_forward(sizes: AttentionSizes) -> KernelWork:
     """Plain tensor operations: hidden pairs are computed too; logits and weights are written and read once each."""
     pairs = sizes.n_queries * sizes.n_keys
     matrix = sizes.element * pairs
-    return KernelWork(pairs * (sizes.dim + sizes.value_dim), pairs, sizes._inputs + 2 * matrix, sizes._output + 2 * matrix)
+    return KernelWork(
+        pairs * (sizes.dim + sizes.value_dim), pairs, sizes._inputs + 2 * matrix, sizes._output + 2 * matrix
+    )
 
 
 def unfused_backward(sizes: AttentionSizes) -> KernelWork:
@@ -114,8 +127,12 @@ def unfused_backward(sizes: AttentionSizes) -> KernelWork:
     """
     pairs = sizes.n_queries * sizes.n_keys
     matrix = sizes.element * pairs
-    return KernelWork(2 * pairs * (sizes.dim + sizes.value_dim), 0, sizes._inputs + sizes._output + 5 * matrix,
-                      sizes._inputs + 2 * matrix)
+    return KernelWork(
+        2 * pairs * (sizes.dim + sizes.value_dim),
+        0,
+        sizes._inputs + sizes._output + 5 * matrix,
+        sizes._inputs + 2 * matrix,
+    )
 
 
 def idle_lanes(n_problems: int, lanes: int) -> float:
@@ -141,5 +158,6 @@ def in_context_step(dim: int, n_context: int, n_heads: int, *, width: int, causa
 
 def lower_bound_seconds(work: KernelWork, *, peak_flops: float, bandwidth: float, exp_rate: float) -> float:
     """Roofline: the slowest of arithmetic, memory and exponentials, each at the rate measured on the machine."""
-    return roofline_seconds(work.flops, work.bytes, work.exponentials, peak_flops=peak_flops, bandwidth=bandwidth,
-                            exp_rate=exp_rate)
+    return roofline_seconds(
+        work.flops, work.bytes, work.exponentials, peak_flops=peak_flops, bandwidth=bandwidth, exp_rate=exp_rate
+    )

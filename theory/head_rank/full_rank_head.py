@@ -96,7 +96,7 @@ def linear_predictor_error(dim: int, n_points: int) -> float:
     t, weight = _nodes()
     density, above = coordinate_density(t, dim), 1 - coordinate_cdf(t, dim)
     least = float(np.sum(weight * m * density * above ** (m - 1) * t))
-    first_moment_above = density * (1 - t**2) / (dim - 1)                     # int_t^1 s p_d(s) ds
+    first_moment_above = density * (1 - t**2) / (dim - 1)  # int_t^1 s p_d(s) ds
     rest = float(np.sum(weight * m * (m - 1) * density * above ** (m - 2) * t * first_moment_above)) if m > 1 else 0.0
     return 1 - least**2 - (1 + rest) ** 2 / m
 

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
 VALUES = ("scalar", "matrix", "generalised")
-_MAX_DEGREE = 4001                        # odd degrees summed one by one; the energy above is bounded in one piece
+_MAX_DEGREE = 4001  # odd degrees summed one by one; the energy above is bounded in one piece
 
 
 def harmonic_dimension(dim: int, degree: int) -> int:
@@ -114,7 +114,7 @@ def heads_needed(dim: int, rank: int, error: float, values: str = "matrix") -> f
         raise ValueError(f"error={error!r} must lie between 0 and 0.5, the error of one head with constant scores")
     terms = _terms(dim, rank, values)
     low, high = -1.0, 1 - min(float(terms[0].min()), terms[2])
-    for _ in range(80):                                     # the bound falls with the number of heads
+    for _ in range(80):  # the bound falls with the number of heads
         middle = (low + high) / 2
         low, high = (middle, high) if _bound(terms, middle) > error else (low, middle)
     return math.exp(high) if high < 709 else math.inf
@@ -147,10 +147,14 @@ def _terms(dim: int, rank: int, values: str) -> tuple[np.ndarray, np.ndarray, fl
     """Log shares of a head at odd degrees, their energies, a bound on the log shares above, and the energy there."""
     if values not in VALUES:
         raise ValueError(f"values={values!r} is unknown; use one of {', '.join(map(repr, VALUES))}")
-    D, shifts = (dim - 1, (-2, -1, 0, 1, 2)) if values == "generalised" else (dim, (0,) if values == "scalar" else (-2, 0, 2))
+    D, shifts = (
+        (dim - 1, (-2, -1, 0, 1, 2)) if values == "generalised" else (dim, (0,) if values == "scalar" else (-2, 0, 2))
+    )
     if not 1 <= rank <= D - 1:
-        raise ValueError(f"rank={rank!r} is out of range for dim={dim!r} and {values} values; use 1 <= rank <= {D - 1}, for a "
-                         "head of larger rank is not bounded")
+        raise ValueError(
+            f"rank={rank!r} is out of range for dim={dim!r} and {values} values; use 1 <= rank <= {D - 1}, for a "
+            "head of larger rank is not bounded"
+        )
     degrees = np.arange(1, _MAX_DEGREE + 1, 2)
     energy = sign_energy(D, degrees)
     log_dimension = _log_dimension(D, degrees)
@@ -161,7 +165,9 @@ def _terms(dim: int, rank: int, values: str) -> tuple[np.ndarray, np.ndarray, fl
 
 
 def _log_eigenvalue(dim: int, degree: ArrayLike) -> np.ndarray:
-    return gammaln(dim / 2) + gammaln(np.asarray(degree) / 2) - math.log(math.pi) - gammaln((np.asarray(degree) + dim) / 2)
+    return (
+        gammaln(dim / 2) + gammaln(np.asarray(degree) / 2) - math.log(math.pi) - gammaln((np.asarray(degree) + dim) / 2)
+    )
 
 
 def _log_dimension(dim: int, degree: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def vote_error_exact(dim: int, n_heads: int) -> float:
     if dim < 2 or n_heads < 1 or int(n_heads) != n_heads:
         raise ValueError(f"dim={dim!r} must be at least 2 and n_heads={n_heads!r} a whole number of at least 1")
     x, weight = roots_legendre(600)
-    z = (x + 1) / 2                                   # t = sin(pi z^2 / 2): nodes gather at 0, where votes are close
+    z = (x + 1) / 2  # t = sin(pi z^2 / 2): nodes gather at 0, where votes are close
     phi = z**2 * math.pi / 2
     mass = weight * z * math.pi / 2 * np.cos(phi) * 2 * coordinate_density(np.sin(phi), dim)
     accuracy = head_accuracy(np.sin(phi))

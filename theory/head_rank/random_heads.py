@@ -19,7 +19,7 @@ from scipy.special import roots_legendre
 from attnlab.theory.head_rank.full_rank_head import coordinate_density
 from attnlab.theory.head_rank.lower_bounds import harmonic_dimension, sign_eigenvalue
 
-_DEGREES = 301                           # terms fall like l^(-2 - d/2); 1e-8 of the sum is left at d = 3
+_DEGREES = 301  # terms fall like l^(-2 - d/2); 1e-8 of the sum is left at d = 3
 
 
 def head_agreement(Q: ArrayLike, K: ArrayLike) -> np.ndarray:
@@ -69,7 +69,7 @@ def aligned_heads_limit(dim: int) -> float:
     Their average moves by (2/pi) arcsin<w, y> along w, a function of one variable that is not the sign.
     """
     x, weight = roots_legendre(600)
-    phi = (x + 1) * math.pi / 4                                              # t = sin(phi), phi in (0, pi/2)
+    phi = (x + 1) * math.pi / 4  # t = sin(phi), phi in (0, pi/2)
     mass = weight * math.pi / 4 * np.cos(phi) * 2 * coordinate_density(np.sin(phi), dim)
     return float(0.5 * (1 - np.sum(mass * phi) ** 2 / np.sum(mass * phi**2)))
 
@@ -82,8 +82,9 @@ def ideal_weight(angles: ArrayLike, dim: int, max_degree: int) -> np.ndarray:
     Why: two Funk-Hecke steps turn ``int int u(q, k) sign<q, y> sign<k, w>`` into ``sum N lambda_l^2 u_l P_l(<w, y>)``, and the
     sign is ``sum N lambda_l P_l``. The terms grow with l: no density exists in the limit, and heights depend on L.
     """
-    return _zonal_sum(np.cos(np.asarray(angles, dtype=np.float64)), dim, max_degree,
-                      lambda l, lam: harmonic_dimension(dim, l) / lam)
+    return _zonal_sum(
+        np.cos(np.asarray(angles, dtype=np.float64)), dim, max_degree, lambda l, lam: harmonic_dimension(dim, l) / lam
+    )
 
 
 def _zonal_sum(cosine: np.ndarray, dim: int, max_degree: int, coefficient) -> np.ndarray:
@@ -107,6 +108,8 @@ def _kernels(Q: ArrayLike, K: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 def _unit(name: str, rows: ArrayLike) -> np.ndarray:
     rows = np.asarray(rows, dtype=np.float64)
     if rows.ndim != 2 or np.abs((rows**2).sum(-1) - 1).max(initial=0) > 1e-9:
-        raise ValueError(f"{name} must hold unit vectors, shape (head, dim), got shape {rows.shape} with squared norms up to "
-                         f"{(rows**2).sum(-1).max(initial=0):.6g}; divide each row by its norm")
+        raise ValueError(
+            f"{name} must hold unit vectors, shape (head, dim), got shape {rows.shape} with squared norms up to "
+            f"{(rows**2).sum(-1).max(initial=0):.6g}; divide each row by its norm"
+        )
     return rows

@@ -67,7 +67,7 @@ def small_start_flow_approx(start, times) -> tuple[np.ndarray, np.ndarray]:
     """
     omega, mu = check_heads(*_pair(start))
     t = _increasing(times)[:, None]
-    omega, mu = omega[..., None, :], mu[..., None, :]                     # (..., 1, head)
+    omega, mu = omega[..., None, :], mu[..., None, :]  # (..., 1, head)
     return omega * np.cosh(t) + mu * np.sinh(t), mu * np.cosh(t) + omega * np.sinh(t)
 
 
@@ -119,11 +119,11 @@ def valley_speed_approx(omega, dim: int, n_context: int, noise_std: float, facto
         raise ValueError("omega must be positive; it is the scale of the positive head of the pair")
     c = (1 + noise_std**2) / n_context
     x = dim * w**2
-    D = w / (2 * mu)                                                      # omega^2 + c sinh(d omega^2)
+    D = w / (2 * mu)  # omega^2 + c sinh(d omega^2)
     # x cosh x - sinh x cancels for small x, where its series takes over: next term x^9 / 45360.
     rise = np.where(x < 0.05, x**3 / 3 + x**5 / 30 + x**7 / 840, x * np.cosh(x) - np.sinh(x))
-    slope = 2 * c * w * rise / D**2                                       # l_v'
-    mu_slope = (D - 2 * w**2 * (1 + c * dim * np.cosh(x))) / (2 * D**2)   # mu_v'
+    slope = 2 * c * w * rise / D**2  # l_v'
+    mu_slope = (D - 2 * w**2 * (1 + c * dim * np.cosh(x))) / (2 * D**2)  # mu_v'
     return -slope / (1 / w + mu_slope**2 / mu) if factorised else -slope / (4 * (1 + mu_slope**2))
 
 
@@ -134,9 +134,10 @@ def _integrate(start, times, sizes, factorised: bool) -> HeadFlow:
     n_heads = omega.shape[-1]
     rows = np.concatenate([omega.reshape(-1, n_heads), mu.reshape(-1, n_heads)], axis=1)  # (row, omega then mu)
     if factorised and np.any(rows == 0):
-        raise ValueError("start contains a zero omega or mu, which the factorised flow never leaves; "
-                         "use a small nonzero one")
-    paths = np.stack([_one_path(row, times, sizes, factorised) for row in rows])          # (row, time, 2 head)
+        raise ValueError(
+            "start contains a zero omega or mu, which the factorised flow never leaves; use a small nonzero one"
+        )
+    paths = np.stack([_one_path(row, times, sizes, factorised) for row in rows])  # (row, time, 2 head)
     paths = paths.reshape(*omega.shape[:-1], len(times), 2 * n_heads)
     omega, mu = paths[..., :n_heads], paths[..., n_heads:]
     return HeadFlow(times, omega, mu, effective_loss_approx(omega, mu, *sizes))
@@ -158,8 +159,10 @@ def _one_path(row, times, sizes, factorised: bool) -> np.ndarray:
         return scales(begin)[None, :]
     solution = solve_ivp(velocity, (0.0, times[-1]), begin, method="Radau", t_eval=times, rtol=1e-9, atol=1e-12)
     if not solution.success:
-        raise RuntimeError(f"the flow from {row.tolist()} was not solved up to time {times[-1]}: {solution.message}; "
-                           "start from smaller scales")
+        raise RuntimeError(
+            f"the flow from {row.tolist()} was not solved up to time {times[-1]}: {solution.message}; "
+            "start from smaller scales"
+        )
     return scales(solution.y.T)
 
 

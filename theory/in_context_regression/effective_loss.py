@@ -29,7 +29,7 @@ class RiskForm:
     def risk(self, mu) -> np.ndarray:
         """Risk at ``mu`` of shape (..., head), with shape (...)."""
         mu = np.asarray(mu, dtype=float)
-        product = (self.quadratic @ mu[..., None])[..., 0]                # (..., head)
+        product = (self.quadratic @ mu[..., None])[..., 0]  # (..., head)
         return self.null_risk - 2 * np.sum(mu * self.linear, axis=-1) + np.sum(mu * product, axis=-1)
 
     def best_mu(self) -> np.ndarray:
@@ -66,8 +66,8 @@ def effective_form_approx(omega, dim: int, n_context: int, noise_std: float) -> 
     """
     check_task(dim, n_context, noise_std)
     omega = _finite("omega", omega)
-    products = omega[..., :, None] * omega[..., None, :]                  # (..., head, head)
-    with np.errstate(over="ignore"):                                      # a diverged head has infinite loss
+    products = omega[..., :, None] * omega[..., None, :]  # (..., head, head)
+    with np.errstate(over="ignore"):  # a diverged head has infinite loss
         overlap = np.exp(dim * products)
     null_risk = 1.0 + noise_std**2
     return RiskForm(omega, products + null_risk / n_context * overlap, null_risk)
@@ -88,13 +88,15 @@ def refined_form_approx(omega, dim: int, n_context: int, noise_std: float) -> Ri
     check_task(dim, n_context, noise_std)
     omega = _finite("omega", omega)
     if omega.size and np.max(np.abs(omega)) >= 0.5**0.5:
-        raise ValueError(f"omega: largest magnitude is {np.max(np.abs(omega)):.4g}, but the averages over x_q exist "
-                         "only below sqrt(1/2); use in_context_regression_exact.heads_form_exact there")
+        raise ValueError(
+            f"omega: largest magnitude is {np.max(np.abs(omega)):.4g}, but the averages over x_q exist "
+            "only below sqrt(1/2); use in_context_regression_exact.heads_form_exact there"
+        )
     products = omega[..., :, None] * omega[..., None, :]
-    overlap = (1 - 2 * products) ** (-dim / 2)                            # g
-    tilted_overlap = overlap / (1 - 2 * products)                         # g_1
+    overlap = (1 - 2 * products) ** (-dim / 2)  # g
+    tilted_overlap = overlap / (1 - 2 * products)  # g_1
     null_risk = 1.0 + noise_std**2
-    b = (1 - 2 * omega**2) ** (-dim / 2 - 1) / n_context                  # (..., head)
+    b = (1 - 2 * omega**2) ** (-dim / 2 - 1) / n_context  # (..., head)
     shrink = 1 - b[..., :, None] - b[..., None, :]
     quadratic = products * shrink + (null_risk * overlap + products * tilted_overlap) / n_context
     return RiskForm(omega * (1 - b), quadratic, null_risk)
@@ -258,12 +260,14 @@ def _minimise_scale(form: FormMaker, signs, bounds, sizes) -> HeadOptimum:
         return float(form(np.exp(log_scale) * signs, *sizes).best_risk())
 
     log_bounds = np.log(bounds)
-    grid = np.linspace(*log_bounds, 13)                                   # a bracket first: the profile may be flat
+    grid = np.linspace(*log_bounds, 13)  # a bracket first: the profile may be flat
     values = [profile(point) for point in grid]
     best = int(np.argmin(values))
     if best in (0, len(grid) - 1):
-        raise ValueError(f"the risk is smallest at the edge omega={np.exp(grid[best]):.4g} of the range "
-                         f"{bounds[0]:.4g} to {bounds[1]:.4g}: no minimiser inside; take another form or other sizes")
+        raise ValueError(
+            f"the risk is smallest at the edge omega={np.exp(grid[best]):.4g} of the range "
+            f"{bounds[0]:.4g} to {bounds[1]:.4g}: no minimiser inside; take another form or other sizes"
+        )
     found = minimize_scalar(profile, bounds=(grid[best - 1], grid[best + 1]), method="bounded", options={"xatol": 1e-8})
     omega = np.exp(found.x) * signs
     solution = form(omega, *sizes)

@@ -21,11 +21,14 @@ import numpy as np
 from scipy.special import gammaln, ndtri_exp
 
 from attnlab.theory.in_context_regression.effective_loss import RiskForm, check_heads, check_task
-from attnlab.theory.in_context_regression.gradient_descent_risks import debiased_gd_best_step_exact, debiased_gd_risk_exact
+from attnlab.theory.in_context_regression.gradient_descent_risks import (
+    debiased_gd_best_step_exact,
+    debiased_gd_risk_exact,
+)
 
 # The trapezoid rule in log t errs by exp(-pi^2 / step) = 5e-15, because exp(-e^x) is analytic for |Im x| < pi / 2.
 _LOG_STEP = 0.3
-_LARGEST_SPREAD = 60.0       # beyond, the grids grow to gigabytes
+_LARGEST_SPREAD = 60.0  # beyond, the grids grow to gigabytes
 
 
 def heads_risk_exact(omega, mu, dim: int, n_context: int, noise_std: float) -> np.ndarray:
@@ -51,8 +54,10 @@ def heads_form_exact(omega, dim: int, n_context: int, noise_std: float) -> RiskF
     check_task(dim, n_context, noise_std)
     omega = np.asarray(omega, dtype=float)
     if omega.ndim == 0 or not np.all(np.isfinite(omega)):
-        raise ValueError(f"omega must be finite and have a head axis (..., head), got shape {omega.shape}; "
-                         "leave diverged replicas out first")
+        raise ValueError(
+            f"omega must be finite and have a head axis (..., head), got shape {omega.shape}; "
+            "leave diverged replicas out first"
+        )
     n_heads = omega.shape[-1]
     rows = omega.reshape(-1, n_heads)
     linear, quadratic = np.empty(rows.shape), np.empty((*rows.shape, n_heads))
@@ -83,18 +88,20 @@ def softmax_overlaps_exact(spread: float, other_spread: float, n_context: int) -
     check_task(1, n_context, 0.0)
     largest = max(abs(spread), abs(other_spread))
     if not largest <= _LARGEST_SPREAD:
-        raise ValueError(f"spread={spread!r}, other_spread={other_spread!r}: magnitudes up to {_LARGEST_SPREAD} "
-                         "are supported; use smaller omega")
-    tail = -ndtri_exp(np.log(1e-14 / n_context))                          # P(max |a_l| > tail) = 2e-14
+        raise ValueError(
+            f"spread={spread!r}, other_spread={other_spread!r}: magnitudes up to {_LARGEST_SPREAD} "
+            "are supported; use smaller omega"
+        )
+    tail = -ndtri_exp(np.log(1e-14 / n_context))  # P(max |a_l| > tail) = 2e-14
     # exp(-t e^{s a}) is analytic for |Im a| < pi / (2 s), hence the trapezoid error exp(-pi^2 / (s step)) = 1e-13.
     step = min(0.5, 0.33 / largest) if largest > 0 else 0.5
     n_side = int(np.ceil((tail + 2) / step))
     a = np.arange(-n_side, n_side + 1) * step
     weight = step * np.exp(-(a**2) / 2) / np.sqrt(2 * np.pi)
-    E0, E1 = _laplace_factors(spread, a, tail, n_context)                 # (log t, a)
-    F0, F1 = _laplace_factors(other_spread, a, tail, n_context)           # (log u, a)
-    both_out = (E0 * weight) @ F0.T                                       # (log t, log u)
-    rest = both_out ** (n_context - 2)                                    # the other L - 2 examples
+    E0, E1 = _laplace_factors(spread, a, tail, n_context)  # (log t, a)
+    F0, F1 = _laplace_factors(other_spread, a, tail, n_context)  # (log u, a)
+    both_out = (E0 * weight) @ F0.T  # (log t, log u)
+    rest = both_out ** (n_context - 2)  # the other L - 2 examples
     area = n_context * _LOG_STEP**2
     overlap = area * np.sum(((E1 * weight) @ F1.T) * both_out * rest)
     same_example = area * np.sum(((E1 * (weight * a**2)) @ F1.T) * both_out * rest)
@@ -161,9 +168,9 @@ def _averages_over_query(scale: float, other: float, dim: int, n_context: int, n
 
 def _squared_radius_nodes(dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Trapezoid nodes in log r, r chi-squared; a scale omega is only a shift there, so large scales cost no digits."""
-    step = min(0.3, 1.1 * dim**-0.5)                                      # 0.8 standard deviations of log r
-    log_low = 2 / dim * (np.log(1e-13) + gammaln(dim / 2 + 1)) + np.log(2)                # P(r < low) < 1e-13
-    high = dim + 2 * np.sqrt(32.0 * dim) + 64.0                           # P(r > high) < e^-32 (Laurent, Massart)
+    step = min(0.3, 1.1 * dim**-0.5)  # 0.8 standard deviations of log r
+    log_low = 2 / dim * (np.log(1e-13) + gammaln(dim / 2 + 1)) + np.log(2)  # P(r < low) < 1e-13
+    high = dim + 2 * np.sqrt(32.0 * dim) + 64.0  # P(r > high) < e^-32 (Laurent, Massart)
     log_r = np.arange(log_low, np.log(high) + step, step)
     weights = np.exp(dim / 2 * (log_r - np.log(2)) - np.exp(log_r) / 2 - gammaln(dim / 2))
     kept = weights > 1e-16
@@ -172,11 +179,11 @@ def _squared_radius_nodes(dim: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _laplace_factors(spread: float, a, tail: float, n_context: int) -> tuple[np.ndarray, np.ndarray]:
     """``exp(-t e^{s a})`` and ``t e^{s a} exp(-t e^{s a})`` on a grid of log t (rows) that covers all likely Z."""
-    low = max(ndtri_exp(-32.0 / n_context), -tail)                        # P(max a_l < low) = e^-32
+    low = max(ndtri_exp(-32.0 / n_context), -tail)  # P(max a_l < low) = e^-32
     log_z_max = np.log(n_context) + abs(spread) * tail
     log_z_min = max(abs(spread) * low, np.log(n_context) - abs(spread) * tail)
     log_t = np.arange(-32.0 - log_z_max, np.log(40.0) - log_z_min + _LOG_STEP, _LOG_STEP)
     y = log_t[:, None] + spread * a
-    with np.errstate(over="ignore"):                                      # e^y = inf means a factor of exactly zero
+    with np.errstate(over="ignore"):  # e^y = inf means a factor of exactly zero
         decay = np.exp(y)
         return np.exp(-decay), np.exp(y - decay)

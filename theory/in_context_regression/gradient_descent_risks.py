@@ -96,7 +96,7 @@ def bayes_risk_limit(aspect_ratio, noise_std: float) -> np.ndarray:
     """
     xi = _check_ratio(aspect_ratio, noise_std)
     s2 = noise_std**2
-    gap = (1 - xi) / xi - s2                                              # R_B = (sqrt(gap^2 + 4 s2 / xi) - gap) / 2
+    gap = (1 - xi) / xi - s2  # R_B = (sqrt(gap^2 + 4 s2 / xi) - gap) / 2
     root = np.sqrt(gap**2 + 4 * s2 / xi)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(gap > 0, 2 * s2 / xi / (root + np.abs(gap)), (root - gap) / 2)
@@ -129,8 +129,9 @@ def debiased_gd_over_bayes_supremum_limit(noise_std: float) -> tuple[float, floa
     supremum is infinite (``xi < 1`` has Bayes risk zero), a ValueError here.
     """
     if not (np.isfinite(noise_std) and noise_std > 0):
-        raise ValueError(f"noise_std must be positive and finite, got {noise_std!r}; "
-                         "without noise the ratio is unbounded")
+        raise ValueError(
+            f"noise_std must be positive and finite, got {noise_std!r}; without noise the ratio is unbounded"
+        )
 
     def negative_ratio(log_xi):
         xi = np.exp(log_xi)
@@ -138,8 +139,9 @@ def debiased_gd_over_bayes_supremum_limit(noise_std: float) -> tuple[float, floa
 
     grid = np.linspace(-30.0, 30.0, 1201)
     best = int(np.argmin([negative_ratio(point) for point in grid]))
-    found = minimize_scalar(negative_ratio, bounds=(grid[best - 1], grid[best + 1]), method="bounded",
-                            options={"xatol": 1e-10})
+    found = minimize_scalar(
+        negative_ratio, bounds=(grid[best - 1], grid[best + 1]), method="bounded", options={"xatol": 1e-10}
+    )
     return -float(found.fun), float(np.exp(found.x))
 
 

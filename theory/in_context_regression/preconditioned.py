@@ -70,8 +70,9 @@ def _risk(preconditioner, covariance, n_context, noise_std, prior, degrees: int)
     S, W = _matrices(covariance, n_context, noise_std, prior)
     M = np.asarray(preconditioner, dtype=float)
     if M.shape != S.shape:
-        raise ValueError(f"preconditioner has shape {M.shape}, expected {S.shape} as the covariance; "
-                         "a scalar step is step * eye")
+        raise ValueError(
+            f"preconditioner has shape {M.shape}, expected {S.shape} as the covariance; a scalar step is step * eye"
+        )
     signal = np.trace(W @ S)
     second = (degrees + 1) * S @ W @ S + (signal + noise_std**2) * S
     cross = np.trace(W @ S @ M.T @ S) * degrees / n_context

@@ -111,11 +111,11 @@ def multi_task_heads(
     indicators = _indicators(supports, dim)
     if np.shape(steps) != (len(indicators),):
         raise ValueError(f"steps has shape {np.shape(steps)}, expected one for each of the {len(indicators)} tasks")
-    targets = np.asarray(steps, dtype=float)[:, None] * indicators        # (task, dim): diagonals of M_t
+    targets = np.asarray(steps, dtype=float)[:, None] * indicators  # (task, dim): diagonals of M_t
     rank = np.linalg.matrix_rank(indicators)
     left, values, right = np.linalg.svd(targets, full_matrices=False)
-    zero_sum = np.linalg.svd(np.ones((1, rank + 1)))[2][1:]               # (rank, head), orthogonal to ones
-    kq = zero_sum.T @ right[:rank]                                        # (head, dim)
+    zero_sum = np.linalg.svd(np.ones((1, rank + 1)))[2][1:]  # (rank, head), orthogonal to ones
+    kq = zero_sum.T @ right[:rank]  # (head, dim)
     size = scale / np.sqrt(np.mean(kq**2))
     return (left[:, :rank] * values[:rank]) @ zero_sum / size, size * kq
 

@@ -21,7 +21,7 @@ from attnlab.theory.induction_heads.reduced_loss import (
     nested_logit_loss_approx,
 )
 
-_STEP = 1e-30                                 # complex step: no cancellation, so it can be as small as one likes
+_STEP = 1e-30  # complex step: no cancellation, so it can be as small as one likes
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ def readout_rate(n_labels: int) -> float:
     return 1 / (n_labels - 1)
 
 
-def circuit_flow(start: ArrayLike, times: ArrayLike, n_context: int, n_labels: int,
-                 rates: ArrayLike = (1.0, 1.0, 1.0, 1.0)) -> CircuitFlow:
+def circuit_flow(
+    start: ArrayLike, times: ArrayLike, n_context: int, n_labels: int, rates: ArrayLike = (1.0, 1.0, 1.0, 1.0)
+) -> CircuitFlow:
     r"""Gradient flow of the exact loss from ``start = (beta1, alpha, beta2, xi)`` at time 0.
 
     .. math:: \dot z_i = -\rho_i\, \partial_i \ell(z)
@@ -58,23 +59,27 @@ def circuit_flow(start: ArrayLike, times: ArrayLike, n_context: int, n_labels: i
     A rate of zero holds a number where it starts: rates ``(1, 1, 0, rho)`` are the two-parameter model. Derivatives are
     taken by complex steps (exact to rounding), the flow is solved by LSODA with relative tolerance 1e-9 a step.
     """
+
     def slope(_: float, z: np.ndarray) -> np.ndarray:
-        moved = z + 1j * _STEP * np.eye(4)                                     # (derivative, number)
+        moved = z + 1j * _STEP * np.eye(4)  # (derivative, number)
         return circuit_loss_limit(*moved.T, n_context, n_labels).imag / _STEP
 
     times, z = _solved(slope, start, times, rates, 4)
     return CircuitFlow(times, *z, circuit_loss_limit(*z, n_context, n_labels))
 
 
-def nested_logit_flow(start: ArrayLike, times: ArrayLike, n_context: int, n_labels: int,
-                      rates: ArrayLike = (1.0, 1.0, 1.0)) -> CircuitFlow:
+def nested_logit_flow(
+    start: ArrayLike, times: ArrayLike, n_context: int, n_labels: int, rates: ArrayLike = (1.0, 1.0, 1.0)
+) -> CircuitFlow:
     """Gradient flow of the nested-logit loss from ``start = (beta1, alpha, xi)``; beta2 is zero throughout."""
+
     def slope(_: float, z: np.ndarray) -> np.ndarray:
         return nested_logit_gradient(*z, n_context, n_labels)
 
     times, (beta1, alpha, xi) = _solved(slope, start, times, rates, 3)
-    return CircuitFlow(times, beta1, alpha, np.zeros_like(xi), xi,
-                       nested_logit_loss_approx(beta1, alpha, xi, n_context, n_labels))
+    return CircuitFlow(
+        times, beta1, alpha, np.zeros_like(xi), xi, nested_logit_loss_approx(beta1, alpha, xi, n_context, n_labels)
+    )
 
 
 def slow_phase_xi(times: ArrayLike, n_context: int, n_labels: int, rate: float = 1.0) -> np.ndarray:
@@ -105,8 +110,15 @@ def slow_phase_loss(times: ArrayLike, n_context: int, n_labels: int, rate: float
     return np.log(n_context + (n_labels - n_context) * np.exp(-u))
 
 
-def transition_time(flow: Callable[..., CircuitFlow], start: ArrayLike, n_context: int, n_labels: int,
-                    rates: ArrayLike, level: float = 0.5, longest: float = 1e6) -> float:
+def transition_time(
+    flow: Callable[..., CircuitFlow],
+    start: ArrayLike,
+    n_context: int,
+    n_labels: int,
+    rates: ArrayLike,
+    level: float = 0.5,
+    longest: float = 1e6,
+) -> float:
     """First time at which the loss of ``flow`` is ``level`` times ln N, by linear interpolation on 2 000 log-spaced times;
     infinite if that is not before ``longest``."""
     for end in np.geomspace(100, longest, 1 + int(np.ceil(np.log10(longest / 100)))):
@@ -120,8 +132,9 @@ def transition_time(flow: Callable[..., CircuitFlow], start: ArrayLike, n_contex
     return np.inf
 
 
-def _solved(slope: Callable[[float, np.ndarray], np.ndarray], start: ArrayLike, times: ArrayLike, rates: ArrayLike,
-            size: int) -> tuple[np.ndarray, np.ndarray]:
+def _solved(
+    slope: Callable[[float, np.ndarray], np.ndarray], start: ArrayLike, times: ArrayLike, rates: ArrayLike, size: int
+) -> tuple[np.ndarray, np.ndarray]:
     z, t, rho = (np.asarray(each, float) for each in (start, times, rates))
     if z.shape != (size,) or rho.shape != (size,):
         raise ValueError(f"start={start!r} and rates={rates!r} must hold {size} numbers each")

@@ -40,12 +40,18 @@ def uniform_measures(n_context: int, n_labels: int) -> Measures:
     .. math:: \frac1N \sum_{m=1}^N \frac1{2m}, \qquad \frac1{2N+1}, \qquad \frac N{2N+1}, \qquad \frac NL, \qquad \frac1L
     """
     N, L = _sizes(n_context, n_labels)
-    return Measures(np.mean(0.5 / np.arange(1, N + 1)), np.float64(1 / (2 * N + 1)), np.float64(N / (2 * N + 1)),
-                    np.float64(N / L), np.float64(1 / L))
+    return Measures(
+        np.mean(0.5 / np.arange(1, N + 1)),
+        np.float64(1 / (2 * N + 1)),
+        np.float64(N / (2 * N + 1)),
+        np.float64(N / L),
+        np.float64(1 / L),
+    )
 
 
-def circuit_attention_limit(beta1: ArrayLike, alpha: ArrayLike, beta2: ArrayLike,
-                            n_context: int) -> tuple[np.ndarray, np.ndarray]:
+def circuit_attention_limit(
+    beta1: ArrayLike, alpha: ArrayLike, beta2: ArrayLike, n_context: int
+) -> tuple[np.ndarray, np.ndarray]:
     r"""Attention of layer 1, ``(..., i, j)``, and of the target in layer 2 if it matches item m, ``(..., m, i)``.
 
     .. math:: q_{ij} \propto e^{\beta_1 [j = i-1]} \ (j \le i), \qquad
@@ -58,16 +64,17 @@ def circuit_attention_limit(beta1: ArrayLike, alpha: ArrayLike, beta2: ArrayLike
     beta1, alpha, beta2 = (np.asarray(x)[..., None, None] for x in np.broadcast_arrays(beta1, alpha, beta2))
     before = np.eye(T, k=-1)
     first = np.exp(beta1 * before) * np.tri(T)
-    first = first / first.sum(-1, keepdims=True)                              # (..., i, j)
-    overlap = np.swapaxes(first[..., 0:2 * N:2], -1, -2) + 0                   # (..., m, i)
+    first = first / first.sum(-1, keepdims=True)  # (..., i, j)
+    overlap = np.swapaxes(first[..., 0 : 2 * N : 2], -1, -2) + 0  # (..., m, i)
     overlap[..., T - 1] += first[..., T - 1, T - 1][..., None]
     scores = alpha * overlap + beta2 * (np.arange(T) % 2)
     second = np.exp(scores - scores.real.max(-1, keepdims=True))
     return first, second / second.sum(-1, keepdims=True)
 
 
-def circuit_loss_limit(beta1: ArrayLike, alpha: ArrayLike, beta2: ArrayLike, xi: ArrayLike, n_context: int,
-                       n_labels: int) -> np.ndarray:
+def circuit_loss_limit(
+    beta1: ArrayLike, alpha: ArrayLike, beta2: ArrayLike, xi: ArrayLike, n_context: int, n_labels: int
+) -> np.ndarray:
     r"""Cross-entropy of the minimal circuit with a linear readout, for D to infinity, exact, item noise zero, B = 1.
 
     .. math:: \frac1N \sum_m \Bigl\{ -\xi s_{mm} + \ln\Bigl[\sum_k e^{\xi s_{mk}} + L - N\Bigr] \Bigr\},
@@ -76,7 +83,7 @@ def circuit_loss_limit(beta1: ArrayLike, alpha: ArrayLike, beta2: ArrayLike, xi:
     Parameters broadcast and may be complex, so that derivatives can be taken by a complex step.
     """
     N, L = _sizes(n_context, n_labels)
-    attended = _on_labels(beta1, alpha, beta2, N)[1]                          # (..., m, k)
+    attended = _on_labels(beta1, alpha, beta2, N)[1]  # (..., m, k)
     logits = np.asarray(xi)[..., None, None] * attended
     right = np.diagonal(logits, axis1=-2, axis2=-1)
     top = np.maximum(logits.real.max(-1), 0)
@@ -84,8 +91,9 @@ def circuit_loss_limit(beta1: ArrayLike, alpha: ArrayLike, beta2: ArrayLike, xi:
     return (top + np.log(total) - right).mean(-1)
 
 
-def circuit_measures_limit(beta1: ArrayLike, alpha: ArrayLike, beta2: ArrayLike, xi: ArrayLike, n_context: int,
-                           n_labels: int) -> Measures:
+def circuit_measures_limit(
+    beta1: ArrayLike, alpha: ArrayLike, beta2: ArrayLike, xi: ArrayLike, n_context: int, n_labels: int
+) -> Measures:
     """Progress of the minimal circuit in the limit of :func:`circuit_loss_limit`."""
     N, L = _sizes(n_context, n_labels)
     first, attended = _on_labels(beta1, alpha, beta2, N)
@@ -98,8 +106,9 @@ def circuit_measures_limit(beta1: ArrayLike, alpha: ArrayLike, beta2: ArrayLike,
     return Measures(*np.broadcast_arrays(own, match, attended.sum(-1).mean(-1), shares.sum(-1).mean(-1), right))
 
 
-def nested_logit_loss_approx(beta1: ArrayLike, alpha: ArrayLike, xi: ArrayLike, n_context: int,
-                             n_labels: int) -> np.ndarray:
+def nested_logit_loss_approx(
+    beta1: ArrayLike, alpha: ArrayLike, xi: ArrayLike, n_context: int, n_labels: int
+) -> np.ndarray:
     r"""The phenomenological loss of three nested logits, in which every label is a typical one.
 
     .. math:: p = \frac{e^{\beta_1}}{e^{\beta_1} + N}, \quad q = \frac{e^{\alpha p}}{e^{\alpha p} + 2N}, \quad
@@ -112,11 +121,17 @@ def nested_logit_loss_approx(beta1: ArrayLike, alpha: ArrayLike, xi: ArrayLike, 
     N, L = _sizes(n_context, n_labels)
     _, q, r = _nested(beta1, alpha, N)
     own, other = np.asarray(xi) * q, np.asarray(xi) * r
-    return np.logaddexp(np.logaddexp(own, other + np.log(N - 1) if N > 1 else -np.inf),
-                        np.log(L - N) if L > N else -np.inf) - own
+    return (
+        np.logaddexp(
+            np.logaddexp(own, other + np.log(N - 1) if N > 1 else -np.inf), np.log(L - N) if L > N else -np.inf
+        )
+        - own
+    )
 
 
-def nested_logit_gradient(beta1: ArrayLike, alpha: ArrayLike, xi: ArrayLike, n_context: int, n_labels: int) -> np.ndarray:
+def nested_logit_gradient(
+    beta1: ArrayLike, alpha: ArrayLike, xi: ArrayLike, n_context: int, n_labels: int
+) -> np.ndarray:
     r"""Gradient of :func:`nested_logit_loss_approx` in the order (beta1, alpha, xi), shape ``(..., 3)``.
 
     With P_c and P_o the probabilities of the right and of each other label in the context, and a = alpha p:
@@ -166,8 +181,8 @@ def circuit_saddle_rate_exact(n_context: int, n_labels: int) -> float:
     N, L = _sizes(n_context, n_labels)
     T = 2 * N + 1
     i = np.arange(1, T + 1)
-    behind = np.minimum((i + 1) // 2, N)                      # items at or before token i, each with overlap 1/i
-    mean_overlap = ((behind / i).sum() + N / T) / T           # sum over m of the mean over tokens; the target sees itself
+    behind = np.minimum((i + 1) // 2, N)  # items at or before token i, each with overlap 1/i
+    mean_overlap = ((behind / i).sum() + N / T) / T  # sum over m of the mean over tokens; the target sees itself
     own = (0.5 / np.arange(1, N + 1)).sum()
     return float((own - N / (2 * L) - (1 - N / L) * mean_overlap) / (N * T))
 
@@ -183,7 +198,7 @@ def _nested(beta1: ArrayLike, alpha: ArrayLike, N: int) -> tuple[np.ndarray, np.
 def _on_labels(beta1: ArrayLike, alpha: ArrayLike, beta2: ArrayLike, N: int) -> tuple[np.ndarray, np.ndarray]:
     """Attention of layer 1, and of the target to the labels, ``(..., m, k)``."""
     first, second = circuit_attention_limit(beta1, alpha, beta2, N)
-    return first, second[..., 1:2 * N:2]
+    return first, second[..., 1 : 2 * N : 2]
 
 
 def _sizes(n_context: int, n_labels: int) -> tuple[int, int]:
@@ -191,5 +206,7 @@ def _sizes(n_context: int, n_labels: int) -> tuple[int, int]:
         if int(value) != value or value < 1:
             raise ValueError(f"{name}={value!r} is not a whole number of at least 1")
     if n_labels < n_context:
-        raise ValueError(f"n_labels={n_labels!r} is below n_context={n_context!r}, whose labels differ; use more labels")
+        raise ValueError(
+            f"n_labels={n_labels!r} is below n_context={n_context!r}, whose labels differ; use more labels"
+        )
     return int(n_context), int(n_labels)

@@ -88,7 +88,9 @@ def stationary_losses_exact(spectrum, n_context: int) -> np.ndarray:
     """Losses at all 2^d fixed points of separate rank-one heads, ascending: one for each set of learnt eigenvectors."""
     lam = _spectrum(spectrum)
     gains = lam / finite_context_factors(lam, n_context)
-    return np.sort([lam.sum() - sum(chosen) for size in range(lam.size + 1) for chosen in itertools.combinations(gains, size)])
+    return np.sort(
+        [lam.sum() - sum(chosen) for size in range(lam.size + 1) for chosen in itertools.combinations(gains, size)]
+    )
 
 
 def final_weight_exact(eigenvalue, factor) -> np.ndarray:
@@ -117,7 +119,7 @@ def drop_weight_exact(times, start, eigenvalue: float, factor: float) -> np.ndar
     """
     limit = float(final_weight_exact(eigenvalue, factor))
     goal = drop_clock_exact(np.asarray(start, float) / limit) + eigenvalue**2 * limit * np.asarray(times, float)
-    low, high = np.full(goal.shape, -60.0), np.full(goal.shape, 36.0)             # logits of u
+    low, high = np.full(goal.shape, -60.0), np.full(goal.shape, 36.0)  # logits of u
     for _ in range(70):
         middle = (low + high) / 2
         below = drop_clock_exact(1 / (1 + np.exp(-middle))) < goal
@@ -139,7 +141,7 @@ def separate_flow(times, start, spectrum, n_context: int) -> tuple[np.ndarray, n
     second = lam**2 + (lam + lam.sum()) * lam / n_context
 
     def parts(z):
-        return z[:H], z[H:H + H * d].reshape(H, d), z[H + H * d:].reshape(H, d)
+        return z[:H], z[H : H + H * d].reshape(H, d), z[H + H * d :].reshape(H, d)
 
     def velocity(_, z):
         v, k, q = parts(z)
@@ -147,7 +149,7 @@ def separate_flow(times, start, spectrum, n_context: int) -> tuple[np.ndarray, n
         return np.concatenate([((k @ R) * q).sum(-1), (v[:, None] * (q @ R.T)).ravel(), (v[:, None] * (k @ R)).ravel()])
 
     z = _solved(velocity, np.concatenate([v, k.ravel(), q.ravel()]), times, float(np.abs(v).min()))
-    return z[:, :H], z[:, H:H + H * d].reshape(-1, H, d), z[:, H + H * d:].reshape(-1, H, d)
+    return z[:, :H], z[:, H : H + H * d].reshape(-1, H, d), z[:, H + H * d :].reshape(-1, H, d)
 
 
 def _solved(velocity, start, times, smallest: float) -> np.ndarray:
@@ -155,8 +157,15 @@ def _solved(velocity, start, times, smallest: float) -> np.ndarray:
     t = np.atleast_1d(np.asarray(times, float))
     if np.any(np.diff(t) <= 0) or t[0] < 0:
         raise ValueError("times must increase and start at 0 or later")
-    found = solve_ivp(velocity, (0.0, t[-1]), start, method="LSODA", t_eval=t, rtol=1e-9,
-                      atol=float(np.clip(1e-3 * smallest**3, 1e-24, 1e-12)))
+    found = solve_ivp(
+        velocity,
+        (0.0, t[-1]),
+        start,
+        method="LSODA",
+        t_eval=t,
+        rtol=1e-9,
+        atol=float(np.clip(1e-3 * smallest**3, 1e-24, 1e-12)),
+    )
     if not found.success:
         raise RuntimeError(f"the flow was not solved up to time {t[-1]}: {found.message}")
     return found.y.T

@@ -8,7 +8,10 @@ label once. Sources: Zhang, Frei, Bartlett 2024 (arXiv 2306.09927); Ahn et al. 2
 
 import numpy as np
 
-from attnlab.theory.in_context_regression.preconditioned import best_plain_preconditioner_exact, plain_preconditioned_risk_exact
+from attnlab.theory.in_context_regression.preconditioned import (
+    best_plain_preconditioner_exact,
+    plain_preconditioned_risk_exact,
+)
 
 
 def risk_exact(matrix, covariance, n_context: int, noise_std: float = 0.0, prior=None) -> float:
@@ -37,7 +40,9 @@ def best_matrix_exact(covariance, n_context: int, noise_std: float = 0.0, prior=
 
 def best_risk_exact(covariance, n_context: int, noise_std: float = 0.0, prior=None) -> float:
     """Least risk of one layer of linear attention, ``noise_std^2 + tr(S W) - tr(G^T S W S)`` at the best ``G``."""
-    return risk_exact(best_matrix_exact(covariance, n_context, noise_std, prior), covariance, n_context, noise_std, prior)
+    return risk_exact(
+        best_matrix_exact(covariance, n_context, noise_std, prior), covariance, n_context, noise_std, prior
+    )
 
 
 def balanced_limit_weights_exact(covariance, n_context: int) -> tuple[float, np.ndarray]:
@@ -81,7 +86,9 @@ def ridge_risk_limit(aspect_ratio, noise_std: float, ridge: float) -> np.ndarray
     """
     xi, z = np.asarray(aspect_ratio, float), float(ridge)
     if not (np.all(xi > 0) and z > 0 and noise_std >= 0):
-        raise ValueError(f"need aspect_ratio > 0, ridge > 0 and noise_std >= 0, got {aspect_ratio!r}, {ridge!r}, {noise_std!r}")
+        raise ValueError(
+            f"need aspect_ratio > 0, ridge > 0 and noise_std >= 0, got {aspect_ratio!r}, {ridge!r}, {noise_std!r}"
+        )
     b = 1 - xi + z
     root = np.sqrt(b**2 + 4 * xi * z)
     m = np.where(b > 0, 2 / (root + np.abs(b)), (root - b) / (2 * xi * z))

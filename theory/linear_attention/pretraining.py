@@ -99,6 +99,8 @@ def _slope(x: float, kappa: float) -> float:
 
 def _checked(alpha, kappa, tau, noise_variance, ridge) -> float:
     if not (alpha > 0 and kappa > 0 and tau > 0 and noise_variance >= 0 and ridge >= 0):
-        raise ValueError(f"need alpha, kappa, tau > 0 and noise_variance, ridge >= 0, got {alpha!r}, {kappa!r}, {tau!r}, "
-                         f"{noise_variance!r}, {ridge!r}")
+        raise ValueError(
+            f"need alpha, kappa, tau > 0 and noise_variance, ridge >= 0, got {alpha!r}, {kappa!r}, {tau!r}, "
+            f"{noise_variance!r}, {ridge!r}"
+        )
     return (1 + noise_variance) / alpha

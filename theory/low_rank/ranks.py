@@ -81,7 +81,9 @@ def face_splitting(u: ArrayLike, w: ArrayLike) -> np.ndarray:
     return (u[:, :, None] * w[:, None, :]).reshape(len(u), -1)
 
 
-def recall_error_bound(n_tokens: int, key_dim: int, value_dim: int, n_heads: int = 1, target_dim: int | None = None) -> float:
+def recall_error_bound(
+    n_tokens: int, key_dim: int, value_dim: int, n_heads: int = 1, target_dim: int | None = None
+) -> float:
     r"""Least relative error with which linear attention recalls N values, whatever its weights, gate and projections.
 
     .. math:: \frac{\mathbb E\|\hat V - V\|^2}{\mathbb E\|V\|^2} \ge 1 - \frac{H d_k d_v}{N m},

@@ -22,8 +22,14 @@ from scipy.special import expit, log_expit, logsumexp
 from attnlab.theory.max_margin_attention.frobenius import MaxMargin, margin_matrices
 
 
-def finite_component(keys: ArrayLike, queries: ArrayLike, scores: ArrayLike, selected: ArrayLike, solution: MaxMargin,
-                     loss: str = "logistic") -> np.ndarray:
+def finite_component(
+    keys: ArrayLike,
+    queries: ArrayLike,
+    scores: ArrayLike,
+    selected: ArrayLike,
+    solution: MaxMargin,
+    loss: str = "logistic",
+) -> np.ndarray:
     r"""The part of W that stays finite, within the span of the support constraints.
 
     On the support, where :math:`\lambda_{it} > 0`, the gradient must be parallel to :math:`W_\alpha = \sum \lambda A`:
@@ -43,7 +49,7 @@ def finite_component(keys: ArrayLike, queries: ArrayLike, scores: ArrayLike, sel
     gaps, multipliers = (np.where(support, array, 1.0) for array in (best - scores, solution.multipliers))
     wanted = log_slope(best, loss) + np.log(gaps) - np.log(multipliers)
     rows, values, weights = A[support].reshape(support.sum(), -1), wanted[support], solution.multipliers[support]
-    values = values - weights @ values / weights.sum()                          # orthogonal to sum lambda A
+    values = values - weights @ values / weights.sum()  # orthogonal to sum lambda A
     return np.linalg.lstsq(rows, values, rcond=None)[0].reshape(A.shape[2:])
 
 
@@ -88,8 +94,16 @@ class LogitFlow:
     logits: np.ndarray
 
 
-def logit_flow(keys: ArrayLike, queries: ArrayLike, scores: ArrayLike, lengths: ArrayLike, *, start: ArrayLike | None = None,
-               loss: str = "logistic", tolerance: float = 1e-8) -> LogitFlow:
+def logit_flow(
+    keys: ArrayLike,
+    queries: ArrayLike,
+    scores: ArrayLike,
+    lengths: ArrayLike,
+    *,
+    start: ArrayLike | None = None,
+    loss: str = "logistic",
+    tolerance: float = 1e-8,
+) -> LogitFlow:
     r"""The flow of normalised descent, reduced to one number a token.
 
     All gradients lie in the span of the :math:`x_{it} z_i^T`, so :math:`W = W_0 + \sum u_{it} x_{it} z_i^T`, and with the Gram
@@ -102,7 +116,7 @@ def logit_flow(keys: ArrayLike, queries: ArrayLike, scores: ArrayLike, lengths: 
     X, Z, scores = (np.asarray(array, dtype=np.float64) for array in (keys, queries, scores))
     lengths = np.asarray(lengths, dtype=np.float64)
     W0 = np.zeros((X.shape[2], Z.shape[1])) if start is None else np.asarray(start, dtype=np.float64)
-    outer = X[..., :, None] * Z[:, None, None, :]                               # (input, token, key_dim, query_dim)
+    outer = X[..., :, None] * Z[:, None, None, :]  # (input, token, key_dim, query_dim)
     flat = outer.reshape(scores.size, -1)
     gram, first = flat @ flat.T, flat @ W0.ravel()
 
@@ -110,13 +124,25 @@ def logit_flow(keys: ArrayLike, queries: ArrayLike, scores: ArrayLike, lengths: 
         c = slopes((first + gram @ u).reshape(scores.shape), scores, loss).ravel()
         return -c / np.sqrt(c @ gram @ c)
 
-    found = solve_ivp(velocity, (0.0, float(lengths[-1])), np.zeros(scores.size), method="LSODA", t_eval=lengths, rtol=tolerance,
-                      atol=tolerance)
+    found = solve_ivp(
+        velocity,
+        (0.0, float(lengths[-1])),
+        np.zeros(scores.size),
+        method="LSODA",
+        t_eval=lengths,
+        rtol=tolerance,
+        atol=tolerance,
+    )
     if not found.success:
-        raise RuntimeError(f"the flow stopped before length {lengths[-1]:g}: {found.message}; loosen tolerance={tolerance:g}")
+        raise RuntimeError(
+            f"the flow stopped before length {lengths[-1]:g}: {found.message}; loosen tolerance={tolerance:g}"
+        )
     u = found.y.T
-    return LogitFlow(lengths, W0 + np.tensordot(u.reshape(len(u), *scores.shape), outer, 2),
-                     (first + u @ gram).reshape(-1, *scores.shape))
+    return LogitFlow(
+        lengths,
+        W0 + np.tensordot(u.reshape(len(u), *scores.shape), outer, 2),
+        (first + u @ gram).reshape(-1, *scores.shape),
+    )
 
 
 def slopes(logits: np.ndarray, scores: np.ndarray, loss: str) -> np.ndarray:
@@ -137,7 +163,7 @@ def log_loss_gap(logits: ArrayLike, scores: ArrayLike, loss: str = "logistic") -
     logits, scores = np.asarray(logits, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     best = scores.max(1)
     log_s = logits - logsumexp(logits, axis=1, keepdims=True)
-    missing = np.exp(logsumexp(log_s, axis=1, b=best[:, None] - scores))             # gamma* - sum s gamma
+    missing = np.exp(logsumexp(log_s, axis=1, b=best[:, None] - scores))  # gamma* - sum s gamma
     if loss == "linear":
         gaps = missing
     elif loss == "exponential":

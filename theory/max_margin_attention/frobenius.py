@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 from scipy.linalg import null_space
 from scipy.optimize import nnls
 
-INFEASIBLE = 1e-9                  # residual of the non-negative least squares below which no direction separates
-ACTIVE = 1e-6                      # a constraint within this of its bound counts as active
+INFEASIBLE = 1e-9  # residual of the non-negative least squares below which no direction separates
+ACTIVE = 1e-6  # a constraint within this of its bound counts as active
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,10 @@ class Infeasible(ValueError):
     """No weights select the given tokens; ``multipliers`` >= 0 with sum 1 combine the constraints to zero."""
 
     def __init__(self, multipliers: np.ndarray, distance: float) -> None:
-        super().__init__(f"no weights separate the selected tokens: a convex combination of the {multipliers.size} constraints "
-                         f"has norm {distance:.2g}; select other tokens, or raise the dimension")
+        super().__init__(
+            f"no weights separate the selected tokens: a convex combination of the {multipliers.size} constraints "
+            f"has norm {distance:.2g}; select other tokens, or raise the dimension"
+        )
         self.multipliers, self.distance = multipliers, distance
 
 
@@ -86,8 +88,9 @@ def least_distance(rows: ArrayLike, bounds: ArrayLike) -> tuple[np.ndarray, np.n
     """
     A, b = np.asarray(rows, dtype=np.float64), np.asarray(bounds, dtype=np.float64)
     if A.ndim != 2 or b.shape != A.shape[:1] or not (np.isfinite(A).all() and np.isfinite(b).all()):
-        raise ValueError(f"rows must be a finite matrix and bounds a finite vector with one entry a row, got {A.shape} and "
-                         f"{b.shape}")
+        raise ValueError(
+            f"rows must be a finite matrix and bounds a finite vector with one entry a row, got {A.shape} and {b.shape}"
+        )
     target = np.zeros(A.shape[1] + 1)
     target[-1] = 1.0
     E = np.vstack([A.T, b])
@@ -108,8 +111,14 @@ def kkt_residual(rows: np.ndarray, bounds: np.ndarray, w: np.ndarray, multiplier
     """The largest violation of the optimality conditions of :func:`least_distance`, each relative to its own scale."""
     slack, size = rows @ w - bounds, max(float(np.linalg.norm(w)), np.finfo(float).tiny)
     total = max(float(np.abs(multipliers).sum()), np.finfo(float).tiny)
-    return float(max(np.linalg.norm(w - multipliers @ rows) / size, max(0.0, -slack.min(initial=0.0)),
-                     max(0.0, -multipliers.min(initial=0.0)) / total, np.abs(multipliers * slack).max(initial=0.0) / total))
+    return float(
+        max(
+            np.linalg.norm(w - multipliers @ rows) / size,
+            max(0.0, -slack.min(initial=0.0)),
+            max(0.0, -multipliers.min(initial=0.0)) / total,
+            np.abs(multipliers * slack).max(initial=0.0) / total,
+        )
+    )
 
 
 def feasible(keys: ArrayLike, queries: ArrayLike, selected: ArrayLike) -> bool:
@@ -132,8 +141,9 @@ def active_tokens(keys: ArrayLike, queries: ArrayLike, selected: ArrayLike, weig
     return _others(A, selected) & (margins < 1 + ACTIVE)
 
 
-def locally_optimal(keys: ArrayLike, queries: ArrayLike, scores: ArrayLike, selected: ArrayLike,
-                    solution: MaxMargin | None = None) -> bool:
+def locally_optimal(
+    keys: ArrayLike, queries: ArrayLike, scores: ArrayLike, selected: ArrayLike, solution: MaxMargin | None = None
+) -> bool:
     r"""Whether every selected token scores higher than each of its neighbours.
 
     .. math:: \gamma_{i\alpha_i} > \gamma_{it} \text{ for all } i \text{ and all } t \ne \alpha_i \text{ with }
@@ -147,7 +157,9 @@ def locally_optimal(keys: ArrayLike, queries: ArrayLike, scores: ArrayLike, sele
     return bool(np.all((best > scores) | ~active_tokens(keys, queries, selected, solution.weights)))
 
 
-def several_token_svm(keys: ArrayLike, queries: ArrayLike, kept: ArrayLike, relaxed: ArrayLike | None = None) -> np.ndarray:
+def several_token_svm(
+    keys: ArrayLike, queries: ArrayLike, kept: ArrayLike, relaxed: ArrayLike | None = None
+) -> np.ndarray:
     r"""The direction in which attention masks all but the kept tokens of each input.
 
     .. math:: \min \|W\|_F \quad\text{s.t.}\quad (x_{it} - x_{i\tau})^T W z_i = 0 \ (t, \tau \in O_i), \qquad
@@ -214,10 +226,16 @@ def _others(A: np.ndarray, selected: ArrayLike) -> np.ndarray:
 
 
 def _instance(keys: ArrayLike, queries: ArrayLike, selected: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    keys, queries, selected = np.asarray(keys, dtype=np.float64), np.asarray(queries, dtype=np.float64), np.asarray(selected)
+    keys, queries, selected = (
+        np.asarray(keys, dtype=np.float64),
+        np.asarray(queries, dtype=np.float64),
+        np.asarray(selected),
+    )
     if keys.ndim != 3 or queries.ndim != 2 or selected.shape != keys.shape[:1] or len(queries) != len(keys):
-        raise ValueError(f"keys must be (input, token, key_dim), queries (input, query_dim) and selected (input,), got "
-                         f"{keys.shape}, {queries.shape} and {selected.shape}")
+        raise ValueError(
+            f"keys must be (input, token, key_dim), queries (input, query_dim) and selected (input,), got "
+            f"{keys.shape}, {queries.shape} and {selected.shape}"
+        )
     if selected.dtype.kind not in "iu" or np.any((selected < 0) | (selected >= keys.shape[1])):
         raise ValueError(f"selected={selected!r} must hold token indices from 0 to {keys.shape[1] - 1}")
     return keys, queries, selected
@@ -227,5 +245,7 @@ def _kept_instance(keys: ArrayLike, queries: ArrayLike, kept: ArrayLike) -> tupl
     kept = np.asarray(kept)
     keys, queries, _ = _instance(keys, queries, np.zeros(len(kept), int))
     if kept.dtype != bool or kept.shape != keys.shape[:2] or not kept.any(axis=1).all():
-        raise ValueError(f"kept must be boolean (input, token) = {keys.shape[:2]} with a kept token in every input, got {kept!r}")
+        raise ValueError(
+            f"kept must be boolean (input, token) = {keys.shape[:2]} with a kept token in every input, got {kept!r}"
+        )
     return keys, queries, kept

@@ -21,7 +21,7 @@ from scipy import sparse
 
 from attnlab.theory.max_margin_attention.frobenius import Infeasible, MaxMargin, frobenius_svm, margin_matrices
 
-RANK_TOLERANCE = 1e-5              # singular values below this part of the largest count as zero
+RANK_TOLERANCE = 1e-5  # singular values below this part of the largest count as zero
 
 
 def nuclear_svm(keys: ArrayLike, queries: ArrayLike, selected: ArrayLike) -> MaxMargin:
@@ -36,7 +36,7 @@ def nuclear_svm(keys: ArrayLike, queries: ArrayLike, selected: ArrayLike) -> Max
     A = margin_matrices(keys, queries, selected)
     used = np.ones(A.shape[:2], bool)
     used[np.arange(len(A)), np.asarray(selected)] = False
-    left = _range_of(A.transpose(2, 0, 1, 3).reshape(A.shape[2], -1))       # of the key differences
+    left = _range_of(A.transpose(2, 0, 1, 3).reshape(A.shape[2], -1))  # of the key differences
     right = _range_of(np.asarray(queries, dtype=np.float64).T)
     rows = left.T @ A[used] @ right
     small, multipliers = _solve(rows)
@@ -82,7 +82,7 @@ def _solve(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     where, scale = _triangle(size)
     column, row = where
     n = len(row)
-    across = (row < a) & (column >= a)                                       # the entries of the block W
+    across = (row < a) & (column >= a)  # the entries of the block W
     constraints = np.zeros((m, n))
     constraints[:, across] = rows[:, row[across], column[across] - a] / scale[across]
     trace = np.where(row == column, 0.5, 0.0)
@@ -90,17 +90,25 @@ def _solve(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     settings = clarabel.DefaultSettings()
     settings.verbose, settings.max_threads = False, 1
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-10
-    solver = clarabel.DefaultSolver(sparse.csc_matrix((n, n)), trace, matrix, np.concatenate([-np.ones(m), np.zeros(n)]),
-                                    [clarabel.NonnegativeConeT(m), clarabel.PSDTriangleConeT(size)], settings)
+    solver = clarabel.DefaultSolver(
+        sparse.csc_matrix((n, n)),
+        trace,
+        matrix,
+        np.concatenate([-np.ones(m), np.zeros(n)]),
+        [clarabel.NonnegativeConeT(m), clarabel.PSDTriangleConeT(size)],
+        settings,
+    )
     found = solver.solve()
     if "Infeasible" in str(found.status):
         multipliers = np.maximum(np.array(found.z[:m]), 0)
-        raise Infeasible(multipliers / multipliers.sum(),
-                         float(np.linalg.norm(np.tensordot(multipliers, rows, 1)) / multipliers.sum()))
+        raise Infeasible(
+            multipliers / multipliers.sum(),
+            float(np.linalg.norm(np.tensordot(multipliers, rows, 1)) / multipliers.sum()),
+        )
     if str(found.status) not in ("Solved", "AlmostSolved", "InsufficientProgress"):
-        raise RuntimeError(f"the semidefinite program with {m} constraints stopped with {found.status}; scale the tokens to "
-                           f"length "
-                           "one")
+        raise RuntimeError(
+            f"the semidefinite program with {m} constraints stopped with {found.status}; scale the tokens to length one"
+        )
     weights = np.zeros((a, b))
     weights[row[across], column[across] - a] = np.array(found.x)[across] / scale[across]
     return weights, np.array(found.z[:m])

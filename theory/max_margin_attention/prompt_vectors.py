@@ -42,20 +42,30 @@ def joint_prompt_direction(margins: ArrayLike, gaps: ArrayLike, growth_ratio: fl
     """
     m, g, r = np.asarray(margins, dtype=np.float64), np.asarray(gaps, dtype=np.float64), float(growth_ratio)
     if g.ndim != 2 or m.shape != g.shape[:1] or not r > 0:
-        raise ValueError(f"margins must be (constraint,), gaps (constraint, dim) and growth_ratio positive; got {m.shape}, "
-                         f"{g.shape}, {growth_ratio!r}")
+        raise ValueError(
+            f"margins must be (constraint,), gaps (constraint, dim) and growth_ratio positive; got {m.shape}, "
+            f"{g.shape}, {growth_ratio!r}"
+        )
     d = g.shape[1]
-    rows = np.vstack([np.hstack([np.ones((len(m), 1)), -r * g]), np.zeros((1, d + 1)), np.hstack([np.zeros((d, 1)), -np.eye(d)])])
+    rows = np.vstack(
+        [np.hstack([np.ones((len(m), 1)), -r * g]), np.zeros((1, d + 1)), np.hstack([np.zeros((d, 1)), -np.eye(d)])]
+    )
     bounds = np.concatenate([m, [1.0], np.zeros(d)])
     settings = clarabel.DefaultSettings()
     settings.verbose, settings.max_threads = False, 1
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
     cost = np.concatenate([[-1.0], np.zeros(d)])
-    found = clarabel.DefaultSolver(sparse.csc_matrix((d + 1, d + 1)), cost, sparse.csc_matrix(rows), bounds,
-                                   [clarabel.NonnegativeConeT(len(m)), clarabel.SecondOrderConeT(d + 1)], settings).solve()
+    found = clarabel.DefaultSolver(
+        sparse.csc_matrix((d + 1, d + 1)),
+        cost,
+        sparse.csc_matrix(rows),
+        bounds,
+        [clarabel.NonnegativeConeT(len(m)), clarabel.SecondOrderConeT(d + 1)],
+        settings,
+    ).solve()
     p = np.array(found.x[1:])
     p = p / np.linalg.norm(p)
-    lam = np.maximum(np.array(found.z[:len(m)]), 0)
+    lam = np.maximum(np.array(found.z[: len(m)]), 0)
     lam = lam / lam.sum()
     reached, bound = float(np.min(m + r * g @ p)), float(lam @ m + r * np.linalg.norm(lam @ g))
     return p, (bound - reached) / max(abs(bound), 1.0)

@@ -14,8 +14,9 @@ from fractions import Fraction
 from math import comb
 
 
-def shared_context_rank(n_examples: int, n_heads: int, n_context: int, context_rank: int | None = None,
-                        ones: bool | None = None) -> int:
+def shared_context_rank(
+    n_examples: int, n_heads: int, n_context: int, context_rank: int | None = None, ones: bool | None = None
+) -> int:
     r"""Rank of Z if all examples share one context of rank rho, for generic weights and different queries; a bound for all.
 
     .. math:: R = \min(T,\, H(\rho - 1) + 1) \text{ if } 1 \in \mathrm{col}(E), \qquad \min(T,\, H\rho) \text{ otherwise.}
@@ -148,7 +149,9 @@ def function_dimension(dim: int, n_heads: int, n_context: int, head_dim: int) ->
     computes constants.
     """
     if head_dim < sufficient_head_dim(n_context, dim):
-        raise ValueError(f"head_dim={head_dim!r} is below n - 1 = {n_context - 1}, for which the dimension is not known here")
+        raise ValueError(
+            f"head_dim={head_dim!r} is below n - 1 = {n_context - 1}, for which the dimension is not known here"
+        )
     _counts(dim=dim, n_heads=n_heads, n_context=n_context, head_dim=head_dim)
     return n_heads * (n_context - 1) * (dim + 1) + min(dim, n_heads * (n_context - 1)) + 1
 

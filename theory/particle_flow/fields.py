@@ -53,7 +53,9 @@ class ParticleSystem:
 
     def convection(self, X: np.ndarray) -> np.ndarray:
         """G(X), shape of X."""
-        return _activation(self.activation, X @ self.W_1 + self.b_1[..., None, :])[0] @ self.W_2 + self.b_2[..., None, :]
+        return (
+            _activation(self.activation, X @ self.W_1 + self.b_1[..., None, :])[0] @ self.W_2 + self.b_2[..., None, :]
+        )
 
     def field(self, X: np.ndarray) -> np.ndarray:
         """F(X) + G(X)."""
@@ -84,7 +86,7 @@ class ParticleSystem:
 
     def _heads(self, X: np.ndarray) -> np.ndarray:
         split = X.reshape(*X.shape[:-1], self.n_heads, -1)
-        return np.swapaxes(split, -3, -2)                                     # (..., head, n, d_h)
+        return np.swapaxes(split, -3, -2)  # (..., head, n, d_h)
 
 
 def integrate(field: Callable[[np.ndarray], np.ndarray], X: np.ndarray, horizon: float, n_steps: int) -> np.ndarray:
@@ -109,7 +111,7 @@ def _activation(name: str, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return value, 1 - value**2
     if name == "relu":
         return np.maximum(a, 0.0), (a > 0).astype(float)
-    normal = (1 + erf(a / 2**0.5)) / 2                                        # gelu = a Phi(a)
+    normal = (1 + erf(a / 2**0.5)) / 2  # gelu = a Phi(a)
     return a * normal, normal + a * np.exp(-(a**2) / 2) / (2 * np.pi) ** 0.5
 
 

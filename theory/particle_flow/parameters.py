@@ -25,5 +25,8 @@ def layer_parameters(kind: str, dim: int, hidden: int, *, biases: bool = True, n
     if hidden % 2:
         raise ValueError(f"hidden={hidden!r} is odd and cannot be halved; use an even inner width")
     widths = [hidden] if kind == "transformer" else [hidden // 2] * 2
-    return (attention_parameters(dim, biases) + sum(feed_forward_parameters(dim, width, biases) for width in widths)
-            + 2 * dim * norms * (1 + len(widths)))
+    return (
+        attention_parameters(dim, biases)
+        + sum(feed_forward_parameters(dim, width, biases) for width in widths)
+        + 2 * dim * norms * (1 + len(widths))
+    )

@@ -48,9 +48,13 @@ def error_terms(stages: Stages, sub_flow: str) -> dict[str, Fraction]:
     if any(sum(stage[i] for stage in stages) != 1 for i in (0, 1)):
         raise ValueError(f"stages={stages!r} do not add up to F + G; the weights of each field must sum to 1")
     own = _0 if sub_flow == "euler" else _HALF
-    return {P + Q: _HALF - sum((late[i] * early[j] for k, late in enumerate(stages) for early in stages[:k]), _0)
-            - own * sum((stage[i] * stage[j] for stage in stages), _0)
-            for i, P in enumerate("FG") for j, Q in enumerate("FG")}
+    return {
+        P + Q: _HALF
+        - sum((late[i] * early[j] for k, late in enumerate(stages) for early in stages[:k]), _0)
+        - own * sum((stage[i] * stage[j] for stage in stages), _0)
+        for i, P in enumerate("FG")
+        for j, Q in enumerate("FG")
+    }
 
 
 def orders(stages: Stages, sub_flow: str) -> tuple[int, int]:
@@ -69,8 +73,15 @@ def error_coefficient(system: ParticleSystem, X: np.ndarray, terms: dict[str, Fr
     return _weighted(system, X, terms, 0.0)
 
 
-def error_constant(system: ParticleSystem, X: np.ndarray, horizon: float, terms: dict[str, Fraction], *,
-                   n_steps: int = 128, transported: bool = True) -> np.ndarray:
+def error_constant(
+    system: ParticleSystem,
+    X: np.ndarray,
+    horizon: float,
+    terms: dict[str, Fraction],
+    *,
+    n_steps: int = 128,
+    transported: bool = True,
+) -> np.ndarray:
     r"""Leading global error of a first-order scheme: X(T) - X_L = gamma E(T) + O(gamma^2), shape of X.
 
     .. math:: \frac{dE}{dt} = (F' + G') E + c(X(t)), \qquad E(0) = 0
@@ -78,6 +89,7 @@ def error_constant(system: ParticleSystem, X: np.ndarray, horizon: float, terms:
     (solved together with X by Runge-Kutta steps of order 4). ``transported=False`` leaves the first term out: local errors
     that only add up.
     """
+
     def joint(state: np.ndarray) -> np.ndarray:
         X, E = state
         carried = E if transported else 0.0 * E
@@ -87,12 +99,15 @@ def error_constant(system: ParticleSystem, X: np.ndarray, horizon: float, terms:
     return integrate(joint, start, horizon, n_steps)[-1, 1]
 
 
-def _weighted(system: ParticleSystem, X: np.ndarray, terms: dict[str, Fraction], more: np.ndarray | float) -> np.ndarray:
+def _weighted(
+    system: ParticleSystem, X: np.ndarray, terms: dict[str, Fraction], more: np.ndarray | float
+) -> np.ndarray:
     """F'(c_FF F + c_FG G + more) + G'(c_GF F + c_GG G + more)."""
     F, G = system.interaction(X), system.convection(X)
     c = {name: float(value) for name, value in terms.items()}
-    return (system.interaction_derivative(X, c["FF"] * F + c["FG"] * G + more)
-            + system.convection_derivative(X, c["GF"] * F + c["GG"] * G + more))
+    return system.interaction_derivative(X, c["FF"] * F + c["FG"] * G + more) + system.convection_derivative(
+        X, c["GF"] * F + c["GG"] * G + more
+    )
 
 
 def euler_layer(system: ParticleSystem, X: np.ndarray, step: float, stages: Stages) -> np.ndarray:

@@ -58,8 +58,12 @@ def shifted_arc_cosine(mean_a: ArrayLike, mean_b: ArrayLike, rho: ArrayLike) -> 
     rho = np.clip(rho, -1, 1)
     q = np.maximum(np.sqrt(1 - rho**2), _SMALLEST_SINE)
     first, second = (m - rho * n) / q, (n - rho * m) / q
-    return ((m * n + rho) * bivariate_normal_cdf(m, n, rho) + m * _density(n) * ndtr(first) + n * _density(m) * ndtr(second)
-            + q * _density(m) * _density(second))
+    return (
+        (m * n + rho) * bivariate_normal_cdf(m, n, rho)
+        + m * _density(n) * ndtr(first)
+        + n * _density(m) * ndtr(second)
+        + q * _density(m) * _density(second)
+    )
 
 
 def bivariate_normal_cdf(h: ArrayLike, k: ArrayLike, rho: ArrayLike) -> np.ndarray:
@@ -80,8 +84,16 @@ def bivariate_normal_cdf(h: ArrayLike, k: ArrayLike, rho: ArrayLike) -> np.ndarr
     return ndtr(h) * ndtr(k) + total * end / (4 * np.pi)
 
 
-def attention_kernel(query: ArrayLike, keys: ArrayLike, other_query: ArrayLike, other_keys: ArrayLike, *, bias: float = 0.0,
-                     augmented: bool = True, dual: Callable[[np.ndarray], np.ndarray] = arc_cosine) -> np.ndarray:
+def attention_kernel(
+    query: ArrayLike,
+    keys: ArrayLike,
+    other_query: ArrayLike,
+    other_keys: ArrayLike,
+    *,
+    bias: float = 0.0,
+    augmented: bool = True,
+    dual: Callable[[np.ndarray], np.ndarray] = arc_cosine,
+) -> np.ndarray:
     r"""E_W <phi(x), phi(x')> for tokens on the unit sphere: queries ``(n, d)``, keys ``(n, N, d)``; shape ``(n, n')``.
 
     .. math:: K = \frac{1}{N^2} \sum_{ij} \kappa(\rho_{ij}) (1 + t_{ij}), \quad \rho_{ij} = \frac{(1 + u)(1 + t_{ij})}{4},
@@ -93,8 +105,10 @@ def attention_kernel(query: ArrayLike, keys: ArrayLike, other_query: ArrayLike, 
     """
     q, k, q2, k2 = (np.asarray(x, dtype=np.float64) for x in (query, keys, other_query, other_keys))
     if q.ndim != 2 or k.ndim != 3 or (k.shape[0], k.shape[2]) != q.shape or k.shape[1:] != k2.shape[1:]:
-        raise ValueError(f"queries must have shape (n, d) and keys (n, N, d) with the same N and d on both sides; got "
-                         f"{q.shape}, {k.shape} and {q2.shape}, {k2.shape}")
+        raise ValueError(
+            f"queries must have shape (n, d) and keys (n, N, d) with the same N and d on both sides; got "
+            f"{q.shape}, {k.shape} and {q2.shape}, {k2.shape}"
+        )
     if bias and not augmented:
         raise ValueError(f"bias={bias!r} is defined for augmented tokens; use augmented=True")
     u, t = (q @ q2.T)[:, :, None, None], np.einsum("aid,bjd->abij", k, k2)
@@ -107,14 +121,22 @@ def attention_kernel(query: ArrayLike, keys: ArrayLike, other_query: ArrayLike, 
     return (dual(rho) * (1 + t)).mean((2, 3))
 
 
-def perceptron_kernel(query: ArrayLike, keys: ArrayLike, other_query: ArrayLike, other_keys: ArrayLike, *,
-                      dual: Callable[[np.ndarray], np.ndarray] = arc_cosine) -> np.ndarray:
+def perceptron_kernel(
+    query: ArrayLike,
+    keys: ArrayLike,
+    other_query: ArrayLike,
+    other_keys: ArrayLike,
+    *,
+    dual: Callable[[np.ndarray], np.ndarray] = arc_cosine,
+) -> np.ndarray:
     r"""Kernel of random ReLU neurons on the concatenated tokens: kappa(<v, v'>), ``(n, n')``.
 
     v = [vec(x_0 .. x_N) / sqrt(N + 1); 1] / sqrt(2), a unit vector, and weights N(0, I): <v, v'> = (1 + mean_i <x_i, x_i'>) / 2.
     """
-    tokens = [np.concatenate([np.asarray(q)[:, None], np.asarray(k)], axis=1).reshape(len(q), -1)
-              for q, k in ((query, keys), (other_query, other_keys))]
+    tokens = [
+        np.concatenate([np.asarray(q)[:, None], np.asarray(k)], axis=1).reshape(len(q), -1)
+        for q, k in ((query, keys), (other_query, other_keys))
+    ]
     n_tokens = np.asarray(keys).shape[1] + 1
     return dual((1 + tokens[0] @ tokens[1].T / n_tokens) / 2)
 

@@ -41,8 +41,9 @@ def inflation(spectrum: Spectrum, n_samples: float, kappa: float) -> float:
     return n_samples / (n_samples - float(counts @ (values / (values + kappa)) ** 2))
 
 
-def learning_curve(spectrum: Spectrum, target: str, dim: int, n_keys: int, n_samples: ArrayLike, *, ridge: float,
-                   inflated: bool = True) -> np.ndarray:
+def learning_curve(
+    spectrum: Spectrum, target: str, dim: int, n_keys: int, n_samples: ArrayLike, *, ridge: float, inflated: bool = True
+) -> np.ndarray:
     r"""Predicted test error over the target's variance at each number of samples, labels without noise.
 
     .. math:: \text{error} = E_0 \sum_a v_a (1 - L_a)^2 / \mathrm{Var} f, \qquad L_a = \lambda_a / (\lambda_a + \kappa_n) .
@@ -53,8 +54,10 @@ def learning_curve(spectrum: Spectrum, target: str, dim: int, n_keys: int, n_sam
     curve = []
     for n in np.atleast_1d(n_samples):
         kappa = effective_ridge(spectrum, n, ridge)
-        left = sum(energy * (kappa / (spectrum.eigenvalues[spectrum.mode(*mode)] + kappa)) ** 2
-                   for mode, energy in energies.items())
+        left = sum(
+            energy * (kappa / (spectrum.eigenvalues[spectrum.mode(*mode)] + kappa)) ** 2
+            for mode, energy in energies.items()
+        )
         curve.append(left * (inflation(spectrum, n, kappa) if inflated else 1.0))
     return np.array(curve) / variance(target, dim, n_keys)
 
@@ -70,11 +73,21 @@ def noise_error(spectrum: Spectrum, n_samples: ArrayLike, *, ridge: float, infla
     return found - 1 if inflated else 1 - 1 / found
 
 
-def norm_of_fit(spectrum: Spectrum, target: str, dim: int, n_keys: int, n_samples: ArrayLike, *, ridge: float) -> np.ndarray:
+def norm_of_fit(
+    spectrum: Spectrum, target: str, dim: int, n_keys: int, n_samples: ArrayLike, *, ridge: float
+) -> np.ndarray:
     """Predicted y^T (K + ridge I)^{-1} y without noise: sum_a v_a / (lambda_a + kappa_n), which rises to ||f||^2 with n."""
     energies = target_energies(target, dim, n_keys)
-    return np.array([sum(energy / (spectrum.eigenvalues[spectrum.mode(*mode)] + effective_ridge(spectrum, n, ridge))
-                         for mode, energy in energies.items() if energy) for n in np.atleast_1d(n_samples)])
+    return np.array(
+        [
+            sum(
+                energy / (spectrum.eigenvalues[spectrum.mode(*mode)] + effective_ridge(spectrum, n, ridge))
+                for mode, energy in energies.items()
+                if energy
+            )
+            for n in np.atleast_1d(n_samples)
+        ]
+    )
 
 
 def norm_error_bound(spectrum: Spectrum, squared_norm: float, n_samples: ArrayLike, *, ridge: float) -> np.ndarray:
@@ -84,12 +97,17 @@ def norm_error_bound(spectrum: Spectrum, squared_norm: float, n_samples: ArrayLi
     norm. Why: v (kappa / (lambda + kappa))^2 = (v / lambda) kappa x / (1 + x)^2 with x = kappa / lambda; sharp at x = 1.
     """
     kappas = [effective_ridge(spectrum, n, ridge) for n in np.atleast_1d(n_samples)]
-    return np.array([inflation(spectrum, n, kappa) * squared_norm * kappa / 4
-                     for n, kappa in zip(np.atleast_1d(n_samples), kappas, strict=True)])
+    return np.array(
+        [
+            inflation(spectrum, n, kappa) * squared_norm * kappa / 4
+            for n, kappa in zip(np.atleast_1d(n_samples), kappas, strict=True)
+        ]
+    )
 
 
 def half_samples(spectrum: Spectrum, target: str, dim: int, n_keys: int, *, ridge: float) -> float:
     """The number of samples at which the predicted error is half of the target's variance (the last crossing)."""
+
     def excess(log_n: float) -> float:
         return math.log(2 * float(learning_curve(spectrum, target, dim, n_keys, math.exp(log_n), ridge=ridge)[0]))
 
@@ -115,7 +133,10 @@ def rank_error_bound(target: str, dim: int, n_keys: int, rank: float, *, exchang
     if rank < 0:
         raise ValueError(f"rank={rank!r} is negative")
     energies, copies = target_energies(target, dim, n_keys), 1 if exchangeable else n_keys
-    parts = [(energy, multiplicity(dim, a) * multiplicity(dim, b) * (copies if b else 1)) for (a, b), energy in energies.items()]
+    parts = [
+        (energy, multiplicity(dim, a) * multiplicity(dim, b) * (copies if b else 1))
+        for (a, b), energy in energies.items()
+    ]
     left, room = 0.0, rank
     for energy, size in sorted(parts, key=lambda part: part[0] / part[1], reverse=True):
         left += energy * (1 - min(room, size) / size)
@@ -124,5 +145,7 @@ def rank_error_bound(target: str, dim: int, n_keys: int, rank: float, *, exchang
 
 
 def _arrays(spectrum: Spectrum) -> tuple[np.ndarray, np.ndarray]:
-    return (np.array(list(spectrum.eigenvalues.values())),
-            np.array([spectrum.multiplicities[mode] for mode in spectrum.eigenvalues]))
+    return (
+        np.array(list(spectrum.eigenvalues.values())),
+        np.array([spectrum.multiplicities[mode] for mode in spectrum.eigenvalues]),
+    )

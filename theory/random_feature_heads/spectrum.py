@@ -119,8 +119,10 @@ def perceptron_spectrum(dim: int, n_keys: int, max_degree: int = 8) -> Spectrum:
     """
     n_tokens, powers = n_keys + 1, np.arange(_PERCEPTRON_TERMS)
     inverse_factorials = np.exp(-gammaln(powers + 1))
-    series = [np.array([moment(dim, int(k), degree) for k in powers]) * inverse_factorials * (0.5 / n_tokens) ** powers
-              for degree in range(max_degree + 1)]
+    series = [
+        np.array([moment(dim, int(k), degree) for k in powers]) * inverse_factorials * (0.5 / n_tokens) ** powers
+        for degree in range(max_degree + 1)
+    ]
     weights = arc_cosine_coefficients(_PERCEPTRON_TERMS) * np.exp(gammaln(powers + 1))
     constant = 0.5**powers * inverse_factorials
 
@@ -148,7 +150,9 @@ def pair_energies(target: str, dim: int) -> dict[tuple[int, int], float]:
     shares (l + d - 2) : l.
     """
     kind, power = parse_target(target)
-    shares = {degree: multiplicity(dim, degree) * moment(dim, power, degree) ** 2 for degree in range(power % 2, power + 1, 2)}
+    shares = {
+        degree: multiplicity(dim, degree) * moment(dim, power, degree) ** 2 for degree in range(power % 2, power + 1, 2)
+    }
     if kind in ("b", "s"):
         return {(degree if kind == "s" else 0, degree): energy for degree, energy in shares.items() if degree}
     energies = {}
@@ -186,7 +190,9 @@ def squared_norm(target: str, dim: int, augmented: bool = True) -> float:
     """
     energies = pair_energies(target, dim)
     mu = pair_eigenvalues(dim, max(map(max, energies)), augmented)
-    return sum(math.inf if mu[mode] == 0 else energy / float(mu[mode]) for mode, energy in energies.items() if energy > 0)
+    return sum(
+        math.inf if mu[mode] == 0 else energy / float(mu[mode]) for mode, energy in energies.items() if energy > 0
+    )
 
 
 def tensor_cost(query_order: int, key_order: int) -> float:

@@ -22,7 +22,7 @@ def projective_diameter(scores: ArrayLike) -> float:
     S = np.asarray(scores, dtype=float)
     if S.ndim != 2 or not np.isfinite(S).all():
         raise ValueError(f"scores must be a finite matrix, got shape {S.shape}")
-    rows = S[:, None, :] - S[None, :, :]                        # (query, query, key)
+    rows = S[:, None, :] - S[None, :, :]  # (query, query, key)
     return float(np.max(rows.max(-1) - rows.min(-1)))
 
 

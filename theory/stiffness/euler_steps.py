@@ -39,7 +39,7 @@ class Speed:
             raise ValueError(f"base and width must be positive and height at least 0, got {self!r}")
 
     def __call__(self, t: ArrayLike) -> np.ndarray:
-        return self.base + self.height * np.exp(-((np.asarray(t) - self.centre) / self.width) ** 2)
+        return self.base + self.height * np.exp(-(((np.asarray(t) - self.centre) / self.width) ** 2))
 
     def slope(self, t: ArrayLike) -> np.ndarray:
         """The derivative in time."""
@@ -52,8 +52,10 @@ def speed_moment(speed: Speed, power: float) -> float:
     r""":math:`\int_0^1 \omega^p dt`, by adaptive quadrature (absolute error about 1e-10)."""
     peak = [min(max(speed.centre + k * speed.width, 0.0), 1.0) for k in (-6, -2, 0, 2, 6)]
     edges = sorted({0.0, *peak, 1.0})
-    return sum(quad(lambda t: float(speed(t)) ** power, a, b, epsabs=1e-12, epsrel=1e-12)[0]
-               for a, b in itertools.pairwise(edges))
+    return sum(
+        quad(lambda t: float(speed(t)) ** power, a, b, epsabs=1e-12, epsrel=1e-12)[0]
+        for a, b in itertools.pairwise(edges)
+    )
 
 
 def euler_error_approx(speed: Speed, n_steps: int, power: float) -> float:

@@ -42,7 +42,7 @@ def kepler_burst_share(eccentricity: float, n_points: int = 200_000, relative: b
         speed = speed * np.linalg.norm(kepler_state(eccentricity, E), axis=-1)
     change = np.cumsum(speed * dt)
     half = int(np.searchsorted(change, change[-1] / 2))
-    return float(dt[:half + 1].sum() / dt.sum())
+    return float(dt[: half + 1].sum() / dt.sum())
 
 
 def van_der_pol_largest_eigenvalue(mu: ArrayLike, x: ArrayLike, v: ArrayLike) -> np.ndarray:

@@ -65,12 +65,16 @@ def dominant_growth_bounds(start_share2: float, exposure) -> tuple[np.ndarray, n
     for its f^2 rises from ``start_share2`` and stays below one. ``exposure`` is B.
     """
     if not 0 < start_share2 <= 1:
-        raise ValueError(f"start_share2={start_share2!r} is a squared entry of a unit vector; use 0 < start_share2 <= 1")
+        raise ValueError(
+            f"start_share2={start_share2!r} is a squared entry of a unit vector; use 0 < start_share2 <= 1"
+        )
     B = np.asarray(exposure, np.float64)
     return np.exp(2 * start_share2 * B), np.exp(2 * B)
 
 
-def speed_integral_exact(time, n_classes: int, vocabulary: int, decoder_rate: float, attention_rate: float) -> np.ndarray:
+def speed_integral_exact(
+    time, n_classes: int, vocabulary: int, decoder_rate: float, attention_rate: float
+) -> np.ndarray:
     r"""Gamma(t) = eta_Z times the integral of the paper's gamma: (eta_Z / eta_Y) K (M - 1)^2 h(t / K)^2 / 2.
 
     Why: gamma ds = (M - 1)^2 h ds / (M - 1 + e^{Mh}) = (M - 1)^2 h dh / eta_Y.

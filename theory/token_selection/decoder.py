@@ -1,9 +1,9 @@
 r"""The decoder of a one-layer attention model while attention rests: growth, residual, and the gradient it sends back.
 
-Tian, Wang, Chen and Du 2023 (arXiv 2305.16380), sections 3 and 4. Notation: K classes, drawn uniformly; M output ids; eta the
-decoder's learning rate; t counts gradient steps on one sequence (or on the mean over classes), so ``visits = t / K`` counts
-those a class has had. Inputs ``f_n`` of the classes are orthonormal here; :mod:`attnlab.theory.token_selection.overlapping_inputs`
-treats overlapping ones.
+Tian, Wang, Chen and Du 2023 (arXiv 2305.16380), sections 3 and 4. Notation: K classes, drawn uniformly; M output ids;
+eta the decoder's learning rate; t counts gradient steps on one sequence (or on the mean over classes), so ``visits =
+t / K`` counts those a class has had. Inputs ``f_n`` of the classes are orthonormal here;
+:mod:`attnlab.theory.token_selection.overlapping_inputs` treats overlapping ones.
 """
 
 import numpy as np

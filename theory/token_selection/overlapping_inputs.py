@@ -78,6 +78,8 @@ def rescaled_residual_published(times, overlap: float, n_classes: int, vocabular
 def _gram(gram) -> np.ndarray:
     G = np.asarray(gram, np.float64)
     if G.ndim != 2 or G.shape[0] != G.shape[1] or not np.allclose(np.diag(G), 1):
-        raise ValueError(f"gram must be the square matrix of inner products of unit inputs, got shape {G.shape} with diagonal "
-                         f"{np.diag(G)!r}")
+        raise ValueError(
+            f"gram must be the square matrix of inner products of unit inputs, got shape {G.shape} with diagonal "
+            f"{np.diag(G)!r}"
+        )
     return G

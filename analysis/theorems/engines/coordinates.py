@@ -25,7 +25,7 @@ from attnlab.analysis.theorems.statement.domains import (
     Sphere,
 )
 
-FAR = 1e6                               # coordinates of unbounded variables stay within this
+FAR = 1e6  # coordinates of unbounded variables stay within this
 
 
 class Latent:
@@ -58,7 +58,7 @@ class Latent:
                 out[name] = fixed[name]
                 continue
             width = _width(domain)
-            out[name] = _decode(domain, z[:, start:start + width])
+            out[name] = _decode(domain, z[:, start : start + width])
             start += width
         return out
 
@@ -102,7 +102,7 @@ def _bounds(domain: Domain) -> tuple[np.ndarray, np.ndarray]:
     low, high = np.full(n, -FAR), np.full(n, FAR)
     if isinstance(domain, PositiveDefinite):
         inside = MARGIN * domain.high if domain.low < domain.high else 0.0
-        low[-domain.n:], high[-domain.n:] = math.log(domain.low + inside), math.log(domain.high - inside)
+        low[-domain.n :], high[-domain.n :] = math.log(domain.low + inside), math.log(domain.high - inside)
     return low, high
 
 
@@ -121,7 +121,7 @@ def _decode(domain: Domain, z: torch.Tensor) -> torch.Tensor:
     if isinstance(domain, Simplex):
         return z.square() / z.square().sum(dim=1, keepdim=True)
     if isinstance(domain, PositiveDefinite):
-        q, _ = torch.linalg.qr(z[:, :-domain.n].reshape(-1, *domain.shape))
-        a = (q * z[:, None, -domain.n:].exp()) @ q.mT
+        q, _ = torch.linalg.qr(z[:, : -domain.n].reshape(-1, *domain.shape))
+        a = (q * z[:, None, -domain.n :].exp()) @ q.mT
         return (a + a.mT) / 2
     return z.reshape(len(z), *domain.shape)

@@ -92,7 +92,7 @@ class Evaluator:
         claim, generator = self.claim, np.random.default_rng([seed, 0xE8AC7])
         points = {name: domain.draw(n, generator) for name, domain in claim.variables.items()}
         for k in range(n):
-            there = tensors({name: v[k:k + 1] for name, v in points.items()})
+            there = tensors({name: v[k : k + 1] for name, v in points.items()})
             try:
                 whole = {name: np.asarray(points[name][k]) for name, d in claim.variables.items() if d.whole}
                 exact = recorded_at(claim, whole)

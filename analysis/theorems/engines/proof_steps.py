@@ -37,7 +37,7 @@ def prove_all(statements: Sequence[dict[str, Any]]) -> tuple[bool, str]:
         symbols = {str(s): s for s in ends}
         for low, up in dict.fromkeys(zip(statement["lower"], statement["upper"], strict=True)):
             op, args = tape.entries[low]
-            vanish = op == "abs" and tape.entries[up] == ("constant", (Fraction(0),))       # an exact identity
+            vanish = op == "abs" and tape.entries[up] == ("constant", (Fraction(0),))  # an exact identity
             lower, upper = sympy_values(tape, [args[0] if vanish else low, up], partial(_symbol, symbols))
             found = prove_zero(lower) if vanish else prove(lower, upper, ends)
             if not found:

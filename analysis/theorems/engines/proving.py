@@ -25,7 +25,15 @@ from attnlab.analysis.exact.traced_array import Traced
 from attnlab.analysis.theorems.engines.cover import Cover
 from attnlab.analysis.theorems.engines.exact_form import RecordedClaim, entry_inputs, record_claim
 from attnlab.analysis.theorems.statement.claim import Claim
-from attnlab.analysis.theorems.statement.domains import Box, Domain, Integer, Permutation, PositiveDefinite, Simplex, Sphere
+from attnlab.analysis.theorems.statement.domains import (
+    Box,
+    Domain,
+    Integer,
+    Permutation,
+    PositiveDefinite,
+    Simplex,
+    Sphere,
+)
 from attnlab.analysis.theorems.witness import confirm
 
 MAX_OPERATIONS = 600  # sympy does not finish on more

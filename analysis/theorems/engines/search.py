@@ -25,7 +25,7 @@ from attnlab.analysis.theorems.statement.domains import Box, Integer, Permutatio
 Point = dict[str, np.ndarray]
 STARTS = 64  # climbers a round
 ROUNDS = 8
-SHARP_ROUNDS = 4                        # rounds for a bound that was seen to be attained
+SHARP_ROUNDS = 4  # rounds for a bound that was seen to be attained
 STEPS = 100  # gradient steps a climber
 POLISHED = 16  # best points refined by L-BFGS a round
 
@@ -60,7 +60,7 @@ def search(claim: Claim, budget: float, seed: int, rounds: int = ROUNDS, evaluat
         found.rounds += 1
         if found.best > 0 and k > 0 and found.best <= before + 0.01 * abs(before):
             break
-        if abs(found.best) <= 2 * FLOOR and k + 1 >= SHARP_ROUNDS:     # the bound is attained; further rounds repeat it
+        if abs(found.best) <= 2 * FLOOR and k + 1 >= SHARP_ROUNDS:  # the bound is attained; further rounds repeat it
             break
         if time.monotonic() > deadline and k + 1 < rounds:
             found.out_of_time = True

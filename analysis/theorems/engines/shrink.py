@@ -15,8 +15,8 @@ from attnlab.analysis.theorems.statement.claim import Claim, ClaimError
 from attnlab.analysis.theorems.statement.domains import Box
 from attnlab.analysis.theorems.witness import Confirmation, confirm
 
-MAX_TRIES = 3000                        # candidates evaluated before the shrinking stops
-KEPT = 0.5                              # share of the relative violation that the shrunk point must keep
+MAX_TRIES = 3000  # candidates evaluated before the shrinking stops
+KEPT = 0.5  # share of the relative violation that the shrunk point must keep
 
 Point = dict[str, np.ndarray]
 
@@ -64,7 +64,7 @@ def smallest_size(claim: Claim, seed: int, budget: float) -> dict[str, object] |
         small = claim.family.at(**sizes)
         try:
             evaluator = Evaluator(small, seed)
-        except ClaimError:                                              # a side that only exists at the given sizes
+        except ClaimError:  # a side that only exists at the given sizes
             return None
         found = search(small, budget, seed, rounds=1, evaluator=evaluator)
         for score, point in found.candidates[:3]:
@@ -96,7 +96,7 @@ def _kept_entries(size: int) -> Iterator[np.ndarray]:
     while True:
         for start in range(0, size, width):
             keep = np.ones(size, dtype=bool)
-            keep[start:start + width] = False
+            keep[start : start + width] = False
             yield keep
         if width == 1:
             return

@@ -36,8 +36,13 @@ def available() -> bool:
 
 def supports(score: ScoreMap, dtype: torch.dtype, device: torch.device, head_dim: int, value_dim: int) -> bool:
     """Whether the kernels cover this score map, dtype, device and widths."""
-    return (map_of(score) is not None and dtype in DTYPES and available()
-            and max(head_dim, value_dim) <= MAX_WIDTH and (device.type == "cuda" or interpreting()))
+    return (
+        map_of(score) is not None
+        and dtype in DTYPES
+        and available()
+        and max(head_dim, value_dim) <= MAX_WIDTH
+        and (device.type == "cuda" or interpreting())
+    )
 
 
 def tiles(dtype: torch.dtype, width: int, statistics: bool = False) -> dict[str, tuple[int, int]]:
@@ -67,8 +72,18 @@ def padded(width: int, least: int = 16) -> int:
     return max(least, 1 << (width - 1).bit_length())
 
 
-def constants(problem: Problem, dtype: torch.dtype, n_q: int, n_k: int, head_dim: int, value_dim: int, kernel: str,
-              bias: bool = False, want_bias: bool = False, statistics: bool = False) -> dict[str, object]:
+def constants(
+    problem: Problem,
+    dtype: torch.dtype,
+    n_q: int,
+    n_k: int,
+    head_dim: int,
+    value_dim: int,
+    kernel: str,
+    bias: bool = False,
+    want_bias: bool = False,
+    statistics: bool = False,
+) -> dict[str, object]:
     """Compile-time arguments of one kernel; ``bias``: there is one, ``want_bias``: with its gradient."""
     import triton.language as tl
 
@@ -76,14 +91,28 @@ def constants(problem: Problem, dtype: torch.dtype, n_q: int, n_k: int, head_dim
     rows, width = problem.rows, max(head_dim, value_dim)
     packed = is_packed(dtype, n_q, n_k, width)
     queries, keys = (packed_tiles(dtype, n_q, n_k) if packed else tiles(dtype, width, statistics))[kernel]
-    least = 1 if packed else 32 if statistics and dtype == torch.float64 else 16         # 16 spills eight bytes there
+    least = 1 if packed else 32 if statistics and dtype == torch.float64 else 16  # 16 spills eight bytes there
     number, parameter = map_of(problem.score)
     more = {"WANT_DB": want_bias} if kernel == "dq" else {}
-    return {"D": head_dim, "DV": value_dim, "DP": padded(head_dim, least), "DVP": padded(value_dim, least), "BM": queries,
-            "BN": keys, "MAP": number, "P": int(parameter) if number in (5, 6) else 1, "BIAS": bias, "STATS": statistics,
-            **more, "CAUSAL": rows.causal, "MASKED": not (rows.full or rows.causal), "PACKED": packed,
-            "LOW": low[dtype], "ACC": tl.float64 if dtype == torch.float64 else tl.float32,
-            "EMULATE": interpreting() and dtype in (torch.bfloat16, torch.float16)}
+    return {
+        "D": head_dim,
+        "DV": value_dim,
+        "DP": padded(head_dim, least),
+        "DVP": padded(value_dim, least),
+        "BM": queries,
+        "BN": keys,
+        "MAP": number,
+        "P": int(parameter) if number in (5, 6) else 1,
+        "BIAS": bias,
+        "STATS": statistics,
+        **more,
+        "CAUSAL": rows.causal,
+        "MASKED": not (rows.full or rows.causal),
+        "PACKED": packed,
+        "LOW": low[dtype],
+        "ACC": tl.float64 if dtype == torch.float64 else tl.float32,
+        "EMULATE": interpreting() and dtype in (torch.bfloat16, torch.float16),
+    }
 
 
 def grid(fixed: dict[str, object], kernel: str, n_problems: int, n_q: int, n_k: int) -> tuple[int, int]:
@@ -101,7 +130,7 @@ def forward_with_statistics(problem: Problem, q: Tensor, k: Tensor, v: Tensor, b
     """Output, raw statistics (..., query, 10), and (level, 1/Z, T, count, key of the largest weight) of every row."""
     o, rows, record = _forward(problem, q, k, v, bias, True)
     record = record.movedim(0, -1)
-    return o, record[..., :len(cpu.RAW)].contiguous(), torch.cat([rows, record[..., len(cpu.RAW):]], -1)
+    return o, record[..., : len(cpu.RAW)].contiguous(), torch.cat([rows, record[..., len(cpu.RAW) :]], -1)
 
 
 def _forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, statistics: bool):
@@ -113,7 +142,14 @@ def _forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | N
     record = rows.new_empty((len(gpu_statistics.RECORD), *lead, n_q)) if statistics else rows
     fixed = constants(problem, q.dtype, n_q, n_k, *widths, "forward", bias is not None, statistics=statistics)
     if o.numel():
-        operands = (q.contiguous(), k.contiguous(), v.contiguous(), _bias(bias, q), _mask(problem, q), _scalars(problem, q))
+        operands = (
+            q.contiguous(),
+            k.contiguous(),
+            v.contiguous(),
+            _bias(bias, q),
+            _mask(problem, q),
+            _scalars(problem, q),
+        )
         chosen = _chosen(problem, n_k, q.dtype, q.device, statistics)
         sizes = lead.numel(), n_q, n_k
         launch = gpu_kernels.forward_kernel[grid(fixed, "forward", *sizes)]
@@ -121,8 +157,18 @@ def _forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | N
     return o, torch.stack([rows[0], rows[1]], -1), record
 
 
-def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, rows: Tensor, g: Tensor, bias: Tensor | None = None,
-             want_bias: bool = False, statistics: tuple[Tensor, Tensor] | None = None):
+def backward(
+    problem: Problem,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    o: Tensor,
+    rows: Tensor,
+    g: Tensor,
+    bias: Tensor | None = None,
+    want_bias: bool = False,
+    statistics: tuple[Tensor, Tensor] | None = None,
+):
     """Gradients (dq, dk, dv), and that of the bias if wanted; ``statistics``: the raw ones and their cotangents."""
     from attnlab.kernels.attention.gpu import kernels as gpu_kernels
     from attnlab.kernels.attention.gpu import statistics as gpu_statistics
@@ -136,12 +182,31 @@ def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, rows:
     slopes = m
     if statistics is not None:
         raw, cotangents = statistics
-        slopes = gpu_statistics.coefficients(torch.cat([raw.movedim(-1, 0), torch.stack(rest)]), u, cotangents.movedim(-1, 0))
-    shared = (q, k, v, g, _bias(bias, q), _mask(problem, q), _scalars(problem, q), m, u, delta,
-              _chosen(problem, n_k, q.dtype, q.device, statistics is not None), slopes)
-    passes = (("dq", gpu_kernels.dq_kernel, (dq, q if db is None else db), n_q), ("dkv", gpu_kernels.dkv_kernel, (dk, dv), n_k))
+        slopes = gpu_statistics.coefficients(
+            torch.cat([raw.movedim(-1, 0), torch.stack(rest)]), u, cotangents.movedim(-1, 0)
+        )
+    shared = (
+        q,
+        k,
+        v,
+        g,
+        _bias(bias, q),
+        _mask(problem, q),
+        _scalars(problem, q),
+        m,
+        u,
+        delta,
+        _chosen(problem, n_k, q.dtype, q.device, statistics is not None),
+        slopes,
+    )
+    passes = (
+        ("dq", gpu_kernels.dq_kernel, (dq, q if db is None else db), n_q),
+        ("dkv", gpu_kernels.dkv_kernel, (dk, dv), n_k),
+    )
     for name, kernel, out, n in passes:
-        fixed = constants(problem, q.dtype, n_q, n_k, *widths, name, bias is not None, want_bias, statistics is not None)
+        fixed = constants(
+            problem, q.dtype, n_q, n_k, *widths, name, bias is not None, want_bias, statistics is not None
+        )
         if n:
             sizes = lead.numel(), n_q, n_k
             kernel[grid(fixed, name, *sizes)](*shared, *out, *sizes, **fixed)
@@ -171,7 +236,7 @@ def _chosen(problem: Problem, n_k: int, dtype: torch.dtype, device: torch.device
 
 
 def _bias(bias: Tensor | None, like: Tensor) -> Tensor:
-    return like if bias is None else bias.contiguous()             # without a bias any pointer will do: it is not read
+    return like if bias is None else bias.contiguous()  # without a bias any pointer will do: it is not read
 
 
 def _mask(problem: Problem, like: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ try:
     import triton.language as tl
 
     jit = triton.jit
-except ImportError:                    # the extra "gpu" is not installed: the functions stay plain and are never called
+except ImportError:  # the extra "gpu" is not installed: the functions stay plain and are never called
+
     class tl:
         """Annotations need the name only."""
 

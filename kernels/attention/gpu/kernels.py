@@ -36,14 +36,19 @@ def product(a, b, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
 @jit
 def tile(base, rows, inside, WIDTH: tl.constexpr, PADDED: tl.constexpr):
     cols = tl.arange(0, PADDED)
-    return tl.load(base + rows[:, None] * WIDTH + cols[None, :], mask=inside[:, None] & (cols[None, :] < WIDTH), other=0.0)
+    return tl.load(
+        base + rows[:, None] * WIDTH + cols[None, :], mask=inside[:, None] & (cols[None, :] < WIDTH), other=0.0
+    )
 
 
 @jit
 def store_tile(base, rows, inside, x, WIDTH: tl.constexpr, PADDED: tl.constexpr):
     cols = tl.arange(0, PADDED)
-    tl.store(base + rows[:, None] * WIDTH + cols[None, :], x.to(base.dtype.element_ty),
-             mask=inside[:, None] & (cols[None, :] < WIDTH))
+    tl.store(
+        base + rows[:, None] * WIDTH + cols[None, :],
+        x.to(base.dtype.element_ty),
+        mask=inside[:, None] & (cols[None, :] < WIDTH),
+    )
 
 
 @jit
@@ -110,7 +115,7 @@ def numerators(s, m, MAP: tl.constexpr, P: tl.constexpr):
         g = f
     elif MAP == 7:
         e = tl.exp(-tl.abs(s))
-        one = 1.0 + e                                           # log(1 + e) with the rounding of 1 + e undone
+        one = 1.0 + e  # log(1 + e) with the rounding of 1 + e undone
         log = tl.where(one == 1.0, e, tl.log(one) * (e / tl.where(one == 1.0, 1.0, one - 1.0)))
         tail = tl.exp(tl.minimum(s - m, 1.0)) * (1.0 - 0.5 * e)
         f = tl.where(s < -15.0, tail, (tl.maximum(s, 0.0) + log) * tl.exp(tl.minimum(-m, 15.0)))
@@ -225,17 +230,45 @@ def my_rows(n_problems, n, n_other, BLOCK: tl.constexpr, PACKED: tl.constexpr):
 
 
 @jit
-def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, in_mass, record, n_problems, n_q, n_k,
-                   D: tl.constexpr, DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-                   MAP: tl.constexpr, P: tl.constexpr, BIAS: tl.constexpr, STATS: tl.constexpr, CAUSAL: tl.constexpr,
-                   MASKED: tl.constexpr, PACKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr, EMULATE: tl.constexpr):
+def forward_kernel(
+    q,
+    k,
+    v,
+    bias,
+    mask,
+    scalars,
+    o,
+    rows_m,
+    rows_u,
+    in_mass,
+    record,
+    n_problems,
+    n_q,
+    n_k,
+    D: tl.constexpr,
+    DV: tl.constexpr,
+    DP: tl.constexpr,
+    DVP: tl.constexpr,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    MAP: tl.constexpr,
+    P: tl.constexpr,
+    BIAS: tl.constexpr,
+    STATS: tl.constexpr,
+    CAUSAL: tl.constexpr,
+    MASKED: tl.constexpr,
+    PACKED: tl.constexpr,
+    LOW: tl.constexpr,
+    ACC: tl.constexpr,
+    EMULATE: tl.constexpr,
+):
     base, row, queries, inside, other = my_rows(n_problems, n_q, n_k, BM, PACKED)
     scale = tl.load(scalars)
     parameter = tl.load(scalars + 1)
     if not PACKED:
         Q = tile(q + base * D, row, inside, D, DP)
     if MAP == 0:
-        m = tl.zeros([BM], ACC) + parameter                     # log of the constant; minus infinity without a sink
+        m = tl.zeros([BM], ACC) + parameter  # log of the constant; minus infinity without a sink
     elif MAP == 7:
         m = tl.zeros([BM], ACC) + float("-inf")
     else:
@@ -284,7 +317,7 @@ def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, in_mass, rec
         if MAP == 0 or MAP == 1 or MAP == 7 or MAP == 8:
             r = tl.where(m > float("-inf"), tl.exp(level(m, MAP) - safe), 0.0)
         elif MAP == 5 or MAP == 6:
-            r = power_of(m / safe, P)                           # m = 0: nothing but zeros so far
+            r = power_of(m / safe, P)  # m = 0: nothing but zeros so far
         else:
             r = tl.zeros([BM], ACC) + 1.0
         z = z * r
@@ -297,9 +330,40 @@ def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, in_mass, rec
             acc += product(f, V, LOW, ACC, EMULATE)
         if STATS:
             chosen = tl.load(in_mass + keys, mask=keys < n_k, other=0) != 0
-            (row_sum, mass, square, product_log, top, top_key, total, mean_w, deviation_w, seen_keys, mean,
-             deviation) = add_tile(r, f, s, visible, chosen, keys, n_k, row_sum, mass, square, product_log, top, top_key, total,
-                                   mean_w, deviation_w, seen_keys, mean, deviation)
+            (
+                row_sum,
+                mass,
+                square,
+                product_log,
+                top,
+                top_key,
+                total,
+                mean_w,
+                deviation_w,
+                seen_keys,
+                mean,
+                deviation,
+            ) = add_tile(
+                r,
+                f,
+                s,
+                visible,
+                chosen,
+                keys,
+                n_k,
+                row_sum,
+                mass,
+                square,
+                product_log,
+                top,
+                top_key,
+                total,
+                mean_w,
+                deviation_w,
+                seen_keys,
+                mean,
+                deviation,
+            )
         m = m_new
     safe = level(m, MAP)
     if MAP == 0:
@@ -317,16 +381,64 @@ def forward_kernel(q, k, v, bias, mask, scalars, o, rows_m, rows_u, in_mass, rec
     if STATS:
         log_z = tl.where(z == 0, float("-inf"), tl.log(tl.where(z == 0, 1.0, z)) + log_level(safe, MAP, P))
         stride = tl.full([], n_problems, tl.int64) * n_q
-        store_record(record + base + row, stride, log_z, u, inside, row_sum, mass, square, product_log, top, top_key, total,
-                     mean_w, deviation_w, seen_keys, mean, deviation)
+        store_record(
+            record + base + row,
+            stride,
+            log_z,
+            u,
+            inside,
+            row_sum,
+            mass,
+            square,
+            product_log,
+            top,
+            top_key,
+            total,
+            mean_w,
+            deviation_w,
+            seen_keys,
+            mean,
+            deviation,
+        )
 
 
 @jit
-def dq_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, in_mass, slopes_of, dq, db, n_problems, n_q,
-              n_k, D: tl.constexpr, DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-              MAP: tl.constexpr, P: tl.constexpr, BIAS: tl.constexpr, WANT_DB: tl.constexpr, STATS: tl.constexpr,
-              CAUSAL: tl.constexpr, MASKED: tl.constexpr, PACKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr,
-              EMULATE: tl.constexpr):
+def dq_kernel(
+    q,
+    k,
+    v,
+    g,
+    bias,
+    mask,
+    scalars,
+    rows_m,
+    rows_u,
+    rows_delta,
+    in_mass,
+    slopes_of,
+    dq,
+    db,
+    n_problems,
+    n_q,
+    n_k,
+    D: tl.constexpr,
+    DV: tl.constexpr,
+    DP: tl.constexpr,
+    DVP: tl.constexpr,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    MAP: tl.constexpr,
+    P: tl.constexpr,
+    BIAS: tl.constexpr,
+    WANT_DB: tl.constexpr,
+    STATS: tl.constexpr,
+    CAUSAL: tl.constexpr,
+    MASKED: tl.constexpr,
+    PACKED: tl.constexpr,
+    LOW: tl.constexpr,
+    ACC: tl.constexpr,
+    EMULATE: tl.constexpr,
+):
     base, row, queries, inside, other = my_rows(n_problems, n_q, n_k, BM, PACKED)
     stride = tl.full([], n_problems, tl.int64) * n_q
     scale = tl.load(scalars)
@@ -373,11 +485,41 @@ def dq_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, in_ma
 
 
 @jit
-def dkv_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, in_mass, slopes_of, dk, dv, n_problems, n_q,
-               n_k, D: tl.constexpr, DV: tl.constexpr, DP: tl.constexpr, DVP: tl.constexpr, BM: tl.constexpr,
-               BN: tl.constexpr, MAP: tl.constexpr, P: tl.constexpr, BIAS: tl.constexpr, STATS: tl.constexpr,
-               CAUSAL: tl.constexpr, MASKED: tl.constexpr, PACKED: tl.constexpr, LOW: tl.constexpr, ACC: tl.constexpr,
-               EMULATE: tl.constexpr):
+def dkv_kernel(
+    q,
+    k,
+    v,
+    g,
+    bias,
+    mask,
+    scalars,
+    rows_m,
+    rows_u,
+    rows_delta,
+    in_mass,
+    slopes_of,
+    dk,
+    dv,
+    n_problems,
+    n_q,
+    n_k,
+    D: tl.constexpr,
+    DV: tl.constexpr,
+    DP: tl.constexpr,
+    DVP: tl.constexpr,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    MAP: tl.constexpr,
+    P: tl.constexpr,
+    BIAS: tl.constexpr,
+    STATS: tl.constexpr,
+    CAUSAL: tl.constexpr,
+    MASKED: tl.constexpr,
+    PACKED: tl.constexpr,
+    LOW: tl.constexpr,
+    ACC: tl.constexpr,
+    EMULATE: tl.constexpr,
+):
     base, row, keys, inside, other = my_rows(n_problems, n_k, n_q, BN, PACKED)
     stride = tl.full([], n_problems, tl.int64) * n_q
     scale = tl.load(scalars)
@@ -421,7 +563,9 @@ def dkv_kernel(q, k, v, g, bias, mask, scalars, rows_m, rows_u, rows_delta, in_m
         f1, g1 = slopes(s, m, MAP, P)
         ds = tl.where(visible, (f1 * dp - g1 * delta) * u, 0.0)
         if STATS:
-            more = slope_of_statistics(slopes_of + at + pairs, stride, there, keys[:, None], chosen[:, None], s, f, f1, g1)
+            more = slope_of_statistics(
+                slopes_of + at + pairs, stride, there, keys[:, None], chosen[:, None], s, f, f1, g1
+            )
             ds += tl.where(visible, more, 0.0)
         if PACKED:
             acc_v += gathered_sum(w, g, pairs, visible, DV, DVP, ACC)

@@ -24,7 +24,24 @@ from attnlab.kernels.attention.gpu.jit import jit, tl
 #: What the forward kernel writes for every row: the raw statistics, then T, the count and the key of the largest weight.
 RECORD = (*RAW, "total", "count", "top_key")
 #: The rows that ``slope_of_statistics`` reads.
-COEFFICIENTS = ("weighted_mean", "mean", "top_key", "A0", "A1", "A2", "A3", "A4", "A5", "B0", "B1", "C0", "C1", "D", "E0", "E1")
+COEFFICIENTS = (
+    "weighted_mean",
+    "mean",
+    "top_key",
+    "A0",
+    "A1",
+    "A2",
+    "A3",
+    "A4",
+    "A5",
+    "B0",
+    "B1",
+    "C0",
+    "C1",
+    "D",
+    "E0",
+    "E1",
+)
 
 
 def coefficients(record: Tensor, u: Tensor, cotangents: Tensor) -> Tensor:
@@ -35,16 +52,30 @@ def coefficients(record: Tensor, u: Tensor, cotangents: Tensor) -> Tensor:
     one_over_total = torch.where(some, 1 / torch.where(some, x["total"], 1.0), 0.0)
     log_total = torch.where(some, x["total"], 1.0).log()
     one_over_count = 1 / x["count"].clamp(min=1)
-    a0 = (c["entropy"] * (log_total - x["entropy"]) - 2 * c["square"] * x["square"]
-          - c["weighted_logit_variance"] * x["weighted_logit_variance"])
+    a0 = (
+        c["entropy"] * (log_total - x["entropy"])
+        - 2 * c["square"] * x["square"]
+        - c["weighted_logit_variance"] * x["weighted_logit_variance"]
+    )
     weights = c["max_weight"] * x["max_weight"] + c["row_sum"] * x["row_sum"] + c["mass"] * x["mass"]
-    rows = {"weighted_mean": x["weighted_logit_mean"], "mean": x["logit_mean"], "top_key": x["top_key"],
-            "A0": a0 * one_over_total, "A1": -c["entropy"] * one_over_total, "A2": 2 * c["square"] * one_over_total**2,
-            "A3": c["weighted_logit_mean"] * one_over_total, "A4": c["weighted_logit_variance"] * one_over_total,
-            "A5": c["max_weight"] * u, "B0": c["weighted_logit_mean"] * one_over_total,
-            "B1": 2 * c["weighted_logit_variance"] * one_over_total, "C0": c["logit_mean"] * one_over_count,
-            "C1": 2 * c["logit_variance"] * one_over_count, "D": (c["log_sum_exp"] - weights) * u,
-            "E0": c["row_sum"] * u, "E1": c["mass"] * u}
+    rows = {
+        "weighted_mean": x["weighted_logit_mean"],
+        "mean": x["logit_mean"],
+        "top_key": x["top_key"],
+        "A0": a0 * one_over_total,
+        "A1": -c["entropy"] * one_over_total,
+        "A2": 2 * c["square"] * one_over_total**2,
+        "A3": c["weighted_logit_mean"] * one_over_total,
+        "A4": c["weighted_logit_variance"] * one_over_total,
+        "A5": c["max_weight"] * u,
+        "B0": c["weighted_logit_mean"] * one_over_total,
+        "B1": 2 * c["weighted_logit_variance"] * one_over_total,
+        "C0": c["logit_mean"] * one_over_count,
+        "C1": 2 * c["logit_variance"] * one_over_count,
+        "D": (c["log_sum_exp"] - weights) * u,
+        "E0": c["row_sum"] * u,
+        "E1": c["mass"] * u,
+    }
     return torch.stack([rows[name] for name in COEFFICIENTS])
 
 
@@ -74,8 +105,27 @@ def group(weights, x):
 
 
 @jit
-def add_tile(r, f, s, visible, chosen, keys, n_k, row_sum, mass, square, product_log, top, top_key, total, mean_w, deviation_w,
-             count, mean, deviation):
+def add_tile(
+    r,
+    f,
+    s,
+    visible,
+    chosen,
+    keys,
+    n_k,
+    row_sum,
+    mass,
+    square,
+    product_log,
+    top,
+    top_key,
+    total,
+    mean_w,
+    deviation_w,
+    count,
+    mean,
+    deviation,
+):
     """The sums with one more tile; r is what the change of level multiplies earlier numerators by."""
     a = tl.abs(f)
     s = tl.where(visible, s, 0.0)
@@ -95,8 +145,25 @@ def add_tile(r, f, s, visible, chosen, keys, n_k, row_sum, mass, square, product
 
 
 @jit
-def store_record(record, stride, log_z, u, inside, row_sum, mass, square, product_log, top, top_key, total, mean_w,
-                 deviation_w, count, mean, deviation):
+def store_record(
+    record,
+    stride,
+    log_z,
+    u,
+    inside,
+    row_sum,
+    mass,
+    square,
+    product_log,
+    top,
+    top_key,
+    total,
+    mean_w,
+    deviation_w,
+    count,
+    mean,
+    deviation,
+):
     """The rows of ``RECORD``, ``stride`` apart; ``record`` points at the place of each query."""
     safe = tl.where(total > 0, total, 1.0)
     entropy = tl.where(total > 0, tl.log(safe) - product_log / safe, 0.0)
@@ -140,4 +207,7 @@ def slope_of_statistics(rows, stride, inside, keys, chosen, s, f, f1, g1):
     x = s - coefficient(rows, 1, stride, inside)
     found += coefficient(rows, 11, stride, inside) + coefficient(rows, 12, stride, inside) * x
     found += coefficient(rows, 13, stride, inside) * g1
-    return found + (coefficient(rows, 14, stride, inside) + tl.where(chosen, coefficient(rows, 15, stride, inside), 0.0)) * f1
+    return (
+        found
+        + (coefficient(rows, 14, stride, inside) + tl.where(chosen, coefficient(rows, 15, stride, inside), 0.0)) * f1
+    )

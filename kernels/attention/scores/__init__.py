@@ -16,5 +16,22 @@ from attnlab.kernels.attention.scores.f_over_g import (
 from attnlab.kernels.attention.scores.registry import SCORE_MAPS, score_map
 from attnlab.kernels.attention.scores.rows import Clipped, Entmax, Hardmax, Standardised
 
-__all__ = ["SCORE_MAPS", "Clipped", "Cosine", "Entmax", "FOverG", "Hardmax", "Linear", "Power", "ReLU", "ScoreMap", "Sigmoid",
-           "Signed", "Softmax", "Softpick", "Softplus", "Standardised", "score_map"]
+__all__ = [
+    "SCORE_MAPS",
+    "Clipped",
+    "Cosine",
+    "Entmax",
+    "FOverG",
+    "Hardmax",
+    "Linear",
+    "Power",
+    "ReLU",
+    "ScoreMap",
+    "Sigmoid",
+    "Signed",
+    "Softmax",
+    "Softpick",
+    "Softplus",
+    "Standardised",
+    "score_map",
+]

@@ -108,8 +108,11 @@ class Softmax(FOverG):
         return b.reshape(b.shape + (1,) * (like.ndim - b.ndim)) if b.ndim else b
 
     def level(self, s, visible):
-        top = torch.where(visible, s, -torch.inf).amax(-1, keepdim=True) if s.shape[-1] else s.new_full(
-            (*s.shape[:-1], 1), -torch.inf)
+        top = (
+            torch.where(visible, s, -torch.inf).amax(-1, keepdim=True)
+            if s.shape[-1]
+            else s.new_full((*s.shape[:-1], 1), -torch.inf)
+        )
         b = self._sink(top)
         if b is not None:
             top = torch.maximum(top, b.detach())
@@ -147,8 +150,9 @@ class Softpick(FOverG):
     def _difference(self, s, m):
         """(e^s - 1) e^{-m} without cancellation at small s."""
         small = s.abs() < 0.35
-        return torch.where(small, torch.expm1(torch.where(small, s, 0.0)) * torch.exp(-m),
-                           torch.exp(s - m) - torch.exp(-m))
+        return torch.where(
+            small, torch.expm1(torch.where(small, s, 0.0)) * torch.exp(-m), torch.exp(s - m) - torch.exp(-m)
+        )
 
     def f(self, s, m):
         return torch.relu(self._difference(s, m))
@@ -173,7 +177,7 @@ class Sigmoid(FOverG):
 
     def f(self, s, m):
         positive = s >= 0
-        e = torch.exp(torch.where(positive, -s, s))                # slopes keep their digits where 1 - p rounds to 0
+        e = torch.exp(torch.where(positive, -s, s))  # slopes keep their digits where 1 - p rounds to 0
         return torch.where(positive, 1.0, e) / (1 + e)
 
     def g(self, s, m):
@@ -259,7 +263,7 @@ class Power(FOverG):
 
     def derivatives(self, s, m):
         p, x = self.power, self._base(s, m)
-        sign = torch.sign(x) ** p                                # |x|^p = sign(x)^p x^p
+        sign = torch.sign(x) ** p  # |x|^p = sign(x)^p x^p
         first = p * x ** (p - 1) / m
         second = p * (p - 1) * x ** (p - 2) / (m * m) if p > 1 else torch.zeros_like(x)
         if self.rectified:
@@ -287,9 +291,10 @@ class Softplus(FOverG):
         tail, factor = self._tail(s, m)
         low = torch.where(tail, s, -15.0)
         high = torch.where(tail, 0.0, s)
-        rising = torch.exp((low - m).clamp(max=1.0))         # low <= m wherever it counts; the clamp guards hidden keys
-        return torch.where(tail, rising * (1 - low.exp() / 2),
-                           torch.nn.functional.softplus(high, threshold=40.0) * factor)
+        rising = torch.exp((low - m).clamp(max=1.0))  # low <= m wherever it counts; the clamp guards hidden keys
+        return torch.where(
+            tail, rising * (1 - low.exp() / 2), torch.nn.functional.softplus(high, threshold=40.0) * factor
+        )
 
     def g(self, s, m):
         return self.f(s, m)
@@ -342,6 +347,7 @@ class Cosine(ScoreMap):
             square = (x * x).sum(-1, keepdim=True)
             safe = square > self.eps**2
             return torch.where(safe, x / torch.where(safe, square, 1.0).sqrt(), 0.0)
+
         return unit(q), unit(k)
 
     def default_scale(self, head_dim):

@@ -20,10 +20,22 @@ from attnlab.kernels.attention.scores.rows import Clipped, Entmax, Hardmax, Stan
 
 #: Every score map that ``attention(score="...")`` knows by name, with its default parameters.
 SCORE_MAPS: dict[str, ScoreMap] = {
-    "softmax": Softmax(), "softmax_plus_one": Softmax(sink=0.0), "softpick": Softpick(), "sigmoid": Sigmoid(),
-    "linear": Linear(), "relu": ReLU(), "power": Power(), "relu_power": Power(rectified=True), "softplus": Softplus(),
-    "signed": Signed(), "cosine": Cosine(), "clipped": Clipped(), "hardmax": Hardmax(),
-    "average_hard": Hardmax(ties="average"), "entmax": Entmax(), "sparsemax": Entmax(alpha=2.0),
+    "softmax": Softmax(),
+    "softmax_plus_one": Softmax(sink=0.0),
+    "softpick": Softpick(),
+    "sigmoid": Sigmoid(),
+    "linear": Linear(),
+    "relu": ReLU(),
+    "power": Power(),
+    "relu_power": Power(rectified=True),
+    "softplus": Softplus(),
+    "signed": Signed(),
+    "cosine": Cosine(),
+    "clipped": Clipped(),
+    "hardmax": Hardmax(),
+    "average_hard": Hardmax(ties="average"),
+    "entmax": Entmax(),
+    "sparsemax": Entmax(alpha=2.0),
     "standardised": Standardised(),
 }
 

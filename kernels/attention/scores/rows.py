@@ -10,10 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention.scores.f_over_g import (
-    ScoreMap,
-    Softmax,
-)
+from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 
 
 def _hide(s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,12 +65,12 @@ class Entmax(ScoreMap):
         with torch.no_grad():
             hidden = torch.where(visible, x.detach(), -torch.inf)
             top = torch.where(any_key, hidden.amax(-1, keepdim=True), 0.0)
-            low, high = top - 1, top                     # the top weight is at most 1, and the sum at tau = top is 0
+            low, high = top - 1, top  # the top weight is at most 1, and the sum at tau = top is 0
             for _ in range(60 if s.dtype == torch.float64 else 30):
                 mid = (low + high) / 2
                 heavy = ((hidden - mid).clamp(min=0) ** r).sum(-1, keepdim=True) >= 1
                 low, high = torch.where(heavy, mid, low), torch.where(heavy, high, mid)
-            support = (hidden > low)
+            support = hidden > low
         tau = low
         for _ in range(2):
             u = torch.where(support, x - tau, 1.0)
@@ -129,6 +126,6 @@ class Standardised(ScoreMap):
         n = visible.sum(-1, keepdim=True).clamp(min=1).to(s.dtype)
         centred = torch.where(visible, s - s.sum(-1, keepdim=True) / n, 0.0)
         variance = (centred * centred).sum(-1, keepdim=True) / n
-        flat = variance == 0                                              # the root has no slope there: weights are 0
+        flat = variance == 0  # the root has no slope there: weights are 0
         spread = torch.where(flat, 0.0, torch.where(flat, 1.0, variance).sqrt()) + self.eps
         return torch.where(visible, self.gain * centred / spread + self.offset, 0.0), spread.log().squeeze(-1)

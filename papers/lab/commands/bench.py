@@ -17,15 +17,43 @@ from attnlab.papers.lab.errors import UsageError, environment_error
 from attnlab.theory.costs import own_kernels as kernel_work
 
 Records = list[dict[str, Any]]
-_SHOWN = ("rows", "problems", "replicas", "batch", "context", "dim", "pairs", "labels", "steps", "queries", "tokens", "width",
-          "mask", "pass", "candidate", "best_ms", "median_ms", "speed_against_base", "one_thread_ms", "two_threads_ms", "speed",
-          "speed_low", "speed_high", "bound_ms", "dense_gflops", "share_of_sgemm", "share_of_copy")
+_SHOWN = (
+    "rows",
+    "problems",
+    "replicas",
+    "batch",
+    "context",
+    "dim",
+    "pairs",
+    "labels",
+    "steps",
+    "queries",
+    "tokens",
+    "width",
+    "mask",
+    "pass",
+    "candidate",
+    "best_ms",
+    "median_ms",
+    "speed_against_base",
+    "one_thread_ms",
+    "two_threads_ms",
+    "speed",
+    "speed_low",
+    "speed_high",
+    "bound_ms",
+    "dense_gflops",
+    "share_of_sgemm",
+    "share_of_copy",
+)
 #: The tables that stand beside the timings of a bench: their names in the record, and their titles.
-_BESIDE = {"linear": "Causal linear and softmax attention as the length grows",
-           "smallest": "The smallest calls of attention, whose fixed cost shows",
-           "induction": "Two-layer induction network, whole steps. Speed against stacked models that form queries, keys and "
-                        "values but only the last query of layer 2.",
-           "threads": "One and two threads in turn, by the wall clock: only idle cores tell. Speed of two: median and quartiles."}
+_BESIDE = {
+    "linear": "Causal linear and softmax attention as the length grows",
+    "smallest": "The smallest calls of attention, whose fixed cost shows",
+    "induction": "Two-layer induction network, whole steps. Speed against stacked models that form queries, keys and "
+    "values but only the last query of layer 2.",
+    "threads": "One and two threads in turn, by the wall clock: only idle cores tell. Speed of two: median and quartiles.",
+}
 
 
 def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str, Any], str]:
@@ -53,8 +81,10 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
         if what == "kernels":
             say("attention on the laboratory's shapes")
             timings = attention_bench.attention_records(rounds=rounds) + attention_bench.query_records(rounds=rounds)
-            beside = {"linear": attention_bench.linear_records(rounds=rounds),
-                      "smallest": attention_bench.attention_records(shapes=attention_bench.SMALLEST, rounds=20 * rounds)}
+            beside = {
+                "linear": attention_bench.linear_records(rounds=rounds),
+                "smallest": attention_bench.attention_records(shapes=attention_bench.SMALLEST, rounds=20 * rounds),
+            }
             say("each size varied alone")
             sizes = attention_bench.size_records(rounds=rounds)
             work = attention_bench.work_records()
@@ -72,8 +102,9 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
         if what == "kernels":
             beside["threads"] = bench_threads.attention_records(rounds=4 * rounds)
         else:
-            beside["threads"] = (bench_threads.training_records(rounds=2 * rounds)
-                                 + bench_threads.induction_records(rounds=2 * rounds))
+            beside["threads"] = bench_threads.training_records(rounds=2 * rounds) + bench_threads.induction_records(
+                rounds=2 * rounds
+            )
     finally:
         torch.set_num_threads(before)
     model = attention_work if what == "kernels" else step_work
@@ -82,10 +113,15 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
     work = [line for record in work for line in compared(record, model(record))]
     say("figure")
     figure = draw(what, sizes, folder)
-    tables = {"timings": timings, **beside, "compiled": compiled, "sizes": sizes, "work": work,
-              "not_run": not_run}
-    record = {"bench": what, "machine": machine, **tables, "figures": figure, "rounds": rounds,
-              "seconds": time.monotonic() - began}
+    tables = {"timings": timings, **beside, "compiled": compiled, "sizes": sizes, "work": work, "not_run": not_run}
+    record = {
+        "bench": what,
+        "machine": machine,
+        **tables,
+        "figures": figure,
+        "rounds": rounds,
+        "seconds": time.monotonic() - began,
+    }
     return record, _text(what, machine, tables, figure)
 
 
@@ -96,9 +132,21 @@ def dispatch_table(path: Path, rounds: int) -> tuple[dict[str, Any], str]:
     if not path.parent.is_dir():
         raise UsageError(f"--dispatch {str(path)!r}: the folder {str(path.parent)!r} is not there")
     table = crossover_table(rounds=rounds, say=lambda text: print(text, file=sys.stderr, flush=True))
-    text = "{\n" + ",\n".join([f'  "min_problems": {table["min_problems"]}', *(
-        f'  "{family}": {{\n' + ",\n".join(f'    "{kind}": {json.dumps(rows)}' for kind, rows in table[family].items()) + "\n  }"
-        for family in ("softmax", "other"))]) + "\n}\n"
+    text = (
+        "{\n"
+        + ",\n".join(
+            [
+                f'  "min_problems": {table["min_problems"]}',
+                *(
+                    f'  "{family}": {{\n'
+                    + ",\n".join(f'    "{kind}": {json.dumps(rows)}' for kind, rows in table[family].items())
+                    + "\n  }"
+                    for family in ("softmax", "other")
+                ),
+            ]
+        )
+        + "\n}\n"
+    )
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -109,9 +157,13 @@ def dispatch_table(path: Path, rounds: int) -> tuple[dict[str, Any], str]:
 def attention_work(record: dict[str, Any]) -> kernel_work.KernelWork:
     """What the call of a record must do, all problems together."""
     n_q, n, d = (record[name] for name in ("queries", "tokens", "width"))
-    sizes = kernel_work.AttentionSizes.causal(n, d, d) if record["mask"] == "causal" else kernel_work.AttentionSizes(n_q, n, d, d)
+    sizes = (
+        kernel_work.AttentionSizes.causal(n, d, d)
+        if record["mask"] == "causal"
+        else kernel_work.AttentionSizes(n_q, n, d, d)
+    )
     forward, backward = kernel_work.attention_forward(sizes), kernel_work.attention_backward(sizes)
-    if record.get("path") == "reference":                     # it computes hidden pairs, and keeps the weights
+    if record.get("path") == "reference":  # it computes hidden pairs, and keeps the weights
         forward, backward = kernel_work.unfused_forward(sizes), kernel_work.unfused_backward(sizes)
     passes = {"forward": [forward], "backward": [backward]}.get(record.get("pass"), [forward, backward])
     return _sum(passes).times(record["problems"])
@@ -119,8 +171,9 @@ def attention_work(record: dict[str, Any]) -> kernel_work.KernelWork:
 
 def step_work(record: dict[str, Any]) -> kernel_work.KernelWork:
     """What loss and gradient of a training step must do (d = 5, 4 heads), all replicas together."""
-    step = kernel_work.in_context_step(5, record["context"], 4, width=6, causal=record["rows"] == "causal",
-                                       batch=record["batch"])
+    step = kernel_work.in_context_step(
+        5, record["context"], 4, width=6, causal=record["rows"] == "causal", batch=record["batch"]
+    )
     return step.times(record["replicas"])
 
 
@@ -128,19 +181,34 @@ def compared(record: dict[str, Any], predicted: kernel_work.KernelWork) -> Recor
     """One line a quantity: what the cost model says, what was counted, and the ratio (1: exactly the model)."""
     names = {"multiply_adds": predicted.multiply_adds, "exponentials": predicted.exponentials, "bytes": predicted.bytes}
     sizes = {key: value for key, value in record.items() if key not in names}
-    return [{**sizes, "quantity": name, "model": value, "counted": record[name],
-             "counted_over_model": record[name] / value if value else None} for name, value in names.items()]
+    return [
+        {
+            **sizes,
+            "quantity": name,
+            "model": value,
+            "counted": record[name],
+            "counted_over_model": record[name] / value if value else None,
+        }
+        for name, value in names.items()
+    ]
 
 
 def _sum(parts: list[kernel_work.KernelWork]) -> kernel_work.KernelWork:
-    return kernel_work.KernelWork(*(sum(getattr(part, name) for part in parts)
-                                    for name in ("multiply_adds", "exponentials", "bytes_read", "bytes_written")))
+    return kernel_work.KernelWork(
+        *(
+            sum(getattr(part, name) for part in parts)
+            for name in ("multiply_adds", "exponentials", "bytes_read", "bytes_written")
+        )
+    )
 
 
 def _add_bound(record: dict[str, Any], work: kernel_work.KernelWork, machine: dict[str, Any]) -> None:
     """Lower bound from the rates of this run, and the compulsory bytes as a rate."""
-    rates = {"peak_flops": 1e9 * machine["sgemm_gflops"], "bandwidth": 1e9 * machine["copy_gb_per_s"],
-             "exp_rate": 1e9 * machine["exp_giga_per_s"]}
+    rates = {
+        "peak_flops": 1e9 * machine["sgemm_gflops"],
+        "bandwidth": 1e9 * machine["copy_gb_per_s"],
+        "exp_rate": 1e9 * machine["exp_giga_per_s"],
+    }
     record["bound_ms"] = 1e3 * kernel_work.lower_bound_seconds(work, **rates)
     record["gb_per_s"] = work.bytes / record["best_ms"] / 1e6
     record["share_of_copy"] = record["gb_per_s"] / machine["copy_gb_per_s"]
@@ -167,11 +235,13 @@ def _text(what: str, machine: dict[str, Any], tables: dict[str, Records], figure
         return {key: record[key] for key in _SHOWN if key in record}
 
     base = "torch sdpa" if what == "kernels" else "the loop with projections"
-    parts = [f"{machine['cpu']}, {machine['threads']} thread(s), torch {machine['torch']}, {machine['compiler']}; "
-             f"sgemm {machine['sgemm_gflops']:.0f} GFLOP/s, copy {machine['copy_gb_per_s']:.1f} GB/s, "
-             f"{machine['exp_giga_per_s']:.2f} G exp/s",
-             f"Timings. Speed against {base}: median and quartiles of the ratios within a round. bound_ms: cost model at the "
-             "rates above.\n\n" + table("timings", shown)]
+    parts = [
+        f"{machine['cpu']}, {machine['threads']} thread(s), torch {machine['torch']}, {machine['compiler']}; "
+        f"sgemm {machine['sgemm_gflops']:.0f} GFLOP/s, copy {machine['copy_gb_per_s']:.1f} GB/s, "
+        f"{machine['exp_giga_per_s']:.2f} G exp/s",
+        f"Timings. Speed against {base}: median and quartiles of the ratios within a round. bound_ms: cost model at the "
+        "rates above.\n\n" + table("timings", shown),
+    ]
     parts += [f"{title}\n\n{table(name, shown)}" for name, title in _BESIDE.items() if name in tables]
     if tables["compiled"]:
         parts.append("With what torch compiles\n\n" + table("compiled", shown))

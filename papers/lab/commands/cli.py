@@ -20,13 +20,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     from attnlab.papers.lab.errors import UsageError
 
-    if argv is None:                          # the workers are the parallelism; a BLAS pool in each would fight for cores
+    if argv is None:  # the workers are the parallelism; a BLAS pool in each would fight for cores
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
     parser = _parser()
     arguments, left = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
     if left and hasattr(arguments, "tokens") and not any(token.startswith("-") for token in left):
-        arguments.tokens += left               # argparse takes no positional argument after an option
+        arguments.tokens += left  # argparse takes no positional argument after an option
     elif left:
         parser.error(f"unrecognized arguments: {' '.join(left)}")
     if arguments.command is None:
@@ -40,10 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("attnlab: interrupted; finished blocks are kept, `attnlab resume` goes on", file=sys.stderr)
         return 130
-    except BrokenPipeError:                   # `attnlab list | head`
+    except BrokenPipeError:  # `attnlab list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:                         # Python's own status for a crash, 1, would read as a contradiction
+    except Exception:  # Python's own status for a crash, 1, would read as a contradiction
         import traceback
 
         traceback.print_exc()
@@ -64,14 +64,24 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="attnlab", epilog=_EXIT,
-                     description="A laboratory for the theory of attention: predict, simulate, compare.",
-                     formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = _Parser(
+        prog="attnlab",
+        epilog=_EXIT,
+        description="A laboratory for the theory of attention: predict, simulate, compare.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     def command(name: str, run: Any, help: str, **more: Any) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", allow_abbrev=False,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter, **more)
+        made = commands.add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **more,
+        )
         made.set_defaults(run=run)
         made.add_argument("--json", action="store_true", help="one JSON object on stdout, everything else on stderr")
         return made
@@ -80,17 +90,27 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--out", metavar="DIR", help="results folder (default: $ATTNLAB_HOME or ./attnlab-results)")
 
     folder(command("list", _list, "papers, claims and figures, with the latest verdicts"))
-    show = command("show", _show,
-                   "statement, formula, assumptions, source, settings, how it is judged, what is not testable")
-    show.add_argument("targets", nargs="*", metavar="TARGET",
-                      help="paper, paper.claim or paper.figN (a prefix will do)")
+    show = command(
+        "show", _show, "statement, formula, assumptions, source, settings, how it is judged, what is not testable"
+    )
+    show.add_argument(
+        "targets", nargs="*", metavar="TARGET", help="paper, paper.claim or paper.figN (a prefix will do)"
+    )
     folder(show)
 
     rep = command("reproduce", _reproduce, "predict, measure, compare and draw", epilog=_EXIT)
-    rep.add_argument("tokens", nargs="*", metavar="TARGET|KEY=VALUE",
-                     help="paper, paper.claim, paper.figN or all; a token with = overrides a field of the setting")
-    rep.add_argument("--scale", choices=("smoke", "desk", "paper"), default="desk",
-                     help="smoke: the path works; desk: the conclusions (default); paper: the published sizes")
+    rep.add_argument(
+        "tokens",
+        nargs="*",
+        metavar="TARGET|KEY=VALUE",
+        help="paper, paper.claim, paper.figN or all; a token with = overrides a field of the setting",
+    )
+    rep.add_argument(
+        "--scale",
+        choices=("smoke", "desk", "paper"),
+        default="desk",
+        help="smoke: the path works; desk: the conclusions (default); paper: the published sizes",
+    )
     rep.add_argument("--set", nargs="+", action="append", default=[], metavar="KEY=VALUE", help="the same as KEY=VALUE")
     rep.add_argument("--replicas", type=_count, metavar="N", help="replicas per simulation (default: the setting's)")
     rep.add_argument("--seed", type=_natural, default=0, metavar="S", help="seed of all simulations (default 0)")
@@ -100,34 +120,53 @@ def _parser() -> argparse.ArgumentParser:
     folder(rep)
 
     fal = command("falsify", _falsify, "look for a counterexample to a claim about all inputs", epilog=_EXIT)
-    fal.add_argument("tokens", nargs="*", metavar="CLAIM|KEY=VALUE",
-                     help="paper.claim (a prefix will do); a token with = overrides a field of the setting (dim=8)")
-    fal.add_argument("--level", choices=("symbolic", "certified", "searched", "sampled"),
-                     help="what must decide (default: search every form of the claim)")
+    fal.add_argument(
+        "tokens",
+        nargs="*",
+        metavar="CLAIM|KEY=VALUE",
+        help="paper.claim (a prefix will do); a token with = overrides a field of the setting (dim=8)",
+    )
+    fal.add_argument(
+        "--level",
+        choices=("symbolic", "certified", "searched", "sampled"),
+        help="what must decide (default: search every form of the claim)",
+    )
     fal.add_argument("--budget", type=_seconds, metavar="SECONDS", help="seconds for each form with its twins")
     fal.add_argument("--replay", metavar="FILE", help="evaluate a saved witness again instead of searching")
     fal.add_argument("--seed", type=_natural, default=0, metavar="S", help="seed of the search (default 0)")
     folder(fal)
 
     res = command("resume", _resume, "finish what was interrupted")
-    res.add_argument("number", nargs="?", type=_count, metavar="RUN",
-                     help="run number (default: the latest unfinished)")
+    res.add_argument(
+        "number", nargs="?", type=_count, metavar="RUN", help="run number (default: the latest unfinished)"
+    )
     folder(res)
 
     store = command("store", _store, "look after the results folder")
-    store.add_argument("action", choices=("list", "show", "verify", "gc"),
-                       help="list blocks; show one; verify every hash; gc removes what can no longer be used")
+    store.add_argument(
+        "action",
+        choices=("list", "show", "verify", "gc"),
+        help="list blocks; show one; verify every hash; gc removes what can no longer be used",
+    )
     store.add_argument("key", nargs="?", metavar="KEY", help="block key, or the start of it (for show)")
     store.add_argument("--dry-run", action="store_true", help="gc: say what would be removed, remove nothing")
     folder(store)
 
-    ben = command("bench", _bench, "side-by-side timings against public alternatives, as ratios; cost model and counted work")
-    ben.add_argument("what", choices=("kernels", "training"),
-                     help="kernels: attention on the laboratory's shapes; training: steps of an ensemble")
+    ben = command(
+        "bench", _bench, "side-by-side timings against public alternatives, as ratios; cost model and counted work"
+    )
+    ben.add_argument(
+        "what",
+        choices=("kernels", "training"),
+        help="kernels: attention on the laboratory's shapes; training: steps of an ensemble",
+    )
     ben.add_argument("--rounds", type=_count, default=9, metavar="N", help="rounds of each comparison (default 9)")
     ben.add_argument("--threads", type=_count, default=1, metavar="N", help="threads of every candidate (default 1)")
-    ben.add_argument("--dispatch", metavar="FILE",
-                     help="kernels: measure the sizes up to which the compiled path wins and write the table to FILE (minutes)")
+    ben.add_argument(
+        "--dispatch",
+        metavar="FILE",
+        help="kernels: measure the sizes up to which the compiled path wins and write the table to FILE (minutes)",
+    )
     folder(ben)
 
     folder(command("doctor", _doctor, "versions, devices, compiler, what is missing and how to get it"))
@@ -198,8 +237,14 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     from attnlab.papers.lab.overrides import split_tokens
 
     targets, overrides = split_tokens([*arguments.tokens, *(token for group in arguments.set for token in group)])
-    plan = {"targets": targets, "overrides": overrides, "scale": arguments.scale, "replicas": arguments.replicas,
-            "seed": arguments.seed, "device": arguments.device}
+    plan = {
+        "targets": targets,
+        "overrides": overrides,
+        "scale": arguments.scale,
+        "replicas": arguments.replicas,
+        "seed": arguments.seed,
+        "device": arguments.device,
+    }
     return _run_plan(plan, _folder(arguments), arguments.workers, arguments.on, arguments.json)
 
 
@@ -245,8 +290,14 @@ def _resume(arguments: argparse.Namespace) -> int:
     return _run_plan(plan, folder, None, None, arguments.json, run["id"])
 
 
-def _run_plan(plan: dict[str, Any], folder: Path, workers: int | None, address: str | None, as_json: bool,
-              number: int | None = None) -> int:
+def _run_plan(
+    plan: dict[str, Any],
+    folder: Path,
+    workers: int | None,
+    address: str | None,
+    as_json: bool,
+    number: int | None = None,
+) -> int:
     from attnlab.papers.lab.commands.doctor import check_device
     from attnlab.papers.lab.commands.report_text import run_record, summary
     from attnlab.papers.lab.registry import select
@@ -260,8 +311,9 @@ def _run_plan(plan: dict[str, Any], folder: Path, workers: int | None, address: 
     options = Options(plan["scale"], plan["overrides"], plan["replicas"], plan["seed"])
     store = Store(folder)
     display = Display()
-    bench = Bench(store, display, seed=options.seed, device=device, workers=workers or os.cpu_count() or 1,
-                  address=address)
+    bench = Bench(
+        store, display, seed=options.seed, device=device, workers=workers or os.cpu_count() or 1, address=address
+    )
     try:
         run = store.begin_run(plan) if number is None else number
         result = reproduce(selection, options, bench, run)

@@ -10,16 +10,26 @@ from typing import Any
 from attnlab.papers.lab.declare import SCALES, Claim, Paper, PaperFigure
 from attnlab.papers.lab.registry import Selection
 
-_ATTNLAB = ("@software{attnlab,\n  title = {attnlab: a laboratory for the theory of attention},\n"
-            "  author = {{The attnlab developers}},\n  version = {%s},\n  license = {MIT}\n}")
+_ATTNLAB = (
+    "@software{attnlab,\n  title = {attnlab: a laboratory for the theory of attention},\n"
+    "  author = {{The attnlab developers}},\n  version = {%s},\n  license = {MIT}\n}"
+)
 
 
 def listing(papers: Sequence[Paper], latest: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """All papers with their items and latest verdicts, as a record and as text."""
     record, lines = {"papers": []}, []
     for paper in papers:
-        claims = [{"id": c.id, "statement": c.statement, "source": c.source, "scales": list(c.scales),
-                   "latest": _latest(latest.get(c.id))} for c in paper.in_order()]
+        claims = [
+            {
+                "id": c.id,
+                "statement": c.statement,
+                "source": c.source,
+                "scales": list(c.scales),
+                "latest": _latest(latest.get(c.id)),
+            }
+            for c in paper.in_order()
+        ]
         figures = [{"id": f.id, "caption": f.caption, "scales": list(f.scales)} for f in paper.figures.values()]
         record["papers"].append({"key": paper.key, "title": paper.title, "claims": claims, "figures": figures})
         lines += [f"{paper.key}  {paper.title}"]
@@ -41,16 +51,36 @@ def description(targets: Sequence[str], selection: Selection, latest: dict[str, 
     for paper in selection.papers:
         whole = not any(name.startswith(f"{paper.key}.") for name in selection.explicit) or "all" in targets
         if whole:
-            statements = [{"number": n, "statement": text,
-                           "claims": [c.id for c in paper.in_order() if n in c.statements],
-                           "not_testable": paper.untestable.get(n)} for n, text in paper.statements.items()]
-            record["papers"].append({"key": paper.key, "title": paper.title, "statements": statements,
-                                     "sources": [dataclasses.asdict(s) for s in paper.sources]})
-            lines += [f"{paper.key}", f"  {paper.title}", *(f"  {s.reference()}" for s in paper.sources), "",
-                      "  Statements"]
+            statements = [
+                {
+                    "number": n,
+                    "statement": text,
+                    "claims": [c.id for c in paper.in_order() if n in c.statements],
+                    "not_testable": paper.untestable.get(n),
+                }
+                for n, text in paper.statements.items()
+            ]
+            record["papers"].append(
+                {
+                    "key": paper.key,
+                    "title": paper.title,
+                    "statements": statements,
+                    "sources": [dataclasses.asdict(s) for s in paper.sources],
+                }
+            )
+            lines += [
+                f"{paper.key}",
+                f"  {paper.title}",
+                *(f"  {s.reference()}" for s in paper.sources),
+                "",
+                "  Statements",
+            ]
             for row in statements:
-                covered = f"not testable here: {row['not_testable']}" if row["not_testable"] else \
-                    "→ " + ", ".join(name.split(".", 1)[1] for name in row["claims"])
+                covered = (
+                    f"not testable here: {row['not_testable']}"
+                    if row["not_testable"]
+                    else "→ " + ", ".join(name.split(".", 1)[1] for name in row["claims"])
+                )
                 lines += _wrap(f"{row['number']:>3}. {row['statement']}", "  ", "       ")
                 lines += _wrap(covered, "       ", "       ")
             lines.append("")
@@ -58,8 +88,15 @@ def description(targets: Sequence[str], selection: Selection, latest: dict[str, 
         record["claims"].append(_claim_record(claim, latest))
         lines += _claim_lines(claim, latest)
     for figure in selection.figures:
-        record["figures"].append({"id": figure.id, "caption": figure.caption, "source": figure.source,
-                                  "scales": list(figure.scales), "settings": _settings(figure)})
+        record["figures"].append(
+            {
+                "id": figure.id,
+                "caption": figure.caption,
+                "source": figure.source,
+                "scales": list(figure.scales),
+                "settings": _settings(figure),
+            }
+        )
         lines += [figure.id, *_wrap(figure.caption), *_scale_note(figure), ""]
     return record, "\n".join(lines).rstrip()
 
@@ -78,21 +115,38 @@ def citations(papers: Sequence[Paper]) -> tuple[dict[str, Any], str]:
 
 
 def _claim_record(claim: Claim, latest: dict[str, Any]) -> dict[str, Any]:
-    return {"id": claim.id, "statement": claim.statement, "statements": list(claim.statements),
-            "formula": claim.formula, "assumptions": list(claim.assumptions), "source": claim.source,
-            "judged": claim.judged, "parts": claim.parts, "expected": claim.expected,
-            "undecided_at_smoke": claim.undecided_at_smoke or None, "scales": list(claim.scales),
-            "why_these_scales": claim.why_these_scales or None, "note": claim.note or None,
-            "forms": _forms(claim), "settings": _settings(claim), "latest": _latest(latest.get(claim.id))}
+    return {
+        "id": claim.id,
+        "statement": claim.statement,
+        "statements": list(claim.statements),
+        "formula": claim.formula,
+        "assumptions": list(claim.assumptions),
+        "source": claim.source,
+        "judged": claim.judged,
+        "parts": claim.parts,
+        "expected": claim.expected,
+        "undecided_at_smoke": claim.undecided_at_smoke or None,
+        "scales": list(claim.scales),
+        "why_these_scales": claim.why_these_scales or None,
+        "note": claim.note or None,
+        "forms": _forms(claim),
+        "settings": _settings(claim),
+        "latest": _latest(latest.get(claim.id)),
+    }
 
 
 def _claim_lines(claim: Claim, latest: dict[str, Any]) -> list[str]:
     lines = [claim.id, *_wrap(claim.statement)]
-    rows = [("formula", claim.formula), ("assumes", "; ".join(claim.assumptions)), ("source", claim.source),
-            ("covers", "statement " + ", ".join(map(str, claim.statements))), ("judged", claim.judged),
-            ("note", claim.note),
-            ("caveat", claim.undecided_at_smoke and f"may stay undecided at smoke: {claim.undecided_at_smoke}"),
-            ("expected", claim.expected if claim.expected != "HOLDS" else "")]
+    rows = [
+        ("formula", claim.formula),
+        ("assumes", "; ".join(claim.assumptions)),
+        ("source", claim.source),
+        ("covers", "statement " + ", ".join(map(str, claim.statements))),
+        ("judged", claim.judged),
+        ("note", claim.note),
+        ("caveat", claim.undecided_at_smoke and f"may stay undecided at smoke: {claim.undecided_at_smoke}"),
+        ("expected", claim.expected if claim.expected != "HOLDS" else ""),
+    ]
     for name, value in rows:
         if value:
             lines += _wrap(value, f"  {name + ':':<10}", " " * 12)
@@ -104,8 +158,11 @@ def _claim_lines(claim: Claim, latest: dict[str, Any]) -> list[str]:
         lines += _wrap(fields, f"  {scale + ':':<10}", " " * 12)
     shown = _latest(latest.get(claim.id))
     if shown:
-        lines += _wrap(f"{shown['verdict']} at {shown['scale']}{': ' + shown['reason'] if shown['reason'] else ''}",
-                       "  latest:   ", " " * 12)
+        lines += _wrap(
+            f"{shown['verdict']} at {shown['scale']}{': ' + shown['reason'] if shown['reason'] else ''}",
+            "  latest:   ",
+            " " * 12,
+        )
     return [*lines, ""]
 
 
@@ -116,8 +173,10 @@ def _forms(claim: Claim) -> dict[str, str]:
     from attnlab.papers.lab.run.quantified import forms_of
 
     forms = forms_of(claim, claim.setting.desk)
-    return {level: form.statement + (f" ({form.source})" if form.source != claim.source else "")
-            for level, form in forms.items()}
+    return {
+        level: form.statement + (f" ({form.source})" if form.source != claim.source else "")
+        for level, form in forms.items()
+    }
 
 
 def _settings(item: Claim | PaperFigure) -> dict[str, dict[str, Any]]:

@@ -11,8 +11,12 @@ from typing import Any
 from attnlab.papers.lab.errors import UsageError
 
 _REQUIRED = ("numpy", "scipy", "sympy", "matplotlib", "torch", "rich", "jinja2", "clarabel", "python-flint")
-_PACKAGES = {"required": _REQUIRED, "gpu": ("triton",), "cluster": ("distributed",),
-             "dev": ("pytest", "pytest-xdist", "hypothesis", "ruff")}
+_PACKAGES = {
+    "required": _REQUIRED,
+    "gpu": ("triton",),
+    "cluster": ("distributed",),
+    "dev": ("pytest", "pytest-xdist", "hypothesis", "ruff"),
+}
 
 
 def check_device(device: str) -> str:
@@ -39,11 +43,17 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
     compiler = report["compiler"]
     writable = _writable(folder)
     record = {
-        "attnlab": _version("attnlab"), "python": machine.python_version(), "system": machine.platform(),
-        "packages": packages, "cores": os.cpu_count(), "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "attnlab": _version("attnlab"),
+        "python": machine.python_version(),
+        "system": machine.platform(),
+        "packages": packages,
+        "cores": os.cpu_count(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "compiler": {key: report[key] for key in ("compiler", "version", "target", "cache")},
-        "results_folder": str(folder), "writable": writable, "advice": [],
+        "results_folder": str(folder),
+        "writable": writable,
+        "advice": [],
     }
     advice = record["advice"]
     for extra, names in packages.items():
@@ -53,17 +63,21 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
         elif missing:
             advice.append(f"optional extra '{extra}' lacks {', '.join(missing)}: pip install 'attnlab[{extra}]'")
     if compiler is None:
-        advice.append(f"no C compiler ({report['reason']}): everything runs on torch, several times slower; install gcc or clang")
+        advice.append(
+            f"no C compiler ({report['reason']}): everything runs on torch, several times slower; install gcc or clang"
+        )
     if report["failed"]:
         advice.append(f"builds that failed: {report['failed']}; everything runs on torch instead")
     if not record["cuda"]:
         advice.append("no CUDA device: simulations run on the CPU")
     if not writable:
         advice.append(f"the results folder {folder} cannot be written: choose another with --out DIR or ATTNLAB_HOME")
-    lines = [f"attnlab {record['attnlab']}   Python {record['python']}   {record['system']}",
-             f"cores {record['cores']}   instruction set {record['instruction_set']}   "
-             f"CUDA {', '.join(record['cuda']) or 'none'}   compiler {compiler or 'none'}",
-             f"results folder {folder} ({'writable' if writable else 'not writable'})"]
+    lines = [
+        f"attnlab {record['attnlab']}   Python {record['python']}   {record['system']}",
+        f"cores {record['cores']}   instruction set {record['instruction_set']}   "
+        f"CUDA {', '.join(record['cuda']) or 'none'}   compiler {compiler or 'none'}",
+        f"results folder {folder} ({'writable' if writable else 'not writable'})",
+    ]
     for extra, names in packages.items():
         lines.append(f"{extra + ':':<10}" + "  ".join(f"{name} {found or 'missing'}" for name, found in names.items()))
     return record, "\n".join([*lines, *(f"→ {line}" for line in advice)])

@@ -15,11 +15,17 @@ from attnlab.papers.lab.overrides import apply, check_known
 from attnlab.papers.lab.registry import select
 from attnlab.papers.lab.run.quantified import budget_of, forms_of
 
-SCALE = "desk"                                # the setting whose dimensions are searched
+SCALE = "desk"  # the setting whose dimensions are searched
 
 
-def falsify(target: str, level: str | None, budget: float | None, seed: int, folder: Path,
-            overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+def falsify(
+    target: str,
+    level: str | None,
+    budget: float | None,
+    seed: int,
+    folder: Path,
+    overrides: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Judge the forms of one claim and save a witness of each that is refuted; ``overrides`` change its desk setting.
 
     Without a level every form is searched. With one, the form stated for it is judged, or else the most general form.
@@ -95,8 +101,10 @@ def _one_claim(target: str) -> Claim:
         raise UsageError(f"{target!r} is not one claim: name it as paper.claim; see `attnlab list`")
     claim = selection.claims[0]
     if claim.forms is None:
-        raise UsageError(f"{claim.id} speaks of replicas, not of all inputs: there is nothing to search. Run "
-                         f"`attnlab reproduce {claim.id} --seed 1` (2, 3, ...) to try it on other replicas")
+        raise UsageError(
+            f"{claim.id} speaks of replicas, not of all inputs: there is nothing to search. Run "
+            f"`attnlab reproduce {claim.id} --seed 1` (2, 3, ...) to try it on other replicas"
+        )
     return claim
 
 
@@ -110,5 +118,14 @@ def _save(verdict: Verdict, folder: Path) -> str:
 
 
 def _record(claim: Claim, verdict: Verdict, file: str | None, **more: Any) -> dict[str, Any]:
-    return {"id": claim.id, **verdict.record(), "expected": claim.expected, "as_expected": verdict.outcome == claim.expected,
-            "statement": claim.statement, "diverged": [], "witness_file": file, "line": verdict.line(), **more}
+    return {
+        "id": claim.id,
+        **verdict.record(),
+        "expected": claim.expected,
+        "as_expected": verdict.outcome == claim.expected,
+        "statement": claim.statement,
+        "diverged": [],
+        "witness_file": file,
+        "line": verdict.line(),
+        **more,
+    }

@@ -12,9 +12,17 @@ def run_record(run: int, plan: dict[str, Any], store: Any, bench: Any, status: i
     from attnlab.papers.lab.run.identity import platform
     from attnlab.papers.lab.run.reproduce import BUDGET
 
-    return {"id": run, **plan, "device": bench.device, "out": str(store.folder), "error_budget": BUDGET,
-            "core_seconds": round(bench.seconds, 2), "attnlab": version("attnlab"), "platform": platform(bench.device),
-            "status": status}
+    return {
+        "id": run,
+        **plan,
+        "device": bench.device,
+        "out": str(store.folder),
+        "error_budget": BUDGET,
+        "core_seconds": round(bench.seconds, 2),
+        "attnlab": version("attnlab"),
+        "platform": platform(bench.device),
+        "status": status,
+    }
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -42,8 +50,11 @@ def summary(result: dict[str, Any]) -> str:
         counts[claim["verdict"]] = counts.get(claim["verdict"], 0) + 1
     total = ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) or "no claims"
     run = result["run"]
-    lines += ["", f"{total}; run {run['id']} in {run['out']}, {run['core_seconds']:.0f} core-seconds of simulation, "
-                  f"error budget {run['error_budget']:g}"]
+    lines += [
+        "",
+        f"{total}; run {run['id']} in {run['out']}, {run['core_seconds']:.0f} core-seconds of simulation, "
+        f"error budget {run['error_budget']:g}",
+    ]
     return "\n".join(lines)
 
 

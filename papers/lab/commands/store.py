@@ -22,9 +22,12 @@ def act(store: Store, action: str, key: str | None, dry_run: bool) -> tuple[dict
 
 def _list(store: Store) -> tuple[dict[str, Any], str, int]:
     rows = store.rows()
-    lines = [f"{row['key'][:12]}  {row['simulation']:<40} replicas {row['identity']['first']}–"
-             f"{row['identity']['first'] + row['identity']['size'] - 1}  seed {row['identity']['seed']}  "
-             f"{row['bytes'] / 1024:8.1f} KiB  {row['seconds']:7.1f} s  {_day(row['created'])}" for row in rows]
+    lines = [
+        f"{row['key'][:12]}  {row['simulation']:<40} replicas {row['identity']['first']}–"
+        f"{row['identity']['first'] + row['identity']['size'] - 1}  seed {row['identity']['seed']}  "
+        f"{row['bytes'] / 1024:8.1f} KiB  {row['seconds']:7.1f} s  {_day(row['created'])}"
+        for row in rows
+    ]
     total = f"{len(rows)} blocks, {sum(r['bytes'] for r in rows) / 2**20:.1f} MiB in {store.folder}"
     return {"blocks": rows}, "\n".join([*lines, total]), 0
 
@@ -38,9 +41,12 @@ def _show(store: Store, key: str | None) -> tuple[dict[str, Any], str, int]:
         arrays = {name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in store.get(row["key"]).items()}
     except DamagedBlock as damage:
         return {"block": row, "damaged": str(damage)}, str(damage), 3
-    lines = [f"{row['simulation']}  {row['key']}", f"sha256 {row['sha256']}",
-             *(f"  {name} = {value}" for name, value in row["identity"]["fields"].items()),
-             *(f"  {name}: {a['dtype']} {tuple(a['shape'])}" for name, a in arrays.items())]
+    lines = [
+        f"{row['simulation']}  {row['key']}",
+        f"sha256 {row['sha256']}",
+        *(f"  {name} = {value}" for name, value in row["identity"]["fields"].items()),
+        *(f"  {name}: {a['dtype']} {tuple(a['shape'])}" for name, a in arrays.items()),
+    ]
     return {"block": row, "arrays": arrays}, "\n".join(lines), 0
 
 

@@ -42,7 +42,7 @@ class BlockTask:
     checkpoint: str | None = None
 
 
-_progress: Any = None                         # the driver's queue, in a local worker
+_progress: Any = None  # the driver's queue, in a local worker
 
 
 def run_block(task: BlockTask) -> tuple[dict[str, np.ndarray], float]:
@@ -51,7 +51,7 @@ def run_block(task: BlockTask) -> tuple[dict[str, np.ndarray], float]:
 
     from attnlab.simulators.ensemble import monitor
 
-    torch.set_num_threads(1)                  # a block's bits must not depend on how many cores are free
+    torch.set_num_threads(1)  # a block's bits must not depend on how many cores are free
     simulation = getattr(importlib.import_module(task.module), task.function)
     seeds = replica_seeds(task.name, task.fields, task.seed, task.first, task.size)
     started = time.perf_counter()
@@ -95,8 +95,9 @@ def local_executor(workers: int) -> tuple[Executor, Any]:
     """A pool of spawned processes and the queue on which they report progress."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker,
-                               initargs=(queue, os.getpid())), queue
+    return ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start_worker, initargs=(queue, os.getpid())
+    ), queue
 
 
 def cluster_executor(address: str) -> Executor:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-_parsing = threading.Lock()                   # Python's own parser fails now and then when threads use it at once
+_parsing = threading.Lock()  # Python's own parser fails now and then when threads use it at once
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,16 @@ class BlockIdentity:
 
     def record(self) -> dict[str, Any]:
         """The identity as a JSON-ready record."""
-        return {"simulation": self.simulation, "fields": self.fields, "seed": self.seed, "first": self.first,
-                "size": self.size, "device": self.device, "code": self.code, "platform": self.platform}
+        return {
+            "simulation": self.simulation,
+            "fields": self.fields,
+            "seed": self.seed,
+            "first": self.first,
+            "size": self.size,
+            "device": self.device,
+            "code": self.code,
+            "platform": self.platform,
+        }
 
     @property
     def key(self) -> str:
@@ -54,12 +62,21 @@ def block_identity(simulation: Any, setting: Any, seed: int, block: int, device:
     fields = {name: getattr(setting, name) for name in sorted(simulation.reads)}
     with _parsing:
         code = code_fingerprint(simulation.module)
-    return BlockIdentity(simulation.name, json.loads(canonical(fields)), seed, block * simulation.block,
-                         simulation.block, device, code, platform(device))
+    return BlockIdentity(
+        simulation.name,
+        json.loads(canonical(fields)),
+        seed,
+        block * simulation.block,
+        simulation.block,
+        device,
+        code,
+        platform(device),
+    )
 
 
-def replica_seeds(simulation: str, fields: dict[str, Any], seed: int, first: int,
-                  size: int) -> list[np.random.SeedSequence]:
+def replica_seeds(
+    simulation: str, fields: dict[str, Any], seed: int, first: int, size: int
+) -> list[np.random.SeedSequence]:
     """``SeedSequence(seed, spawn_key=(simulation, digest of the fields, replica))`` for each replica of a block."""
     words = (*_words(simulation), *_words(canonical(fields)))
     return [np.random.SeedSequence(seed, spawn_key=(*words, replica)) for replica in range(first, first + size)]
@@ -104,9 +121,13 @@ def platform(device: str) -> dict[str, str]:
 
     from attnlab.kernels.compiled.compiler import compiler_report
 
-    record = {"kernels": compiler_report()["target"] or "torch",
-              "python": f"{sys.version_info.major}.{sys.version_info.minor}", "torch": torch.__version__,
-              "numpy": np.__version__, "instruction_set": torch.backends.cpu.get_cpu_capability()}
+    record = {
+        "kernels": compiler_report()["target"] or "torch",
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+    }
     if device.startswith("cuda"):
         record["gpu"] = torch.cuda.get_device_name(device)
         record["cuda"] = str(torch.version.cuda)
@@ -138,8 +159,12 @@ def _bare(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             body = node.body
-            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) \
-                    and isinstance(body[0].value.value, str):
+            if (
+                body
+                and isinstance(body[0], ast.Expr)
+                and isinstance(body[0].value, ast.Constant)
+                and isinstance(body[0].value.value, str)
+            ):
                 node.body = body[1:] or [ast.Pass()]
     return tree
 

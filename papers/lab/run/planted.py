@@ -19,8 +19,14 @@ class PlantedLab:
     arrays or a function of the setting. A claim is then ``claim.function(setting, PlantedLab(...))``.
     """
 
-    def __init__(self, give: Callable[[Any], Arrays] | None = None, *, scale: str = "desk", seed: int = 0,
-                 **named: Arrays | Callable[[Any], Arrays]) -> None:
+    def __init__(
+        self,
+        give: Callable[[Any], Arrays] | None = None,
+        *,
+        scale: str = "desk",
+        seed: int = 0,
+        **named: Arrays | Callable[[Any], Arrays],
+    ) -> None:
         self.give, self.named, self.scale, self.seed = give, named, scale, seed
 
     def simulate(self, simulation: Any, *settings: Any) -> Runs | list[Runs]:

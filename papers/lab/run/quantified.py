@@ -10,7 +10,7 @@ from attnlab.analysis.theorems.statement.claim import Claim as Quantified
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict, all_of
 from attnlab.papers.lab.declare import Claim
 
-PROOF_SECONDS = 60.0                          # cap on a proof; proofs that are registered take about a second
+PROOF_SECONDS = 60.0  # cap on a proof; proofs that are registered take about a second
 
 
 def forms_of(claim: Claim, setting: Any) -> dict[str, Quantified]:
@@ -26,16 +26,21 @@ def forms_of(claim: Claim, setting: Any) -> dict[str, Quantified]:
         raise ValueError(f"{claim.id} returns no form; return {{'searched': for_all(...).bound(...)}}")
     for level, form in made.items():
         if level not in LEVELS or level == "sampled" or not isinstance(form, Quantified):
-            raise ValueError(f"{claim.id} has the form {level!r}: {form!r}; expected a for-all claim under searched, "
-                             "certified or symbolic")
+            raise ValueError(
+                f"{claim.id} has the form {level!r}: {form!r}; expected a for-all claim under searched, "
+                "certified or symbolic"
+            )
         if not form.twins:
             raise ValueError(f"{claim.id}: the {level} form has no twin; give twin=Twin.of(label, at_most=...)")
-    return {level: replace(form, name=claim.id if k == 0 else f"{claim.id}:{level}", source=form.name or claim.source)
-            for k, (level, form) in enumerate(made.items())}
+    return {
+        level: replace(form, name=claim.id if k == 0 else f"{claim.id}:{level}", source=form.name or claim.source)
+        for k, (level, form) in enumerate(made.items())
+    }
 
 
 def judge(claim: Claim, setting: Any, lab: Any) -> Verdict:
     """The verdict on all forms at their levels; the numbers are those of the most general form."""
+
     def all_forms() -> Verdict:
         verdicts = {}
         for level, form in forms_of(claim, setting).items():

@@ -18,8 +18,8 @@ from attnlab.papers.lab.overrides import apply, check_known
 from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run.workbench import Bench, Lab
 
-BUDGET = 0.01                                 # chance that a run of true claims says anything false
-LOOKS = 2                                     # an undecided claim is judged once more, on twice the replicas
+BUDGET = 0.01  # chance that a run of true claims says anything false
+LOOKS = 2  # an undecided claim is judged once more, on twice the replicas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +49,12 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
         started = time.perf_counter()
         for look in range(1, LOOKS + 1):
             lab = Lab(bench, options.scale, options.replicas, times=2 ** (look - 1))
-            with ledger.claim(claim.id, share=share[claim.paper] * claim.parts, parts=claim.parts,
-                              look=None if options.replicas else look):
+            with ledger.claim(
+                claim.id,
+                share=share[claim.paper] * claim.parts,
+                parts=claim.parts,
+                look=None if options.replicas else look,
+            ):
                 try:
                     verdict = claim.function(settings[claim.id], lab)
                 except ValueError as error:
@@ -85,20 +89,29 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
                 future.cancel()
             bench.close(now=True)
             raise
-    return {"claims": records[:len(claims)], "figures": records[len(claims):], "elsewhere": elsewhere}
+    return {"claims": records[: len(claims)], "figures": records[len(claims) :], "elsewhere": elsewhere}
 
 
-def claim_record(claim: Claim, verdict: Any, options: Options, setting: Any, lab: Lab,
-                 seconds: float) -> dict[str, Any]:
+def claim_record(
+    claim: Claim, verdict: Any, options: Options, setting: Any, lab: Lab, seconds: float
+) -> dict[str, Any]:
     """The plain record of one verdict: what ``--json`` prints and the store keeps."""
     excused = options.scale == "smoke" and verdict.outcome == "UNDECIDED" and bool(claim.undecided_at_smoke)
     return {
-        "id": claim.id, **verdict.record(), "expected": claim.expected,
+        "id": claim.id,
+        **verdict.record(),
+        "expected": claim.expected,
         "as_expected": verdict.outcome == claim.expected or excused,
         "excuse": claim.undecided_at_smoke if excused else None,
-        "statement": claim.statement, "statements": list(claim.statements), "source": claim.source,
-        "scale": options.scale, "setting": _finite(dataclasses.asdict(setting)), "seed": options.seed,
-        "replicas": options.replicas, "simulations": sorted(lab.used), "diverged": lab.diverged,
+        "statement": claim.statement,
+        "statements": list(claim.statements),
+        "source": claim.source,
+        "scale": options.scale,
+        "setting": _finite(dataclasses.asdict(setting)),
+        "seed": options.seed,
+        "replicas": options.replicas,
+        "simulations": sorted(lab.used),
+        "diverged": lab.diverged,
         "seconds": round(seconds, 3),
     }
 

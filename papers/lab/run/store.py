@@ -57,8 +57,9 @@ class Store:
         with _explained(f"use the results folder {self.folder}"):
             (self.folder / "blocks").mkdir(parents=True, exist_ok=True)
             (self.folder / "checkpoints").mkdir(exist_ok=True)
-            self._db = sqlite3.connect(self.folder / "catalogue.sqlite", timeout=60, check_same_thread=False,
-                                       isolation_level=None)
+            self._db = sqlite3.connect(
+                self.folder / "catalogue.sqlite", timeout=60, check_same_thread=False, isolation_level=None
+            )
             self._db.execute("pragma journal_mode=wal")
             self._db.execute("pragma synchronous=full")
             with self._transaction():
@@ -92,9 +93,10 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, data)
             with self._transaction():
-                self._db.execute("insert or replace into blocks values (?, ?, ?, ?, ?, ?, ?)",
-                                 (key, identity["simulation"], canonical(identity), digest, len(data), seconds,
-                                  time.time()))
+                self._db.execute(
+                    "insert or replace into blocks values (?, ?, ?, ?, ?, ?, ?)",
+                    (key, identity["simulation"], canonical(identity), digest, len(data), seconds, time.time()),
+                )
         self.checkpoint_path(key).unlink(missing_ok=True)
         return digest
 
@@ -141,8 +143,12 @@ class Store:
     def begin_run(self, arguments: dict[str, Any]) -> int:
         """Enter a run that starts now; returns its number."""
         with _explained(f"write into the catalogue of {self.folder}"), self._transaction():
-            return int(self._db.execute("insert into runs (arguments, started) values (?, ?)",
-                                        (canonical(arguments), time.time())).lastrowid or 0)
+            return int(
+                self._db.execute(
+                    "insert into runs (arguments, started) values (?, ?)", (canonical(arguments), time.time())
+                ).lastrowid
+                or 0
+            )
 
     def end_run(self, run: int, status: int) -> None:
         """Mark a run as finished with its exit status."""
@@ -159,9 +165,20 @@ class Store:
     def put_verdict(self, run: int, record: dict[str, Any]) -> None:
         """Keep a claim's record, in place of an earlier one with the same claim, scale, setting, seed and replicas."""
         with _explained(f"write into the catalogue of {self.folder}"), self._transaction():
-            self._db.execute("insert or replace into verdicts values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                             (record["id"], record["scale"], canonical(record["setting"]), record["seed"],
-                              str(record["replicas"]), run, record["verdict"], canonical(record), time.time()))
+            self._db.execute(
+                "insert or replace into verdicts values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    record["id"],
+                    record["scale"],
+                    canonical(record["setting"]),
+                    record["seed"],
+                    str(record["replicas"]),
+                    run,
+                    record["verdict"],
+                    canonical(record),
+                    time.time(),
+                ),
+            )
 
     def latest_verdicts(self) -> dict[str, dict[str, Any]]:
         """The newest record of each claim."""
@@ -172,8 +189,10 @@ class Store:
     def put_figure(self, run: int, figure: str, scale: str, files: list[str]) -> None:
         """Keep the paths of a figure's files."""
         with _explained(f"write into the catalogue of {self.folder}"), self._transaction():
-            self._db.execute("insert or replace into figures values (?, ?, ?, ?, ?)",
-                             (figure, scale, run, canonical(files), time.time()))
+            self._db.execute(
+                "insert or replace into figures values (?, ?, ?, ?, ?)",
+                (figure, scale, run, canonical(files), time.time()),
+            )
 
     # ---------------------------------------------------------------------------------------------------------------
 
@@ -239,14 +258,17 @@ def _explained(doing: str) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         text = str(error)
         if isinstance(error, sqlite3.OperationalError):
-            advice = {"disk is full": "the disk is full; free some space and run the same command again",
-                      "readonly": "the catalogue is read-only; choose another folder with --out DIR",
-                      "unable to open": "the catalogue cannot be opened; choose another folder with --out DIR",
-                      "disk I/O error": "the disk refused a write; free some space, then run the same command again"}
+            advice = {
+                "disk is full": "the disk is full; free some space and run the same command again",
+                "readonly": "the catalogue is read-only; choose another folder with --out DIR",
+                "unable to open": "the catalogue cannot be opened; choose another folder with --out DIR",
+                "disk I/O error": "the disk refused a write; free some space, then run the same command again",
+            }
             for needle, message in advice.items():
                 if needle in text:
                     raise UsageError(f"cannot {doing}: {message}: finished blocks are kept") from error
-        raise UsageError(f"cannot {doing}: the catalogue answers {text!r}; move the folder away or choose another "
-                         "with --out DIR") from error
+        raise UsageError(
+            f"cannot {doing}: the catalogue answers {text!r}; move the folder away or choose another with --out DIR"
+        ) from error
     except OSError as error:
         raise environment_error(error, doing) from error

@@ -54,8 +54,16 @@ class Runs(Mapping[str, np.ndarray]):
 class Bench:
     """Finds or computes blocks of replicas; every block is computed at most once, whoever asks for it."""
 
-    def __init__(self, store: Store, display: Display, *, seed: int = 0, device: str = "cpu", workers: int = 1,
-                 address: str | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        display: Display,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        workers: int = 1,
+        address: str | None = None,
+    ) -> None:
         self.store, self.display = store, display
         self.seed, self.device = seed, device
         self._workers, self._address = workers, address
@@ -83,10 +91,23 @@ class Bench:
             except DamagedBlock as damage:
                 self.display.say(f"{simulation.name}: {damage}")
         checkpoint = None if self._address else str(self.store.checkpoint_path(key))
-        task = executors.BlockTask(key, simulation.module, simulation.function.__name__, setting, simulation.name,
-                                   identity.fields, self.seed, identity.first, identity.size, self.device, checkpoint)
-        self.display.add(key, f"{simulation.name} {_short(setting, simulation)} [{identity.first}–"
-                              f"{identity.first + identity.size - 1}]")
+        task = executors.BlockTask(
+            key,
+            simulation.module,
+            simulation.function.__name__,
+            setting,
+            simulation.name,
+            identity.fields,
+            self.seed,
+            identity.first,
+            identity.size,
+            self.device,
+            checkpoint,
+        )
+        self.display.add(
+            key,
+            f"{simulation.name} {_short(setting, simulation)} [{identity.first}–{identity.first + identity.size - 1}]",
+        )
 
         def keep(done: Future) -> None:
             try:
@@ -96,10 +117,13 @@ class Bench:
                 self.display.done(key)
                 ready.set_result(arrays)
             except BrokenProcessPool:
-                ready.set_exception(UsageError(
-                    "a worker process was killed (often: out of memory). Run the same command again with fewer "
-                    "--workers: finished blocks are kept"))
-            except BaseException as error:        # handed to whoever waits for the block
+                ready.set_exception(
+                    UsageError(
+                        "a worker process was killed (often: out of memory). Run the same command again with fewer "
+                        "--workers: finished blocks are kept"
+                    )
+                )
+            except BaseException as error:  # handed to whoever waits for the block
                 ready.set_exception(error)
 
         try:
@@ -179,8 +203,9 @@ class Lab:
             joined = {key: np.concatenate([part[key] for part in parts])[:n] for key in parts[0]}
             runs = Runs(simulation.name, joined)
             self.used.add(simulation.name)
-            self.diverged += [f"{simulation.name}: replica {r} at step {s}, seed {self._bench.seed}"
-                              for r, s in runs.diverged]
+            self.diverged += [
+                f"{simulation.name}: replica {r} at step {s}, seed {self._bench.seed}" for r, s in runs.diverged
+            ]
             if runs.n == 0:
                 raise UsageError(f"every replica of {simulation.name} diverged; lower the learning rate")
             results.append(runs)

@@ -43,9 +43,11 @@ def test_a_judge_is_not_wrong_more_often_than_it_says(trial):
 
 def test_a_judge_that_overstates_its_confidence_is_caught():
     honest = EXACT[0]
-    boastful = dataclasses.replace(honest, verdict=lambda data, beyond, side, _: honest.verdict(data, beyond, side, 0.6))
+    boastful = dataclasses.replace(
+        honest, verdict=lambda data, beyond, side, _: honest.verdict(data, beyond, side, 0.6)
+    )
     row = measure(boastful, 8, runs=RUNS, seed=7, confidence=0.9, power_runs=1)
-    assert row.wrongly_refuted * RUNS > most_errors_by_chance(RUNS, 0.05)                # 20 % on each side
+    assert row.wrongly_refuted * RUNS > most_errors_by_chance(RUNS, 0.05)  # 20 % on each side
     assert row.too_often
 
 
@@ -76,7 +78,9 @@ def test_the_same_seed_measures_the_same_row():
 
 
 def test_the_committed_table_has_a_row_for_every_trial():
-    assert [(row.judge, row.data, row.n) for row in table()] == [(t.judge, t.data, n) for t in trials() for n in REPLICAS]
+    assert [(row.judge, row.data, row.n) for row in table()] == [
+        (t.judge, t.data, n) for t in trials() for n in REPLICAS
+    ]
     assert min(row.runs for row in table()) >= 1000
 
 

@@ -25,7 +25,9 @@ TORCH_SIDES = {
     "quadratic form": lambda x, y: x @ A @ y + (A @ x).square().sum(),
     "einsum": lambda x, y: torch.einsum("i,ij,j->", x, A, y),
     "extremes": lambda x, y: x.max() + y.amin() + torch.maximum(x, y).sum(),
-    "shapes": lambda x, y: torch.stack([x, y]).softmax(0).mean() + torch.outer(x, y).trace() + (x[None] * y[:, None]).sum(),
+    "shapes": lambda x, y: (
+        torch.stack([x, y]).softmax(0).mean() + torch.outer(x, y).trace() + (x[None] * y[:, None]).sum()
+    ),
     "smooth": lambda x, y: torch.tanh(x).sum() + torch.sigmoid(y).prod() + torch.erf(x[0]) + torch.cos(y).sum(),
     "powers": lambda x, y: (x.abs() ** 1.5).sum() + (y.square() + 1).sqrt().sum() + 2 ** x[0],
     "array": lambda x, y: x * 2 - y / 3,
@@ -78,7 +80,9 @@ def test_balls_around_a_box_contain_the_values_inside_it(name):
         box = {(n, k): arb(v[k] - width).union(arb(v[k] + width)) for n, v in (("x", a), ("y", b)) for k in range(3)}
         enclosure = ball_values(tape, box)
         for _ in range(20):
-            inner = {(n, k): arb(v[k] + generator.uniform(-width, width)) for n, v in (("x", a), ("y", b)) for k in range(3)}
+            inner = {
+                (n, k): arb(v[k] + generator.uniform(-width, width)) for n, v in (("x", a), ("y", b)) for k in range(3)
+            }
             with ctx.workprec(200):
                 exact = ball_values(tape, inner)
             assert all(enclosure[e.index].overlaps(exact[e.index]) for e in out.flat)
@@ -100,7 +104,7 @@ def test_ball_gradients_contain_torch_gradients_across_the_box(name):
             for k in range(3):
                 ball = gradient.get((n, k), arb(0))
                 true = 0.0 if part is None else float(part[k])
-                assert ball.overlaps(arb(true, 1e-12)), (n, k, ball, true)     # 1e-12: rounding of torch's own gradient
+                assert ball.overlaps(arb(true, 1e-12)), (n, k, ball, true)  # 1e-12: rounding of torch's own gradient
 
 
 def test_a_wrong_derivative_would_be_seen():
@@ -115,7 +119,10 @@ def test_a_wrong_derivative_would_be_seen():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(-20, 20), min_size=2, max_size=2), st.sampled_from(["exp", "tanh", "sigmoid", "sin", "atan", "erf", "square"]))
+@given(
+    st.lists(st.floats(-20, 20), min_size=2, max_size=2),
+    st.sampled_from(["exp", "tanh", "sigmoid", "sin", "atan", "erf", "square"]),
+)
 def test_elementary_balls_contain_mpmath_on_any_interval(ends, op):
     low, high = sorted(ends)
     tape = Tape()
@@ -135,7 +142,9 @@ def test_a_float_stands_for_all_reals_that_round_to_it_and_a_fraction_for_itself
     (ball,) = ball_values(tape, {})
     assert ball.contains(arb(1 / 3)) and tape.value_of(tape.constant(0.25)) == Fraction(1, 4)
     with ctx.workprec(200):
-        assert ball_values(tape, {})[0].contains(arb(1) / 3) and not ball_values(tape, {})[0].contains(arb(1 / 3) + 2.0**-53)
+        assert ball_values(tape, {})[0].contains(arb(1) / 3) and not ball_values(tape, {})[0].contains(
+            arb(1 / 3) + 2.0**-53
+        )
     assert tape.value_of(tape.constant(Fraction(1, 10)) + Fraction(2, 10)) == Fraction(3, 10)
 
 

@@ -19,8 +19,11 @@ def rows_of(plate, kind):
     """The plate's data file, read back as numbers: one dictionary a row (empty cells are None)."""
     read = csv.DictReader(io.StringIO(as_csv(plate.marks)))
     numbers = ("x", "y", "low", "high", "z", "n", "replica")
-    return [{key: (float(text) if key in numbers else text) if text else None for key, text in row.items()}
-            for row in read if row["kind"] == kind]
+    return [
+        {key: (float(text) if key in numbers else text) if text else None for key, text in row.items()}
+        for row in read
+        if row["kind"] == kind
+    ]
 
 
 def column(rows, name):
@@ -38,9 +41,9 @@ def test_the_data_of_a_prediction_is_the_line_on_the_panel():
     y = np.array([1 / 3, 0.1 + 0.2, 1e-300])
     figures.prediction(plate[0], X, y, "theory", low=y - 1, high=y + 1)
     rows = rows_of(plate, "prediction")
-    assert line_shows(plate[0].axes, rows) and np.array_equal(column(rows, "y"), y)     # to the last bit
+    assert line_shows(plate[0].axes, rows) and np.array_equal(column(rows, "y"), y)  # to the last bit
     assert np.array_equal(column(rows, "low"), y - 1) and np.array_equal(column(rows, "high"), y + 1)
-    plate[0].axes.lines[0].set_ydata(np.nextafter(y, 2))                                # the twin: another line
+    plate[0].axes.lines[0].set_ydata(np.nextafter(y, 2))  # the twin: another line
     assert not line_shows(plate[0].axes, rows)
 
 
@@ -53,7 +56,7 @@ def test_a_measurement_shows_means_with_students_intervals():
     # scipy and we evaluate the same quantile by different routes: a few hundred roundings at most
     assert np.allclose(column(rows, "y"), y.mean(0), rtol=1e-13, atol=1e-15)
     assert np.allclose([column(rows, "low"), column(rows, "high")], [low, high], rtol=1e-11, atol=1e-13)
-    normal = stats.norm.interval(0.9, loc=y.mean(0), scale=stats.sem(y, axis=0))        # the twin for large n
+    normal = stats.norm.interval(0.9, loc=y.mean(0), scale=stats.sem(y, axis=0))  # the twin for large n
     assert not np.allclose([column(rows, "low"), column(rows, "high")], normal, rtol=0.05)
     assert set(column(rows, "n")) == {5}
     arms = np.array([arm[:, 1] for arm in plate[0].axes.collections[0].get_segments()])
@@ -77,7 +80,7 @@ def test_dodged_points_keep_their_numbers_and_their_bars_stay_in_view(dodge, sca
 
 def test_a_band_holds_the_stated_share_of_replicas():
     plate = figures.Plate()
-    replicas = np.tile(np.arange(11.0)[:, None], (1, 3))         # deciles of 0, 1, ..., 10 are whole numbers
+    replicas = np.tile(np.arange(11.0)[:, None], (1, 3))  # deciles of 0, 1, ..., 10 are whole numbers
     figures.band(plate[0], X, replicas[::-1], "runs")
     rows = rows_of(plate, "band")
     assert np.allclose([column(rows, key)[0] for key in ("low", "y", "high")], [1, 5, 9], rtol=1e-14)
@@ -104,7 +107,7 @@ def test_single_replicas_are_drawn_and_recorded_one_by_one():
     figures.replica_lines(plate[0], X, y + 10, "others")
     rows = rows_of(plate, "replica")
     assert [row["replica"] for row in rows] == [0, 0, 0, 1, 1, 1] * 2
-    assert all(line_shows(plate[0].axes, rows[start:start + 3]) for start in (0, 3, 6, 9))
+    assert all(line_shows(plate[0].axes, rows[start : start + 3]) for start in (0, 3, 6, 9))
 
 
 def test_diverged_replicas_are_left_out_and_counted_in_data_and_caption():
@@ -113,7 +116,7 @@ def test_diverged_replicas_are_left_out_and_counted_in_data_and_caption():
     figures.measurement(plate[0], X, y, "trained")
     rows = rows_of(plate, "measurement")
     assert column(rows, "n").tolist() == [3, 3, 1] and column(rows, "y").tolist() == [2, 2, 1]
-    assert np.isnan(rows[2]["low"]) and not np.isnan(rows[1]["low"])                    # one replica has no interval
+    assert np.isnan(rows[2]["low"]) and not np.isnan(rows[1]["low"])  # one replica has no interval
     caption = figures.describe(plate, "Risk.", seeds="seed 0")
     assert "(n = 1 to 3)" in caption and "trained: 2 of 3 replicas are left out where they are not finite" in caption
 
@@ -126,7 +129,7 @@ def test_a_heat_map_shows_its_matrix_on_a_scale_symmetric_about_zero():
     drawn = np.ma.filled(mesh.get_array(), np.nan)
     assert np.array_equal(drawn.reshape(2, 3), values, equal_nan=True)
     assert (mesh.norm.vmin, mesh.norm.vmax) == (-2, 2)
-    assert np.allclose(mesh.to_rgba(0.0)[:3], 1, atol=0.04)                             # zero is white
+    assert np.allclose(mesh.to_rgba(0.0)[:3], 1, atol=0.04)  # zero is white
     rows = rows_of(plate, "heat map")
     recorded = np.full((2, 3), -99.0)
     for row in rows:
@@ -156,7 +159,7 @@ def test_panels_with_one_scale_share_one_colour_bar(tmp_path):
 def test_a_contour_passes_through_the_points_of_its_level():
     plate = figures.Plate()
     x, y = np.linspace(-1, 1, 41), np.linspace(-2, 2, 61)
-    z = x[None] + 2 * y[:, None]                                 # linear: interpolation along edges is exact
+    z = x[None] + 2 * y[:, None]  # linear: interpolation along edges is exact
     figures.contour(plate[0], x, y, z, "height", levels=[-1.0, 0.5, 2.0], line_labels=False)
     lines = plate[0].axes.collections[1]
     for level, path in zip(lines.levels, lines.get_paths(), strict=True):
@@ -164,7 +167,7 @@ def test_a_contour_passes_through_the_points_of_its_level():
         assert np.allclose(path.vertices @ [1, 2], level, rtol=0, atol=1e-12)
     rows = rows_of(plate, "contour")
     assert np.allclose(column(rows, "z"), column(rows, "x") + 2 * column(rows, "y"), rtol=0, atol=1e-15)
-    with pytest.raises(ValueError, match=r"z must have shape \(61, 41\)"):               # the twin: x and y swapped
+    with pytest.raises(ValueError, match=r"z must have shape \(61, 41\)"):  # the twin: x and y swapped
         figures.contour(plate[0], x, y, z.T, "height")
 
 
@@ -189,7 +192,7 @@ def test_bars_and_strips_record_their_groups():
     assert table["b", "prediction", "theory, head 2", "", "b"] == "2.0"
     assert [bar.get_height() for bar in plate[0].axes.patches] == [3, 4, 0, 2]
     centres = [bar.get_x() + bar.get_width() / 2 for bar in plate[0].axes.patches]
-    assert np.allclose(centres, [-0.2, 0.8, 0.2, 1.2])           # side by side, 0.8 of the distance in all
+    assert np.allclose(centres, [-0.2, 0.8, 0.2, 1.2])  # side by side, 0.8 of the distance in all
 
 
 def test_a_power_law_guide_has_its_slope():
@@ -230,8 +233,8 @@ def test_every_series_is_named_when_lines_are_labelled_at_their_ends(tmp_path):
     at_ends = [text for text in plate[0].axes.texts if text.get_text() in ("line", "neighbour")]
     assert [text.get_text() for text in plate[0].axes.get_legend().get_texts()] == ["points"]
     lower, upper = sorted((text.get_window_extent() for text in at_ends), key=lambda box: box.y0)
-    assert upper.y0 >= lower.y1 - 1e-9                           # they may touch, in pixels up to rounding
-    assert lower.height > 5 and upper.y0 - lower.y0 > 5          # where the lines end, they are 0.01 apart
+    assert upper.y0 >= lower.y1 - 1e-9  # they may touch, in pixels up to rounding
+    assert lower.height > 5 and upper.y0 - lower.y0 > 5  # where the lines end, they are 0.01 apart
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -246,7 +249,7 @@ def test_end_labels_move_as_little_as_possible(seed):
     best = optimize.lsq_linear(steps, rest, bounds=([-np.inf, *[0] * 6], np.inf), tol=1e-14)
     assert np.all(np.diff(found) >= distance - 1e-12)
     assert np.sum((found - wanted) ** 2) == pytest.approx(2 * best.cost, rel=1e-9)
-    pushed = np.maximum.accumulate(rest) + wanted - rest         # the twin: only ever push upwards
+    pushed = np.maximum.accumulate(rest) + wanted - rest  # the twin: only ever push upwards
     assert np.sum((pushed - wanted) ** 2) > 2 * best.cost * 1.01
 
 
@@ -299,9 +302,14 @@ def test_a_caption_says_n_interval_and_seeds():
     figures.band(plate[0], X, np.ones((8, 3)) * X, "runs")
     with pytest.raises(ValueError, match="seeds must say"):
         figures.describe(plate, "Risk.", seeds="")
-    assert figures.describe(plate, "Risk against length.", seeds="seed 0, replicas 0 to 15") == plate.caption == (
-        "Risk against length. Points: means over replicas, bars: 95 % t intervals of the mean (n = 16). "
-        "Bands: 10–90 % of replicas, line: median (n = 8). Seeds: seed 0, replicas 0 to 15.")
+    assert (
+        figures.describe(plate, "Risk against length.", seeds="seed 0, replicas 0 to 15")
+        == plate.caption
+        == (
+            "Risk against length. Points: means over replicas, bars: 95 % t intervals of the mean (n = 16). "
+            "Bands: 10–90 % of replicas, line: median (n = 8). Seeds: seed 0, replicas 0 to 15."
+        )
+    )
 
 
 def test_the_data_file_has_one_header():

@@ -64,8 +64,17 @@ def test_two_processes_write_the_same_bytes(saved, tmp_path):
     for hash_seed in ("1", "271828"):
         folder = tmp_path / hash_seed
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        runs.append((folder, subprocess.Popen([sys.executable, "-c", PROGRAM, __file__, str(folder)],
-                                              env=environment, stderr=subprocess.PIPE, text=True)))
+        runs.append(
+            (
+                folder,
+                subprocess.Popen(
+                    [sys.executable, "-c", PROGRAM, __file__, str(folder)],
+                    env=environment,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                ),
+            )
+        )
     for folder, run in runs:
         _, errors = run.communicate(timeout=120)
         assert run.returncode == 0, errors
@@ -92,10 +101,10 @@ def test_files_hold_no_date_no_version_and_fonts_that_journals_take(saved):
     png, pdf, svg, _ = (path.read_bytes() for path in saved)
     assert b"Software" not in png and b"IHDR" in png
     width = int.from_bytes(png[16:20], "big")
-    assert width == 4.0 * 300                                    # inches times dots per inch
+    assert width == 4.0 * 300  # inches times dots per inch
     assert b"CreationDate" not in pdf and b"/FontFile2" in pdf and b"/Type3" not in pdf
     assert b"<dc:date>" not in svg and b"<text" not in svg
-    assert "Ω, μ and – all kinds".encode() in svg                # the caption, for those who can't see the figure
+    assert "Ω, μ and – all kinds".encode() in svg  # the caption, for those who can't see the figure
 
 
 def test_a_users_own_settings_change_no_byte_and_are_back_afterwards(tmp_path):
@@ -163,8 +172,11 @@ def negative_on_log(plate):
     plate[0].scale(x="log")
 
 
-UNFIT = {"panel a has no name on its y axis": unlabelled, "panel a is empty": lambda plate: None,
-         "x of prediction 'line' on panel a goes down to .*0.0": negative_on_log}
+UNFIT = {
+    "panel a has no name on its y axis": unlabelled,
+    "panel a is empty": lambda plate: None,
+    "x of prediction 'line' on panel a goes down to .*0.0": negative_on_log,
+}
 
 
 @pytest.mark.parametrize("message", UNFIT)
@@ -211,6 +223,6 @@ def test_a_plate_of_matrices_is_as_high_as_they_need(tmp_path):
     plate.save(tmp_path, "maps")
     top = max(axes.get_tightbbox().y1 for axes in plate.figure.axes) / plate.figure.dpi
     bottom = min(axes.get_tightbbox().y0 for axes in plate.figure.axes) / plate.figure.dpi
-    assert bottom < 0.12 and plate.figure.get_figheight() - top < 0.12      # a few points of padding, no blank strips
+    assert bottom < 0.12 and plate.figure.get_figheight() - top < 0.12  # a few points of padding, no blank strips
     square = plate[0].axes.get_window_extent()
     assert square.width == pytest.approx(square.height, rel=1e-6)

@@ -26,7 +26,7 @@ def test_two_orders_of_one_sum_agree_within_counted_roundings():
 def test_the_measured_difference_is_in_units_of_eps_times_scale():
     b = np.array([1.0, 4.0])
     a = b + np.array([3 * EPS, 0.0])
-    assert identical(a, b, rounding=1, twin=b * 2).measured == pytest.approx(0.75)            # scale 4, the largest |b|
+    assert identical(a, b, rounding=1, twin=b * 2).measured == pytest.approx(0.75)  # scale 4, the largest |b|
     assert identical(a, b, rounding=3, scale=b, twin=b * 2).measured == pytest.approx(3)
     refuted = identical(a, b, rounding=2.9, scale=b, twin=b * 2)
     assert refuted.outcome is Outcome.REFUTED
@@ -43,7 +43,7 @@ def test_the_coarser_type_sets_the_spacing():
 
 def test_whole_numbers_must_be_equal():
     assert identical([1, 2, 3], [1, 2, 3], twin=[1, 2, 4]).holds
-    assert identical([2**53 + 1], [2**53], rounding=9, twin=[7]).outcome is Outcome.REFUTED   # equal only as floats
+    assert identical([2**53 + 1], [2**53], rounding=9, twin=[7]).outcome is Outcome.REFUTED  # equal only as floats
     assert identical([True, False], [True, True], twin=[False, True]).outcome is Outcome.REFUTED
     assert identical([1 + 2j], [1 + 2j], twin=[1 - 2j]).holds
 
@@ -101,7 +101,7 @@ def test_every_case_is_tried_and_counted():
 def test_the_first_failing_case_is_the_witness():
     verdict = exhaustive(range(-3, 4), lambda k: k * k > k, twin=lambda k: k > 9)
     assert verdict.outcome is Outcome.REFUTED
-    assert verdict.witness == {"case": 0, "failures": 2}                # 0 and 1
+    assert verdict.witness == {"case": 0, "failures": 2}  # 0 and 1
     assert "fails in 2 of 7, first for 0" in verdict.reason
 
 

@@ -26,7 +26,7 @@ def test_a_gap_that_levels_off_is_refuted_although_its_rate_is_inside_a_wide_mar
     # 2 / n + 0.02: at n = 256 the gap is 0.0278, of which 72 % stay
     verdict = converges(SIZES, gaps(2 / SIZES + 0.02, noise=5e-4), rate=1, within=0.7, twin=3.0)
     assert verdict.outcome is Outcome.REFUTED
-    assert verdict.interval[0] > 0.3                                    # so it is not the rate that refutes it
+    assert verdict.interval[0] > 0.3  # so it is not the rate that refutes it
     assert "extrapolated to infinite size 0.02" in verdict.reason
     assert "0.72 of the gap at size 256" in verdict.reason
     limit = Twin.of("a limit that is 0.02 off", gaps=gaps(2 / SIZES + 0.02, noise=5e-4))
@@ -81,7 +81,8 @@ def test_few_replicas_and_bad_input_are_named():
     with pytest.raises(ValueError, match="sizes must be positive and different"):
         converges([1, 1, 2, 3, 4], signed, rate=1, within=0.2, twin=0.5)
     with pytest.raises(ValueError, match=r"gaps\[2, 1\] is inf"):
-        converges(SIZES, np.where((np.arange(16)[:, None] == 2) & (SIZES == 32), np.inf, signed), rate=1, within=0.2,
-                  twin=0.5)
+        converges(
+            SIZES, np.where((np.arange(16)[:, None] == 2) & (SIZES == 32), np.inf, signed), rate=1, within=0.2, twin=0.5
+        )
     with pytest.raises(ValueError, match="one deterministic curve, but its twin's"):
         converges(SIZES, 2 / SIZES, rate=1, within=0.2, twin=Twin.of("noisy", gaps=signed))

@@ -10,7 +10,9 @@ from attnlab.analysis import Outcome, Twin, bounded, ordered, share
 
 NOISE = np.array([0.3, -0.2, 0.1, -0.4, 0.25, -0.1, 0.2, -0.15])
 BASE = 100 * np.array([1.0, 2.0, 0.5, 3.0, 1.5, 2.5, 0.1, 4.0])
-values = st.lists(st.floats(-1, 1).map(lambda x: round(x, 4)), min_size=4, max_size=12).filter(lambda v: len(set(v)) > 1)
+values = st.lists(st.floats(-1, 1).map(lambda x: round(x, 4)), min_size=4, max_size=12).filter(
+    lambda v: len(set(v)) > 1
+)
 
 
 def test_pairs_show_an_order_that_the_spread_between_replicas_hides():
@@ -46,7 +48,7 @@ def test_unpaired_samples_use_welchs_interval():
 
 def test_equality_is_not_an_order():
     equal = np.full(8, 2.0)
-    assert ordered(equal, equal, twin=1.0, of="every replica").outcome is Outcome.REFUTED      # 0 > 0 is false
+    assert ordered(equal, equal, twin=1.0, of="every replica").outcome is Outcome.REFUTED  # 0 > 0 is false
     assert ordered(equal, equal + 0.5, twin=1.0, of="every replica").holds
 
 
@@ -67,7 +69,7 @@ def test_a_share_is_decided_by_the_exact_interval():
     hits = np.arange(16) < 15
     low, high = stats.binomtest(15, 16).proportion_ci(0.99, method="exact")
     assert share(hits, at_least=low - 1e-6, twin=high + 1e-6).holds
-    assert share(hits, at_least=low - 1e-6, twin=high - 1e-6).outcome is Outcome.UNDECIDED     # the twin is not refuted
+    assert share(hits, at_least=low - 1e-6, twin=high - 1e-6).outcome is Outcome.UNDECIDED  # the twin is not refuted
     verdict = share(hits, at_least=low - 1e-6, twin=Twin.of("a coin", successes=np.arange(16) < 4))
     assert verdict.holds
     assert verdict.interval == pytest.approx((low, high))
@@ -95,8 +97,10 @@ def test_an_impossible_share_says_how_many_replicas_it_takes():
     # all of m succeed: (0.01 / 2)^(1/m) >= 0.9 needs m >= log(0.005) / log(0.9) = 50.3
     assert "no outcome of n=16 could hold at error 0.01; it takes 51" in verdict.reason
     assert share(np.ones(51, bool), at_least=0.9, twin=Twin.of("never", successes=np.zeros(51, bool))).holds
-    assert share(np.ones(50, bool), at_least=0.9, twin=Twin.of("never", successes=np.zeros(50, bool))).outcome \
+    assert (
+        share(np.ones(50, bool), at_least=0.9, twin=Twin.of("never", successes=np.zeros(50, bool))).outcome
         is Outcome.UNDECIDED
+    )
 
 
 def test_a_share_with_the_twin_inside_the_margin_is_never_merely_undecided():

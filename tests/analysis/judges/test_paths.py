@@ -25,7 +25,7 @@ def test_noisy_copies_follow_their_curve_and_not_its_rival():
 
 
 def test_the_distance_is_the_largest_over_time_and_components():
-    x = np.stack([paths(), -paths(seed=1)], axis=2)                      # (replica, time, component)
+    x = np.stack([paths(), -paths(seed=1)], axis=2)  # (replica, time, component)
     predicted = np.stack([DECAY, -DECAY], axis=1)
     distances = np.abs(x - predicted).max(axis=(1, 2))
     verdict = follows(x, predicted, within=0.1, twin=predicted + 0.5)
@@ -48,9 +48,9 @@ def test_one_late_excursion_is_seen_and_dated():
 def test_the_mean_trajectory_is_judged_at_all_times_at_once():
     x = paths(noise=0.1)
     assert follows(x, DECAY, within=0.25, twin=DECAY + 1, of="mean trajectory").holds
-    assert follows(x, DECAY, within=0.1, twin=DECAY + 1).outcome is Outcome.REFUTED       # single ones stray farther
+    assert follows(x, DECAY, within=0.1, twin=DECAY + 1).outcome is Outcome.REFUTED  # single ones stray farther
     d = x - DECAY
-    half = stats.t.ppf(1 - 0.01 / 21 / 2, 15) * stats.sem(d)                              # Bonferroni over 21 times
+    half = stats.t.ppf(1 - 0.01 / 21 / 2, 15) * stats.sem(d)  # Bonferroni over 21 times
     verdict = follows(x, DECAY, within=0.25, twin=DECAY + 1, of="mean trajectory")
     assert verdict.interval[1] == pytest.approx(np.max(np.abs(d.mean(axis=0)) + half))
     assert verdict.interval[0] == pytest.approx(max(0, np.max(np.abs(d.mean(axis=0)) - half)))
@@ -61,8 +61,9 @@ def test_the_mean_trajectory_is_judged_at_all_times_at_once():
 @given(st.floats(0.01, 100), st.floats(-10, 10))
 def test_the_range_of_the_prediction_makes_the_margin_a_fraction(factor, shift):
     base = follows(paths(), DECAY, within=0.1, twin=1 / (1 + TIMES), scale="range")
-    moved = follows(factor * paths() + shift, factor * DECAY + shift, within=0.1, twin=factor / (1 + TIMES) + shift,
-                    scale="range")
+    moved = follows(
+        factor * paths() + shift, factor * DECAY + shift, within=0.1, twin=factor / (1 + TIMES) + shift, scale="range"
+    )
     assert base.outcome is moved.outcome
     assert base.interval == pytest.approx(moved.interval, abs=1e-9 * (1 + abs(shift) / factor))
 
@@ -103,7 +104,7 @@ def test_bad_trajectories_are_named():
 def test_a_direction_is_judged_by_its_angle():
     rng = np.random.default_rng(0)
     angles = rng.uniform(0.02, 0.1, 16)
-    v = np.stack([np.cos(angles), np.sin(angles)], axis=1) * rng.uniform(0.1, 10, (16, 1))     # lengths do not matter
+    v = np.stack([np.cos(angles), np.sin(angles)], axis=1) * rng.uniform(0.1, 10, (16, 1))  # lengths do not matter
     verdict = aligned(v, [3.0, 0.0], within_angle=0.12, twin=[0.0, 1.0])
     assert verdict.holds
     assert verdict.measured == pytest.approx(angles.mean())
@@ -116,8 +117,9 @@ def test_a_direction_is_judged_by_its_angle():
 
 def test_tiny_angles_keep_their_digits():
     v = np.tile([1.0, 1e-9], (8, 1))
-    assert aligned(v, [1.0, 0.0], within_angle=1e-8, twin=[1.0, 1e-6], of="every replica").measured == \
-        pytest.approx(1e-9, rel=1e-6)                                   # arccos of the cosine would give 0
+    assert aligned(v, [1.0, 0.0], within_angle=1e-8, twin=[1.0, 1e-6], of="every replica").measured == pytest.approx(
+        1e-9, rel=1e-6
+    )  # arccos of the cosine would give 0
 
 
 def test_unsigned_directions_ignore_the_sign():
@@ -132,8 +134,10 @@ def test_matrices_and_directions_for_each_replica_are_compared_as_vectors():
     rival = np.swapaxes(reference, 1, 2)
     assert aligned(2 * reference + 0.01 * rng.normal(size=(16, 3, 3)), reference, within_angle=0.02, twin=rival).holds
     swapped = Twin.of("transposed", direction=rival)
-    assert aligned(rival + 0.01 * rng.normal(size=(16, 3, 3)), reference, within_angle=0.02, twin=swapped).outcome \
+    assert (
+        aligned(rival + 0.01 * rng.normal(size=(16, 3, 3)), reference, within_angle=0.02, twin=swapped).outcome
         is Outcome.REFUTED
+    )
 
 
 def test_a_rival_direction_inside_the_margin_is_told():

@@ -27,7 +27,7 @@ def test_a_true_exponent_holds_and_its_rival_does_not():
 def test_the_interval_is_the_t_interval_of_the_replicas_own_slopes():
     y = noisy_powers(-1, n=9)
     slopes = [stats.linregress(np.log(SIZES), np.log(row)).slope for row in y]
-    expected = stats.t.interval(0.995, 8, loc=np.mean(slopes), scale=stats.sem(slopes))   # half of 0.01 for the slope
+    expected = stats.t.interval(0.995, 8, loc=np.mean(slopes), scale=stats.sem(slopes))  # half of 0.01 for the slope
     verdict = exponent(SIZES, y, -1, within=0.1, twin=-0.5)
     assert verdict.interval == pytest.approx(expected, rel=1e-9)
     assert (verdict.n, verdict.confidence) == (9, 0.99)
@@ -44,14 +44,14 @@ def test_units_of_both_axes_do_not_matter(power, unit_x, unit_y):
 
 def test_a_bent_curve_is_no_power_law_even_if_its_mean_slope_fits():
     u = np.log(SIZES / 64)
-    bent = np.exp(-u + 0.1 * u**2) * noisy_powers(0)                     # local slope runs from -1.28 to -0.72
+    bent = np.exp(-u + 0.1 * u**2) * noisy_powers(0)  # local slope runs from -1.28 to -0.72
     verdict = exponent(SIZES, bent, -1, within=0.1, twin=-0.5)
     assert verdict.interval[0] > -1.1
     assert verdict.interval[1] < -0.9
     assert verdict.outcome is Outcome.REFUTED
     low, high = re.search(r"differ from the whole's by \S+ in \[(\S+), (\S+)\]", verdict.reason).groups()
-    assert float(low) < 0.1 * math.log(16) / 2 < float(high)            # c L / 2 with c = 0.1 and L = log 16
-    assert exponent(SIZES, bent, -1, within=0.1, bend=0.2, twin=-0.5).holds               # a stated wider tolerance
+    assert float(low) < 0.1 * math.log(16) / 2 < float(high)  # c L / 2 with c = 0.1 and L = log 16
+    assert exponent(SIZES, bent, -1, within=0.1, bend=0.2, twin=-0.5).holds  # a stated wider tolerance
     assert exponent(SIZES, bent, -1, within=0.1, twin=-0.5, of="every replica").outcome is Outcome.REFUTED
 
 
@@ -68,7 +68,7 @@ def test_a_deterministic_curve_is_judged_by_all_its_local_slopes():
     assert verdict.holds
     assert verdict.interval == pytest.approx((local.min(), local.max()))
     assert (verdict.confidence, verdict.n, verdict.unit) == (None, 5, "point")
-    assert exponent(SIZES, y, -1, within=0.02, twin=-0.9).outcome is Outcome.UNDECIDED    # -1.02 at the small end
+    assert exponent(SIZES, y, -1, within=0.02, twin=-0.9).outcome is Outcome.UNDECIDED  # -1.02 at the small end
     assert exponent(SIZES, y, -0.9, within=0.05, twin=-1.0).outcome is Outcome.REFUTED
     backwards = exponent(SIZES[::-1], y[::-1], -1, within=0.05, twin=-0.9)
     assert backwards.interval == pytest.approx(verdict.interval)
@@ -131,7 +131,8 @@ def test_a_trend_holds_in_its_direction_only():
     assert trend(x, y, "rising", twin=4.0, of="every replica").holds
     slopes = [stats.linregress(x, row).slope for row in y]
     assert trend(x, y, "rising", twin=4.0).interval == pytest.approx(
-        stats.t.interval(0.99, 15, loc=np.mean(slopes), scale=stats.sem(slopes)))
+        stats.t.interval(0.99, 15, loc=np.mean(slopes), scale=stats.sem(slopes))
+    )
 
 
 @given(st.floats(0.5, 5), st.floats(-10, 10))
@@ -150,7 +151,7 @@ def test_a_rise_with_a_dip_is_a_trend_but_not_monotone():
     verdict = trend(x, dip, "rising", twin=4.0, of="every step")
     assert verdict.outcome is Outcome.REFUTED
     assert "slope of step 1 lies in" in verdict.reason
-    assert trend(x, dip.mean(axis=0), "rising", twin=4.0).outcome is Outcome.UNDECIDED    # some local slopes rise
+    assert trend(x, dip.mean(axis=0), "rising", twin=4.0).outcome is Outcome.UNDECIDED  # some local slopes rise
     straight = dip + np.array([0, 0, 1.5, 0, 0])
     assert trend(x, straight, "rising", twin=4.0, of="every step").holds
     assert trend(x, straight.mean(axis=0), "rising", twin=4.0).holds

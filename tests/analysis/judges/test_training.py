@@ -28,15 +28,25 @@ def test_a_curve_on_its_way_is_undecided_and_one_that_has_stopped_is_refuted():
 
 
 def test_a_value_at_the_edge_of_the_margin_holds_at_most_as_often_as_stated():
-    held = sum(settles(STEPS, curves(lambda t: 1.1 + 0 * t, noise=0.02, n=8, seed=s), 1.0, within=0.1, twin=-3.0,
-                       confidence=0.9).outcome is Outcome.HOLDS for s in range(400))
-    assert 0 < held <= 20 + 4 * np.sqrt(400 * 0.05 * 0.95)                # alpha / 2 = 5 %, plus 4 standard errors
+    held = sum(
+        settles(
+            STEPS, curves(lambda t: 1.1 + 0 * t, noise=0.02, n=8, seed=s), 1.0, within=0.1, twin=-3.0, confidence=0.9
+        ).outcome
+        is Outcome.HOLDS
+        for s in range(400)
+    )
+    assert 0 < held <= 20 + 4 * np.sqrt(400 * 0.05 * 0.95)  # alpha / 2 = 5 %, plus 4 standard errors
 
 
 def test_predictions_may_differ_by_replica():
     own = np.linspace(1, 2, 16)
-    verdict = settles(STEPS, own[:, None] + curves(lambda t: -1 / t), own, within=0.05,
-                      twin=Twin.of("one value for all", predicted=1.0))
+    verdict = settles(
+        STEPS,
+        own[:, None] + curves(lambda t: -1 / t),
+        own,
+        within=0.05,
+        twin=Twin.of("one value for all", predicted=1.0),
+    )
     assert verdict.outcome is Outcome.HOLDS
 
 

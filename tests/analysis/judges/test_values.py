@@ -10,9 +10,13 @@ from scipy import stats
 
 from attnlab.analysis import Outcome, Twin, agrees, bounded
 
-SAMPLE = np.array([0.2, 0.5, 0.4, 0.3, 0.6, 0.45, 0.35, 0.4])            # mean 0.4, standard error 0.0423
-samples = st.lists(st.floats(-1, 1).map(lambda x: round(x, 4)), min_size=3, max_size=20).filter(lambda v: len(set(v)) > 1)
-phrases = st.sampled_from(["mean over replicas", "median over replicas", "quantile 0.75 over replicas", "every replica"])
+SAMPLE = np.array([0.2, 0.5, 0.4, 0.3, 0.6, 0.45, 0.35, 0.4])  # mean 0.4, standard error 0.0423
+samples = st.lists(st.floats(-1, 1).map(lambda x: round(x, 4)), min_size=3, max_size=20).filter(
+    lambda v: len(set(v)) > 1
+)
+phrases = st.sampled_from(
+    ["mean over replicas", "median over replicas", "quantile 0.75 over replicas", "every replica"]
+)
 
 
 def test_a_true_prediction_holds_and_a_false_one_is_refuted():
@@ -45,16 +49,27 @@ def test_claim_and_twin_never_both_survive_a_holds(values, predicted, within, ri
         assert verdict.twin_outcome is Outcome.HOLDS
 
 
-@given(samples, st.floats(-1, 1), phrases, st.sampled_from([0.25, 2.0, 8.0]), st.sampled_from([-4.0, 1.0, 16.0]),
-       st.randoms(use_true_random=False))
+@given(
+    samples,
+    st.floats(-1, 1),
+    phrases,
+    st.sampled_from([0.25, 2.0, 8.0]),
+    st.sampled_from([-4.0, 1.0, 16.0]),
+    st.randoms(use_true_random=False),
+)
 def test_the_verdict_does_not_depend_on_unit_origin_or_order(values, predicted, of, factor, shift, random):
     # powers of two scale without rounding; what remains is the rounding of the shift, far from any edge for most data
     rows = list(values)
     random.shuffle(rows)
     within, rival = 0.3, predicted + 1.0
     before = agrees(values, predicted, within=within, twin=rival, of=of)
-    after = agrees(factor * np.array(rows) + shift, factor * predicted + shift, within=factor * within,
-                   twin=factor * rival + shift, of=of)
+    after = agrees(
+        factor * np.array(rows) + shift,
+        factor * predicted + shift,
+        within=factor * within,
+        twin=factor * rival + shift,
+        of=of,
+    )
     edges = [predicted - within, predicted + within, rival - within, rival + within]
     if min(abs(end - edge) for end in before.interval for edge in edges) > 1e-9:
         assert (before.outcome, before.twin_outcome) == (after.outcome, after.twin_outcome)
@@ -63,7 +78,9 @@ def test_the_verdict_does_not_depend_on_unit_origin_or_order(values, predicted, 
 @given(samples, st.floats(-1, 1), phrases)
 def test_a_wider_margin_never_turns_holds_into_refuted(values, predicted, of):
     order = [Outcome.REFUTED, Outcome.UNDECIDED, Outcome.HOLDS]
-    outcomes = [agrees(values, predicted, within=w, twin=predicted + 100, of=of).outcome for w in (0.01, 0.1, 1.0, 10.0)]
+    outcomes = [
+        agrees(values, predicted, within=w, twin=predicted + 100, of=of).outcome for w in (0.01, 0.1, 1.0, 10.0)
+    ]
     assert [order.index(o) for o in outcomes] == sorted(order.index(o) for o in outcomes)
 
 
@@ -73,7 +90,7 @@ def test_predictions_for_each_replica_are_compared_one_by_one():
     verdict = agrees(predicted + noise, predicted, within=0.05, twin=predicted + 1)
     assert verdict.holds
     assert verdict.predicted == verdict.measured == pytest.approx(3.5)
-    assert verdict.interval == pytest.approx((3.5 - 0.01323, 3.5 + 0.01323), abs=1e-4)    # t(7, .995) .01 sqrt(8/7/8)
+    assert verdict.interval == pytest.approx((3.5 - 0.01323, 3.5 + 0.01323), abs=1e-4)  # t(7, .995) .01 sqrt(8/7/8)
     # a rival with the right mean and the wrong order is seen by every replica, not by the mean
     backwards = predicted[::-1]
     assert agrees(predicted + noise, predicted, within=0.05, twin=backwards, of="every replica").holds
@@ -91,7 +108,7 @@ def test_every_replica_is_a_statement_about_the_replicas_at_hand():
     refuted = agrees(SAMPLE, 0.4, within=0.15, twin=0.9, of="every replica")
     assert refuted.outcome is Outcome.REFUTED
     assert refuted.witness == {"replica": 0, "value": 0.2, "predicted": 0.4, "all_outside": [0, 4]}
-    assert agrees([3.0], 3.0, within=0.1, twin=4.0, of="every replica").holds             # one deterministic run
+    assert agrees([3.0], 3.0, within=0.1, twin=4.0, of="every replica").holds  # one deterministic run
 
 
 def test_the_median_ignores_an_outlier_that_ruins_the_mean():
@@ -101,7 +118,7 @@ def test_the_median_ignores_an_outlier_that_ruins_the_mean():
 
 
 def test_no_spread_decides_nothing_about_a_mean():
-    verdict = agrees(np.zeros(8), 0.1, within=0.02, twin=0.5)       # eight zeros of a coin with 10 % heads: 43 % likely
+    verdict = agrees(np.zeros(8), 0.1, within=0.02, twin=0.5)  # eight zeros of a coin with 10 % heads: 43 % likely
     assert verdict.outcome is Outcome.UNDECIDED
     assert "equal: a t interval needs spread" in verdict.reason
     assert agrees(np.zeros(8), 0.0, within=0.02, twin=0.5, of="every replica").holds
@@ -129,9 +146,9 @@ def test_an_undecided_verdict_says_how_many_replicas_would_decide():
 def test_a_twin_inside_the_margin_makes_the_check_vacuous_or_invalid():
     tight = np.array([0.0, 0.01, -0.01, 0.0, 0.005, -0.005, 0.01, -0.01])
     both = agrees(tight, 0.0, within=0.2, twin=0.1)
-    assert both.outcome is Outcome.INVALID                              # the data fit both
+    assert both.outcome is Outcome.INVALID  # the data fit both
     assert "choose within below 0.05" in both.reason
-    never = agrees(tight, 0.0, within=0.2, twin=0.2)                   # the interval straddles the edge of the twin
+    never = agrees(tight, 0.0, within=0.2, twin=0.2)  # the interval straddles the edge of the twin
     assert never.outcome is Outcome.VACUOUS
     assert "even data equal to the prediction could not tell" in never.reason
     # margins [-0.2, 0.2] and [0.1, 0.5] overlap: data in the overlap fit both, data on its edge tell nothing
@@ -139,7 +156,7 @@ def test_a_twin_inside_the_margin_makes_the_check_vacuous_or_invalid():
         overlap = agrees(tight + shift, 0.0, within=0.2, twin=0.3)
         assert overlap.outcome is outcome
         assert "margins of claim and twin overlap: choose within below 0.15" in overlap.reason
-    assert agrees(tight, 0.0, within=0.04, twin=0.1).holds              # the advice works
+    assert agrees(tight, 0.0, within=0.04, twin=0.1).holds  # the advice works
 
 
 def test_a_twin_may_replace_the_data():
@@ -228,7 +245,7 @@ def test_tightness_is_one_for_a_sharp_bound():
     assert bounded(SAMPLE, 0.8, twin=0.1).tightness == pytest.approx(0.5)
     assert bounded(SAMPLE, 0.2, side="below", twin=0.8).tightness == pytest.approx(0.5)
     assert bounded(SAMPLE, 0.6, twin=0.5, of="every replica").tightness == pytest.approx(1)
-    assert bounded(SAMPLE - 1, 0.6, twin=-0.9).tightness is None        # measured and bound have different signs
+    assert bounded(SAMPLE - 1, 0.6, twin=-0.9).tightness is None  # measured and bound have different signs
 
 
 def test_every_replica_respects_its_own_bound():
@@ -254,5 +271,5 @@ def test_a_one_sided_quantile_needs_only_the_end_it_uses():
     # the 0.1 quantile of 8 values has no lower end, but it certainly lies below 0.7
     verdict = bounded(SAMPLE, 0.7, twin=0.1, of="quantile 0.1 over replicas")
     assert verdict.interval[0] == -math.inf
-    assert verdict.outcome is Outcome.UNDECIDED                         # the twin is not refuted by an open end
+    assert verdict.outcome is Outcome.UNDECIDED  # the twin is not refuted by an open end
     assert verdict.twin_outcome is Outcome.UNDECIDED

@@ -61,7 +61,7 @@ def test_mean_interval_keeps_its_digits_at_extreme_scales():
 
 def test_identical_values_give_a_point_and_no_spread():
     assert mean_interval([0.1] * 9) == pytest.approx((0.1, 0.1), abs=0.1 * 2**-52)
-    assert not has_spread([0.1 + 0.2, 0.3, 0.3])                        # they differ by rounding only
+    assert not has_spread([0.1 + 0.2, 0.3, 0.3])  # they differ by rounding only
     assert has_spread([0.3, 0.3 * (1 + 1e-14)])
     assert mean_interval([0.0, 0.0]) == (0.0, 0.0)
 
@@ -121,7 +121,7 @@ def test_clopper_pearson_never_covers_less_than_it_says(n, confidence):
     covered = (intervals[:, 0] <= probabilities[:, None]) & (probabilities[:, None] <= intervals[:, 1])
     coverage = np.sum(weights * covered, axis=1)
     assert coverage.min() >= confidence - 1e-12
-    assert np.any(coverage < 1 - (1 - confidence) / 4)                  # and it is not just wide: the check can fail
+    assert np.any(coverage < 1 - (1 - confidence) / 4)  # and it is not just wide: the check can fail
 
 
 @pytest.mark.parametrize("k", [0, 1, 7, 8])
@@ -134,22 +134,22 @@ def test_clopper_pearson_is_the_exact_interval_of_scipy(k):
 @pytest.mark.parametrize("quantile", [0.5, 0.1, 0.9])
 @pytest.mark.parametrize("confidence", [0.9, 0.99])
 def test_quantile_interval_takes_the_narrowest_order_statistics_that_cover(n, quantile, confidence):
-    values = np.arange(1, n + 1.0)                                      # the value is the rank
+    values = np.arange(1, n + 1.0)  # the value is the rank
     low, high = quantile_interval(values, quantile, confidence)
     below = 0 if low == -math.inf else int(low)
     above = n + 1 if high == math.inf else int(high)
     tail = (1 - confidence) / 2
-    miss_low = stats.binom.cdf(below - 1, n, quantile)                  # fewer than `below` values lie under the quantile
-    miss_high = stats.binom.sf(above - 1, n, quantile)                  # at least `above` values do
+    miss_low = stats.binom.cdf(below - 1, n, quantile)  # fewer than `below` values lie under the quantile
+    miss_high = stats.binom.sf(above - 1, n, quantile)  # at least `above` values do
     assert miss_low <= tail
     assert miss_high <= tail
-    assert stats.binom.cdf(below, n, quantile) > tail                   # one rank further in would not cover
+    assert stats.binom.cdf(below, n, quantile) > tail  # one rank further in would not cover
     assert stats.binom.sf(above - 2, n, quantile) > tail
 
 
 def test_the_median_at_99_percent_needs_eight_replicas():
     assert median_interval(np.arange(7.0), 0.99) == (-math.inf, math.inf)
-    assert median_interval(np.arange(8.0), 0.99) == (0.0, 7.0)          # 2 * 2^-8 = 0.0078
+    assert median_interval(np.arange(8.0), 0.99) == (0.0, 7.0)  # 2 * 2^-8 = 0.0078
 
 
 def test_dkw_band_is_a_step_function_with_massarts_width():
@@ -167,8 +167,10 @@ def test_dkw_band_covers_the_whole_distribution_at_once():
         x, low, high = dkw_band(rng.uniform(size=8), 0.8)
         # between jumps the band is constant, so it misses if the diagonal leaves it just before or at a jump
         before = np.concatenate([[0.0], low[:-1]])
-        missed += bool(np.any(low > x) or np.any(np.concatenate([[high[0]], high[:-1]])[1:] < x[1:]) or before[0] > x[0])
-    assert missed <= special.bdtrik(1 - 1e-6, runs, 0.2) + 1            # binomial bound on 20 % misses
+        missed += bool(
+            np.any(low > x) or np.any(np.concatenate([[high[0]], high[:-1]])[1:] < x[1:]) or before[0] > x[0]
+        )
+    assert missed <= special.bdtrik(1 - 1e-6, runs, 0.2) + 1  # binomial bound on 20 % misses
     assert missed > 0
 
 
@@ -183,7 +185,7 @@ def test_slope_interval_of_one_curve_is_the_classical_one():
 
 def test_slope_interval_of_replicas_is_the_t_interval_of_their_slopes():
     rng = np.random.default_rng(3)
-    x, y = np.arange(6.0), rng.normal(size=(9, 6)).cumsum(axis=1)        # noise correlated along the curve
+    x, y = np.arange(6.0), rng.normal(size=(9, 6)).cumsum(axis=1)  # noise correlated along the curve
     slopes = [np.polyfit(x, row, 1)[0] for row in y]
     np.testing.assert_allclose(slope_interval(x, y, 0.99), mean_interval(slopes, 0.99), rtol=1e-9)
 
@@ -199,4 +201,4 @@ def test_jackknife_of_a_log_of_the_mean_matches_the_delta_method():
     delta = np.array(mean_interval(x, 0.99)) / x.mean() - 1 + math.log(x.mean())
     # the two differ by the curvature of the logarithm, (standard deviation / mean)^2 = 1e-4 of which 1 / n
     np.testing.assert_allclose((low, high), delta, atol=1e-4)
-    assert high - low > 1e-3                                            # and that is far below what is compared
+    assert high - low > 1e-3  # and that is far below what is compared

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from attnlab.analysis.statistics.sequences import betting_sequence, empirical_bernstein_sequence, gaussian_sequence, mean_sequence
+from attnlab.analysis.statistics.sequences import (
+    betting_sequence,
+    empirical_bernstein_sequence,
+    gaussian_sequence,
+    mean_sequence,
+)
 from attnlab.analysis.statistics.sequential import mean_within, until_decided, with_looks
 from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict
@@ -27,18 +32,23 @@ def _misses(draw, sequence, mean):
     return count
 
 
-@pytest.mark.parametrize(("draw", "sequence", "mean"), [
-    (lambda g: g.binomial(1, 0.2, LENGTH), lambda x: betting_sequence(x, 0, 1, 1 - ERROR), 0.2),
-    (lambda g: g.beta(0.3, 0.6, LENGTH), lambda x: empirical_bernstein_sequence(x, 0, 1, 1 - ERROR), 1 / 3),
-    (lambda g: 3 + 10 * g.standard_normal(LENGTH), lambda x: gaussian_sequence(x, 1 - ERROR), 3.0),
-    (lambda g: 2 * g.binomial(1, 0.5, LENGTH) - 1, lambda x: mean_sequence(x, 1 - ERROR, -1, 1), 0.0),
-], ids=["betting", "empirical Bernstein", "Gaussian", "intersection"])
+@pytest.mark.parametrize(
+    ("draw", "sequence", "mean"),
+    [
+        (lambda g: g.binomial(1, 0.2, LENGTH), lambda x: betting_sequence(x, 0, 1, 1 - ERROR), 0.2),
+        (lambda g: g.beta(0.3, 0.6, LENGTH), lambda x: empirical_bernstein_sequence(x, 0, 1, 1 - ERROR), 1 / 3),
+        (lambda g: 3 + 10 * g.standard_normal(LENGTH), lambda x: gaussian_sequence(x, 1 - ERROR), 3.0),
+        (lambda g: 2 * g.binomial(1, 0.5, LENGTH) - 1, lambda x: mean_sequence(x, 1 - ERROR, -1, 1), 0.0),
+    ],
+    ids=["betting", "empirical Bernstein", "Gaussian", "intersection"],
+)
 def test_the_mean_is_covered_at_all_sizes_at_once(draw, sequence, mean):
     assert _misses(draw, sequence, mean) <= ALLOWED
 
 
 def test_a_fixed_size_interval_misses_far_more_often_when_looked_at_continuously():
     """The twin: a t interval at each n, at the same error, is refuted by the same count."""
+
     def t_intervals(x):
         n = np.arange(1, x.size + 1)
         mean = np.cumsum(x) / n
@@ -59,10 +69,13 @@ def test_the_gaussian_sequence_is_where_the_mixture_likelihood_ratio_reaches_one
         def integrand(log_sigma):
             sigma = math.exp(log_sigma)
             return math.exp(-0.5 * np.sum((x - m - effect * sigma) ** 2) / sigma**2 - n * log_sigma)
+
         return integrate.quad(integrand, -6, 6, epsabs=0, epsrel=1e-9, limit=200)[0]
 
     for end in (lower[-1], upper[-1]):
-        mixture = integrate.quad(lambda d, end=end: likelihood(end, d) * stats.norm.pdf(d), -8, 8, epsrel=1e-8, limit=200)[0]
+        mixture = integrate.quad(
+            lambda d, end=end: likelihood(end, d) * stats.norm.pdf(d), -8, 8, epsrel=1e-8, limit=200
+        )[0]
         assert mixture / likelihood(end, 0.0) == pytest.approx(1 / error, rel=1e-5)
 
 
@@ -77,7 +90,7 @@ def test_the_gaussian_sequence_moves_and_scales_with_the_data():
 def test_betting_is_narrower_than_hoeffding_for_small_variance():
     x = np.random.default_rng(0).uniform(0.49, 0.51, 300)
     lower, upper = betting_sequence(x, 0, 1)
-    assert upper[-1] - lower[-1] < math.sqrt(math.log(2 / 0.01) / (2 * 300))             # half of the fixed-n Hoeffding width
+    assert upper[-1] - lower[-1] < math.sqrt(math.log(2 / 0.01) / (2 * 300))  # half of the fixed-n Hoeffding width
 
 
 def test_betting_by_hand_for_one_value():

@@ -14,13 +14,18 @@ from attnlab.analysis.theorems.statement.domains import Real, Vector
 def test_the_needed_assumption_is_found_and_the_idle_one_is_not():
     """x y <= (x^2 + y^2) / 2 <= 1 in the disc; the other condition cuts nothing off that matters."""
     claim = for_all(x=Vector(2, -3, 3)).bound(
-        lambda x: x[0] * x[1], at_most=1.0,
-        assuming={"in the unit disc of radius sqrt 2": lambda x: x.norm() <= 2**0.5, "first entry below 2": lambda x: x[0] <= 2})
+        lambda x: x[0] * x[1],
+        at_most=1.0,
+        assuming={
+            "in the unit disc of radius sqrt 2": lambda x: x.norm() <= 2**0.5,
+            "first entry below 2": lambda x: x[0] <= 2,
+        },
+    )
     report = audit(claim, budget=9)
     needed, idle = report.dropped
     assert report.whole.holds and needed.matters and not idle.matters
     x = np.array(needed.verdict.witness["point"]["x"])
-    assert x[0] * x[1] > 1 and x[0] <= 2                                # the example keeps the other assumption
+    assert x[0] * x[1] > 1 and x[0] <= 2  # the example keeps the other assumption
     assert "MATTERS" in report.lines()[1] and "not needed?" in report.lines()[2]
 
 

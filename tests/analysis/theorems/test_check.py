@@ -40,20 +40,23 @@ def softmax_distance(x, y):
 
 def lipschitz(constant, dim=16):
     return for_all(x=Vector(dim, -10, 10), y=Vector(dim, -10, 10)).bound(
-        softmax_distance, at_most=lambda x, y: constant * (x - y).norm(), name="softmax_lipschitz",
-        twin=Twin.of("constant 0.2", at_most=lambda x, y: 0.2 * (x - y).norm()))
+        softmax_distance,
+        at_most=lambda x, y: constant * (x - y).norm(),
+        name="softmax_lipschitz",
+        twin=Twin.of("constant 0.2", at_most=lambda x, y: 0.2 * (x - y).norm()),
+    )
 
 
 def test_a_too_small_lipschitz_constant_is_refuted_with_a_readable_witness():
     start = time.monotonic()
     verdict = check(lipschitz(0.2), "searched", budget=20.0)
     assert verdict.outcome is Outcome.REFUTED
-    assert verdict.tightness * 0.2 > 0.49                                # the best ratio seen, in the unit of the constant
+    assert verdict.tightness * 0.2 > 0.49  # the best ratio seen, in the unit of the constant
     assert time.monotonic() - start < 20
     x, y = (np.array(verdict.witness["point"][name]) for name in "xy")
     assert np.count_nonzero(x) <= 3 and np.count_nonzero(y) <= 3
     p, q = (np.exp(v - v.max()) / np.exp(v - v.max()).sum() for v in (x, y))
-    assert np.linalg.norm(p - q) > 0.2 * np.linalg.norm(x - y)          # the oracle: numpy, by hand
+    assert np.linalg.norm(p - q) > 0.2 * np.linalg.norm(x - y)  # the oracle: numpy, by hand
 
 
 @pytest.mark.slow
@@ -105,23 +108,46 @@ def test_a_bound_that_nothing_could_refute_is_vacuous(bound):
 def test_equality_on_a_sphere_is_not_refuted_by_rounding():
     """In float64 |x| exceeds 1 by an ulp at many points; the exact points of the sphere do not."""
     assert check(for_all(x=Sphere(5)).bound(lambda x: x.norm(), at_most=1), "searched", budget=4).holds
-    assert check(for_all(x=Sphere(5)).bound(lambda x: x.norm(), at_most=1 - 1e-12), "searched", budget=4).outcome is Outcome.REFUTED
+    assert (
+        check(for_all(x=Sphere(5)).bound(lambda x: x.norm(), at_most=1 - 1e-12), "searched", budget=4).outcome
+        is Outcome.REFUTED
+    )
 
 
-@pytest.mark.parametrize(("claim", "true"), [
-    (for_all(A=PositiveDefinite(3, 1, 4), u=Sphere(3)).bound(lambda A, u: u @ A @ u, at_most=4.0), True),
-    (for_all(A=PositiveDefinite(3, 1, 4), u=Sphere(3)).bound(lambda A, u: u @ A @ u, at_most=3.99), False),
-    (for_all(p=Simplex(4)).bound(lambda p: (p * p).sum(), at_least=0.25), True),
-    (for_all(p=Simplex(4)).bound(lambda p: (p * p).sum(), at_least=0.2501), False),
-    (for_all(x=Vector(5, 0, 1), pi=Permutation(5)).bound(lambda x, pi: x @ x[pi], at_most=lambda x: x @ x), True),
-    (for_all(x=Vector(5, 0, 1), pi=Permutation(5)).bound(lambda x, pi: x @ x[pi], at_most=lambda x: 0.95 * x @ x), False),
-    (for_all(k=Integer(1, 2000)).bound(lambda k: (k % 997) * 1.0, at_most=996), True),
-    (for_all(k=Integer(1, 2000)).bound(lambda k: (k % 997) * 1.0, at_most=995), False),
-    (for_all(x=Vector(3)).identity(lambda x: (x * x).sum(), equals=lambda x: x @ x), True),
-    (for_all(x=Vector(3)).identity(lambda x: (x * x).sum(), equals=lambda x: (1 + 1e-9) * (x @ x)), False),
-    (for_all(x=Vector(3, -1, 1)).bound(lambda x: float(np.linalg.norm(x)), at_most=1.7), False),
-], ids=["quadratic", "quadratic false", "collision", "collision false", "rearranged", "rearranged false", "integers", "integers false",
-        "identity", "identity false", "numpy false"])
+@pytest.mark.parametrize(
+    ("claim", "true"),
+    [
+        (for_all(A=PositiveDefinite(3, 1, 4), u=Sphere(3)).bound(lambda A, u: u @ A @ u, at_most=4.0), True),
+        (for_all(A=PositiveDefinite(3, 1, 4), u=Sphere(3)).bound(lambda A, u: u @ A @ u, at_most=3.99), False),
+        (for_all(p=Simplex(4)).bound(lambda p: (p * p).sum(), at_least=0.25), True),
+        (for_all(p=Simplex(4)).bound(lambda p: (p * p).sum(), at_least=0.2501), False),
+        (for_all(x=Vector(5, 0, 1), pi=Permutation(5)).bound(lambda x, pi: x @ x[pi], at_most=lambda x: x @ x), True),
+        (
+            for_all(x=Vector(5, 0, 1), pi=Permutation(5)).bound(
+                lambda x, pi: x @ x[pi], at_most=lambda x: 0.95 * x @ x
+            ),
+            False,
+        ),
+        (for_all(k=Integer(1, 2000)).bound(lambda k: (k % 997) * 1.0, at_most=996), True),
+        (for_all(k=Integer(1, 2000)).bound(lambda k: (k % 997) * 1.0, at_most=995), False),
+        (for_all(x=Vector(3)).identity(lambda x: (x * x).sum(), equals=lambda x: x @ x), True),
+        (for_all(x=Vector(3)).identity(lambda x: (x * x).sum(), equals=lambda x: (1 + 1e-9) * (x @ x)), False),
+        (for_all(x=Vector(3, -1, 1)).bound(lambda x: float(np.linalg.norm(x)), at_most=1.7), False),
+    ],
+    ids=[
+        "quadratic",
+        "quadratic false",
+        "collision",
+        "collision false",
+        "rearranged",
+        "rearranged false",
+        "integers",
+        "integers false",
+        "identity",
+        "identity false",
+        "numpy false",
+    ],
+)
 def test_search_tells_true_from_false_on_every_kind_of_domain(claim, true):
     verdict = check(claim, "searched", budget=6)
     assert verdict.outcome is (Outcome.HOLDS if true else Outcome.REFUTED)
@@ -144,8 +170,11 @@ def test_existence_is_proved_by_an_example_and_refuted_by_a_certificate():
 
 def test_a_construction_is_checked_for_every_input():
     claim = for_all(x=Vector(4, -2, 2)).bound(
-        lambda x, w: (x.softmax(-1) - w).abs().sum(), at_most=1e-12, where={"w": lambda x: torch.exp(x) / torch.exp(x).sum()},
-        twin=Twin.of("no normalisation", where={"w": lambda x: torch.exp(x) / 4}))
+        lambda x, w: (x.softmax(-1) - w).abs().sum(),
+        at_most=1e-12,
+        where={"w": lambda x: torch.exp(x) / torch.exp(x).sum()},
+        twin=Twin.of("no normalisation", where={"w": lambda x: torch.exp(x) / 4}),
+    )
     verdict = check(claim, "searched", budget=8)
     assert verdict.kind == "construction" and verdict.twin_outcome is Outcome.REFUTED
 
@@ -165,11 +194,13 @@ def test_the_sampled_level_draws_its_error_from_the_ledger():
     assert verdict.confidence == pytest.approx(0.998) and ledger.spent == pytest.approx(0.002)
     with ledger.claim("none", share=0.002):
         check(claim, "searched", budget=1)
-    assert ledger.spent == pytest.approx(0.002)                         # a search makes no statistical statement
+    assert ledger.spent == pytest.approx(0.002)  # a search makes no statistical statement
 
 
 def test_every_size_is_judged_and_a_smaller_counterexample_is_reported():
-    claim = for_all(x=Vector("n", -1, 1)).bound(lambda x: x.sum(), at_most=lambda n: 0.9 * n, sizes={"n": (3, 6)}, name="sum")
+    claim = for_all(x=Vector("n", -1, 1)).bound(
+        lambda x: x.sum(), at_most=lambda n: 0.9 * n, sizes={"n": (3, 6)}, name="sum"
+    )
     verdict = check(claim, "searched", budget=8)
     assert [part.name for part in verdict.parts] == ["n=3", "n=6"]
     assert verdict.witness["smaller_size"] == {"sizes": {"n": 1}, "point": {"x": [1.0]}}
@@ -185,6 +216,7 @@ def test_a_sharp_decimal_constant_is_not_refuted_by_its_binary_neighbour():
 
 def test_a_side_whose_exact_form_is_another_function_is_not_proved():
     """A side that treats tensors and traced numbers differently would make balls prove something else."""
+
     def two_faced(x):
         return x * 0 if not isinstance(x, torch.Tensor) else x
 
@@ -196,6 +228,7 @@ def test_a_side_whose_exact_form_is_another_function_is_not_proved():
 
 def test_a_violation_that_is_noise_of_the_side_leaves_the_claim_undecided():
     """Adding and taking away 1e7 leaves noise of 1e-9 in float64, here blown up; the exact value is 0."""
+
     def noisy(A):
         top = torch.linalg.eigvalsh(A.reshape(2, 2) + A.reshape(2, 2).mT).amax()
         return 1e9 * ((top + 1e7) - 1e7 - top)

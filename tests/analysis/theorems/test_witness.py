@@ -20,7 +20,9 @@ from attnlab.analysis.verdicts.verdict import Outcome
 
 
 def parabola(bound):
-    return for_all(x=Vector(3, -2, 2), pi=Permutation(3)).bound(lambda x, pi: (x * x).sum() + 0 * x[pi].sum(), at_most=bound, name="parabola")
+    return for_all(x=Vector(3, -2, 2), pi=Permutation(3)).bound(
+        lambda x, pi: (x * x).sum() + 0 * x[pi].sum(), at_most=bound, name="parabola"
+    )
 
 
 def test_a_violation_below_float64_resolution_is_confirmed_exactly():
@@ -40,7 +42,7 @@ def test_sides_without_an_exact_form_are_judged_against_their_rounding():
     def largest(A):
         return torch.linalg.eigvalsh(A.reshape(2, 2) + A.reshape(2, 2).mT).amax()
 
-    point = {"A": np.array([1.0, 0.5, 0.5, 1.0])}                       # eigenvalues 1 and 3
+    point = {"A": np.array([1.0, 0.5, 0.5, 1.0])}  # eigenvalues 1 and 3
     domain = Vector(4, -2, 2)
     above = confirm(for_all(A=domain).bound(largest, at_most=2.99), point)
     assert above.violated and "float64" in above.how and "eigvalsh" in above.how
@@ -52,7 +54,7 @@ def test_sides_without_an_exact_form_are_judged_against_their_rounding():
 def test_points_of_the_simplex_are_read_as_exact_points(weights):
     p = np.array(weights) / np.sum(weights)
     claim = for_all(p=Simplex(3)).bound(lambda p: p.sum(), at_most=1)
-    assert not confirm(claim, {"p": p}).violated                        # in float64 the sum is off by an ulp for many p
+    assert not confirm(claim, {"p": p}).violated  # in float64 the sum is off by an ulp for many p
 
 
 def test_shrinking_keeps_the_violation_and_removes_what_is_not_needed():
@@ -80,12 +82,18 @@ def test_a_witness_does_not_refute_the_corrected_claim(tmp_path):
     assert corrected.outcome is Outcome.UNDECIDED and "does not refute" in corrected.reason
 
 
-@pytest.mark.parametrize(("damage", "words"), [
-    (lambda r: r.pop("point"), "no entry 'point'"), (lambda r: r.update(format="other"), "format='other'"),
-    (lambda r: r["point"].update(x=[1.0]), "value of 'x' has shape"), (lambda r: r["point"].update(x=["a", "b", "c"]), "no array of numbers"),
-    (lambda r: r["point"].pop("pi"), "witness has values for"), (lambda r: r.update(claim="other"), "no claim named 'other'"),
-    (lambda r: r.update(left="inf"), "entry 'left' must be a number"),
-])
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda r: r.pop("point"), "no entry 'point'"),
+        (lambda r: r.update(format="other"), "format='other'"),
+        (lambda r: r["point"].update(x=[1.0]), "value of 'x' has shape"),
+        (lambda r: r["point"].update(x=["a", "b", "c"]), "no array of numbers"),
+        (lambda r: r["point"].pop("pi"), "witness has values for"),
+        (lambda r: r.update(claim="other"), "no claim named 'other'"),
+        (lambda r: r.update(left="inf"), "entry 'left' must be a number"),
+    ],
+)
 def test_a_damaged_witness_is_an_error_that_names_the_entry(tmp_path, damage, words):
     file = save_witness(check(parabola(11.0), "searched", budget=4), tmp_path / "witness.json")
     record = json.loads(file.read_text())

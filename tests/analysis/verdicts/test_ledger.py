@@ -21,7 +21,10 @@ def test_each_judge_draws_an_equal_part_of_the_claims_share():
     assert parts == [0.001] * 3
     assert ledger.spent == pytest.approx(0.003)
     assert [(row["claim"], row["judge"], row["error"]) for row in ledger.rows()] == [
-        ("paper.risk", "agrees", 0.001), ("paper.risk", "ordered", 0.001), ("paper.risk", "share", 0.001)]
+        ("paper.risk", "agrees", 0.001),
+        ("paper.risk", "ordered", 0.001),
+        ("paper.risk", "share", 0.001),
+    ]
 
 
 def test_drawing_more_often_than_declared_says_to_declare_parts():
@@ -64,7 +67,7 @@ def test_looks_at_growing_data_together_stay_within_the_share():
     for look in range(1, 60):
         with ledger.claim("a", share=0.001, parts=2, look=look):
             draw("agrees"), draw("agrees")
-    assert 0.98 * 0.001 < ledger.spent < 0.001                          # 1 - 1/60 of the share
+    assert 0.98 * 0.001 < ledger.spent < 0.001  # 1 - 1/60 of the share
     assert ledger.reserved == 0.001
     with pytest.raises(LedgerError, match="look=60"), ledger.claim("a", share=0.001, look=3):
         pass
@@ -83,7 +86,7 @@ def test_threads_have_their_own_claims():
 
     def run(i):
         with ledger.claim(f"claim{i}", share=0.001 * (i + 1), parts=2):
-            barrier.wait()                                              # all claims are open now
+            barrier.wait()  # all claims are open now
             return draw("agrees") + draw("agrees")
 
     with ThreadPoolExecutor(8) as pool:

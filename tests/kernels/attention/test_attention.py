@@ -57,7 +57,7 @@ def test_every_score_map_is_its_formula(name, path, make, needs_c):
     bound = 40 * EPS * (1 + expected.abs().max())
     assert (got - expected).abs().max() < bound
     twin = by_hand("sigmoid" if name == "softmax" else "softmax", q, k, v, 3**-0.5, seen)
-    assert (got - twin).abs().max() > 1e-3                                    # the neighbouring map is told apart
+    assert (got - twin).abs().max() > 1e-3  # the neighbouring map is told apart
 
 
 def test_sdpa_path_equals_reference(make):
@@ -85,13 +85,13 @@ def test_leading_axes_broadcast(path, make, needs_c):
 
 @pytest.mark.parametrize("path", ["reference", "c"])
 def test_strided_tensors_are_read_where_they_lie(path, make, needs_c):
-    packed = make(5, (3, 6, 4, 9))                                   # (batch, position, head, q and k and v)
+    packed = make(5, (3, 6, 4, 9))  # (batch, position, head, q and k and v)
     q, k, v = (x.transpose(1, 2) for x in packed.split(3, -1))
     assert not q.is_contiguous()
     o = attention(q, k, v, path=path)
     expected = attention(q.contiguous(), k.contiguous(), v.contiguous(), path="reference")
     assert (o - expected).abs().max() < 40 * EPS * v.abs().max()
-    columns = make(5, (4, 3, 6)).mT                                  # a stride along the width
+    columns = make(5, (4, 3, 6)).mT  # a stride along the width
     o = attention(columns, columns, columns, path=path)
     expected = attention(columns.contiguous(), columns.contiguous(), columns.contiguous(), path="reference")
     assert (o - expected).abs().max() < 40 * EPS * columns.abs().max()
@@ -104,7 +104,7 @@ def test_rows_without_a_visible_key_are_zero_and_pass_no_gradient(name, path, ma
     seen = torch.tensor([[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)
     o = attention(q, k, v, score=name, mask=seen, path=path)
     assert bool((o[:, 1] == 0).all())
-    dq, = torch.autograd.grad(o.sum(), q)
+    (dq,) = torch.autograd.grad(o.sum(), q)
     assert bool((dq[:, 1] == 0).all()) and bool(torch.isfinite(dq).all())
 
 
@@ -138,7 +138,7 @@ def test_huge_logits_neither_overflow_nor_lose_the_winner(make, needs_c):
 
 def test_very_negative_logits_keep_the_softmax_limit_of_softplus(make, needs_c):
     q, k, v = make(11, (2, 3, 3), (2, 5, 3), (2, 5, 2))
-    low = torch.full((3, 5), -300.0, dtype=torch.float64)                    # softplus(-300) = e^-300, softplus ~ exp
+    low = torch.full((3, 5), -300.0, dtype=torch.float64)  # softplus(-300) = e^-300, softplus ~ exp
     for path in ("reference", "c"):
         near = attention(q, k, v, score="softplus", bias=low, path=path)
         # s - 300 loses log2(300) = 9 bits of s
@@ -154,10 +154,12 @@ def test_scale_per_replica_and_its_gradient(make, needs_c):
         for r in range(3):
             one = attention(q[r], k[r], v[r], scale=scale[r].item(), path="reference")
             assert (o[r] - one).abs().max() < 40 * EPS * v.abs().max()
-        slope, = torch.autograd.grad(o.square().sum(), scale)
+        (slope,) = torch.autograd.grad(o.square().sum(), scale)
         step = 1e-6
-        up, down = (attention(q, k, v, scale=scale.detach() + h, path=path).square().sum((1, 2, 3)) for h in (step, -step))
-        assert torch.allclose(slope, (up - down) / (2 * step), atol=1e-7)    # central differences: O(step^2) + eps/step
+        up, down = (
+            attention(q, k, v, scale=scale.detach() + h, path=path).square().sum((1, 2, 3)) for h in (step, -step)
+        )
+        assert torch.allclose(slope, (up - down) / (2 * step), atol=1e-7)  # central differences: O(step^2) + eps/step
 
 
 def test_sink_is_a_key_without_a_value(make, needs_c):
@@ -189,9 +191,12 @@ def test_cosine_does_not_see_the_length_of_keys(make, needs_c):
 def test_parameters_of_the_maps(make, needs_c):
     q, k, v = make(15, (2, 4, 3), (2, 5, 3), (2, 5, 2))
     s = q @ k.mT / 3**0.5
-    cases = {Linear(divide="one"): s, ReLU(divide="one"): s.relu(),
-             Power(power=3): s**3 / (s.abs() ** 3).sum(-1, keepdim=True),
-             Power(power=1, rectified=True): s.relu() / s.relu().sum(-1, keepdim=True).clamp(min=1e-300)}
+    cases = {
+        Linear(divide="one"): s,
+        ReLU(divide="one"): s.relu(),
+        Power(power=3): s**3 / (s.abs() ** 3).sum(-1, keepdim=True),
+        Power(power=1, rectified=True): s.relu() / s.relu().sum(-1, keepdim=True).clamp(min=1e-300),
+    }
     for score, w in cases.items():
         for path in ("reference", "c"):
             assert (attention(q, k, v, score=score, path=path) - w @ v).abs().max() < 100 * EPS * v.abs().max()
@@ -229,22 +234,25 @@ def test_large_reference_problems_are_cut_without_changing_the_result(make):
     assert all((stats[name][4] - single[name]).abs().max() < 40 * EPS * 10 for name in names)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (dict(score="sofmax"), "did you mean 'softmax'"),
-    (dict(statistics=("entropie",)), "did you mean 'entropy'"),
-    (dict(scale=float("nan")), "must be finite"),
-    (dict(scale=torch.tensor([1.0, float("inf")])), "not finite"),
-    (dict(scale=torch.ones(1, 1, 1, 1)), "leading axes"),
-    (dict(path="fast"), "use one of auto"),
-    (dict(mask="cause"), "use 'causal'"),
-    (dict(mask=torch.ones(3, 4)), "must be boolean"),
-    (dict(mask=torch.ones(2, 4, dtype=torch.bool)), "expected (..., 3 queries, 4 keys)"),
-    (dict(bias=torch.ones(3, 3)), "expected (..., 3 queries, 4 keys)"),
-    (dict(bias=torch.ones(3, 4, dtype=torch.int64)), "floating-point"),
-    (dict(score="entmax", path="c"), "cannot do score"),
-    (dict(path="sdpa"), "equal widths"),
-    (dict(mask=KeySubsample((7,))), "use 0 to 3"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(score="sofmax"), "did you mean 'softmax'"),
+        (dict(statistics=("entropie",)), "did you mean 'entropy'"),
+        (dict(scale=float("nan")), "must be finite"),
+        (dict(scale=torch.tensor([1.0, float("inf")])), "not finite"),
+        (dict(scale=torch.ones(1, 1, 1, 1)), "leading axes"),
+        (dict(path="fast"), "use one of auto"),
+        (dict(mask="cause"), "use 'causal'"),
+        (dict(mask=torch.ones(3, 4)), "must be boolean"),
+        (dict(mask=torch.ones(2, 4, dtype=torch.bool)), "expected (..., 3 queries, 4 keys)"),
+        (dict(bias=torch.ones(3, 3)), "expected (..., 3 queries, 4 keys)"),
+        (dict(bias=torch.ones(3, 4, dtype=torch.int64)), "floating-point"),
+        (dict(score="entmax", path="c"), "cannot do score"),
+        (dict(path="sdpa"), "equal widths"),
+        (dict(mask=KeySubsample((7,))), "use 0 to 3"),
+    ],
+)
 def test_bad_arguments_are_named(change, message, make):
     q, k, v = make(21, (2, 3, 3), (2, 4, 3), (2, 4, 2))
     with pytest.raises(ValueError) as error:
@@ -254,9 +262,13 @@ def test_bad_arguments_are_named(change, message, make):
 
 def test_bad_tensors_are_named(make):
     q, k, v = make(22, (2, 3, 3), (2, 4, 3), (2, 4, 2))
-    for args, message in [((q, k[..., :2], v), "equally wide"), ((q, k, v[:, :3]), "every key needs one value"),
-                          ((q.float(), k, v), "one floating-point dtype"), ((q[0, 0], k, v), "expected (..., position"),
-                          ((q, k[:, None, :, :].expand(2, 3, 4, 3), v.expand(5, 2, 4, 2)), "do not broadcast")]:
+    for args, message in [
+        ((q, k[..., :2], v), "equally wide"),
+        ((q, k, v[:, :3]), "every key needs one value"),
+        ((q.float(), k, v), "one floating-point dtype"),
+        ((q[0, 0], k, v), "expected (..., position"),
+        ((q, k[:, None, :, :].expand(2, 3, 4, 3), v.expand(5, 2, 4, 2)), "do not broadcast"),
+    ]:
         with pytest.raises(ValueError) as error:
             attention(*args)
         assert message in str(error.value)

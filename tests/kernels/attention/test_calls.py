@@ -23,22 +23,33 @@ def near(a, b):
 
 def test_a_repeated_call_gives_the_same_bits_and_options_are_not_mixed_up(make):
     q, k, v = make(0, (8, 9, 3), (8, 9, 3), (8, 9, 3))
-    options = [{}, {"mask": "causal"}, {"mask": Window(2, 0)}, {"scale": 2.0}, {"score": "relu"}, {"score": Softmax(sink=0.0)},
-               {"path": "reference"}]
+    options = [
+        {},
+        {"mask": "causal"},
+        {"mask": Window(2, 0)},
+        {"scale": 2.0},
+        {"score": "relu"},
+        {"score": Softmax(sink=0.0)},
+        {"path": "reference"},
+    ]
     first = [attention(q, k, v, **option) for option in options]
     assert len(package._plans) == len(options)
     again = [attention(q, k, v, **option) for option in options]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     for option, o in zip(options, again, strict=True):
         assert near(o, attention(q, k, v, **{**option, "path": "reference"}))
-    assert not near(again[0], again[1]) and not near(again[0], again[3])           # the twin: one plan for all
+    assert not near(again[0], again[1]) and not near(again[0], again[3])  # the twin: one plan for all
 
 
 def test_a_good_call_does_not_open_the_door_to_a_bad_one(make):
     q, k, v = make(1, (8, 9, 3), (8, 9, 3), (8, 9, 3))
     attention(q, k, v)
-    for bad, error, message in (((q, k, v.float()), ValueError, "dtypes"), ((q, k, v[:, :5]), ValueError, "values"),
-                                ((q, k, None), TypeError, "v must be a tensor"), (([1.0], k, v), TypeError, "q must be")):
+    for bad, error, message in (
+        ((q, k, v.float()), ValueError, "dtypes"),
+        ((q, k, v[:, :5]), ValueError, "values"),
+        ((q, k, None), TypeError, "v must be a tensor"),
+        (([1.0], k, v), TypeError, "q must be"),
+    ):
         with pytest.raises(error, match=message):
             attention(*bad)
     with pytest.raises(ValueError, match="scale"):
@@ -57,7 +68,9 @@ def test_what_holds_tensors_of_the_caller_is_not_remembered(make, needs_c):
     after = attention(q, k, v, mask=mask), attention(q, k, v, score=Softmax(sink=sink))
     assert near(after[0], attention(q, k, v)) and not near(after[0], before[0]) and not near(after[1], before[1])
     for path in ("c", "auto", "auto"):
-        assert near(attention(q, k, v, score=Softmax(sink=sink), path=path), attention(q, k, v, score=Softmax(sink=3.0)))
+        assert near(
+            attention(q, k, v, score=Softmax(sink=sink), path=path), attention(q, k, v, score=Softmax(sink=3.0))
+        )
     assert all(not isinstance(part, BlockSparse) for key in package._plans for part in key)
 
 
@@ -65,21 +78,25 @@ def test_remembered_calls_work_inside_transforms_and_for_every_derivative(make, 
     q, k, v = (x.requires_grad_() for x in make(3, (8, 5, 2), (8, 5, 2), (8, 5, 2)))
     for path in ("c", "sdpa"):
         for _ in range(2):
-            gradient, = torch.autograd.grad(attention(q, k, v, path=path).sin().sum(), q)
+            (gradient,) = torch.autograd.grad(attention(q, k, v, path=path).sin().sum(), q)
             inside = torch.func.grad(lambda x, path=path: attention(x, k, v, path=path).sin().sum())(q)
-            mapped = torch.func.vmap(lambda x, y, z, path=path: attention(x[None], y[None], z[None], path=path)[0])(q, k, v)
+            mapped = torch.func.vmap(lambda x, y, z, path=path: attention(x[None], y[None], z[None], path=path)[0])(
+                q, k, v
+            )
             assert near(gradient, inside) and near(mapped, attention(q, k, v, path=path))
-            first, = torch.autograd.grad(attention(q, k, v, path=path).sin().sum(), q, create_graph=True)
+            (first,) = torch.autograd.grad(attention(q, k, v, path=path).sin().sum(), q, create_graph=True)
             assert near(first, gradient) and torch.autograd.grad(first.square().sum(), q)[0].abs().max() > 0
 
 
 @pytest.mark.parametrize("shape", [(8, 9, 3), (2, 4, 9, 3), (4, 2, 1, 9, 3)], ids=str)
 def test_fused_operator_takes_any_number_of_leading_axes(make, shape):
     q, k, v = (x.requires_grad_() for x in make(4, shape, shape, shape))
-    wide = torch.stack([q.detach(), q.detach()], -1)[..., 0].requires_grad_()                   # stride 2 along the width
+    wide = torch.stack([q.detach(), q.detach()], -1)[..., 0].requires_grad_()  # stride 2 along the width
     for query in (q, wide):
-        found = [torch.autograd.grad(attention(query, k, v, mask="causal", path=path).sin().sum(), (query, k, v))
-                 for path in ("sdpa", "reference")]
+        found = [
+            torch.autograd.grad(attention(query, k, v, mask="causal", path=path).sin().sum(), (query, k, v))
+            for path in ("sdpa", "reference")
+        ]
         assert all(near(a, b) for a, b in zip(*found, strict=True))
 
 

@@ -24,7 +24,7 @@ def test_second_derivatives_of_the_family_match_finite_differences(name, path, m
     def f(q, k, v, bias):
         return attention(q, k, v, score=name, bias=bias, path=path)
 
-    fast = name != "softmax"                                          # softmax entry by entry, the others by projections
+    fast = name != "softmax"  # softmax entry by entry, the others by projections
     assert gradcheck(f, (q, k, v, bias), check_forward_ad=True, fast_mode=fast)
     assert gradgradcheck(f, (q, k, v, bias), check_fwd_over_rev=True, fast_mode=fast)
 
@@ -74,7 +74,7 @@ def test_all_ways_to_a_hessian_agree(path, make, needs_c):
     expected = hessian(loss("reference"))(q)
     assert expected.abs().max() > 1e-2
     for way in (hessian, lambda f: jacfwd(jacfwd(f)), lambda f: jacrev(jacfwd(f)), lambda f: jacrev(jacrev(f))):
-        assert (way(loss(path))(q) - expected).abs().max() < 100 * EPS      # about 40 roundings of numbers below 1
+        assert (way(loss(path))(q) - expected).abs().max() < 100 * EPS  # about 40 roundings of numbers below 1
 
 
 def test_third_derivative_goes_through_the_formulas(make, needs_c):
@@ -98,7 +98,7 @@ def test_forward_mode_equals_a_difference_quotient_and_not_its_twin(make, needs_
     q, k, v, qt = make(8, (2, 3, 3), (2, 4, 3), (2, 4, 2), (2, 3, 3))
     step = 1e-5
     up, down = (attention(q + h * qt, k, v, path="reference") for h in (step, -step))
-    slope = (up - down) / (2 * step)                                         # error step^2 + eps/step < 1e-9
+    slope = (up - down) / (2 * step)  # error step^2 + eps/step < 1e-9
     for path in ("reference", "c"):
         tangent = jvp(lambda q, path=path: attention(q, k, v, path=path), (q,), (qt,))[1]
         assert (tangent - slope).abs().max() < 1e-8
@@ -114,13 +114,13 @@ def test_written_out_derivatives_of_each_map_match_autograd(name, make):
     f1, f2, g1, g2 = score.derivatives(s.detach(), m)
     for function, first, second in ((score.f, f1, f2), (score.g, g1, g2)):
         value = function(s, m).sum()
-        if not value.requires_grad:                                          # g = 0
+        if not value.requires_grad:  # g = 0
             assert bool((first == 0).all())
             continue
-        got, = torch.autograd.grad(value, s, create_graph=True)
+        (got,) = torch.autograd.grad(value, s, create_graph=True)
         assert torch.allclose(got, first, rtol=1e-12, atol=1e-14)
         if got.requires_grad:
-            again, = torch.autograd.grad(got.sum(), s, allow_unused=True)
+            (again,) = torch.autograd.grad(got.sum(), s, allow_unused=True)
             again = torch.zeros_like(s) if again is None else again
             assert torch.allclose(again, second, rtol=1e-12, atol=1e-14)
         else:

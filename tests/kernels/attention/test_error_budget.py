@@ -35,6 +35,7 @@ def test_path_keeps_its_budget_on_every_input(path, dtype, score, needs_c):
 
 def test_a_kernel_that_rounds_its_logits_to_half_precision_breaks_the_budget(monkeypatch):
     """The twin: the budget tells eps of float32 from eps of bfloat16."""
+
     def sloppy(q, k, v, *, path, **keep):
         return attention(q.bfloat16().to(q) if path == "c" else q, k, v, path="reference", **keep)
 
@@ -44,9 +45,14 @@ def test_a_kernel_that_rounds_its_logits_to_half_precision_breaks_the_budget(mon
 
 
 def test_the_document_lists_every_combination_within_its_budget():
-    rows = {tuple(cell.strip() for cell in line.split("|")[1:4]): line.split("|")[4:-1]
-            for line in DOCUMENT.read_text().splitlines() if line.startswith("| ") and "%" in line}
-    assert set(rows) == {(path, label(dtype), score) for path, dtype, score in combinations() + combinations(triton=True)}
+    rows = {
+        tuple(cell.strip() for cell in line.split("|")[1:4]): line.split("|")[4:-1]
+        for line in DOCUMENT.read_text().splitlines()
+        if line.startswith("| ") and "%" in line
+    }
+    assert set(rows) == {
+        (path, label(dtype), score) for path, dtype, score in combinations() + combinations(triton=True)
+    }
     for cells in rows.values():
         assert len(cells) == len(QUANTITIES)
         for cell in cells:
@@ -79,6 +85,14 @@ for score in ("softmax", "softpick", "relu"):
 
 def test_nothing_is_read_before_it_is_written(needs_c):
     """Outputs filled with NaN, and (glibc) fresh memory filled with 0xfe bytes, give the same bits."""
-    runs = [subprocess.run([sys.executable, "-c", CODE], env={**os.environ, "MALLOC_PERTURB_": perturb}, check=True,
-                           capture_output=True, text=True).stdout for perturb in ("0", "1")]
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", CODE],
+            env={**os.environ, "MALLOC_PERTURB_": perturb},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for perturb in ("0", "1")
+    ]
     assert runs[0] == runs[1] and "nan" not in runs[0] and runs[0].count("\n") == 42

@@ -34,7 +34,7 @@ def test_every_query_of_a_neighbourhood_sees_exactly_its_nearest_keys(n, size, d
         comb = [j for j in range(n) if j % dilation == i % dilation]
         middle = comb.index(i)
         start = min(max(middle - size // 2, 0), len(comb) - size)
-        assert visible[i].nonzero().flatten().tolist() == comb[start:start + size]
+        assert visible[i].nonzero().flatten().tolist() == comb[start : start + size]
 
 
 def test_two_dimensional_neighbourhood_is_a_product_of_lines():
@@ -66,14 +66,24 @@ def test_blocks_and_subsamples():
     seen = pairs(BlockSparse(layout, 3).visible(5, 4))
     assert seen == {(i, j) for i in range(5) for j in range(4) if layout[i // 3, j // 3]}
     assert pairs((KeySubsample((0, 3)) & Causal()).visible(4, 4)) == {
-        (i, j) for i in range(4) for j in (0, 3) if j <= i}
+        (i, j) for i in range(4) for j in (0, 3) if j <= i
+    }
 
 
-@pytest.mark.parametrize("mask", [
-    "causal", Window(2, 1), Window(4, 0, 2), Neighbourhood((12,), 3), Neighbourhood((3, 4), 3), KeySubsample((1, 5)),
-    BlockSparse(torch.eye(3, dtype=torch.bool), 4),
-    Causal() & KeySubsample((3, 4)),
-], ids=str)
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "causal",
+        Window(2, 1),
+        Window(4, 0, 2),
+        Neighbourhood((12,), 3),
+        Neighbourhood((3, 4), 3),
+        KeySubsample((1, 5)),
+        BlockSparse(torch.eye(3, dtype=torch.bool), 4),
+        Causal() & KeySubsample((3, 4)),
+    ],
+    ids=str,
+)
 def test_compiled_path_visits_exactly_the_visible_keys(mask, make, needs_c):
     q, k, v = (x.requires_grad_() for x in make(1, (2, 12, 3), (2, 12, 3), (2, 12, 2)))
     values = [attention(q, k, v, mask=mask, path=path) for path in ("c", "reference")]
@@ -91,7 +101,9 @@ def test_relative_position_table_and_its_gradient(make, needs_c):
         o = attention(q, k, v, bias=RelativePosition(table), path=path)
         slopes.append(torch.autograd.grad(o.square().sum(), table)[0])
     assert (slopes[0] - slopes[1]).abs().max() < 200 * EPS * slopes[1].abs().max()
-    by_hand = torch.tensor([[[table[h, min(max(j - i, -2), 2) + 2] for j in range(5)] for i in range(5)] for h in range(3)])
+    by_hand = torch.tensor(
+        [[[table[h, min(max(j - i, -2), 2) + 2] for j in range(5)] for i in range(5)] for h in range(3)]
+    )
     assert (attention(q, k, v, bias=by_hand) - o).abs().max() < 40 * EPS * v.abs().max()
 
 
@@ -113,8 +125,8 @@ def test_gradient_of_the_forget_gate_is_a_sum_over_the_pairs_it_separates(make, 
     bias = ForgetGate(log_gates)
     matrix = bias.matrix(6, 6, q).detach().requires_grad_()
     for path in ("c", "reference"):
-        slope, = torch.autograd.grad(attention(q, k, v, mask="causal", bias=bias, path=path).sin().sum(), log_gates)
-        ds, = torch.autograd.grad(attention(q, k, v, mask="causal", bias=matrix, path=path).sin().sum(), matrix)
+        (slope,) = torch.autograd.grad(attention(q, k, v, mask="causal", bias=bias, path=path).sin().sum(), log_gates)
+        (ds,) = torch.autograd.grad(attention(q, k, v, mask="causal", bias=matrix, path=path).sin().sum(), matrix)
         for t in range(6):
             assert (slope[:, t] - ds[:, t:, :t].sum((1, 2))).abs().max() < 200 * EPS
 
@@ -127,8 +139,8 @@ def test_forget_gate_equals_the_recurrence_of_gated_sums(make):
     out = []
     for i in range(6):
         past = torch.cat([past * f[i], torch.ones(1, dtype=torch.float64)])
-        w = past * torch.exp(q[i] @ k[:i + 1].T / math.sqrt(3))
-        out.append(w @ v[:i + 1] / w.sum())
+        w = past * torch.exp(q[i] @ k[: i + 1].T / math.sqrt(3))
+        out.append(w @ v[: i + 1] / w.sum())
     o = attention(q, k, v, mask="causal", bias=ForgetGate(f.log()))
     assert (o - torch.stack(out)).abs().max() < 200 * EPS * v.abs().max()
 
@@ -139,17 +151,23 @@ def test_biases_add_up(make, needs_c):
     parts = (RelativePosition(table), ALiBi(slopes), plain)
     whole = sum(part if isinstance(part, torch.Tensor) else part.matrix(5, 5, q) for part in parts)
     assert torch.equal(attention(q, k, v, bias=parts), attention(q, k, v, bias=whole))
-    o = attention(q, k, v, bias=plain[:, :1], path="c")                       # a column of biases broadcasts
-    assert (o - attention(q, k, v)).abs().max() < 40 * EPS * v.abs().max()    # softmax ignores a shift of its row
+    o = attention(q, k, v, bias=plain[:, :1], path="c")  # a column of biases broadcasts
+    assert (o - attention(q, k, v)).abs().max() < 40 * EPS * v.abs().max()  # softmax ignores a shift of its row
 
 
-@pytest.mark.parametrize(("build", "message"), [
-    (lambda: Window(-1), "before >= 0"), (lambda: Neighbourhood((5,), 6), "size*dilation <= length"),
-    (lambda: Neighbourhood((2, 2, 2), 1), "one or two axes"), (lambda: BlockSparse(torch.ones(2, 2), 1), "boolean matrix"),
-    (lambda: BlockSparse(torch.ones(2, 2, dtype=torch.bool), 4).visible(20, 8), "does not cover"),
-    (lambda: Neighbourhood((2, 3), 2).visible(5, 5), "6 tokens"), (lambda: RelativePosition(torch.ones(4)), "odd last"),
-    (lambda: ForgetGate(torch.ones(3)).matrix(4, 4, torch.ones(1)), "3 tokens"),
-])
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Window(-1), "before >= 0"),
+        (lambda: Neighbourhood((5,), 6), "size*dilation <= length"),
+        (lambda: Neighbourhood((2, 2, 2), 1), "one or two axes"),
+        (lambda: BlockSparse(torch.ones(2, 2), 1), "boolean matrix"),
+        (lambda: BlockSparse(torch.ones(2, 2, dtype=torch.bool), 4).visible(20, 8), "does not cover"),
+        (lambda: Neighbourhood((2, 3), 2).visible(5, 5), "6 tokens"),
+        (lambda: RelativePosition(torch.ones(4)), "odd last"),
+        (lambda: ForgetGate(torch.ones(3)).matrix(4, 4, torch.ones(1)), "3 tokens"),
+    ],
+)
 def test_bad_masks_and_biases_say_what_was_expected(build, message):
     with pytest.raises(ValueError) as error:
         build()

@@ -21,10 +21,17 @@ def test_statistics_are_their_formulas(make, needs_c):
             p = [x / sum(e) for x in e]
             mean, wmean = sum(row) / 5, sum(a * b for a, b in zip(p, row, strict=True))
             expected = {
-                "log_sum_exp": math.log(sum(e)), "entropy": -sum(x * math.log(x) for x in p), "max_weight": max(p),
-                "participation_ratio": 1 / sum(x * x for x in p), "row_sum": 1.0, "mass": p[1] + p[3], "logit_mean": mean,
-                "logit_variance": sum((x - mean) ** 2 for x in row) / 5, "weighted_logit_mean": wmean,
-                "weighted_logit_variance": sum(a * (b - wmean) ** 2 for a, b in zip(p, row, strict=True))}
+                "log_sum_exp": math.log(sum(e)),
+                "entropy": -sum(x * math.log(x) for x in p),
+                "max_weight": max(p),
+                "participation_ratio": 1 / sum(x * x for x in p),
+                "row_sum": 1.0,
+                "mass": p[1] + p[3],
+                "logit_mean": mean,
+                "logit_variance": sum((x - mean) ** 2 for x in row) / 5,
+                "weighted_logit_mean": wmean,
+                "weighted_logit_variance": sum(a * (b - wmean) ** 2 for a, b in zip(p, row, strict=True)),
+            }
             for name, value in expected.items():
                 assert abs(found[name][0, i].item() - value) < 100 * EPS * (1 + abs(value)), name
 
@@ -33,8 +40,14 @@ def test_equal_logits_give_the_uniform_limits(make, needs_c):
     q, v = make(2, (2, 3, 3), (2, 7, 2))
     for path in ("reference", "c"):
         _, found = attention(q, torch.ones(2, 7, 3, dtype=torch.float64), v, path=path, statistics=NAMES)
-        limits = {"entropy": math.log(7), "max_weight": 1 / 7, "participation_ratio": 7.0, "mass": 1 / 7,
-                  "logit_variance": 0.0, "weighted_logit_variance": 0.0}
+        limits = {
+            "entropy": math.log(7),
+            "max_weight": 1 / 7,
+            "participation_ratio": 7.0,
+            "mass": 1 / 7,
+            "logit_variance": 0.0,
+            "weighted_logit_variance": 0.0,
+        }
         for name, value in limits.items():
             assert (found[name] - value).abs().max() < 100 * EPS, name
 
@@ -62,12 +75,26 @@ def test_statistics_of_every_map_and_their_gradients_agree_between_paths(score, 
     for mask in (None, "causal"):
         found = []
         for path in ("c", "reference"):
-            o, row = attention(q, k, v, bias=bias, mask=mask, score=score, path=path, statistics=(*NAMES[:-1], Mass((0, 3))))
+            o, row = attention(
+                q, k, v, bias=bias, mask=mask, score=score, path=path, statistics=(*NAMES[:-1], Mass((0, 3)))
+            )
             values = [torch.where(x > -torch.inf, x, 0.0) for x in (row[name] for name in NAMES)]
-            grads = [torch.autograd.grad(x.sin().sum(), leaves, retain_graph=True, allow_unused=True) if x.requires_grad
-                     else (None,) * 4 for x in (o, *values)]                  # a constant normaliser has no gradient
-            found.append([*row.values(), *(torch.zeros_like(leaf) if g is None else g
-                                           for each in grads for g, leaf in zip(each, leaves, strict=True))])
+            grads = [
+                torch.autograd.grad(x.sin().sum(), leaves, retain_graph=True, allow_unused=True)
+                if x.requires_grad
+                else (None,) * 4
+                for x in (o, *values)
+            ]  # a constant normaliser has no gradient
+            found.append(
+                [
+                    *row.values(),
+                    *(
+                        torch.zeros_like(leaf) if g is None else g
+                        for each in grads
+                        for g, leaf in zip(each, leaves, strict=True)
+                    ),
+                ]
+            )
         for got, want in zip(*found, strict=True):
             assert bool(((got == want) | ((got - want).abs() < 2000 * EPS * (1 + want.abs().max()))).all())
 
@@ -116,12 +143,13 @@ def test_softpick_rows_sum_to_the_gaussian_limit():
     phi = 0.5 * (1 + math.erf(1 / math.sqrt(2)))
     A, B = math.exp(0.5) * phi - 0.5, 0.5 - math.exp(0.5) * (1 - phi)
     zero, value = torch.zeros(200, 1, 1).double(), torch.zeros(200, 4096, 1).double()
-    _, found = attention(zero, value, value, bias=logits[:, None, :], score="softpick", statistics="row_sum",
-                         path="reference")
+    _, found = attention(
+        zero, value, value, bias=logits[:, None, :], score="softpick", statistics="row_sum", path="reference"
+    )
     mean, error = found["row_sum"].mean().item(), found["row_sum"].std().item() / math.sqrt(200)
     # the mean over 200 rows within 4 standard errors, plus a bias of order variance/n of a ratio (about 2/4096)
     assert abs(mean - A / (A + B)) < 4 * error + 2 / 4096
-    assert abs(mean - 0.653) > 0.1                                            # the value of sigma = 1/2 is told apart
+    assert abs(mean - 0.653) > 0.1  # the value of sigma = 1/2 is told apart
 
 
 def test_mass_on_a_missing_key_is_an_error(make):

@@ -17,9 +17,9 @@ from attnlab.kernels.icl_step import Shape, Stream, draw, loss_and_gradient
 def test_every_candidate_runs_once_a_round_in_changing_order():
     calls = []
     seconds = timing.paired({name: lambda name=name: calls.append(name) for name in "abc"}, 30)
-    rounds = [calls[i:i + 3] for i in range(0, len(calls), 3)]
+    rounds = [calls[i : i + 3] for i in range(0, len(calls), 3)]
     assert len(rounds) == 31 and all(sorted(r) == ["a", "b", "c"] for r in rounds) and seconds["a"].shape == (30,)
-    assert len({tuple(r) for r in rounds}) == 6                     # all orders occur
+    assert len({tuple(r) for r in rounds}) == 6  # all orders occur
 
 
 def test_ratios_are_formed_within_a_round(monkeypatch):
@@ -27,7 +27,9 @@ def test_ratios_are_formed_within_a_round(monkeypatch):
     made = {"a": np.array([1.0, 1.0, 3.0, 3.0]), "b": np.array([2.0, 2.0, 6.0, 6.0])}
     monkeypatch.setattr(timing, "paired", lambda candidates, rounds: made)
     a, b = timing.compare({"a": None, "b": None}, "b", 4, 1e9, 10.0, n=3)
-    assert (a["speed_low"], a["speed_against_base"], a["speed_high"]) == (2.0, 2.0, 2.0) and b["speed_against_base"] == 1.0
+    assert (a["speed_low"], a["speed_against_base"], a["speed_high"]) == (2.0, 2.0, 2.0) and b[
+        "speed_against_base"
+    ] == 1.0
     assert a["n"] == 3 and a["best_ms"] == 1e3 and a["median_ms"] == 2e3
     assert a["dense_gflops"] == 1.0 and a["share_of_sgemm"] == 0.1
 
@@ -68,6 +70,7 @@ def test_loops_of_the_training_bench_compute_the_loss_of_the_fused_step(needs_c)
 def test_what_does_not_run_is_reported_with_its_reason():
     def broken():
         raise NotImplementedError("no backward here\nsecond line")
+
     assert bench_rivals.failure(broken) == "NotImplementedError: no backward here"
     assert bench_rivals.failure(lambda: None) is None
 
@@ -91,16 +94,18 @@ def test_table_is_a_rule_for_every_size():
             assert widths == sorted(widths) and all(keys >= 0 for _, keys in rows)
     assert dispatch.choose_path("causal", True, 40, 40, 6, 1024) == "c"
     assert dispatch.choose_path("full", True, 4096, 4096, 64, 1024) == "torch"
-    assert dispatch.choose_path("causal", True, 40, 40, 6, 1) == "torch"            # a single problem leaves lanes empty
+    assert dispatch.choose_path("causal", True, 40, 40, 6, 1) == "torch"  # a single problem leaves lanes empty
 
 
 @pytest.mark.parametrize(("shape", "expected"), [((64, 12, 4), "c"), ((4, 2048, 64), "sdpa")])
 def test_automatic_choice_runs_the_path_of_the_table(shape, expected, monkeypatch, needs_c):
     taken = []
     for module, name in ((cpu, "c"), (sdpa, "sdpa")):
+
         def spy(*args, original=module.forward, name=name, **more):
             taken.append(name)
             return original(*args, **more)
+
         monkeypatch.setattr(module, "forward", spy)
     q = torch.zeros(shape)
     attention(q, q, q)

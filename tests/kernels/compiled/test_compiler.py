@@ -28,8 +28,9 @@ def source(tmp_path):
 
 def run(source, cache, **more):
     environment = {**os.environ, "ATTNLAB_CACHE": str(cache), **more}
-    return subprocess.Popen([sys.executable, "-c", CODE, str(source)], env=environment, stdout=subprocess.PIPE, text=True,
-                            cwd=source.parent)
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, str(source)], env=environment, stdout=subprocess.PIPE, text=True, cwd=source.parent
+    )
 
 
 def test_many_processes_build_at_once_and_leave_one_file(source, tmp_path, needs_c):
@@ -40,7 +41,7 @@ def test_many_processes_build_at_once_and_leave_one_file(source, tmp_path, needs
 
 def test_damaged_build_is_made_again_and_never_loaded(source, tmp_path, needs_c):
     assert run(source, tmp_path / "cache").communicate()[0].strip() == "42"
-    built, = (tmp_path / "cache" / "kernels").iterdir()
+    (built,) = (tmp_path / "cache" / "kernels").iterdir()
     whole = built.read_bytes()
     for damaged in (whole[:1000], b"", whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
         built.write_bytes(damaged)
@@ -59,10 +60,18 @@ def test_source_and_macros_name_the_build(source, tmp_path, monkeypatch, needs_c
 def test_missing_or_broken_compiler_is_reported_and_nothing_breaks(cc, source, tmp_path):
     out = run(source, tmp_path / "cache", ATTNLAB_CC=cc).communicate()[0]
     assert "'compiler': None" in out and "reason" in out
-    code = ("import torch; from attnlab.kernels.attention import attention; q = torch.ones(9, 4, 3);"
-            "print(attention(q, q, q).sum().item())")
-    got = subprocess.run([sys.executable, "-c", code], env={**os.environ, "ATTNLAB_CC": cc}, capture_output=True, text=True,
-                         check=True, cwd=tmp_path)
+    code = (
+        "import torch; from attnlab.kernels.attention import attention; q = torch.ones(9, 4, 3);"
+        "print(attention(q, q, q).sum().item())"
+    )
+    got = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "ATTNLAB_CC": cc},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
     assert float(got.stdout) == 108.0
 
 

@@ -1,4 +1,4 @@
-"""What the kernels count in their loops against the closed forms of theory/kernel_work.py; they agree to the last unit."""
+"""What the kernels count in their loops against the closed forms of theory/costs/own_kernels.py; they agree to the last unit."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from attnlab.kernels.compiled import counters
 from attnlab.kernels.icl_step import Shape, Stream, draw, loss_and_gradient
 from attnlab.theory.costs import own_kernels as theory
 
-PROBLEMS = 32                                                   # whole vectors, of 8 or 16 lanes
+PROBLEMS = 32  # whole vectors, of 8 or 16 lanes
 
 
 def counted(sizes, mask, path, problems=PROBLEMS):
@@ -28,13 +28,18 @@ def counted(sizes, mask, path, problems=PROBLEMS):
 
 
 def agree(counted, predicted):
-    return all(getattr(counted, name) == getattr(predicted, name)
-               for name in ("multiply_adds", "exponentials", "bytes_read", "bytes_written"))
+    return all(
+        getattr(counted, name) == getattr(predicted, name)
+        for name in ("multiply_adds", "exponentials", "bytes_read", "bytes_written")
+    )
 
 
-CASES = {"none": (theory.AttentionSizes(7, 12, 3, 5), None), "causal": (theory.AttentionSizes.causal(12, 3, 5), "causal"),
-         "window": (theory.AttentionSizes(12, 12, 3, 5, n_pairs=3 * 12 - 3), Window(2, 0)),
-         "one query": (theory.AttentionSizes(1, 12, 3, 5), None)}
+CASES = {
+    "none": (theory.AttentionSizes(7, 12, 3, 5), None),
+    "causal": (theory.AttentionSizes.causal(12, 3, 5), "causal"),
+    "window": (theory.AttentionSizes(12, 12, 3, 5, n_pairs=3 * 12 - 3), Window(2, 0)),
+    "one query": (theory.AttentionSizes(1, 12, 3, 5), None),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -100,7 +105,7 @@ def test_training_step_does_the_work_of_the_formula(causal, needs_c):
     with counters.counting() as work:
         again = loss_and_gradient(shape, state, data, path="c")
     assert agree(work, theory.in_context_step(3, 7, 2, width=5, causal=causal, batch=16).times(3))
-    assert np.array_equal(plain[0], again[0])                   # counting changes nothing else
+    assert np.array_equal(plain[0], again[0])  # counting changes nothing else
 
 
 def test_nothing_is_counted_outside_and_views_and_empty_memory_cost_nothing():

@@ -25,8 +25,12 @@ SEEDS = replica_seeds(np.random.SeedSequence(1).spawn(5))
 
 def start(shape, n_replicas, dtype=np.float32, seed=0):
     rng = np.random.default_rng(seed)
-    return State.start({name: (rng.uniform(-1, 1, (n_replicas, *size)) / math.sqrt(size[-1])).astype(dtype)
-                        for name, size in shape.parameter_shapes().items()})
+    return State.start(
+        {
+            name: (rng.uniform(-1, 1, (n_replicas, *size)) / math.sqrt(size[-1])).astype(dtype)
+            for name, size in shape.parameter_shapes().items()
+        }
+    )
 
 
 def worst(a, b):
@@ -55,16 +59,25 @@ def test_loss_is_the_published_formula_summed_by_hand(causal, needs_c):
         assert abs(loss[0] - total / (2 * len(rows))) < 1e-13 * total
 
 
-@pytest.mark.parametrize("shape", [
-    Shape(dim=5, n_context=12, n_heads=4, batch=21), Shape(dim=5, n_context=12, n_heads=4, batch=21, causal=True),
-    Shape(dim=1, n_context=1, n_heads=1, batch=1, width=3), Shape(dim=3, n_context=7, n_heads=2, batch=8, width=2, causal=True),
-    Shape(dim=6, n_context=12, n_heads=4, batch=21, n_labels=2), Shape(dim=2, n_context=5, n_heads=3, batch=9, n_labels=3, causal=True),
-], ids=["query", "causal", "smallest", "narrow", "two labels", "three labels, causal"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(dim=5, n_context=12, n_heads=4, batch=21),
+        Shape(dim=5, n_context=12, n_heads=4, batch=21, causal=True),
+        Shape(dim=1, n_context=1, n_heads=1, batch=1, width=3),
+        Shape(dim=3, n_context=7, n_heads=2, batch=8, width=2, causal=True),
+        Shape(dim=6, n_context=12, n_heads=4, batch=21, n_labels=2),
+        Shape(dim=2, n_context=5, n_heads=3, batch=9, n_labels=3, causal=True),
+    ],
+    ids=["query", "causal", "smallest", "narrow", "two labels", "three labels, causal"],
+)
 def test_fused_gradient_is_the_gradient(shape, needs_c):
     """float64: the two orders of summation differ by roundings only; 1e-13 allows a few hundred of them."""
     state = start(shape, 2, np.float64)
     data = draw(shape, Stream(SEEDS[:2], 0.3), 4, 1)
-    (loss, gradient), (want, expected) = (loss_and_gradient(shape, state, data, path=path) for path in ("c", "reference"))
+    (loss, gradient), (want, expected) = (
+        loss_and_gradient(shape, state, data, path=path) for path in ("c", "reference")
+    )
     assert np.abs(loss - want).max() < 1e-13
     assert worst(gradient, expected) < 1e-13
     assert max(np.abs(g).max() for g in expected.values()) > 1e-3
@@ -84,11 +97,12 @@ def test_fused_and_generic_agree_after_1_and_after_100_steps(kind, causal, needs
     data = draw(shape, Stream(SEEDS[:3], np.array([0.0, 0.3, 1.0])), 0, 100)
     for n_steps, bound in ((1, 1e-6), (100, 1e-4)):
         part = Batches(data.x[:, :n_steps], data.y[:, :n_steps])
-        (fused, losses), (generic, expected) = (train(shape, state, n_steps, data=part, optimiser=optimiser, path=path)
-                                                for path in ("c", "reference"))
+        (fused, losses), (generic, expected) = (
+            train(shape, state, n_steps, data=part, optimiser=optimiser, path=path) for path in ("c", "reference")
+        )
         assert worst(fused.params, generic.params) < bound
         assert np.abs(losses - expected).max() < bound
-    assert worst(fused.params, state.params) > 10 * bound                                     # training did something
+    assert worst(fused.params, state.params) > 10 * bound  # training did something
 
 
 def test_adam_is_the_adam_of_torch():
@@ -121,8 +135,11 @@ def test_cutting_a_run_or_choosing_replicas_does_not_change_a_bit(dtype, needs_c
     first, early = train(shape, state, 4, data=stream, optimiser=optimiser, path="c")
     second, late = train(shape, first, 5, data=stream, optimiser=optimiser, path="c")
     assert worst(whole.params, second.params) == 0 and np.array_equal(losses, np.concatenate([early, late], 1))
-    some = State(*({name: a[[1, 3]] for name, a in part.items()} for part in (state.params, state.moment1, state.moment2)),
-                 0, state.diverged_at[[1, 3]])
+    some = State(
+        *({name: a[[1, 3]] for name, a in part.items()} for part in (state.params, state.moment1, state.moment2)),
+        0,
+        state.diverged_at[[1, 3]],
+    )
     chosen, _ = train(shape, some, 9, data=Stream(SEEDS[[1, 3]], 0.3), optimiser=optimiser, path="c")
     assert worst(chosen.params, {name: a[[1, 3]] for name, a in whole.params.items()}) == 0
     torch.set_num_threads(2)
@@ -141,12 +158,14 @@ def test_compiled_batches_are_the_reference_stream_and_have_its_law(needs_c):
     assert abs(got.y[1].var() - 1.49) < 5 * error
     clean = got.x[0, 0].astype(float), got.y[0, 0].astype(float)
     beta, residual, *_ = np.linalg.lstsq(clean[0][0], clean[1][0], rcond=None)
-    assert residual < 1e-10 and 0.05 < np.linalg.norm(beta) < 4                            # labels are linear without noise
+    assert residual < 1e-10 and 0.05 < np.linalg.norm(beta) < 4  # labels are linear without noise
 
 
 SEVERAL = Shape(dim=4, n_context=9, n_heads=1, batch=300, n_labels=2)
-LAWS = {"correlated": (Shape(4, 9, 1, 300), Law(np.linalg.cholesky(0.6 ** np.abs(np.subtract.outer(range(4), range(4)))))),
-        "several": (SEVERAL, Law(supports=((0, 1), (2,)), coefficient_std=0.8, noise_scale=(1.0, 2.0), clean_query=True))}
+LAWS = {
+    "correlated": (Shape(4, 9, 1, 300), Law(np.linalg.cholesky(0.6 ** np.abs(np.subtract.outer(range(4), range(4)))))),
+    "several": (SEVERAL, Law(supports=((0, 1), (2,)), coefficient_std=0.8, noise_scale=(1.0, 2.0), clean_query=True)),
+}
 
 
 @pytest.mark.parametrize(("shape", "law"), LAWS.values(), ids=LAWS)
@@ -159,11 +178,15 @@ def test_compiled_batches_of_other_laws_are_the_reference_stream(shape, law, nee
     if law.covariance_root is not None:
         error = 5 * math.sqrt(2 / len(x))
         assert np.abs(x.T @ x / len(x) - law.covariance_root @ law.covariance_root.T).max() < error
-    else:                                                 # the second label: variance b^2 (1 + noise), query without noise
+    else:  # the second label: variance b^2 (1 + noise), query without noise
         n = y[..., 0].size / 10
-        assert abs(y[:, :, -1, 1].var() - 0.64) < 5 * 0.64 * math.sqrt(8 / n)          # fourth moment 9 of a product
+        assert abs(y[:, :, -1, 1].var() - 0.64) < 5 * 0.64 * math.sqrt(8 / n)  # fourth moment 9 of a product
         ratio = y[:, :, :, 1] / got.x[1][..., 2]
-        assert np.abs(np.diff(got.y[0][..., 1] / got.x[0][..., 2], axis=-1)).max() < 1e-4 < np.abs(np.diff(ratio, axis=-1)).max()
+        assert (
+            np.abs(np.diff(got.y[0][..., 1] / got.x[0][..., 2], axis=-1)).max()
+            < 1e-4
+            < np.abs(np.diff(ratio, axis=-1)).max()
+        )
 
 
 def test_stream_and_fed_batches_of_several_labels_train_to_the_same_bits(needs_c):
@@ -181,11 +204,20 @@ def test_a_diverging_replica_is_stopped_and_the_others_go_on(needs_c):
     for path in ("c", "reference"):
         after, losses = train(shape, state, 30, data=stream, optimiser=Optimiser(rates, kind="sgd"), path=path)
         assert after.diverged_at[0] == -1 and after.diverged_at[2] == -1 and 0 < after.diverged_at[1] < 30
-        assert np.isfinite(losses[[0, 2]]).all() and np.isnan(losses[1, after.diverged_at[1] + 1:]).all()
+        assert np.isfinite(losses[[0, 2]]).all() and np.isnan(losses[1, after.diverged_at[1] + 1 :]).all()
         assert all(np.isfinite(a).all() for a in after.params.values())
-        alone, _ = train(shape, State(*({name: a[:1] for name, a in part.items()} for part in (
-            state.params, state.moment1, state.moment2)), 0, state.diverged_at[:1]), 30, data=Stream(SEEDS[:1], 0.3),
-            optimiser=Optimiser(1e-2, kind="sgd"), path=path)
+        alone, _ = train(
+            shape,
+            State(
+                *({name: a[:1] for name, a in part.items()} for part in (state.params, state.moment1, state.moment2)),
+                0,
+                state.diverged_at[:1],
+            ),
+            30,
+            data=Stream(SEEDS[:1], 0.3),
+            optimiser=Optimiser(1e-2, kind="sgd"),
+            path=path,
+        )
         assert worst(alone.params, {name: a[:1] for name, a in after.params.items()}) == 0
 
 
@@ -194,31 +226,55 @@ def test_training_reaches_the_risk_of_in_context_gradient_descent(needs_c):
     shape = Shape(dim=2, n_context=20, n_heads=2, batch=64)
     _, losses = train(shape, start(shape, 2, seed=3), 4000, data=Stream(SEEDS[:2]), optimiser=Optimiser(5e-3))
     assert losses[:, :50].mean() > 0.8
-    assert losses[:, -500:].mean() < 0.5                       # the one-head plateau is 1 - 1/(1 + e d/L) = 0.21
+    assert losses[:, -500:].mean() < 0.5  # the one-head plateau is 1 - 1/(1 + e d/L) = 0.21
 
 
 def draw_checked(shape, law):
     return train(shape, start(shape, 2), 1, data=Stream(SEEDS[:2], 0.1, law), optimiser=Optimiser(1.0))
 
 
-@pytest.mark.parametrize(("build", "message"), [
-    (lambda s: Shape(dim=0, n_context=1, n_heads=1, batch=1), "dim=0"),
-    (lambda s: Optimiser(float("nan")), "learning_rate"), (lambda s: Optimiser(1.0, kind="adamw"), "'adam' or 'sgd'"),
-    (lambda s: train(s, start(s, 2), 1, data=Stream(SEEDS[:3]), optimiser=Optimiser(1.0)), "seeds must be 2"),
-    (lambda s: train(s, start(s, 2), 1, data=Stream(SEEDS[:2], -1.0), optimiser=Optimiser(1.0)), "noise_std"),
-    (lambda s: train(s, start(s, 2), 0, data=Stream(SEEDS[:2]), optimiser=Optimiser(1.0)), "n_steps=0"),
-    (lambda s: draw_checked(s, Law(np.ones((2, 2)))), "lower triangular, 2 by 2"),
-    (lambda s: draw_checked(s, Law(supports=((0, 2),))), "supports=((0, 2),)"),
-    (lambda s: draw_checked(s, Law(supports=((0,), (1,)))), "each of 1 labels"),
-    (lambda s: draw_checked(s, Law(coefficient_std=-1.0)), "coefficient_std=-1.0"),
-    (lambda s: draw_checked(s, Law(noise_scale=(1.0, 1.0))), "1 numbers, one a label"),
-    (lambda s: train(Shape(2, 3, 2, 5, causal=True), start(s, 2), 1, data=Stream(SEEDS[:2], 0.0, Law(clean_query=True)),
-                     optimiser=Optimiser(1.0)), "needs a single query"),
-    (lambda s: train(s, start(s, 2), 2, data=draw(s, Stream(SEEDS[:2]), 0, 1), optimiser=Optimiser(1.0)), "expected (2, 2"),
-    (lambda s: train(Shape(4, 3, 2, 5), start(s, 2), 1, data=Stream(SEEDS[:2]), optimiser=Optimiser(1.0)), "wq has shape"),
-    (lambda s: train(s, start(s, 2), 1, data=Stream(SEEDS[:2]), optimiser=Optimiser(np.ones(3))), "expected a number or (2,)"),
-    (lambda s: train(s, start(s, 2), 1, data=Stream(SEEDS[:2]), optimiser=Optimiser(1.0), path="gpu"), "use one of"),
-])
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda s: Shape(dim=0, n_context=1, n_heads=1, batch=1), "dim=0"),
+        (lambda s: Optimiser(float("nan")), "learning_rate"),
+        (lambda s: Optimiser(1.0, kind="adamw"), "'adam' or 'sgd'"),
+        (lambda s: train(s, start(s, 2), 1, data=Stream(SEEDS[:3]), optimiser=Optimiser(1.0)), "seeds must be 2"),
+        (lambda s: train(s, start(s, 2), 1, data=Stream(SEEDS[:2], -1.0), optimiser=Optimiser(1.0)), "noise_std"),
+        (lambda s: train(s, start(s, 2), 0, data=Stream(SEEDS[:2]), optimiser=Optimiser(1.0)), "n_steps=0"),
+        (lambda s: draw_checked(s, Law(np.ones((2, 2)))), "lower triangular, 2 by 2"),
+        (lambda s: draw_checked(s, Law(supports=((0, 2),))), "supports=((0, 2),)"),
+        (lambda s: draw_checked(s, Law(supports=((0,), (1,)))), "each of 1 labels"),
+        (lambda s: draw_checked(s, Law(coefficient_std=-1.0)), "coefficient_std=-1.0"),
+        (lambda s: draw_checked(s, Law(noise_scale=(1.0, 1.0))), "1 numbers, one a label"),
+        (
+            lambda s: train(
+                Shape(2, 3, 2, 5, causal=True),
+                start(s, 2),
+                1,
+                data=Stream(SEEDS[:2], 0.0, Law(clean_query=True)),
+                optimiser=Optimiser(1.0),
+            ),
+            "needs a single query",
+        ),
+        (
+            lambda s: train(s, start(s, 2), 2, data=draw(s, Stream(SEEDS[:2]), 0, 1), optimiser=Optimiser(1.0)),
+            "expected (2, 2",
+        ),
+        (
+            lambda s: train(Shape(4, 3, 2, 5), start(s, 2), 1, data=Stream(SEEDS[:2]), optimiser=Optimiser(1.0)),
+            "wq has shape",
+        ),
+        (
+            lambda s: train(s, start(s, 2), 1, data=Stream(SEEDS[:2]), optimiser=Optimiser(np.ones(3))),
+            "expected a number or (2,)",
+        ),
+        (
+            lambda s: train(s, start(s, 2), 1, data=Stream(SEEDS[:2]), optimiser=Optimiser(1.0), path="gpu"),
+            "use one of",
+        ),
+    ],
+)
 def test_bad_arguments_are_named(build, message):
     with pytest.raises(ValueError) as error:
         build(Shape(dim=2, n_context=3, n_heads=2, batch=5))

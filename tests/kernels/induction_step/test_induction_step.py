@@ -28,7 +28,9 @@ SMALL = Shape(dim=6, n_context=4, n_positions=11, n_labels=8, batch=13)
 
 def stream(shape, law, n_replicas=2, n_classes=None):
     rng, D = np.random.default_rng(7), shape.dim
-    vectors = [rng.normal(0, D**-0.5, (5, n, D)).astype(np.float32) for n in (n_classes or 2 * shape.n_labels, shape.n_labels)]
+    vectors = [
+        rng.normal(0, D**-0.5, (5, n, D)).astype(np.float32) for n in (n_classes or 2 * shape.n_labels, shape.n_labels)
+    ]
     return Stream(SEEDS[:n_replicas], *(v[:n_replicas] for v in vectors), law)
 
 
@@ -36,8 +38,12 @@ def begin(shape, n_replicas=2, dtype=np.float32):
     """A state at the published initial variances."""
     rng, n = np.random.default_rng(3), shape.n_embd
     variance = {"W": 2 / n, "b": 1 / n, "R": 1 / n}
-    return State.start({name: rng.normal(0, variance.get(name[0], 1 / shape.dim) ** 0.5, (n_replicas, *size)).astype(dtype)
-                        for name, size in shape.parameter_shapes().items()})
+    return State.start(
+        {
+            name: rng.normal(0, variance.get(name[0], 1 / shape.dim) ** 0.5, (n_replicas, *size)).astype(dtype)
+            for name, size in shape.parameter_shapes().items()
+        }
+    )
 
 
 def worst(a, b):
@@ -76,19 +82,29 @@ def test_loss_is_the_published_formula_summed_by_hand(needs_c):
         assert abs(loss_and_gradient(shape, state, batch, path=path)[0][0] - total / 3) < 1e-13 * total
 
 
-@pytest.mark.parametrize("shape", [
-    Shape(63, 8, 65, 32, 24), Shape(31, 4, 33, 16, 17), Shape(1, 1, 3, 1, 1), Shape(20, 11, 23, 40, 9), Shape(17, 3, 40, 5, 16)],
-    ids=["published", "small", "smallest", "many pairs", "odd sizes"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(63, 8, 65, 32, 24),
+        Shape(31, 4, 33, 16, 17),
+        Shape(1, 1, 3, 1, 1),
+        Shape(20, 11, 23, 40, 9),
+        Shape(17, 3, 40, 5, 16),
+    ],
+    ids=["published", "small", "smallest", "many pairs", "odd sizes"],
+)
 def test_fused_gradient_is_the_gradient(shape, needs_c):
     """float64: the paths differ by the order of sums only; 1e-13 of the largest entry is 450 roundings, and the longest
     chain has 30 products, sums of at most 264 terms that cancel at random."""
     state, law = begin(shape, 2, np.float64), Law(n_novel=2 * shape.n_labels, p_novel=0.5, p_bursty=0.5)
     data, _ = draw(shape, stream(shape, law), 4, 1)
-    (loss, gradient), (want, expected) = (loss_and_gradient(shape, state, data, path=path) for path in ("c", "reference"))
+    (loss, gradient), (want, expected) = (
+        loss_and_gradient(shape, state, data, path=path) for path in ("c", "reference")
+    )
     assert np.abs(loss - want).max() < 1e-13 * max(1, want.max())
     for name, g in expected.items():
         assert np.abs(gradient[name] - g).max() <= 1e-13 * np.abs(g).max()
-        assert shape.n_labels == 1 or name == "b" or np.abs(g).max() > 1e-4          # one label: nothing to learn
+        assert shape.n_labels == 1 or name == "b" or np.abs(g).max() > 1e-4  # one label: nothing to learn
 
 
 @pytest.mark.parametrize("shape", [Shape(63, 8, 65, 32, 32), SMALL], ids=["published", "small"])
@@ -104,12 +120,18 @@ def test_fused_and_generic_agree_after_1_and_after_100_steps_in_float32(shape, n
     slope = max(np.abs(g).max() for g in loss_and_gradient(shape, state, data.at(0), path="reference")[1].values())
     one = 2 * 2**-24 * (size + 0.01 * slope * 30 * shape.n_embd**0.5)
     for n_steps, bound in ((1, one), (100, 100 * one)):
-        part = Batches(*(getattr(data, name)[:, :n_steps] for name in ("items", "label", "target", "start")), data.labels)
-        (mine, losses), (generic, expected) = (train(shape, state, n_steps, data=part, optimiser=optimiser, path=path)
-                                               for path in ("c", "reference"))
+        part = Batches(
+            *(getattr(data, name)[:, :n_steps] for name in ("items", "label", "target", "start")), data.labels
+        )
+        (mine, losses), (generic, expected) = (
+            train(shape, state, n_steps, data=part, optimiser=optimiser, path=path) for path in ("c", "reference")
+        )
         assert worst(mine.params, generic.params) < bound
         assert np.abs(losses - expected).max() < 30 * shape.n_embd**0.5 * 2**-23 * expected.max() + bound * slope * 100
-        for rival in (replace(optimiser, learning_rate=optimiser.learning_rate * 1.01), replace(optimiser, decay=0.0)):   # twins
+        for rival in (
+            replace(optimiser, learning_rate=optimiser.learning_rate * 1.01),
+            replace(optimiser, decay=0.0),
+        ):  # twins
             other, _ = train(shape, state, n_steps, data=part, optimiser=rival, path="c")
             assert worst(other.params, generic.params) > 2 * bound
 
@@ -118,7 +140,7 @@ def test_the_update_is_that_of_torch_with_decay_apart_from_the_rate():
     state, given = begin(SMALL, 1, np.float64), stream(SMALL, law_of(), 1)
     data, _ = draw(SMALL, given, 0, 20, path="reference")
     leaves = {name: torch.from_numpy(a.copy()).requires_grad_() for name, a in state.params.items()}
-    sgd = torch.optim.SGD(list(leaves.values()), lr=0.1, weight_decay=1e-2)          # the library multiplies it by the rate
+    sgd = torch.optim.SGD(list(leaves.values()), lr=0.1, weight_decay=1e-2)  # the library multiplies it by the rate
     for t in range(20):
         sgd.zero_grad()
         reference.loss(SMALL, leaves, data.at(t)).sum().backward()
@@ -154,7 +176,7 @@ def test_a_diverging_replica_is_stopped_and_the_others_go_on(needs_c):
     for path in ("c", "reference"):
         after, losses = train(SMALL, state, 30, data=given, optimiser=Optimiser(np.array([0.01, 1e6, 0.01])), path=path)
         assert after.diverged_at[0] == -1 and after.diverged_at[2] == -1 and 0 < after.diverged_at[1] < 30
-        assert np.isfinite(losses[[0, 2]]).all() and np.isnan(losses[1, after.diverged_at[1] + 1:]).all()
+        assert np.isfinite(losses[[0, 2]]).all() and np.isnan(losses[1, after.diverged_at[1] + 1 :]).all()
         assert all(np.isfinite(a).all() for a in after.params.values())
         alone = Stream(given.seeds[2:], given.classes[2:], given.labels[2:], given.law)
         same, _ = train(SMALL, rows(state, [2]), 30, data=alone, optimiser=Optimiser(0.01), path=path)
@@ -164,16 +186,26 @@ def test_a_diverging_replica_is_stopped_and_the_others_go_on(needs_c):
 def test_training_learns_classes_in_weights(needs_c):
     """8 classes of 8 labels, independent items: the loss falls from ln 8 = 2.08 towards 0."""
     shape = Shape(16, 2, 6, 8, 32)
-    _, losses = train(shape, begin(shape), 1500, data=stream(shape, law_of(p_bursty=0.0), n_classes=8), optimiser=Optimiser(0.1))
+    _, losses = train(
+        shape, begin(shape), 1500, data=stream(shape, law_of(p_bursty=0.0), n_classes=8), optimiser=Optimiser(0.1)
+    )
     assert losses[:, 0].min() > 1.5 and losses[:, -100:].mean() < 0.1
 
 
 # ---- the sequences ----
 
-KNOBS = {"bursty": {}, "pairs": {"burstiness": 2}, "fourfold": {"burstiness": 4}, "independent": {"p_bursty": 0.0, "rank_exponent": 1.5},
-         "mixed": {"p_novel": 0.3, "p_bursty": 0.5, "rank_exponent": 1.0}, "novel": {"p_novel": 1.0, "n_novel": 24},
-         "repeats": {"distinct_labels": False, "rank_exponent": 1.0, "p_novel": 0.2}, "exact": {"within_class_noise": 0.0},
-         "noisy": {"within_class_noise": 3.0, "p_novel": 0.5}, "shifted": {"label_shift": 3}}
+KNOBS = {
+    "bursty": {},
+    "pairs": {"burstiness": 2},
+    "fourfold": {"burstiness": 4},
+    "independent": {"p_bursty": 0.0, "rank_exponent": 1.5},
+    "mixed": {"p_novel": 0.3, "p_bursty": 0.5, "rank_exponent": 1.0},
+    "novel": {"p_novel": 1.0, "n_novel": 24},
+    "repeats": {"distinct_labels": False, "rank_exponent": 1.0, "p_novel": 0.2},
+    "exact": {"within_class_noise": 0.0},
+    "noisy": {"within_class_noise": 3.0, "p_novel": 0.5},
+    "shifted": {"label_shift": 3},
+}
 
 
 @pytest.mark.parametrize("knobs", KNOBS.values(), ids=KNOBS)
@@ -213,12 +245,12 @@ def test_bursty_sequences_repeat_classes_of_distinct_labels_in_random_order(burs
     same = classes[:, :-1, None] == classes[:, None, :-1]
     assert (same.sum(-1) == burstiness).all() and ((classes[:, :-1] == classes[:, -1:]).sum(1) == burstiness).all()
     labels = batches.label[0, 0]
-    assert np.array_equal(labels[:, :, None] == labels[:, None], same)                 # labels differ where classes do
+    assert np.array_equal(labels[:, :, None] == labels[:, None], same)  # labels differ where classes do
     assert np.array_equal(labels, classes[:, :-1] % 8) and np.array_equal(batches.target[0, 0], classes[:, -1] % 8)
     for place in (0, 3, 4):
         assert near(shares(classes[:, place], 16), 1 / 16, SEQUENCES)
     second, alike = classes[classes[:, 0] == 5, 1], (burstiness - 1) / 3
-    assert near(shares(second, 16)[[3, 5, 13]], [(1 - alike) / 14, alike, 0.0], len(second))     # 13 has the label of 5
+    assert near(shares(second, 16)[[3, 5, 13]], [(1 - alike) / 14, alike, 0.0], len(second))  # 13 has the label of 5
     assert near((classes[:, :-1] == classes[:, -1:]).mean(0), burstiness / 4, SEQUENCES)  # the target's place
 
 
@@ -227,10 +259,12 @@ def test_the_shares_of_the_kinds_of_sequences_and_the_window_are_as_given(needs_
     novel = (classes >= 16).all(1)
     assert np.array_equal(novel, (classes >= 16).any(1)) and near(novel.mean(), 0.3, SEQUENCES)
     bursty = (classes[:, :1] == classes).all(1)
-    alike = 0.6 + 0.4 * 16.0**-4                                  # five independent draws may agree, too
+    alike = 0.6 + 0.4 * 16.0**-4  # five independent draws may agree, too
     assert bursty[novel].all() and near(bursty[~novel].mean(), alike, (~novel).sum())
     assert near(shares(classes[novel, 0] - 16, 24), 1 / 24, novel.sum())
-    assert near(shares(batches.start, 3), 1 / 3, SEQUENCES) and near(shares(batches.start[0, 0][novel], 3), 1 / 3, novel.sum())
+    assert near(shares(batches.start, 3), 1 / 3, SEQUENCES) and near(
+        shares(batches.start[0, 0][novel], 3), 1 / 3, novel.sum()
+    )
 
 
 def test_independent_and_repeated_classes_follow_the_rank_frequency_law(needs_c):
@@ -242,7 +276,7 @@ def test_independent_and_repeated_classes_follow_the_rank_frequency_law(needs_c)
     assert near((classes[:, 0] == classes[:, 4]).mean(), (law**2).sum(), SEQUENCES)
     _, classes = sample(distinct_labels=False, rank_exponent=1.2, burstiness=2)
     assert near(shares(classes[:, 4], 16), law, SEQUENCES)
-    pairs = (classes[:, :1] == classes[:, :-1]).sum(1)            # the other class may be the same by chance
+    pairs = (classes[:, :1] == classes[:, :-1]).sum(1)  # the other class may be the same by chance
     assert near((pairs == 4).mean(), (law**2).sum(), SEQUENCES) and set(np.unique(pairs)) == {2, 4}
 
 
@@ -254,16 +288,18 @@ def test_items_vary_around_their_class_and_novel_classes_last_one_batch(needs_c)
     noise = batches.items[0, 0] * math.sqrt(1.16) - given.classes[0][np.minimum(classes[0, 0], 15)]
     noise = noise[old] * math.sqrt(6) / 0.4
     assert abs(noise.mean()) < 5 / math.sqrt(noise.size) and abs(noise.var() - 1) < 5 * math.sqrt(2 / noise.size)
-    assert abs((noise[:-1] * noise[1:]).mean()) < 5 / math.sqrt(noise.size)              # fresh for each occurrence
-    means = [np.stack([batches.items[0, t][classes[0, t] == 16 + c].mean(0) for c in range(8)]) * math.sqrt(1.16)
-             for t in range(2)]
+    assert abs((noise[:-1] * noise[1:]).mean()) < 5 / math.sqrt(noise.size)  # fresh for each occurrence
+    means = [
+        np.stack([batches.items[0, t][classes[0, t] == 16 + c].mean(0) for c in range(8)]) * math.sqrt(1.16)
+        for t in range(2)
+    ]
     error = 0.4 / math.sqrt(6) / math.sqrt(n / 2 / 8 / 2)
     for t in range(2):
         found = batches.items[0, t] * math.sqrt(1.16) - means[t][np.maximum(classes[0, t] - 16, 0)]
         assert abs(found[classes[0, t] >= 16].std() - 0.4 / math.sqrt(6)) < 5 * error
-    assert np.abs(means[0] - means[1]).max() > 20 * error                                # drawn anew for the next batch
+    assert np.abs(means[0] - means[1]).max() > 20 * error  # drawn anew for the next batch
     both = np.concatenate(means) * math.sqrt(6)
-    assert abs((both**2).mean() - 1) < 5 * math.sqrt(2 / both.size)                     # variance 1/dim
+    assert abs((both**2).mean() - 1) < 5 * math.sqrt(2 / both.size)  # variance 1/dim
 
 
 def test_labels_are_moved_on_by_the_shift(needs_c):
@@ -273,6 +309,7 @@ def test_labels_are_moved_on_by_the_shift(needs_c):
 
 
 # ---- at the door ----
+
 
 def test_without_a_compiler_the_same_call_runs_as_tensor_operations(monkeypatch):
     monkeypatch.setenv("ATTNLAB_CC", "")
@@ -288,23 +325,50 @@ def test_without_a_compiler_the_same_call_runs_as_tensor_operations(monkeypatch)
         fused._library.cache_clear()
 
 
-@pytest.mark.parametrize(("build", "message"), [
-    (lambda: Shape(0, 4, 11, 8, 3), "dim=0"), (lambda: Shape(6, 4, 8, 8, 3), "n_positions=8"),
-    (lambda: law_of(p_novel=1.5), "p_novel=1.5"), (lambda: law_of(burstiness=0), "p_bursty=0"),
-    (lambda: law_of(within_class_noise=-1.0), "within_class_noise=-1.0"), (lambda: Optimiser(float("nan")), "learning_rate"),
-    (lambda: Optimiser(0.1, -1.0), "decay=-1.0"),
-    (lambda: draw(SMALL, stream(SMALL, law_of(burstiness=3)), 0, 1), "burstiness=3 does not divide n_context=4"),
-    (lambda: draw(SMALL, stream(SMALL, law_of(n_novel=12)), 0, 1), "n_novel=12 is not a multiple"),
-    (lambda: draw(SMALL, stream(SMALL, law_of(), n_classes=12), 0, 1), "n_classes=12 is not a multiple"),
-    (lambda: draw(replace(SMALL, n_labels=2), stream(replace(SMALL, n_labels=2), law_of()), 0, 1), "use more labels"),
-    (lambda: train(SMALL, begin(SMALL, 3), 1, data=stream(SMALL, law_of()), optimiser=Optimiser(0.1)), "seeds must be 3"),
-    (lambda: train(SMALL, begin(SMALL), 0, data=stream(SMALL, law_of()), optimiser=Optimiser(0.1)), "n_steps=0"),
-    (lambda: train(SMALL, begin(SMALL), 2, data=draw(SMALL, stream(SMALL, law_of()), 0, 1)[0], optimiser=Optimiser(0.1)),
-     "items has shape"),
-    (lambda: train(replace(SMALL, dim=5), begin(SMALL), 1, data=stream(SMALL, law_of()), optimiser=Optimiser(0.1)), "Q1 has shape"),
-    (lambda: train(SMALL, begin(SMALL), 1, data=stream(SMALL, law_of()), optimiser=Optimiser(np.ones(3))), "a number or (2,)"),
-    (lambda: train(SMALL, begin(SMALL), 1, data=stream(SMALL, law_of()), optimiser=Optimiser(0.1), path="gpu"), "use one of"),
-])
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Shape(0, 4, 11, 8, 3), "dim=0"),
+        (lambda: Shape(6, 4, 8, 8, 3), "n_positions=8"),
+        (lambda: law_of(p_novel=1.5), "p_novel=1.5"),
+        (lambda: law_of(burstiness=0), "p_bursty=0"),
+        (lambda: law_of(within_class_noise=-1.0), "within_class_noise=-1.0"),
+        (lambda: Optimiser(float("nan")), "learning_rate"),
+        (lambda: Optimiser(0.1, -1.0), "decay=-1.0"),
+        (lambda: draw(SMALL, stream(SMALL, law_of(burstiness=3)), 0, 1), "burstiness=3 does not divide n_context=4"),
+        (lambda: draw(SMALL, stream(SMALL, law_of(n_novel=12)), 0, 1), "n_novel=12 is not a multiple"),
+        (lambda: draw(SMALL, stream(SMALL, law_of(), n_classes=12), 0, 1), "n_classes=12 is not a multiple"),
+        (
+            lambda: draw(replace(SMALL, n_labels=2), stream(replace(SMALL, n_labels=2), law_of()), 0, 1),
+            "use more labels",
+        ),
+        (
+            lambda: train(SMALL, begin(SMALL, 3), 1, data=stream(SMALL, law_of()), optimiser=Optimiser(0.1)),
+            "seeds must be 3",
+        ),
+        (lambda: train(SMALL, begin(SMALL), 0, data=stream(SMALL, law_of()), optimiser=Optimiser(0.1)), "n_steps=0"),
+        (
+            lambda: train(
+                SMALL, begin(SMALL), 2, data=draw(SMALL, stream(SMALL, law_of()), 0, 1)[0], optimiser=Optimiser(0.1)
+            ),
+            "items has shape",
+        ),
+        (
+            lambda: train(
+                replace(SMALL, dim=5), begin(SMALL), 1, data=stream(SMALL, law_of()), optimiser=Optimiser(0.1)
+            ),
+            "Q1 has shape",
+        ),
+        (
+            lambda: train(SMALL, begin(SMALL), 1, data=stream(SMALL, law_of()), optimiser=Optimiser(np.ones(3))),
+            "a number or (2,)",
+        ),
+        (
+            lambda: train(SMALL, begin(SMALL), 1, data=stream(SMALL, law_of()), optimiser=Optimiser(0.1), path="gpu"),
+            "use one of",
+        ),
+    ],
+)
 def test_bad_arguments_are_named(build, message):
     with pytest.raises(ValueError) as error:
         build()

@@ -21,13 +21,13 @@ def test_every_form_is_the_double_sum(form, make):
     expected = torch.zeros(2, 11, 4, dtype=torch.float64)
     for b in range(2):
         for i in range(11):
-            expected[b, i] = log_f[b, :i + 1].sum().exp() * (q[b, i] @ state[b])
+            expected[b, i] = log_f[b, : i + 1].sum().exp() * (q[b, i] @ state[b])
             for j in range(i + 1):
-                expected[b, i] += log_f[b, j + 1:i + 1].sum().exp() * (q[b, i] @ k[b, j]) * v[b, j]
+                expected[b, i] += log_f[b, j + 1 : i + 1].sum().exp() * (q[b, i] @ k[b, j]) * v[b, j]
     o, _ = linear_attention(q, k, v, log_decay=log_f, state=state, form=form, chunk=4)
     assert (o - expected).abs().max() < 11 * 20 * EPS * expected.abs().max()
     twin, _ = linear_attention(q, k, v, log_decay=log_f.roll(1, -1), state=state, form=form, chunk=4)
-    assert (twin - expected).abs().max() > 1e-3                     # decaying before instead of after is told apart
+    assert (twin - expected).abs().max() > 1e-3  # decaying before instead of after is told apart
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 8, 24, 100])
@@ -45,7 +45,9 @@ def test_a_sequence_can_be_continued_from_its_state(form, make):
     log_f = torch.nn.functional.logsigmoid(x)
     whole, last = linear_attention(q, k, v, log_decay=log_f, form=form, chunk=4)
     first, state = linear_attention(q[:, :6], k[:, :6], v[:, :6], log_decay=log_f[:, :6], form=form, chunk=4)
-    second, end = linear_attention(q[:, 6:], k[:, 6:], v[:, 6:], log_decay=log_f[:, 6:], state=state, form=form, chunk=4)
+    second, end = linear_attention(
+        q[:, 6:], k[:, 6:], v[:, 6:], log_decay=log_f[:, 6:], state=state, form=form, chunk=4
+    )
     assert (torch.cat([first, second], 1) - whole).abs().max() < 200 * EPS * whole.abs().max()
     assert (end - last).abs().max() < 200 * EPS * last.abs().max()
 
@@ -86,15 +88,22 @@ def test_forms_are_twice_differentiable_in_everything(form, make):
 def test_strong_decay_over_many_tokens_neither_overflows_nor_loses_the_last_token(form, make):
     q, k, v = make(8, (2, 300, 3), (2, 300, 3), (2, 300, 2))
     q = q.requires_grad_()
-    o, _ = linear_attention(q, k, v, log_decay=-60.0, form=form)                     # sums of ln f reach -18000
+    o, _ = linear_attention(q, k, v, log_decay=-60.0, form=form)  # sums of ln f reach -18000
     own = (q * k).sum(-1, keepdim=True) * v
     assert (o - own).abs().max() < 200 * EPS * own.abs().max()
     assert bool(torch.isfinite(torch.autograd.grad(o.sum(), q)[0]).all())
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (dict(log_decay=0.1), "at most 0"), (dict(form="scan"), "use one of chunked"), (dict(chunk=0), "positive integer"),
-    (dict(log_decay=torch.zeros(3, 7)), "must broadcast"), (dict(state=torch.zeros(2, 2)), "state has shape")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(log_decay=0.1), "at most 0"),
+        (dict(form="scan"), "use one of chunked"),
+        (dict(chunk=0), "positive integer"),
+        (dict(log_decay=torch.zeros(3, 7)), "must broadcast"),
+        (dict(state=torch.zeros(2, 2)), "state has shape"),
+    ],
+)
 def test_bad_arguments_are_named(change, message, make):
     q, k, v = make(9, (2, 4, 3), (2, 4, 3), (2, 4, 2))
     with pytest.raises(ValueError) as error:

@@ -27,16 +27,22 @@ def noise(size, *shape, seed=0):
     return 1 + size * np.random.default_rng(seed).normal(size=shape)
 
 
-@pytest.mark.parametrize(("factor", "outcome"), [(1.1, Outcome.HOLDS), (0.9, Outcome.REFUTED), (4.0, Outcome.UNDECIDED)])
+@pytest.mark.parametrize(
+    ("factor", "outcome"), [(1.1, Outcome.HOLDS), (0.9, Outcome.REFUTED), (4.0, Outcome.UNDECIDED)]
+)
 @pytest.mark.parametrize("name", ["scalar_bound", "matrix_bound", "generalised_bound"])
 def test_a_model_below_its_bound_refutes_and_an_untrained_one_decides_nothing(name, factor, outcome):
     def make(setting):
-        if not hasattr(setting, "kind"):                                        # random heads, for the second part
+        if not hasattr(setting, "kind"):  # random heads, for the second part
             rng = np.random.default_rng(1)
             Q, K = rng.normal(size=(2, 4, setting.n_heads, setting.dim))
-            return {"Q": Q / np.linalg.norm(Q, axis=-1, keepdims=True), "K": K / np.linalg.norm(K, axis=-1, keepdims=True)}
+            return {
+                "Q": Q / np.linalg.norm(Q, axis=-1, keepdims=True),
+                "K": K / np.linalg.norm(K, axis=-1, keepdims=True),
+            }
         bound = theory.error_lower_bound(setting.dim, setting.rank, setting.n_heads, BOUND[setting.kind])
         return {"error": factor * bound * noise(0.001, 8), "error_se": np.full(8, 1e-4)}
+
     assert judged(name, make) is outcome
 
 
@@ -46,6 +52,7 @@ def test_one_model_below_its_bound_is_enough():
         if setting.rank == 4:
             error[3] *= 0.85
         return {"error": error, "error_se": np.full(8, 1e-4)}
+
     assert judged("matrix_bound", make) is Outcome.REFUTED
 
 
@@ -54,6 +61,7 @@ def test_full_rank_head_tells_the_temperature_of_the_scores(stretch, outcome):
     def make(setting):
         exact = [target.full_rank_error_exact(setting.dim, stretch * beta) for beta in setting.inverse_temperatures]
         return {"error": np.array(exact) * noise(0.005, 16, len(exact))}
+
     assert judged("full_rank_head", make) is outcome
 
 
@@ -61,7 +69,10 @@ def test_full_rank_head_tells_the_temperature_of_the_scores(stretch, outcome):
 def test_near_ties_are_nearer_than_orthogonal_points(orthogonal, outcome):
     def make(setting):
         n_rivals = setting.n_points - (setting.target == "farthest")
-        return {"error": target.near_tie_constant(setting.dim, n_rivals, orthogonal=orthogonal) / 1_000 * noise(0.03, 16, 1)}
+        return {
+            "error": target.near_tie_constant(setting.dim, n_rivals, orthogonal=orthogonal) / 1_000 * noise(0.03, 16, 1)
+        }
+
     assert judged("full_rank_head_many_points", make) is outcome
 
 
@@ -71,17 +82,32 @@ def test_kernels_of_hard_heads_are_not_those_of_linear_ones(linear, outcome):
         rng = np.random.default_rng(2)
         Q, K = rng.normal(size=(2, 16, setting.n_heads, setting.dim))
         Q, K = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (Q, K))
-        C = np.stack([0.5 + 2 / math.pi**2 * (q @ q.T) * (k @ k.T) if linear else kernels.head_agreement(q, k)
-                      for q, k in zip(Q, K, strict=True)])
+        C = np.stack(
+            [
+                0.5 + 2 / math.pi**2 * (q @ q.T) * (k @ k.T) if linear else kernels.head_agreement(q, k)
+                for q, k in zip(Q, K, strict=True)
+            ]
+        )
         b = kernels.target_agreement((Q * K).sum(-1), setting.dim)
-        return {"Q": Q, "K": K, "agreement": C + 1e-5 * rng.normal(size=C.shape), "target": b + 1e-5 * rng.normal(size=b.shape)}
+        return {
+            "Q": Q,
+            "K": K,
+            "agreement": C + 1e-5 * rng.normal(size=C.shape),
+            "target": b + 1e-5 * rng.normal(size=b.shape),
+        }
+
     assert judged("rank_one_kernels", make) is outcome
 
 
-@pytest.mark.parametrize(("law", "outcome"), [(vote.vote_error_exact, Outcome.HOLDS), (vote.vote_error_approx, Outcome.REFUTED)])
+@pytest.mark.parametrize(
+    ("law", "outcome"), [(vote.vote_error_exact, Outcome.HOLDS), (vote.vote_error_approx, Outcome.REFUTED)]
+)
 def test_majority_vote_is_a_binomial_mixture(law, outcome):
     def make(setting):
-        return {"error": np.array([law(setting.dim, H) for H in setting.n_heads]) * noise(0.01, 16, len(setting.n_heads))}
+        return {
+            "error": np.array([law(setting.dim, H) for H in setting.n_heads]) * noise(0.01, 16, len(setting.n_heads))
+        }
+
     assert judged("majority_vote", make) is outcome
 
 
@@ -89,6 +115,7 @@ def test_majority_vote_is_a_binomial_mixture(law, outcome):
 def test_two_layers_must_be_below_the_bound_of_one(error, outcome):
     def make(setting):
         return {"error": error * noise(0.1, 16, 1), "averaged_error": 0.188 * noise(0.01, 16, 1, seed=1)}
+
     assert judged("depth_two_beats_depth_one", make) is outcome
 
 
@@ -105,14 +132,26 @@ def trained(setting, full=0.12, low=0.62, many=0.56, deep=0.6, angle=0.0, gain=1
     beta = gain * target.near_tie_constant(setting.dim, setting.n_points - 1) / full
     heads = setting.copies * setting.dim // setting.rank
     n, seed = setting.n_replicas, 1_000 * setting.rank + 100 * setting.copies + 50 * setting.n_layers + setting.n_points
-    return {"error": error * noise(0.01, n, seed=seed), "error_se": np.full(n, 1e-3), "angle": flat + noise(0.3, n, heads) - 1,
-            "size": beta * noise(0.02, n, heads)}
+    return {
+        "error": error * noise(0.01, n, seed=seed),
+        "error_se": np.full(n, 1e-3),
+        "angle": flat + noise(0.3, n, heads) - 1,
+        "size": beta * noise(0.02, n, heads),
+    }
 
 
-@pytest.mark.parametrize(("name", "spoilt"), [
-    ("rank_beats_heads", {"many": 0.2}), ("heads_help_slowly", {"many": 0.25}), ("context_length", {"low": 0.2}),
-    ("heads_are_projections", {"angle": -12.0}), ("temperature_law", {"gain": 2.0}), ("depth_keeps_the_gap", {"deep": 0.2}),
-    ("depth_keeps_the_gap", {"deep": 0.65})])
+@pytest.mark.parametrize(
+    ("name", "spoilt"),
+    [
+        ("rank_beats_heads", {"many": 0.2}),
+        ("heads_help_slowly", {"many": 0.25}),
+        ("context_length", {"low": 0.2}),
+        ("heads_are_projections", {"angle": -12.0}),
+        ("temperature_law", {"gain": 2.0}),
+        ("depth_keeps_the_gap", {"deep": 0.2}),
+        ("depth_keeps_the_gap", {"deep": 0.65}),
+    ],
+)
 def test_claims_on_trained_transformers_hold_and_can_fail(name, spoilt):
     assert judged(name, trained) is Outcome.HOLDS
     assert judged(name, lambda setting: trained(setting, **spoilt)) is Outcome.REFUTED

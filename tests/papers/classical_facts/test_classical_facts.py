@@ -36,7 +36,9 @@ def refuted(claim):
 def _refuted(claim, evaluator, generator):
     drawn = {name: domain.draw(1_000, generator) for name, domain in claim.variables.items()}
     evaluator.set_floor(drawn)
-    score = torch.where((evaluator.margins(tensors(drawn)) >= 0).all(dim=1), evaluator.score(tensors(drawn)), -torch.inf)
+    score = torch.where(
+        (evaluator.margins(tensors(drawn)) >= 0).all(dim=1), evaluator.score(tensors(drawn)), -torch.inf
+    )
     k = int(score.argmax())
     if score[k] > 0 and confirm(claim, {name: values[k] for name, values in drawn.items()}).violated:
         return True
@@ -52,7 +54,11 @@ def test_there_are_more_than_twenty_facts_and_every_statement_is_covered():
 def test_most_facts_have_a_proof_and_all_are_searched_in_the_dimension_of_the_setting():
     levels = {claim.name: list(forms_of(claim, SMOKE)) for claim in QUANTIFIED}
     assert all(each[0] == "searched" for each in levels.values())
-    assert {name for name, each in levels.items() if len(each) == 1} == {"truncated_mass", "entropy_slope", "sinkhorn_rate"}
+    assert {name for name, each in levels.items() if len(each) == 1} == {
+        "truncated_mass",
+        "entropy_slope",
+        "sinkhorn_rate",
+    }
 
 
 @pytest.mark.parametrize(("name", "level"), FORMS)
@@ -71,24 +77,28 @@ def test_no_fact_is_violated_at_random_inputs(name, level):
     evaluator.set_floor(points)
     score = evaluator.score(tensors(points))
     meets = (evaluator.margins(tensors(points)) >= 0).all(dim=1)
-    assert int(meets.sum()) > 500 and float(score[meets].max()) <= 1e-9           # relative: rounding is below 1e-12
+    assert int(meets.sum()) > 500 and float(score[meets].max()) <= 1e-9  # relative: rounding is below 1e-12
 
 
-@pytest.mark.parametrize(("facts", "theory", "function", "name"), [
-    (softmax_map, "theory", "softmax_lipschitz", "lipschitz_linf"),
-    (softmax_map, "theory", "softmax_l1_bound", "l1_saturates"),
-    (softmax_map, "theory", "jacobian_norm_bound", "jacobian_norm"),
-    (softmax_map, "theory", "largest_weight_bound", "largest_weight_at_spread"),
-    (softmax_map, "theory", "argmax_distance_bound", "argmax_limit"),
-    (log_sum_exp, "theory", "smoothness", "lse_smooth"),
-    (log_sum_exp, "theory", "divergence_bound", "divergence_at_spread"),
-    (entropy_facts, "theory", "entropy_deficit_bound", "entropy_deficit"),
-    (entropy_facts, "theory", "fano_bound", "fano"),
-    (attention_output, "theory", "dropped_mass_bound", "dropped_mass"),
-    (attention_output, "theory", "query_gradient_bound", "query_gradient"),
-    (attention_output, "theory", "loss_gradient_bound", "loss_gradient"),
-    (depth, "rank_collapse", "collapsed_diameter_bound", "rank_collapse_layer"),
-    (depth, "sinkhorn", "birkhoff_contraction", "birkhoff")])
+@pytest.mark.parametrize(
+    ("facts", "theory", "function", "name"),
+    [
+        (softmax_map, "theory", "softmax_lipschitz", "lipschitz_linf"),
+        (softmax_map, "theory", "softmax_l1_bound", "l1_saturates"),
+        (softmax_map, "theory", "jacobian_norm_bound", "jacobian_norm"),
+        (softmax_map, "theory", "largest_weight_bound", "largest_weight_at_spread"),
+        (softmax_map, "theory", "argmax_distance_bound", "argmax_limit"),
+        (log_sum_exp, "theory", "smoothness", "lse_smooth"),
+        (log_sum_exp, "theory", "divergence_bound", "divergence_at_spread"),
+        (entropy_facts, "theory", "entropy_deficit_bound", "entropy_deficit"),
+        (entropy_facts, "theory", "fano_bound", "fano"),
+        (attention_output, "theory", "dropped_mass_bound", "dropped_mass"),
+        (attention_output, "theory", "query_gradient_bound", "query_gradient"),
+        (attention_output, "theory", "loss_gradient_bound", "loss_gradient"),
+        (depth, "rank_collapse", "collapsed_diameter_bound", "rank_collapse_layer"),
+        (depth, "sinkhorn", "birkhoff_contraction", "birkhoff"),
+    ],
+)
 def test_a_bound_of_the_theory_that_is_five_percent_too_small_is_refuted(monkeypatch, facts, theory, function, name):
     home = getattr(facts, theory)
     right = getattr(home, function)
@@ -96,8 +106,15 @@ def test_a_bound_of_the_theory_that_is_five_percent_too_small_is_refuted(monkeyp
     assert refuted(form(name, "searched"))
 
 
-@pytest.mark.parametrize(("name", "level"), [("argmax_limit", "certified"), ("lipschitz_l2", "symbolic"),
-                                             ("growth", "certified"), ("entropy_deficit", "certified")])
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("argmax_limit", "certified"),
+        ("lipschitz_l2", "symbolic"),
+        ("growth", "certified"),
+        ("entropy_deficit", "certified"),
+    ],
+)
 def test_a_proof_is_found_at_its_level(name, level):
     verdict = check(form(name, level), level, budget=60)
     assert verdict.holds and verdict.level == level and verdict.twin_outcome is Outcome.REFUTED
@@ -131,15 +148,20 @@ class Planted:
 
     def simulate(self, simulation, *settings):
         generator = np.random.default_rng(0)
-        return [{"variance": 1 + self.shift.get("variance", 0) + 1e-3 * generator.normal(size=16),
-                 "fourth": 3 + self.shift.get("fourth", 6 / s.dim) + 1e-3 * generator.normal(size=16)} for s in settings]
+        return [
+            {
+                "variance": 1 + self.shift.get("variance", 0) + 1e-3 * generator.normal(size=16),
+                "fourth": 3 + self.shift.get("fourth", 6 / s.dim) + 1e-3 * generator.normal(size=16),
+            }
+            for s in settings
+        ]
 
 
 def test_random_scores_are_judged_on_their_variance_and_kurtosis():
     variance, kurtosis = paper.claims["score_variance"].function, paper.claims["score_kurtosis"].function
     assert variance(SMOKE, Planted()).holds and kurtosis(SMOKE, Planted()).holds
-    assert variance(SMOKE, Planted(variance=-1 / 17)).outcome is Outcome.REFUTED        # one more entry, at dim 16
-    assert kurtosis(SMOKE, Planted(fourth=0.0)).outcome is Outcome.REFUTED              # Gaussian scores
+    assert variance(SMOKE, Planted(variance=-1 / 17)).outcome is Outcome.REFUTED  # one more entry, at dim 16
+    assert kurtosis(SMOKE, Planted(fourth=0.0)).outcome is Outcome.REFUTED  # Gaussian scores
     with_one = replace(SMOKE, score_dims=(4,))
 
     class Single(Planted):

@@ -21,8 +21,9 @@ D, L, SIGMA = common.sizes(SETTING)
 STEPS = np.unique(np.geomspace(1, 20_000, 60).astype(int))
 
 
-def planted(seed=0, n=16, coefficient=0.0, omega=0.17, step=None, diagonal=0.98, zero=0.02, last=0.995, swap=False,
-            excess=0.002):
+def planted(
+    seed=0, n=16, coefficient=0.0, omega=0.17, step=None, diagonal=0.98, zero=0.02, last=0.995, swap=False, excess=0.002
+):
     """Runs of a trained model: at ``coefficient`` 0 debiased, at 1 plain gradient descent."""
     rng = np.random.default_rng(seed)
     eta = risks.debiased_gd_best_step_exact(D, L, SIGMA) if step is None else step
@@ -41,13 +42,18 @@ def planted(seed=0, n=16, coefficient=0.0, omega=0.17, step=None, diagonal=0.98,
     lengths = np.array(SETTING.test_lengths)
     own = np.stack([risks.debiased_gd_risk_exact(eta_t[:, -1], D, int(x), SIGMA) for x in lengths], axis=-1)
     return {
-        "steps": np.tile(STEPS, (n, 1)), "loss": np.full((n, len(STEPS)), 0.245) + 1e-3 * rng.normal(size=(n, len(STEPS))),
-        "omega": heads * drift[:, None] * np.ones((n, 1, 1)) * (1 + 0.02 * rng.normal(size=(n, 1, 4))), "mu": mu,
-        "diagonal_energy": diagonal + 0.01 * rng.normal(size=(n, len(STEPS), 4)), "group_mu": np.stack(
-            [np.maximum(mu, 0).sum(-1), np.minimum(mu, 0).sum(-1)], axis=-1), "group_omega": group,
+        "steps": np.tile(STEPS, (n, 1)),
+        "loss": np.full((n, len(STEPS)), 0.245) + 1e-3 * rng.normal(size=(n, len(STEPS))),
+        "omega": heads * drift[:, None] * np.ones((n, 1, 1)) * (1 + 0.02 * rng.normal(size=(n, 1, 4))),
+        "mu": mu,
+        "diagonal_energy": diagonal + 0.01 * rng.normal(size=(n, len(STEPS), 4)),
+        "group_mu": np.stack([np.maximum(mu, 0).sum(-1), np.minimum(mu, 0).sum(-1)], axis=-1),
+        "group_omega": group,
         "group_last_entry_energy": last + 0.001 * rng.normal(size=(n, len(STEPS), 2)),
-        "zero_sum": zero + 0.01 * np.abs(rng.normal(size=(n, len(STEPS)))), "step_size": eta_t,
-        "distance_to_debiased_gd": noise + left**2 * apart, "distance_to_plain_gd": noise + (1 - left) ** 2 * apart,
+        "zero_sum": zero + 0.01 * np.abs(rng.normal(size=(n, len(STEPS)))),
+        "step_size": eta_t,
+        "distance_to_debiased_gd": noise + left**2 * apart,
+        "distance_to_plain_gd": noise + (1 - left) ** 2 * apart,
         "gap_to_debiased_gd": risk - risks.debiased_gd_risk_exact(eta_t[:, -1], D, L, SIGMA),
         "gap_to_debiased_gd_by_length": excess + 0.001 * rng.normal(size=(n, len(lengths))) + 0 * own,
     }
@@ -57,23 +63,41 @@ def verdict(name, **changes):
     return paper.claims[name].function(SETTING, PlantedLab(train=planted(**changes)))
 
 
-@pytest.mark.parametrize("name", ["diagonal_kq", "zero_sum_ov", "sign_matching", "debiased_gd", "drift", "longer_prompts"])
+@pytest.mark.parametrize(
+    "name", ["diagonal_kq", "zero_sum_ov", "sign_matching", "debiased_gd", "drift", "longer_prompts"]
+)
 def test_a_model_that_is_debiased_gradient_descent_satisfies_the_claim(name):
     found = verdict(name)
     assert found.holds, found
 
 
-@pytest.mark.parametrize("name, changes", [
-    ("diagonal_kq", {"diagonal": 3 / (D + 2)}), ("zero_sum_ov", {"zero": 0.9}), ("zero_sum_ov", {"last": 1 / (D + 1)}),
-    ("sign_matching", {"swap": True}), ("debiased_gd", {"coefficient": 1.0}), ("debiased_gd", {"excess": 0.1}),
-    ("debiased_gd", {"step": 0.775})])
+@pytest.mark.parametrize(
+    "name, changes",
+    [
+        ("diagonal_kq", {"diagonal": 3 / (D + 2)}),
+        ("zero_sum_ov", {"zero": 0.9}),
+        ("zero_sum_ov", {"last": 1 / (D + 1)}),
+        ("sign_matching", {"swap": True}),
+        ("debiased_gd", {"coefficient": 1.0}),
+        ("debiased_gd", {"excess": 0.1}),
+        ("debiased_gd", {"step": 0.775}),
+    ],
+)
 def test_a_rival_model_is_refuted(name, changes):
     assert verdict(name, **changes).outcome == "REFUTED"
 
 
 def test_a_single_head_makes_the_statements_about_several_vacuous():
     setting = replace(SETTING, n_heads=1)
-    for name in ("diagonal_kq", "zero_sum_ov", "sign_matching", "debiased_gd", "drift", "longer_prompts", "preconditioned"):
+    for name in (
+        "diagonal_kq",
+        "zero_sum_ov",
+        "sign_matching",
+        "debiased_gd",
+        "drift",
+        "longer_prompts",
+        "preconditioned",
+    ):
         assert paper.claims[name].function(setting, PlantedLab()).outcome == "VACUOUS"
 
 
@@ -99,8 +123,10 @@ def test_what_smoke_cannot_decide_says_why_and_false_statements_have_a_correctio
     for claim in paper.claims.values():
         assert claim.formula and claim.judged and claim.assumptions
         if claim.expected == "REFUTED":
-            assert claim.note and any(other.source.startswith("corrects") and set(other.statements) & set(claim.statements)
-                                      for other in paper.claims.values())
+            assert claim.note and any(
+                other.source.startswith("corrects") and set(other.statements) & set(claim.statements)
+                for other in paper.claims.values()
+            )
 
 
 def test_sharing_is_zero_for_separate_heads_and_half_for_one_shared_head_of_three():
@@ -118,8 +144,12 @@ def test_a_figure_has_the_same_bytes_when_it_is_drawn_again(tmp_path):
 
 
 def run(folder, *arguments):
-    done = subprocess.run([sys.executable, "-m", "attnlab.papers.he2025_icl_regression", *arguments, "--json", "--out", str(folder)],
-                          capture_output=True, text=True, timeout=1200)
+    done = subprocess.run(
+        [sys.executable, "-m", "attnlab.papers.he2025_icl_regression", *arguments, "--json", "--out", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
     return done.returncode, json.loads(done.stdout), done.stderr
 
 
@@ -136,12 +166,39 @@ def test_smoke_says_nothing_wrong_and_a_second_run_gives_the_same_records_and_by
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [("dim=3", "n_context=24", "noise_std=0.6"), ("dim=8", "n_context=40", "n_heads=6"),
-                                     ("n_context=100", "noise_std=0.1", "n_heads=3")])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("dim=3", "n_context=24", "noise_std=0.6"),
+        ("dim=8", "n_context=40", "n_heads=6"),
+        ("n_context=100", "noise_std=0.1", "n_heads=3"),
+    ],
+)
 def test_no_verdict_is_wrong_at_other_sizes_and_seeds(tmp_path, changes):
-    targets = [f"he2025.{name}" for name in ("zero_sum_ov", "sign_matching", "debiased_gd", "one_head", "longer_prompts", "drift")]
-    done = subprocess.run([sys.executable, "-m", "attnlab.papers.lab.commands.cli", "reproduce", *targets, *changes, "n_steps=20_000",
-                           "--seed", "11", "--replicas", "16", "--json", "--out", str(tmp_path)],
-                          capture_output=True, text=True, timeout=1500)
-    assert done.returncode in (0, 3), done.stderr                         # 3: undecided is no wrong verdict
+    targets = [
+        f"he2025.{name}"
+        for name in ("zero_sum_ov", "sign_matching", "debiased_gd", "one_head", "longer_prompts", "drift")
+    ]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "attnlab.papers.lab.commands.cli",
+            "reproduce",
+            *targets,
+            *changes,
+            "n_steps=20_000",
+            "--seed",
+            "11",
+            "--replicas",
+            "16",
+            "--json",
+            "--out",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=1500,
+    )
+    assert done.returncode in (0, 3), done.stderr  # 3: undecided is no wrong verdict
     assert all(claim["verdict"] in ("HOLDS", "UNDECIDED", "VACUOUS") for claim in json.loads(done.stdout)["claims"])

@@ -35,25 +35,39 @@ def trained(before=0.0, after=0.3, gated=0.3, tilt=0.15, follow=1.0, accuracy=1.
     other = [profile(after + gated) * np.exp(tilt * (blocks - 4.5)) for _ in range(2)]
     raw = np.exp(rng.normal(size=(N, 3, 10)))
     spread = np.exp(np.array([0.5, 0.5 + gated, 0.5 + gated])[:, None] + 0.05 * rng.normal(size=(N, 3, 10)))
-    return {"index_low": 1 / spread, "index_high": spread,
-            "index_before": np.stack([profile(before)] * 3, axis=1), "index": np.stack([plain, *other], axis=1), "raw_index": raw,
-            "gate": 0.5 + 0.05 * follow * np.log(raw) + 0.02 * rng.normal(size=raw.shape), "accuracy": np.full((N, 3), accuracy)}
+    return {
+        "index_low": 1 / spread,
+        "index_high": spread,
+        "index_before": np.stack([profile(before)] * 3, axis=1),
+        "index": np.stack([plain, *other], axis=1),
+        "raw_index": raw,
+        "gate": 0.5 + 0.05 * follow * np.log(raw) + 0.02 * rng.normal(size=raw.shape),
+        "accuracy": np.full((N, 3), accuracy),
+    }
 
 
 def network_claim(name, **changes):
     return paper.claims[name].function(EASY, PlantedLab(train_gated=trained(**changes)))
 
 
-@pytest.mark.parametrize("name", ["depth_bursts", "gates_raise_peak", "gates_spread_inputs", "gates_tilt_profile",
-                                  "gate_sign"])
+@pytest.mark.parametrize(
+    "name", ["depth_bursts", "gates_raise_peak", "gates_spread_inputs", "gates_tilt_profile", "gate_sign"]
+)
 def test_networks_that_do_as_claimed_satisfy_the_claim(name):
     found = network_claim(name)
     assert found.holds, found
 
 
-@pytest.mark.parametrize("name, changes", [("depth_bursts", {"after": -0.2, "before": 0.4}), ("gates_tilt_profile", {"tilt": -0.15}),
-                                           ("gates_raise_peak", {"gated": -0.3, "after": 0.6, "tilt": 0.0}),
-                                           ("gates_spread_inputs", {"gated": -0.3}), ("gate_sign", {"follow": -1.0})])
+@pytest.mark.parametrize(
+    "name, changes",
+    [
+        ("depth_bursts", {"after": -0.2, "before": 0.4}),
+        ("gates_tilt_profile", {"tilt": -0.15}),
+        ("gates_raise_peak", {"gated": -0.3, "after": 0.6, "tilt": 0.0}),
+        ("gates_spread_inputs", {"gated": -0.3}),
+        ("gate_sign", {"follow": -1.0}),
+    ],
+)
 def test_networks_that_do_the_reverse_refute_it(name, changes):
     assert network_claim(name, **changes).outcome == "REFUTED"
 
@@ -62,7 +76,7 @@ def test_gates_that_raise_every_block_satisfy_the_published_statement_and_those_
     assert network_claim("gates_raise_every_block").outcome == "REFUTED"
     runs = trained()
     runs["index"][:, 1] = 1.5 * runs["index"][:, 0]
-    runs["index"][:, 1, 0] *= np.where(np.arange(N) % 4, 0.5, 1.0)         # not in 95 % of the blocks
+    runs["index"][:, 1, 0] *= np.where(np.arange(N) % 4, 0.5, 1.0)  # not in 95 % of the blocks
     assert paper.claims["gates_raise_every_block"].function(EASY, PlantedLab(train_gated=runs)).holds
 
 
@@ -83,11 +97,17 @@ def chain(end=-1.0, blind=False):
     flows, best = networks.gate_flows(CHAIN, time)
     rng = np.random.default_rng(0)
     slope = end * (1 - np.exp(-10 * time)) + 0.001 * rng.normal(size=(16, 21))
-    return {"time": np.tile(time, (16, 1)), "error": best * (flows[blind] + 0.003 * rng.normal(size=(16, 21))), "slope": slope}
+    return {
+        "time": np.tile(time, (16, 1)),
+        "error": best * (flows[blind] + 0.003 * rng.normal(size=(16, 21))),
+        "slope": slope,
+    }
 
 
-@pytest.mark.parametrize("changes, outcome", [({}, "HOLDS"), ({"blind": True}, "REFUTED"), ({"end": -2.0}, "REFUTED"),
-                                              ({"end": -0.5}, "REFUTED")])
+@pytest.mark.parametrize(
+    "changes, outcome",
+    [({}, "HOLDS"), ({"blind": True}, "REFUTED"), ({"end": -2.0}, "REFUTED"), ({"end": -0.5}, "REFUTED")],
+)
 def test_gates_become_steps_only_along_the_reduced_flow(changes, outcome):
     found = paper.claims["gates_become_steps"].function(CHAIN, PlantedLab(train_gates=chain(**changes)))
     assert found.outcome == outcome, found
@@ -100,13 +120,23 @@ def orbit_runs(slope=-1.0, relative=True, falls=True):
     rng, es = np.random.default_rng(0), KEPLER.eccentricities
     shares = np.array([orbits.kepler_burst_share(e, 20_000, relative=relative) for e in es])
     rank = -0.9 - 0.02 * np.arange(4) * (1 if falls else -1)
-    return {"slope": slope + 0.01 * rng.normal(size=(16, 4)), "rank_correlation": rank + 0.002 * rng.normal(size=(16, 4)),
-            "burst_share": shares * (1 + 0.005 * rng.normal(size=(16, 4)))}
+    return {
+        "slope": slope + 0.01 * rng.normal(size=(16, 4)),
+        "rank_correlation": rank + 0.002 * rng.normal(size=(16, 4)),
+        "burst_share": shares * (1 + 0.005 * rng.normal(size=(16, 4))),
+    }
 
 
-@pytest.mark.parametrize("name, changes, outcome", [
-    ("kepler_steps", {}, "HOLDS"), ("kepler_steps", {"slope": -4 / 3}, "REFUTED"), ("kepler_steps", {"falls": False}, "REFUTED"),
-    ("solution_bursts", {}, "HOLDS"), ("solution_bursts", {"relative": False}, "REFUTED")])
+@pytest.mark.parametrize(
+    "name, changes, outcome",
+    [
+        ("kepler_steps", {}, "HOLDS"),
+        ("kepler_steps", {"slope": -4 / 3}, "REFUTED"),
+        ("kepler_steps", {"falls": False}, "REFUTED"),
+        ("solution_bursts", {}, "HOLDS"),
+        ("solution_bursts", {"relative": False}, "REFUTED"),
+    ],
+)
 def test_steps_and_bursts_of_orbits_are_told_from_their_rivals(name, changes, outcome):
     assert paper.claims[name].function(KEPLER, PlantedLab(kepler_steps=orbit_runs(**changes))).outcome == outcome
 
@@ -116,9 +146,17 @@ def test_stability_and_not_the_index_limits_the_steps_of_a_stiff_oscillator(chan
     setting, rng = solvers.VAN_DER_POL.desk, np.random.default_rng(0)
     limit, sign = changes.get("limit", 3.3), changes.get("sign", 1)
     correlation = sign * np.array([-0.2, -0.3, 0.3, 0.8])
-    runs = {name: centre + 0.01 * rng.normal(size=(16, 4)) for name, centre in (
-        ("index_correlation", correlation), ("eigenvalue_correlation", -0.8), ("slow_product", limit))}
-    assert paper.claims["index_is_not_stiffness"].function(setting, PlantedLab(van_der_pol_steps=runs)).outcome == outcome
+    runs = {
+        name: centre + 0.01 * rng.normal(size=(16, 4))
+        for name, centre in (
+            ("index_correlation", correlation),
+            ("eigenvalue_correlation", -0.8),
+            ("slow_product", limit),
+        )
+    }
+    assert (
+        paper.claims["index_is_not_stiffness"].function(setting, PlantedLab(van_der_pol_steps=runs)).outcome == outcome
+    )
 
 
 def euler_runs(power_of_one=1.0, two_is_worse=False):
@@ -139,7 +177,9 @@ def test_best_steps_hold_at_leading_order_and_other_exponents_are_refuted():
     assert paper.claims["best_power"].function(*euler_runs(two_is_worse=True)).outcome == "REFUTED"
 
 
-@pytest.mark.parametrize("law, outcome", [(theory.orthogonal_increments_index, "HOLDS"), (theory.aligned_increments_index, "REFUTED")])
+@pytest.mark.parametrize(
+    "law, outcome", [(theory.orthogonal_increments_index, "HOLDS"), (theory.aligned_increments_index, "REFUTED")]
+)
 def test_orthogonal_increments_are_told_from_aligned_ones(law, outcome):
     setting = indices.STACK.desk
     index = law(setting.n_blocks) * np.exp(0.03 * np.random.default_rng(0).normal(size=(64, setting.n_blocks)))
@@ -153,13 +193,25 @@ def test_the_mean_square_over_directions_is_told_from_the_mean_singular_value(me
     rms = np.linalg.svd(matrices, compute_uv=False).mean(-1) if mean else np.linalg.norm(matrices, axis=(1, 2)) / 6**0.5
     pairs = rng.uniform(0.5, 1.0, size=(16, 2))
     finite = [[theory.eigenvector_index(complex(*pair), h) for h in setting.steps] for pair in pairs]
-    runs = {"matrix": matrices, "rms": rms * (1 + 0.002 * rng.normal(size=16)), "eigenvalue": pairs, "finite": np.array(finite)}
+    runs = {
+        "matrix": matrices,
+        "rms": rms * (1 + 0.002 * rng.normal(size=16)),
+        "eigenvalue": pairs,
+        "finite": np.array(finite),
+    }
     assert paper.claims["linear_index"].function(setting, PlantedLab(linear_index=runs)).outcome == outcome
 
 
-@pytest.mark.parametrize("name, changes", [("index_is_not_stiffness", {"mu": (1.0, 5.0)}), ("best_power", {"powers": (0.0, 1.0)}),
-                                           ("kepler_steps", {"eccentricities": (0.1, 0.3)}),
-                                           ("solution_bursts", {"eccentricities": (0.1,)}), ("adaptive_steps", {"powers": (1.0,)})])
+@pytest.mark.parametrize(
+    "name, changes",
+    [
+        ("index_is_not_stiffness", {"mu": (1.0, 5.0)}),
+        ("best_power", {"powers": (0.0, 1.0)}),
+        ("kepler_steps", {"eccentricities": (0.1, 0.3)}),
+        ("solution_bursts", {"eccentricities": (0.1,)}),
+        ("adaptive_steps", {"powers": (1.0,)}),
+    ],
+)
 def test_settings_without_what_a_statement_is_about_say_so(name, changes):
     setting = replace(paper.claims[name].setting.desk, **changes)
     found = paper.claims[name].function(setting, PlantedLab())
@@ -175,8 +227,10 @@ def test_claims_say_how_they_are_judged_and_refuted_ones_have_a_correction_besid
     for claim in paper.claims.values():
         assert claim.formula and claim.judged and (claim.forms or claim.assumptions)
         if claim.expected == "REFUTED":
-            assert claim.note and any(other.source.startswith("corrects") and set(other.statements) & set(claim.statements)
-                                      for other in paper.claims.values())
+            assert claim.note and any(
+                other.source.startswith("corrects") and set(other.statements) & set(claim.statements)
+                for other in paper.claims.values()
+            )
 
 
 @pytest.mark.slow
@@ -193,11 +247,17 @@ def seeds():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [("--scale", "smoke"), ("--scale", "smoke", "--seed", "7", "turns=2.0", "n_steps=400")])
+@pytest.mark.parametrize(
+    "arguments", [("--scale", "smoke"), ("--scale", "smoke", "--seed", "7", "turns=2.0", "n_steps=400")]
+)
 def test_smoke_says_nothing_wrong(tmp_path, arguments):
-    done = subprocess.run([sys.executable, "-m", "attnlab.papers.huang2023_stiffness", *arguments, "--json", "--out", str(tmp_path)],
-                          capture_output=True, text=True, timeout=1200)
-    assert done.returncode in (0, 3), done.stderr                         # 3: undecided is no wrong verdict
+    done = subprocess.run(
+        [sys.executable, "-m", "attnlab.papers.huang2023_stiffness", *arguments, "--json", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode in (0, 3), done.stderr  # 3: undecided is no wrong verdict
     if not any("=" in argument for argument in arguments):
         assert done.returncode == 0 and len(list((tmp_path / "figures").rglob("fig*.png"))) == 6, done.stderr
     for claim in json.loads(done.stdout)["claims"]:

@@ -104,14 +104,14 @@ def far(setting, lab):
     return drift(setting, lab)
 '''
 
-RUNNER = '''
+RUNNER = """
 import sys
 import attnlab.papers
 attnlab.papers.__path__.append({folder!r})
 from attnlab.papers.lab.commands.cli import main
 if __name__ == "__main__":
     raise SystemExit(main())
-'''
+"""
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +122,8 @@ def toy(tmp_path_factory):
     (folder / "papers" / "toy2026_walk" / "__init__.py").write_text('"""A toy paper."""\n')
     (folder / "toy_simulator.py").write_text(textwrap.dedent(SIMULATOR))
     (folder / "papers" / "toy2026_walk" / "__main__.py").write_text(
-        "from attnlab.papers.lab.commands.cli import main_of\nraise SystemExit(main_of(__package__))\n")
+        "from attnlab.papers.lab.commands.cli import main_of\nraise SystemExit(main_of(__package__))\n"
+    )
     (folder / "papers" / "toy2026_walk" / "paper.py").write_text(textwrap.dedent(PAPER))
     (folder / "run.py").write_text(RUNNER.format(folder=str(folder / "papers")))
     return folder
@@ -131,20 +132,33 @@ def toy(tmp_path_factory):
 @pytest.fixture
 def start(toy, tmp_path):
     """Start the command line on the toy paper; returns the process."""
+
     def run(*arguments, out=None, env=None, **more):
-        environment = os.environ | {"PYTHONPATH": str(toy), "ATTNLAB_HOME": str(out or tmp_path / "results")} | (env or {})
-        return subprocess.Popen([sys.executable, str(toy / "run.py"), *map(str, arguments)], env=environment, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, **more)
+        environment = (
+            os.environ | {"PYTHONPATH": str(toy), "ATTNLAB_HOME": str(out or tmp_path / "results")} | (env or {})
+        )
+        return subprocess.Popen(
+            [sys.executable, str(toy / "run.py"), *map(str, arguments)],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            **more,
+        )
+
     return run
 
 
 @pytest.fixture
 def killable_cli(start):
     """Run the command line in a process of its own to its end; returns (status, parsed JSON or text, stderr)."""
+
     def run(*arguments, **more):
         process = start(*arguments, **more)
         out, err = process.communicate(timeout=120)
         return process.returncode, json.loads(out) if "--json" in arguments and out else out, err
+
     return run
 
 
@@ -167,4 +181,5 @@ def cli(toy, tmp_path, monkeypatch, capfd):
             status = end.code
         text, err = capfd.readouterr()
         return status, json.loads(text) if "--json" in arguments and text else text, err
+
     return run

@@ -6,8 +6,13 @@ from attnlab.papers.lab.registry import select
 
 
 def make(**more):
-    return Paper(key="k", title="t", sources=[Source(authors="A. Author", title="T", year=2025, arxiv="2503.1")],
-                 statements={1: "one", 2: "two", 3: "three"}, **more)
+    return Paper(
+        key="k",
+        title="t",
+        sources=[Source(authors="A. Author", title="T", year=2025, arxiv="2503.1")],
+        statements={1: "one", 2: "two", 3: "three"},
+        **more,
+    )
 
 
 def judge(setting, lab):
@@ -27,10 +32,15 @@ def test_uncovered_statements_are_those_without_claim_or_reason():
     assert paper.claims["c"].statement == "A statement." and paper.claims["c"].setting == Scales(1, 2, 3)
 
 
-@pytest.mark.parametrize("more, message", [
-    ({"statements": []}, "numbered statements"), ({"statements": [7]}, "no statement 7"),
-    ({"statements": [1], "parts": 0}, "parts must be at least 1"),
-    ({"statements": [1], "scales": ("desk",)}, "say why it is decided at desk only")])
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ({"statements": []}, "numbered statements"),
+        ({"statements": [7]}, "no statement 7"),
+        ({"statements": [1], "parts": 0}, "parts must be at least 1"),
+        ({"statements": [1], "scales": ("desk",)}, "say why it is decided at desk only"),
+    ],
+)
 def test_a_malformed_claim_is_an_error_when_it_is_written(more, message):
     paper = make()
     paper.scales(smoke=1, desk=2, paper=3)
@@ -55,9 +65,15 @@ def test_bibtex_has_what_a_reference_needs():
     assert entry.startswith("@misc{key2025,") and "author = {A. Author}" in entry and "eprint = {2503.1}" in entry
 
 
-@pytest.mark.parametrize("targets, message", [
-    ([], "no target"), (["nonsense"], "unknown paper 'nonsense'"), (["he2025.nonsense"], "unknown claim or figure"),
-    (["he2025_icl_regresion"], "did you mean 'he2025_icl_regression'")])
+@pytest.mark.parametrize(
+    "targets, message",
+    [
+        ([], "no target"),
+        (["nonsense"], "unknown paper 'nonsense'"),
+        (["he2025.nonsense"], "unknown claim or figure"),
+        (["he2025_icl_regresion"], "did you mean 'he2025_icl_regression'"),
+    ],
+)
 def test_bad_targets_say_what_there_is(targets, message):
     with pytest.raises(UsageError, match=message):
         select(targets)

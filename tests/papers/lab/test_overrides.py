@@ -20,7 +20,10 @@ class Setting:
 
 
 def test_tokens_with_an_equals_sign_are_settings_wherever_they_stand():
-    assert split_tokens(["dim=3", "he2025", "noise_std=0.1", "all"]) == (["he2025", "all"], {"dim": "3", "noise_std": "0.1"})
+    assert split_tokens(["dim=3", "he2025", "noise_std=0.1", "all"]) == (
+        ["he2025", "all"],
+        {"dim": "3", "noise_std": "0.1"},
+    )
 
 
 def test_values_are_parsed_by_the_type_of_the_field():
@@ -35,9 +38,16 @@ def test_keys_of_other_settings_are_left_alone_and_unknown_ones_are_errors():
         check_known(["noise_sd"], [Setting()])
 
 
-@pytest.mark.parametrize("key, text, message", [
-    ("dim", "0", "dim must be at least 1"), ("dim", "few", "'few' is not a whole number"), ("noise_std", "low", "not a number"),
-    ("causal", "maybe", "use true or false"), ("lengths", "1,x", "'1,x'")])
+@pytest.mark.parametrize(
+    "key, text, message",
+    [
+        ("dim", "0", "dim must be at least 1"),
+        ("dim", "few", "'few' is not a whole number"),
+        ("noise_std", "low", "not a number"),
+        ("causal", "maybe", "use true or false"),
+        ("lengths", "1,x", "'1,x'"),
+    ],
+)
 def test_bad_values_name_key_and_value(key, text, message):
     with pytest.raises(UsageError, match=message):
         apply(Setting(), {key: text})

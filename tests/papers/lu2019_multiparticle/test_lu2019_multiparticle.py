@@ -40,10 +40,22 @@ class Planted:
 def drawn(n=16, seed=0):
     """Weights and start of random systems."""
     rng, d, m = np.random.default_rng(seed), SETTING.dim, SETTING.hidden
-    shapes = {"W_Q": (d, d), "W_K": (d, d), "W_V": (d, d), "W_O": (d, d), "W_1": (d, m), "b_1": (m,), "W_2": (m, d), "b_2": (d,)}
+    shapes = {
+        "W_Q": (d, d),
+        "W_K": (d, d),
+        "W_V": (d, d),
+        "W_O": (d, d),
+        "W_1": (d, m),
+        "b_1": (m,),
+        "W_2": (m, d),
+        "b_2": (d,),
+    }
     runs = {name: rng.normal(size=(n, *shape)) / 1.5 for name, shape in shapes.items()}
-    return runs | {"start": rng.normal(size=(n, SETTING.n_particles, d)), "depths": np.tile(SETTING.depths, (n, 1)),
-                   "steps": np.tile(STEPS, (n, 1))}
+    return runs | {
+        "start": rng.normal(size=(n, SETTING.n_particles, d)),
+        "depths": np.tile(SETTING.depths, (n, 1)),
+        "steps": np.tile(STEPS, (n, 1)),
+    }
 
 
 def planted(local, overall, n=16, seed=1):
@@ -53,12 +65,16 @@ def planted(local, overall, n=16, seed=1):
     for which, powers in (("local", local), ("global", overall)):
         for scheme in SCHEMES:
             higher = 1 + 0.3 * rng.random((n, 1, 1, 1)) * STEPS[:, None, None]
-            runs[f"{which} error of {scheme}"] = rng.normal(size=shape) * (STEPS ** powers[scheme])[:, None, None] * higher
+            runs[f"{which} error of {scheme}"] = (
+                rng.normal(size=shape) * (STEPS ** powers[scheme])[:, None, None] * higher
+            )
     return runs
 
 
-TRUE_LOCAL = {scheme: 3 if scheme in ("macaron exact", "macaron_swapped exact", "macaron midpoint", "parallel midpoint") else 2
-              for scheme in SCHEMES}
+TRUE_LOCAL = {
+    scheme: 3 if scheme in ("macaron exact", "macaron_swapped exact", "macaron midpoint", "parallel midpoint") else 2
+    for scheme in SCHEMES
+}
 TRUE_GLOBAL = {scheme: order - 1 for scheme, order in TRUE_LOCAL.items()}
 
 
@@ -67,9 +83,16 @@ def test_errors_of_the_right_orders_satisfy_the_claim(name):
     assert paper.claims[name].function(SETTING, Planted(planted(TRUE_LOCAL, TRUE_GLOBAL))).holds
 
 
-@pytest.mark.parametrize("name, scheme", [("exact_orders", "macaron exact"), ("exact_orders", "transformer exact"),
-                                          ("euler_orders", "macaron euler"), ("midpoint_orders", "parallel midpoint"),
-                                          ("relu_orders", "macaron euler")])
+@pytest.mark.parametrize(
+    "name, scheme",
+    [
+        ("exact_orders", "macaron exact"),
+        ("exact_orders", "transformer exact"),
+        ("euler_orders", "macaron euler"),
+        ("midpoint_orders", "parallel midpoint"),
+        ("relu_orders", "macaron euler"),
+    ],
+)
 def test_a_scheme_of_the_other_order_is_refuted(name, scheme):
     wrong = {**TRUE_GLOBAL, scheme: 3 - TRUE_GLOBAL[scheme]}
     assert paper.claims[name].function(SETTING, Planted(planted(TRUE_LOCAL, wrong))).outcome == "REFUTED"
@@ -87,9 +110,12 @@ def with_terms(runs, vectors, which, power):
     """Runs whose errors of some schemes are the given vectors times a power of the step, plus a term one order higher."""
     rng = np.random.default_rng(7)
     for scheme, vector in vectors.items():
-        higher = np.linalg.norm(vector, axis=(-2, -1))[:, None, None, None] * rng.normal(size=(len(vector), 1, *vector.shape[1:]))
-        runs[f"{which} error of {scheme}"] = (
-            vector[:, None] + 0.3 * higher * STEPS[:, None, None]) * STEPS[:, None, None] ** power
+        higher = np.linalg.norm(vector, axis=(-2, -1))[:, None, None, None] * rng.normal(
+            size=(len(vector), 1, *vector.shape[1:])
+        )
+        runs[f"{which} error of {scheme}"] = (vector[:, None] + 0.3 * higher * STEPS[:, None, None]) * STEPS[
+            :, None, None
+        ] ** power
     return runs
 
 
@@ -108,8 +134,13 @@ def test_local_terms_are_told_from_their_rivals(name):
 def test_error_constants_are_told_from_local_errors_that_add_up():
     runs = planted(TRUE_LOCAL, TRUE_GLOBAL)
     system = common.systems(runs, SETTING)
-    vectors = [{scheme: error_constant(system, runs["start"], 1.0, common.terms(scheme), transported=carried)
-                for scheme in ("transformer exact", "transformer euler", "macaron euler")} for carried in (True, False)]
+    vectors = [
+        {
+            scheme: error_constant(system, runs["start"], 1.0, common.terms(scheme), transported=carried)
+            for scheme in ("transformer exact", "transformer euler", "macaron euler")
+        }
+        for carried in (True, False)
+    ]
     claim = paper.claims["error_constants"].function
     assert claim(SETTING, Planted(with_terms(runs, vectors[0], "global", 1))).holds
     assert claim(SETTING, Planted(with_terms(runs, vectors[1], "global", 1))).outcome == "REFUTED"
@@ -139,7 +170,11 @@ def test_depth_dependent_weights_are_first_order_as_printed_only():
 
     def runs(powers):
         errors = np.stack([np.exp(0.3 * rng.normal(size=(16, 1))) * STEPS**power for power in powers], axis=1)
-        return {"steps": np.tile(STEPS, (16, 1)), "global_error": errors * np.exp(0.003 * rng.normal(size=errors.shape))}
+        return {
+            "steps": np.tile(STEPS, (16, 1)),
+            "global_error": errors * np.exp(0.003 * rng.normal(size=errors.shape)),
+        }
+
     claim = paper.claims["depth_dependent_weights"].function
     assert TIMED_SCHEMES[0] == "printed" and claim(SETTING, Planted(runs([1, 2, 2, 2]))).holds
     assert claim(SETTING, Planted(runs([2, 2, 2, 2]))).outcome == "REFUTED"
@@ -160,13 +195,18 @@ def students(ratio=1.0, way=0.3, error=0.04, deeper=1.3, exact=0.11, seed=0, n=2
 
     def one(setting):
         macaron = setting.kind == "macaron"
-        own = 0.3 if setting.shared else way                              # layers of shared weights follow the flow
+        own = 0.3 if setting.shared else way  # layers of shared weights follow the flow
         straight = np.array([0, 0.08, 0.13, 0.16, 0.15, 0.1, 0])
         end, teacher = scattered(error * (ratio if macaron else 1)), scattered(exact * (0.62 if macaron else 1))
         path = np.stack([scattered(own * 0.16 * k / 5) for k in range(6)] + [end], axis=1)
-        return {"error": end, "path_error": path, "straight_error": np.tile(straight, (n, 1)) * scattered(1.0)[:, None],
-                "depth_error": np.stack([end, end * deeper * np.exp(0.01 * rng.normal(size=n))], axis=1),
-                "exact_weights_error": np.stack([teacher, teacher / 2 * np.exp(0.01 * rng.normal(size=n))], axis=1)}
+        return {
+            "error": end,
+            "path_error": path,
+            "straight_error": np.tile(straight, (n, 1)) * scattered(1.0)[:, None],
+            "depth_error": np.stack([end, end * deeper * np.exp(0.01 * rng.normal(size=n))], axis=1),
+            "exact_weights_error": np.stack([teacher, teacher / 2 * np.exp(0.01 * rng.normal(size=n))], axis=1),
+        }
+
     return lambda settings: [one(setting) for setting in settings]
 
 
@@ -175,23 +215,36 @@ def judged(name, **changes):
     return claim.function(claim.setting.desk, Planted(students(**changes)))
 
 
-@pytest.mark.parametrize("name, changes", [
-    ("equal_parameters", {}), ("shared_layers_follow_the_flow", {}), ("own_layers_leave_the_flow", {"way": 1.1}),
-    ("tuned_to_their_depth", {})])
+@pytest.mark.parametrize(
+    "name, changes",
+    [
+        ("equal_parameters", {}),
+        ("shared_layers_follow_the_flow", {}),
+        ("own_layers_leave_the_flow", {"way": 1.1}),
+        ("tuned_to_their_depth", {}),
+    ],
+)
 def test_stacks_with_the_stated_properties_satisfy_the_claim(name, changes):
     found = judged(name, **changes)
     assert found.holds, found
 
 
-@pytest.mark.parametrize("name, changes", [
-    ("equal_parameters", {"ratio": 0.4}), ("own_layers_leave_the_flow", {"way": 0.3}), ("tuned_to_their_depth", {"deeper": 0.7}),
-    ("tuned_to_their_depth", {"exact": 0.02})])
+@pytest.mark.parametrize(
+    "name, changes",
+    [
+        ("equal_parameters", {"ratio": 0.4}),
+        ("own_layers_leave_the_flow", {"way": 0.3}),
+        ("tuned_to_their_depth", {"deeper": 0.7}),
+        ("tuned_to_their_depth", {"exact": 0.02}),
+    ],
+)
 def test_stacks_with_other_properties_do_not(name, changes):
     assert judged(name, **changes).outcome == "REFUTED"
 
 
-@pytest.mark.parametrize("name", ["equal_parameters", "shared_layers_follow_the_flow", "own_layers_leave_the_flow",
-                                  "tuned_to_their_depth"])
+@pytest.mark.parametrize(
+    "name", ["equal_parameters", "shared_layers_follow_the_flow", "own_layers_leave_the_flow", "tuned_to_their_depth"]
+)
 def test_stacks_that_have_not_learnt_the_flow_decide_nothing(name):
     found = judged(name, error=0.2)
     assert found.outcome == "UNDECIDED" and found.reason.endswith("train longer")
@@ -220,8 +273,10 @@ def test_every_claim_is_described_and_false_statements_have_a_correction_beside_
     for claim in paper.claims.values():
         assert claim.formula and claim.judged and claim.assumptions
         if claim.expected == "REFUTED":
-            assert claim.note and any(other.source.startswith("corrects") and set(other.statements) & set(claim.statements)
-                                      for other in paper.claims.values())
+            assert claim.note and any(
+                other.source.startswith("corrects") and set(other.statements) & set(claim.statements)
+                for other in paper.claims.values()
+            )
 
 
 def test_the_named_schemes_of_both_sides_are_the_same():
@@ -241,8 +296,12 @@ def test_a_figure_has_the_same_bytes_when_it_is_drawn_again(tmp_path):
 
 
 def run(folder, *arguments):
-    done = subprocess.run([sys.executable, "-m", "attnlab.papers.lu2019_multiparticle", *arguments, "--json", "--out", str(folder)],
-                          capture_output=True, text=True, timeout=1200)
+    done = subprocess.run(
+        [sys.executable, "-m", "attnlab.papers.lu2019_multiparticle", *arguments, "--json", "--out", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
     return done.returncode, json.loads(done.stdout), done.stderr
 
 
@@ -259,13 +318,43 @@ def test_smoke_says_nothing_wrong_and_a_second_run_gives_the_same_records_and_by
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [("n_particles=5", "dim=6", "activation=gelu"), ("n_heads=2", "hidden=24", "horizon=0.5")])
+@pytest.mark.parametrize(
+    "changes", [("n_particles=5", "dim=6", "activation=gelu"), ("n_heads=2", "hidden=24", "horizon=0.5")]
+)
 def test_no_verdict_is_wrong_at_other_sizes_and_seeds(tmp_path, changes):
-    targets = [f"lu2019.{name}" for name in ("exact_orders", "euler_orders", "midpoint_orders", "lie_trotter_term", "euler_terms",
-                                             "error_constants", "merged_stack", "cost_of_merging", "depth_dependent_weights")]
-    done = subprocess.run([sys.executable, "-m", "attnlab.papers.lab.commands.cli", "reproduce", *targets, *changes, "--seed", "11",
-                           "--json", "--out", str(tmp_path)], capture_output=True, text=True, timeout=1500)
-    assert done.returncode in (0, 3), done.stderr                         # 3: undecided is no wrong verdict
+    targets = [
+        f"lu2019.{name}"
+        for name in (
+            "exact_orders",
+            "euler_orders",
+            "midpoint_orders",
+            "lie_trotter_term",
+            "euler_terms",
+            "error_constants",
+            "merged_stack",
+            "cost_of_merging",
+            "depth_dependent_weights",
+        )
+    ]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "attnlab.papers.lab.commands.cli",
+            "reproduce",
+            *targets,
+            *changes,
+            "--seed",
+            "11",
+            "--json",
+            "--out",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=1500,
+    )
+    assert done.returncode in (0, 3), done.stderr  # 3: undecided is no wrong verdict
     assert all(claim["verdict"] in ("HOLDS", "UNDECIDED") for claim in json.loads(done.stdout)["claims"])
 
 

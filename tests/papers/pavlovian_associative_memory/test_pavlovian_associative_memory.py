@@ -46,14 +46,19 @@ def test_the_softmax_claim_sees_a_missing_part_of_the_error():
 def test_profiles_are_told_from_shifted_ones(name):
     def shifted(runs):
         return runs | {"error": np.roll(runs["error"], 4, axis=1)}
+
     assert judged(name).holds and not judged(name, shifted).holds
 
 
 def test_redundancy_sees_heads_that_repeat_each_other():
     assert judged("redundancy", n_layers=3).holds
-    assert not judged("redundancy", lambda runs: runs | {"mean_error": runs["mean_error"] * np.array([1, 3, 7, 15])}, n_layers=3).holds
+    assert not judged(
+        "redundancy", lambda runs: runs | {"mean_error": runs["mean_error"] * np.array([1, 3, 7, 15])}, n_layers=3
+    ).holds
 
 
 def test_nearest_key_sees_a_shift_of_two_margins():
     assert judged("nearest_key", n_pairs=60).holds
-    assert not judged("nearest_key", lambda runs: runs | {"target_weight": runs["target_weight"] - 0.04}, n_pairs=60).holds
+    assert not judged(
+        "nearest_key", lambda runs: runs | {"target_weight": runs["target_weight"] - 0.04}, n_pairs=60
+    ).holds

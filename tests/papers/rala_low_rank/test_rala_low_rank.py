@@ -18,8 +18,12 @@ def recalled(errors, n=16):
     rng = np.random.default_rng(0)
 
     def make(setting):
-        return {"error": errors[setting.variant] + 0.002 * rng.normal(size=n), "error_se": np.full(n, 0.001),
-                "effective_rank": (7.0 if setting.variant == "softmax" else 4.5) + 0.05 * rng.normal(size=n)}
+        return {
+            "error": errors[setting.variant] + 0.002 * rng.normal(size=n),
+            "error_se": np.full(n, 0.001),
+            "effective_rank": (7.0 if setting.variant == "softmax" else 4.5) + 0.05 * rng.normal(size=n),
+        }
+
     return make
 
 
@@ -43,6 +47,7 @@ def test_gate_rank_wants_the_rank_of_the_averaged_output(own, holds):
         effective[..., VARIANTS.index("gated")] = own * even * (1 + 0.005 * rng.normal(size=(n, s)))
         effective[..., VARIANTS.index("linear")] += 0.001 * rng.uniform(size=(n, s))
         return {"uniform_gated": even, "gate": 1.25 * even, "effective": effective}
+
     assert judged(rala_low_rank, "gate_rank", make).holds is holds
 
 
@@ -50,6 +55,7 @@ def test_gate_rank_wants_the_rank_of_the_averaged_output(own, holds):
 def test_no_head_may_beat_the_selection_bound(accuracy, holds):
     def make(setting):
         return {"accuracy": np.full(16, accuracy)}
+
     assert judged(lama_low_rank, "one_head_cannot_select", make).holds is holds
 
 
@@ -57,6 +63,7 @@ def test_no_head_may_beat_the_selection_bound(accuracy, holds):
 def test_two_heads_must_leave_the_bound_behind(accuracy, holds):
     def make(setting):
         return {"accuracy": accuracy + 1e-4 * np.random.default_rng(2).normal(size=16)}
+
     assert judged(lama_low_rank, "two_heads_select", make).holds is holds
 
 
@@ -70,5 +77,6 @@ def test_a_rank_that_is_off_by_one_is_refuted():
     def spoilt(setting):
         found = make(setting)
         return found | {"buffer": found["buffer"] + 1}
+
     assert judged(rala_low_rank, "attention_rank", make).holds and judged(rala_low_rank, "buffer_rank", make).holds
     assert not judged(rala_low_rank, "buffer_rank", spoilt).holds

@@ -35,11 +35,16 @@ def network(seed=0, n=24, width=0.04, learns=True, labels_first=True, head_at=1.
     head = jump(head_at, width)
     accuracy = listed * (guess + (1 - guess) * jump(1.0, width))
     return {
-        "steps": np.tile(STEPS, (n, 1)), "accuracy_context": np.clip(accuracy + noise(), 0, 1), "accuracy_shifted": accuracy,
-        "accuracy_weights": 1 / L + np.abs(noise()), "context_share": listed + noise(),
+        "steps": np.tile(STEPS, (n, 1)),
+        "accuracy_context": np.clip(accuracy + noise(), 0, 1),
+        "accuracy_shifted": accuracy,
+        "accuracy_weights": 1 / L + np.abs(noise()),
+        "context_share": listed + noise(),
         "item_attention": uniform.item_attention + (0.85 - uniform.item_attention) * head + noise(),
-        "label_attention": labels + noise(), "match_attention": labels * (1 / N + (0.95 - 1 / N) * head) + 0.1 * noise(),
-        "context_mass": listed}
+        "label_attention": labels + noise(),
+        "match_attention": labels * (1 / N + (0.95 - 1 / N) * head) + 0.1 * noise(),
+        "context_mass": listed,
+    }
 
 
 def verdict(name, **changes):
@@ -51,7 +56,9 @@ def test_every_statement_is_covered_and_parts_are_declared():
     assert {claim.name for claim in paper.claims.values() if claim.expected == "REFUTED"} == {"match_attention_waits"}
 
 
-@pytest.mark.parametrize("name", ["abrupt", "random_choice", "item_attention_waits", "head_at_the_jump", "order_of_events"])
+@pytest.mark.parametrize(
+    "name", ["abrupt", "random_choice", "item_attention_waits", "head_at_the_jump", "order_of_events"]
+)
 def test_networks_with_an_abrupt_head_satisfy_the_claim(name):
     found = verdict(name)
     assert found.holds, found
@@ -61,10 +68,18 @@ def test_attention_to_the_match_that_grows_with_that_to_labels_refutes_its_waiti
     assert verdict("match_attention_waits").outcome is Outcome.REFUTED
 
 
-@pytest.mark.parametrize(("name", "changes"), [
-    ("abrupt", {"width": 0.25}), ("abrupt", {"learns": False}), ("random_choice", {"choose_right": 0.6}),
-    ("random_choice", {"labels_first": False}), ("item_attention_waits", {"head_at": 0.5}), ("head_at_the_jump", {"head_at": 0.5}),
-    ("order_of_events", {"head_at": 0.2})])
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("abrupt", {"width": 0.25}),
+        ("abrupt", {"learns": False}),
+        ("random_choice", {"choose_right": 0.6}),
+        ("random_choice", {"labels_first": False}),
+        ("item_attention_waits", {"head_at": 0.5}),
+        ("head_at_the_jump", {"head_at": 0.5}),
+        ("order_of_events", {"head_at": 0.2}),
+    ],
+)
 def test_networks_without_it_do_not(name, changes):
     assert not verdict(name, **changes).holds
 
@@ -86,9 +101,13 @@ def ends(**final):
     """Runs that end at given accuracies."""
     rng = np.random.default_rng([int(1e4 * value) for value in final.values()])
     steps = np.linspace(0, 6_000, 25)
-    return {"steps": np.tile(steps, (16, 1)), **{
-        f"accuracy_{name}": np.clip(value * (steps / steps[-1]) + 0.02 * rng.normal(size=(16, 25)), 0, 1)
-        for name, value in ({"shifted": 0.1} | final).items()}}
+    return {
+        "steps": np.tile(steps, (16, 1)),
+        **{
+            f"accuracy_{name}": np.clip(value * (steps / steps[-1]) + 0.02 * rng.normal(size=(16, 25)), 0, 1)
+            for name, value in ({"shifted": 0.1} | final).items()
+        },
+    }
 
 
 def test_claims_on_the_data_follow_the_planted_direction():
@@ -98,6 +117,7 @@ def test_claims_on_the_data_follow_the_planted_direction():
         def choose(setting):
             share = 0.5 + sign * 0.4 * np.sign(setting.n_classes - base.n_classes)
             return ends(context=share, weights=1 - share)
+
         return choose
 
     claim = paper.claims["more_classes"].function
@@ -111,12 +131,13 @@ def test_the_race_is_won_by_the_faster():
     def choose(faster_wins):
         def runs(setting):
             if setting.p_novel == 1:
-                return ends(context=0.9, weights=0.1)                       # half-way at step 3 333
+                return ends(context=0.9, weights=0.1)  # half-way at step 3 333
             few = setting.n_classes < base.n_classes
             if setting.p_bursty == 0:
-                return ends(context=0.1, weights=3.0 if few else 0.4)       # at 1 000, or never
+                return ends(context=0.1, weights=3.0 if few else 0.4)  # at 1 000, or never
             to_context = few != faster_wins
             return ends(context=0.9 if to_context else 0.1, weights=0.1 if to_context else 0.9)
+
         return runs
 
     claim = paper.claims["race"].function

@@ -28,7 +28,7 @@ RNG = np.random.default_rng(0)
 
 def data(setting):
     """Random problems and a feasible selection of tokens: the best-scoring ones if feasible, or the first that is."""
-    runs = simulator.data_sets(setting, SEEDS[:setting.n_replicas])
+    runs = simulator.data_sets(setting, SEEDS[: setting.n_replicas])
     selected = []
     for keys, queries, scores in zip(runs["keys"], runs["queries"], runs["scores"], strict=True):
         tries = [scores.argmax(-1), *RNG.integers(scores.shape[1], size=(100, len(scores)))]
@@ -38,19 +38,30 @@ def data(setting):
 
 def trained(norm="frobenius", power=0.0, growth=1.0, select=None):
     """Weights k^growth times a machine, plus a matrix across it that grows like k^power."""
+
     def make(setting):
         runs, selected = data(setting)
         if select is not None:
             selected = select(runs)
-        machines = np.array([common.solved("nuclear" if norm == "by width" and setting.inner_dim else norm.replace("by width", "frobenius"),
-                                           *case).weights for case in zip(runs["keys"], runs["queries"], selected, strict=True)])
+        machines = np.array(
+            [
+                common.solved(
+                    "nuclear" if norm == "by width" and setting.inner_dim else norm.replace("by width", "frobenius"),
+                    *case,
+                ).weights
+                for case in zip(runs["keys"], runs["queries"], selected, strict=True)
+            ]
+        )
         machines /= np.linalg.norm(machines, axis=(-2, -1), keepdims=True)
         across = 0.3 * RNG.normal(size=machines.shape)
-        across -= (across * machines).sum((-2, -1), keepdims=True) / (machines**2).sum((-2, -1), keepdims=True) * machines
+        across -= (
+            (across * machines).sum((-2, -1), keepdims=True) / (machines**2).sum((-2, -1), keepdims=True) * machines
+        )
         k = STEPS[None, :, None, None].astype(float)
         W = 0.1 * (k**growth * machines[:, None] + k**power * across[:, None])
         log_attention = np.where(np.arange(setting.n_tokens) == selected[..., None], -1e-9, -60.0)
         return runs | {"steps": np.tile(STEPS, (len(W), 1)), "W": W, "log_attention": log_attention}
+
     return PlantedLab(make)
 
 
@@ -58,8 +69,16 @@ def verdict(name, lab, setting=SMALL):
     return paper.claims[name].function(setting, lab)
 
 
-@pytest.mark.parametrize("name, lab", [("frobenius_direction", trained()), ("nuclear_direction", trained("by width")),
-                                       ("certificates", trained()), ("angle_rate", trained()), ("local_optimality", None)])
+@pytest.mark.parametrize(
+    "name, lab",
+    [
+        ("frobenius_direction", trained()),
+        ("nuclear_direction", trained("by width")),
+        ("certificates", trained()),
+        ("angle_rate", trained()),
+        ("local_optimality", None),
+    ],
+)
 def test_weights_that_obey_the_theory_satisfy_the_claim(name, lab):
     if name == "local_optimality":
         lab = trained(select=next_best)
@@ -79,14 +98,30 @@ def next_best(runs):
     return np.array(selected)
 
 
-@pytest.mark.parametrize("name, lab", [
-    ("frobenius_direction", trained("nuclear")), ("frobenius_direction", trained(growth=0.0)), ("nuclear_direction", trained()),
-    ("angle_rate", trained(power=0.5)), ("local_optimality", None)])
+@pytest.mark.parametrize(
+    "name, lab",
+    [
+        ("frobenius_direction", trained("nuclear")),
+        ("frobenius_direction", trained(growth=0.0)),
+        ("nuclear_direction", trained()),
+        ("angle_rate", trained(power=0.5)),
+        ("local_optimality", None),
+    ],
+)
 def test_weights_of_a_rival_theory_are_refuted(name, lab):
     if name == "local_optimality":
-        lab = trained(select=lambda runs: np.array([next(
-            c for c in map(np.array, np.ndindex(4, 4, 4)) if svm.feasible(k, q, c) and not svm.locally_optimal(k, q, s, c))
-            for k, q, s in zip(runs["keys"], runs["queries"], runs["scores"], strict=True)]))
+        lab = trained(
+            select=lambda runs: np.array(
+                [
+                    next(
+                        c
+                        for c in map(np.array, np.ndindex(4, 4, 4))
+                        if svm.feasible(k, q, c) and not svm.locally_optimal(k, q, s, c)
+                    )
+                    for k, q, s in zip(runs["keys"], runs["queries"], runs["scores"], strict=True)
+                ]
+            )
+        )
     assert verdict(name, lab).outcome == "REFUTED"
 
 
@@ -98,21 +133,30 @@ def test_local_direction_has_nothing_to_say_where_all_runs_find_the_best_tokens(
     def make(setting):
         runs = trained().give(setting)
         return runs | {"scores": (runs["log_attention"] > -1).astype(float)}
+
     found = verdict("local_direction", PlantedLab(make))
     assert found.outcome == "UNDECIDED" and found.reason.startswith("0 of 48")
 
 
 def relu(right):
     """Accepted replicas whose third input is switched off, with weights along one of the two machines."""
+
     def make(setting):
         runs = simulator.data_sets(replace(SMALL, dim=6), SEEDS)
         attention = np.full((48, 3, 4), 1e-9)
         attention[:, :2, 0], attention[:, 2, :2] = 1.0, 0.5
         worth = runs["scores"] * np.array([1.0, 1.0, 0.0])[:, None]
-        W = np.array([svm.several_token_svm(keys, queries, attention[0] > 0.1, [False, False, True] if right == "relaxed" else None)
-                      for keys, queries in zip(runs["keys"], runs["queries"], strict=True)])
+        W = np.array(
+            [
+                svm.several_token_svm(
+                    keys, queries, attention[0] > 0.1, [False, False, True] if right == "relaxed" else None
+                )
+                for keys, queries in zip(runs["keys"], runs["queries"], strict=True)
+            ]
+        )
         W = 100 * W[:, None] + 0.1 * RNG.normal(size=(48, len(STEPS), 6, 6))
         return runs | {"steps": np.tile(STEPS, (48, 1)), "W": W, "log_attention": np.log(attention), "worth": worth}
+
     return PlantedLab(make)
 
 
@@ -128,6 +172,7 @@ def test_without_accepted_replicas_nothing_is_decided():
     def make(setting):
         runs = relu("strict").give(setting)
         return runs | {"log_attention": np.full((48, 3, 4), np.log(0.25))}
+
     for name in ("several_tokens", "relaxed_machine"):
         found = verdict(name, PlantedLab(make), several_tokens.RELU)
         assert found.outcome == "UNDECIDED" and "0 of 48" in found.reason
@@ -135,6 +180,7 @@ def test_without_accepted_replicas_nothing_is_decided():
 
 def path_runs(right=True):
     """Both paths exactly on their machines, or on each other's; the finite part and the loss gap as predicted."""
+
     def make(setting):
         runs, _ = data(replace(SMALL, n_replicas=24))
         best = runs["scores"].argmax(-1)
@@ -147,10 +193,13 @@ def path_runs(right=True):
                 gap.append(-radii)
                 continue
             machine = common.solved(norm, keys, queries, chosen)
-            part = 0 if norm == "nuclear" else dynamics.finite_component(keys, queries, scores, chosen, machine, "linear")
+            part = (
+                0 if norm == "nuclear" else dynamics.finite_component(keys, queries, scores, chosen, machine, "linear")
+            )
             W.append(radii[:, None, None] * machine.weights / machine.norm + part)
             gap.append(-radii / machine.norm)
         return runs | {"radii": np.tile(radii, (24, 1)), "W": np.array(W), "log_gap": np.array(gap)}
+
     return PlantedLab(make)
 
 
@@ -174,9 +223,16 @@ def test_the_closed_form_of_two_tokens_is_told_from_the_one_without_its_linear_t
             keys[:, 0, 0, 0] = 1.0
             W = np.zeros((4, len(STEPS), 4, 1))
             W[..., 0, 0] = curve
-            return {"steps": np.tile(STEPS, (4, 1)), "keys": keys, "queries": np.ones((4, 1, 1)), "W": W,
-                    "scores": np.tile([[1.0, 0.0]], (4, 1, 1))}
+            return {
+                "steps": np.tile(STEPS, (4, 1)),
+                "keys": keys,
+                "queries": np.ones((4, 1, 1)),
+                "W": W,
+                "scores": np.tile([[1.0, 0.0]], (4, 1, 1)),
+            }
+
         return PlantedLab(runs)
+
     assert verdict("two_tokens", make(dynamics.two_token_logit(time)), setting).holds
     assert verdict("two_tokens", make(np.arcsinh(time / 2)), setting).outcome == "REFUTED"
 
@@ -189,7 +245,9 @@ def test_a_rising_share_is_told_from_a_falling_one():
             scores[:, :, 0] = np.where(np.arange(48) < 48 * share, 1.0, -1.0)[:, None]
             kept = simulator.data_sets(replace(setting, n_replicas=48, dim=12), SEEDS)
             return kept | {"scores": scores, "log_attention": np.where(np.arange(8) == selected[..., None], 0.0, -50.0)}
+
         return PlantedLab(runs)
+
     assert verdict("overparametrisation", make(1), common.DESK).holds
     assert verdict("overparametrisation", make(-1), common.DESK).outcome == "REFUTED"
 
@@ -197,7 +255,11 @@ def test_a_rising_share_is_told_from_a_falling_one():
 def test_claims_on_programs_hold_on_few_data_sets():
     lab = PlantedLab(lambda setting: simulator.data_sets(setting, SEEDS[:2]))
     assert verdict("feasible", lab, programs.SMALL).holds
-    assert verdict("rank", PlantedLab(lambda setting: simulator.data_sets(setting, SEEDS[:24])), Setting(n_inputs=8, n_tokens=4, dim=8)).holds
+    assert verdict(
+        "rank",
+        PlantedLab(lambda setting: simulator.data_sets(setting, SEEDS[:24])),
+        Setting(n_inputs=8, n_tokens=4, dim=8),
+    ).holds
 
 
 def test_a_solution_without_a_good_certificate_is_refused(monkeypatch):
@@ -208,11 +270,17 @@ def test_a_solution_without_a_good_certificate_is_refused(monkeypatch):
 
 
 def test_short_runs_are_undecided_whatever_they_show():
-    for name, setting in (("two_losses", replace(paper.claims["two_losses"].setting.desk, n_steps=100)),
-                          ("joint_training", replace(paper.claims["joint_training"].setting.desk, n_steps=100)),
-                          ("cone", replace(paper.claims["cone"].setting.desk, n_steps=100))):
+    for name, setting in (
+        ("two_losses", replace(paper.claims["two_losses"].setting.desk, n_steps=100)),
+        ("joint_training", replace(paper.claims["joint_training"].setting.desk, n_steps=100)),
+        ("cone", replace(paper.claims["cone"].setting.desk, n_steps=100)),
+    ):
         found = verdict(name, PlantedLab(lambda setting: {}), setting)
-        assert found.outcome == "UNDECIDED" and found.reason.endswith("train longer") and not found.more_replicas_may_decide
+        assert (
+            found.outcome == "UNDECIDED"
+            and found.reason.endswith("train longer")
+            and not found.more_replicas_may_decide
+        )
 
 
 def test_a_distance_that_still_falls_is_not_a_refutation():
@@ -237,14 +305,29 @@ def test_what_smoke_cannot_decide_says_why_and_false_statements_have_a_correctio
     for claim in paper.claims.values():
         assert claim.formula and claim.judged and claim.assumptions
         if claim.expected == "REFUTED":
-            assert claim.note and any(other.source.startswith("corrects") and set(other.statements) & set(claim.statements)
-                                      for other in paper.claims.values())
+            assert claim.note and any(
+                other.source.startswith("corrects") and set(other.statements) & set(claim.statements)
+                for other in paper.claims.values()
+            )
 
 
 @pytest.mark.slow
 def test_smoke_says_nothing_wrong(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "attnlab.papers.tarzanagh2023_att_svm", "--scale", "smoke", "--json", "--out",
-                           str(tmp_path)], capture_output=True, text=True, timeout=1200)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "attnlab.papers.tarzanagh2023_att_svm",
+            "--scale",
+            "smoke",
+            "--json",
+            "--out",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["claims"]) == len(paper.claims)
     assert len(list((tmp_path / "figures").rglob("fig*.png"))) == 7

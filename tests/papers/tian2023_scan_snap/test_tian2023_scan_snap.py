@@ -49,8 +49,13 @@ class Live:
     scale, seed = "smoke", 0
 
     def simulate(self, simulation, *settings):
-        found = [Runs("planted", simulation(each, [np.random.SeedSequence(5, spawn_key=(r,)) for r in range(each.n_replicas)], "cpu"))
-                 for each in settings]
+        found = [
+            Runs(
+                "planted",
+                simulation(each, [np.random.SeedSequence(5, spawn_key=(r,)) for r in range(each.n_replicas)], "cpu"),
+            )
+            for each in settings
+        ]
         return found[0] if len(settings) == 1 else found
 
 
@@ -67,7 +72,9 @@ def logits(setting, distinct=1.0, common=-1.0, n=16):
     return rng.uniform(0.9, 1.1, (n, 1, 1, 1)) * time * np.tile(slope, (setting.n_classes, 1))
 
 
-@pytest.mark.parametrize("changes, outcome", [({}, "HOLDS"), ({"distinct": -0.5}, "REFUTED"), ({"common": 0.5}, "REFUTED")])
+@pytest.mark.parametrize(
+    "changes, outcome", [({}, "HOLDS"), ({"distinct": -0.5}, "REFUTED"), ({"common": 0.5}, "REFUTED")]
+)
 def test_the_fate_of_tokens_is_read_off_every_logit(changes, outcome):
     ten, one = token_claims.POPULATION, replace(token_claims.POPULATION, n_common=1, classes_per_query=4)
     assert verdict("fate_of_tokens", {"z": logits(ten, **changes)}, {"z": logits(one, **changes)}).outcome == outcome
@@ -105,12 +112,16 @@ def test_the_residual_runs_over_all_ids():
     steps = np.unique(np.geomspace(1, 1_000, 20).astype(int))
     for vocabulary, outcome in ((1000, "HOLDS"), (10, "REFUTED")):
         h = decoder.decoder_growth_exact(steps / setting.n_classes, vocabulary, setting.rate)
-        left = decoder.residual_exact(h, vocabulary)[:, None] + 1e-4 * np.random.default_rng(0).normal(size=(16, len(steps), 10))
+        left = decoder.residual_exact(h, vocabulary)[:, None] + 1e-4 * np.random.default_rng(0).normal(
+            size=(16, len(steps), 10)
+        )
         assert verdict("residual", {"steps": np.tile(steps, (16, 1)), "residual": left}).outcome == outcome
 
 
 def test_the_mixture_sent_back_is_told_from_that_of_plain_descent():
-    published, plain = (f(decoder_claims.OVERLAPPING) for f in (decoder_claims.foreign_predicted, decoder_claims.foreign_plain))
+    published, plain = (
+        f(decoder_claims.OVERLAPPING) for f in (decoder_claims.foreign_predicted, decoder_claims.foreign_plain)
+    )
     for ratio, outcomes in ((published, ("HOLDS", "HOLDS", "REFUTED")), (plain, ("REFUTED", "REFUTED", "HOLDS"))):
         g = np.tile(np.eye(10) + ratio * (1 - np.eye(10)), (8, 1, 1, 1))
         names = "backward_mixture", "backward_mixture_plain", "backward_mixture_corrected"
@@ -128,6 +139,7 @@ def test_snap_times_that_ignore_the_ratio_are_refuted():
         z = np.zeros((16, 401, 2, 20))
         z[..., -1] = np.concatenate([np.zeros((16, 1)), rate.cumsum(1)], axis=1)[..., None]
         return {"steps": np.tile(steps, (16, 1)), "z": z, "profile": profile}
+
     right = common.snap_time(setting, profile[0, 0])
     slow = common.snap_time(replace(setting, attention_rate=setting.decoder_rate / 1_000), profile[0, 0])
     for base, outcome in ((right, "HOLDS"), (slow, "REFUTED")):
@@ -145,20 +157,28 @@ def test_claims_say_how_they_are_judged_and_false_statements_have_a_correction_b
     for claim in paper.claims.values():
         assert claim.formula and claim.judged and claim.assumptions
         if claim.expected == "REFUTED":
-            assert claim.note and any(other.source.startswith("corrects") and set(other.statements) & set(claim.statements)
-                                      for other in paper.claims.values())
+            assert claim.note and any(
+                other.source.startswith("corrects") and set(other.statements) & set(claim.statements)
+                for other in paper.claims.values()
+            )
 
 
 def test_the_reduced_equations_are_what_training_does():
-    setting = replace(common.SMALL, batch=0, n_steps=100, n_records=5, decoder_rate=0.4, attention_rate=0.4, n_replicas=1)
+    setting = replace(
+        common.SMALL, batch=0, n_steps=100, n_records=5, decoder_rate=0.4, attention_rate=0.4, n_replicas=1
+    )
     runs = Live().simulate(train_tokens, setting)
     path = snapping_claims.predicted(setting, runs["profile"][0, 0], runs["steps"][0])
-    assert np.abs(snapping_claims.observed(setting, runs)[0] - path).max() < 0.4 / 20      # steps: the margin of the claim without 1 / T
+    assert (
+        np.abs(snapping_claims.observed(setting, runs)[0] - path).max() < 0.4 / 20
+    )  # steps: the margin of the claim without 1 / T
     rival = snapping_claims.without_feedback(setting, runs["profile"][0, 0], runs["steps"][0])
     assert np.abs(rival - path).max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["gradient", "discrete_steps", "scan_growth", "scan_growth_printed", "distinct_always_rise"])
+@pytest.mark.parametrize(
+    "name", ["gradient", "discrete_steps", "scan_growth", "scan_growth_printed", "distinct_always_rise"]
+)
 def test_cheap_claims_come_out_as_declared(name):
     claim = paper.claims[name]
     assert claim.function(claim.setting.smoke, Live()).outcome == claim.expected
@@ -182,9 +202,24 @@ def test_scanning_on_with_an_undiminished_drive_ends_in_one_winner():
 
 @pytest.mark.slow
 def test_smoke_says_nothing_wrong_and_draws_every_figure(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "attnlab.papers.tian2023_scan_snap", "--scale", "smoke", "--seed", "3", "--json",
-                           "--out", str(tmp_path)], capture_output=True, text=True, timeout=1200)
-    assert done.returncode in (0, 3), done.stderr                         # 3: undecided is no wrong verdict
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "attnlab.papers.tian2023_scan_snap",
+            "--scale",
+            "smoke",
+            "--seed",
+            "3",
+            "--json",
+            "--out",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode in (0, 3), done.stderr  # 3: undecided is no wrong verdict
     expected = {claim.id: claim.expected for claim in paper.claims.values()}
     assert all(claim["verdict"] in (expected[claim["id"]], "UNDECIDED") for claim in json.loads(done.stdout)["claims"])
     assert len(list((tmp_path / "figures").rglob("fig*.png"))) == 8

@@ -22,7 +22,11 @@ def pairs(setting=SMALL):
 
 def test_read_weights_are_those_of_the_sum_over_pairs():
     K, V, Q = pairs()
-    for rule, rate, g in (("hebb", 1.0, lambda t: t), ("polynomial", 3.0, lambda t: t**3), ("exponential", 2.0, lambda t: np.exp(2 * (t - 1)))):
+    for rule, rate, g in (
+        ("hebb", 1.0, lambda t: t),
+        ("polynomial", 3.0, lambda t: t**3),
+        ("exponential", 2.0, lambda t: np.exp(2 * (t - 1))),
+    ):
         out = memory.read_weights(replace(SMALL, rule=rule, rate=rate), K, Q) @ V
         by_hand = sum(g(float(K[0, i] @ Q[0, 2])) * V[0, i] for i in range(5))
         assert torch.allclose(out[0, 2], by_hand, atol=1e-12)
@@ -33,7 +37,9 @@ def test_decay_forgets_pair_by_pair():
     M = torch.zeros(4, 3, dtype=torch.float64)
     for i in range(5):
         M = 0.9 * M + torch.outer(K[0, i], V[0, i])
-    assert torch.allclose((memory.read_weights(replace(SMALL, rule="decay", rate=0.9), K, Q) @ V)[0], Q[0] @ M, atol=1e-12)
+    assert torch.allclose(
+        (memory.read_weights(replace(SMALL, rule="decay", rate=0.9), K, Q) @ V)[0], Q[0] @ M, atol=1e-12
+    )
 
 
 def test_delta_rule_and_least_squares_store_what_they_can():
@@ -58,7 +64,9 @@ def test_keys_have_the_stated_law(keys):
 
 
 def test_ties_of_binary_keys_count_half():
-    runs = memory.retrieve(memory.Setting(dim=2, n_pairs=2, value_dim=64, keys="binary", values="sign", n_draws=400), seeds(1), "cpu")
+    runs = memory.retrieve(
+        memory.Setting(dim=2, n_pairs=2, value_dim=64, keys="binary", values="sign", n_draws=400), seeds(1), "cpu"
+    )
     # one other key: overlap -1, 0, 1 with probabilities 1/4, 1/2, 1/4, times a random sign; a tie in one of four draws
     assert runs["wrong_sign"].mean() == pytest.approx(1 / 8, abs=0.02)
 
@@ -104,9 +112,15 @@ def test_variance_of_a_chain_is_that_of_its_signal():
     assert runs["variance"][0] == pytest.approx([4, 20], rel=5 * 2**0.5 / 20_000**0.5)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: memory.Setting(rule="hebbian"), "did you mean 'hebb'"), (lambda: memory.DepthSetting(n_heads=(2,)), "odd"),
-    (lambda: memory.DepthSetting(dim=12), "multiple of 8"), (lambda: memory.Setting(n_pairs=0), "n_pairs=0")])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: memory.Setting(rule="hebbian"), "did you mean 'hebb'"),
+        (lambda: memory.DepthSetting(n_heads=(2,)), "odd"),
+        (lambda: memory.DepthSetting(dim=12), "multiple of 8"),
+        (lambda: memory.Setting(n_pairs=0), "n_pairs=0"),
+    ],
+)
 def test_bad_settings_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()

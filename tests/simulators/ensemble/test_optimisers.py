@@ -57,7 +57,7 @@ def test_adam_equals_torch_optim_adam(start, decay):
 def test_adam_without_bias_correction_is_another_optimiser(start):
     class Uncorrected(Adam):
         def update(self, values, gradient, state, step):
-            super().update(values, gradient, state, 10**6)                # both corrections are 1 by then
+            super().update(values, gradient, state, 10**6)  # both corrections are 1 by then
 
     expected = torchs(lambda p: torch.optim.Adam(p, lr=0.05), start)
     assert (ours(Uncorrected(0.05), start) - expected).abs().max() > 1e6 * ROUNDING
@@ -79,20 +79,20 @@ def test_schedule_scales_the_learning_rate(start):
 
 @pytest.mark.parametrize("kind", [Adam, GradientDescent, NormalisedGradientDescent])
 def test_learning_rates_per_replica_act_on_their_replica_only(start, kind):
-    rates = [0.001, 0.005, 0.01]        # paths of length 1 at most: near its minimum, normalised descent amplifies rounding
+    rates = [0.001, 0.005, 0.01]  # paths of length 1 at most: near its minimum, normalised descent amplifies rounding
     together = ours(kind(rates), start)
     for row, rate in enumerate(rates):
-        alone = ours(kind(rate), start[row:row + 1])
+        alone = ours(kind(rate), start[row : row + 1])
         assert (together[row] - alone[0]).abs().max() < ROUNDING
         part = kind(rates).part(slice(row, row + 1))
-        assert torch.equal(ours(part, start[row:row + 1])[0], together[row])
+        assert torch.equal(ours(part, start[row : row + 1])[0], together[row])
 
 
 def test_normalised_step_has_the_length_of_the_learning_rate(start):
     optimiser, values = NormalisedGradientDescent(0.25), start.clone()
     optimiser.update(values, gradient(start), {}, 0)
     lengths = torch.linalg.vector_norm(values - start, dim=1)
-    assert (lengths - 0.25).abs().max() < 20 * EPS64                       # about 10 roundings at the size of start (3)
+    assert (lengths - 0.25).abs().max() < 20 * EPS64  # about 10 roundings at the size of start (3)
 
 
 def test_normalised_step_leaves_a_replica_without_gradient_where_it_is(start):

@@ -13,7 +13,7 @@ def test_warmup_reaches_one_after_its_steps_and_then_follows_the_next_schedule()
 def test_cosine_starts_at_one_is_half_way_in_the_middle_and_stays_at_its_end():
     schedule = cosine(100, final=0.2)
     assert schedule(0) == 1.0
-    assert schedule(50) == pytest.approx(0.6, abs=1e-15)                   # (1 + 0.2) / 2
+    assert schedule(50) == pytest.approx(0.6, abs=1e-15)  # (1 + 0.2) / 2
     assert schedule(100) == schedule(1000) == pytest.approx(0.2, abs=1e-15)
 
 
@@ -22,9 +22,16 @@ def test_staircase_falls_at_multiples_only():
     assert constant(7) == 1.0
 
 
-@pytest.mark.parametrize(("make", "name"), [(lambda: warmup(0), "n_warmup"), (lambda: cosine(0), "n_steps"),
-                                            (lambda: cosine(5, final=2.0), "final"),
-                                            (lambda: staircase(0, 0.5), "every"), (lambda: staircase(2, 0.0), "factor")])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: warmup(0), "n_warmup"),
+        (lambda: cosine(0), "n_steps"),
+        (lambda: cosine(5, final=2.0), "final"),
+        (lambda: staircase(0, 0.5), "every"),
+        (lambda: staircase(2, 0.0), "factor"),
+    ],
+)
 def test_arguments_that_cannot_be_used_are_named(make, name):
     with pytest.raises(ValueError, match=name):
         make()

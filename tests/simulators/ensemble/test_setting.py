@@ -32,27 +32,63 @@ def test_whole_numbers_and_lists_take_the_declared_type():
     assert setting == Small(count=4, groups=((1.0, 2.0), (3.0,)))
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    ("count", 0), ("count", -1), ("count", 2.5), ("count", True), ("count", float("nan")), ("count", "3"),
-    ("rate", 0.0), ("rate", 1), ("rate", float("nan")), ("rate", float("inf")), ("rate", None),
-    ("kind", "ane"), ("kind", 1), ("flag", 1), ("sizes", 3), ("sizes", (1, 0)), ("groups", (1.0,)),
-])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("count", 0),
+        ("count", -1),
+        ("count", 2.5),
+        ("count", True),
+        ("count", float("nan")),
+        ("count", "3"),
+        ("rate", 0.0),
+        ("rate", 1),
+        ("rate", float("nan")),
+        ("rate", float("inf")),
+        ("rate", None),
+        ("kind", "ane"),
+        ("kind", 1),
+        ("flag", 1),
+        ("sizes", 3),
+        ("sizes", (1, 0)),
+        ("groups", (1.0,)),
+    ],
+)
 def test_a_value_out_of_place_is_named_with_its_field(field, value):
     with pytest.raises(ValueError, match=f"^{field}="):
         Small(**{field: value})
 
 
-@pytest.mark.parametrize(("text", "field", "value"), [
-    ("20_000", "count", 20_000), ("2e4", "count", 20_000), ("0.25", "rate", 0.25), ("another", "kind", "another"),
-    ("true", "flag", True), ("10,20", "sizes", (10, 20)), ("(5,)", "sizes", (5,)), ("7", "sizes", (7,)),
-    ("((0.1,-0.1),(2,))", "groups", ((0.1, -0.1), (2.0,))),
-])
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("20_000", "count", 20_000),
+        ("2e4", "count", 20_000),
+        ("0.25", "rate", 0.25),
+        ("another", "kind", "another"),
+        ("true", "flag", True),
+        ("10,20", "sizes", (10, 20)),
+        ("(5,)", "sizes", (5,)),
+        ("7", "sizes", (7,)),
+        ("((0.1,-0.1),(2,))", "groups", ((0.1, -0.1), (2.0,))),
+    ],
+)
 def test_texts_are_read_by_the_type_of_the_field(text, field, value):
     assert getattr(overridden(Small(), {field: text}), field) == value
 
 
-@pytest.mark.parametrize(("field", "text"), [("count", "three"), ("count", "nan"), ("rate", "nan"), ("flag", "yes"),
-                                             ("sizes", "a,b"), ("count", "2.5"), ("rate", "")])
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("count", "three"),
+        ("count", "nan"),
+        ("rate", "nan"),
+        ("flag", "yes"),
+        ("sizes", "a,b"),
+        ("count", "2.5"),
+        ("rate", ""),
+    ],
+)
 def test_a_text_of_the_wrong_kind_is_named_with_its_field(field, text):
     with pytest.raises(ValueError, match=f"^{field}="):
         overridden(Small(), {field: text})
@@ -70,8 +106,21 @@ def test_every_number_of_the_regression_setting_rejects_nan_and_minus_two(field)
             Setting(**{field: value})
 
 
-@pytest.mark.parametrize("field", ["dim", "n_context", "n_heads", "init_scale", "batch", "learning_rate", "n_steps",
-                                   "n_records", "n_test", "n_replicas"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "dim",
+        "n_context",
+        "n_heads",
+        "init_scale",
+        "batch",
+        "learning_rate",
+        "n_steps",
+        "n_records",
+        "n_test",
+        "n_replicas",
+    ],
+)
 def test_counts_and_scales_of_the_regression_setting_reject_zero(field):
     with pytest.raises(ValueError, match=f"^{field}="):
         Setting(**{field: 0})

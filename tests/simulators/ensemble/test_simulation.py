@@ -86,8 +86,10 @@ def test_reading_an_undeclared_field_is_an_error_that_says_to_declare_it(field):
         sneaky(Toy(), SEEDS, "cpu")
 
 
-@pytest.mark.parametrize("result", [{}, None, {"x": np.zeros(2)}, {"x": np.float64(1)}, {"x": [1, 2, 3]},
-                                    {"x": np.array([None, None, None])}])
+@pytest.mark.parametrize(
+    "result",
+    [{}, None, {"x": np.zeros(2)}, {"x": np.float64(1)}, {"x": [1, 2, 3]}, {"x": np.array([None, None, None])}],
+)
 def test_results_without_a_replica_axis_are_refused(result):
     @simulation(name="toy.bad")
     def bad(setting: Toy, seeds, device):
@@ -129,10 +131,16 @@ def test_script_prints_a_table_of_the_overridden_setting(subject, capsys):
     assert "size=4" in printed and "x[7]" in printed and "5 replicas, seed 3" in printed
 
 
-@pytest.mark.parametrize(("argument", "message"), [
-    ("sise=4", "did you mean 'size'"), ("size=nan", "size='nan' is not a whole number"), ("size=0", "not positive"),
-    ("seed=-1", "seed='-1'"), ("mesure", "did you mean 'measure'"),
-])
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("sise=4", "did you mean 'size'"),
+        ("size=nan", "size='nan' is not a whole number"),
+        ("size=0", "not positive"),
+        ("seed=-1", "seed='-1'"),
+        ("mesure", "did you mean 'measure'"),
+    ],
+)
 def test_script_answers_a_bad_argument_with_status_two_and_one_line(subject, capsys, argument, message):
     assert main_of(subject, [argument]) == 2
     error = capsys.readouterr().err
@@ -140,8 +148,13 @@ def test_script_answers_a_bad_argument_with_status_two_and_one_line(subject, cap
 
 
 def test_table_shows_arrays_along_steps_at_their_last_record():
-    arrays = {"steps": np.tile([0, 5], (3, 1)), "loss": np.array([[9.0, 1.0], [9.0, 2.0], [9.0, 3.0]]),
-              "curve": np.ones((3, 9)), "big": np.zeros((3, 41)), "loss_se": np.ones(3)}
+    arrays = {
+        "steps": np.tile([0, 5], (3, 1)),
+        "loss": np.array([[9.0, 1.0], [9.0, 2.0], [9.0, 3.0]]),
+        "curve": np.ones((3, 9)),
+        "big": np.zeros((3, 41)),
+        "loss_se": np.ones(3),
+    }
     lines = table(arrays).splitlines()
-    assert lines[2].split() == ["loss", "2", "1", "1", "3"]                # mean, sd, min, max of 1, 2, 3
+    assert lines[2].split() == ["loss", "2", "1", "1", "3"]  # mean, sd, min, max of 1, 2, 3
     assert lines[3].split() == ["curve", "means", *["1"] * 9] and lines[4:] == ["also big (3, 41)"]

@@ -48,20 +48,26 @@ class Quadratic:
 def test_population_loss_follows_its_exact_path_at_the_recorded_steps():
     quadratic, steps = Quadratic(), (0, 1, 7, 40)
     plan = Plan(40, loss_steps=tuple(range(41)), dtype=torch.float64)
-    result = train(quadratic, quadratic, GradientDescent(0.1), [np.random.SeedSequence(0)] * 2, plan,
-                   [Record(lambda model, parameters: {"z": parameters["z"].clone()}, steps)])
+    result = train(
+        quadratic,
+        quadratic,
+        GradientDescent(0.1),
+        [np.random.SeedSequence(0)] * 2,
+        plan,
+        [Record(lambda model, parameters: {"z": parameters["z"].clone()}, steps)],
+    )
     path = (1 - 0.1 * np.array([1.0, 0.5])) ** np.arange(41)[:, None]
-    assert np.abs(result.records["z"] - path[list(steps)]).max() < 40 * 4 * EPS64     # 4 roundings a step, size 1
+    assert np.abs(result.records["z"] - path[list(steps)]).max() < 40 * 4 * EPS64  # 4 roundings a step, size 1
     losses = (np.array([1.0, 0.5]) * path**2 / 2).sum(1)
-    assert np.abs(result.loss[:, 1:] - losses[:-1]).max() < 40 * 8 * EPS64            # loss at the start of each update
-    assert np.abs(result.loss[:, 1:] - losses[1:]).max() > 0.01                       # not at its end
+    assert np.abs(result.loss[:, 1:] - losses[:-1]).max() < 40 * 8 * EPS64  # loss at the start of each update
+    assert np.abs(result.loss[:, 1:] - losses[1:]).max() > 0.01  # not at its end
     assert np.allclose(result.loss[:, 0], losses[0], rtol=4 * EPS64)
 
 
 def test_loss_is_averaged_over_the_updates_between_records(seeds):
     fine, coarse = run(seeds(2)), run(seeds(2), loss_steps=(0, 10, 37, N_STEPS))
     for column, (low, high) in enumerate([(0, 10), (10, 37), (37, N_STEPS)], start=1):
-        expected = fine.loss[:, low + 1:high + 1].mean(1)
+        expected = fine.loss[:, low + 1 : high + 1].mean(1)
         assert np.allclose(coarse.loss[:, column], expected, rtol=50 * EPS64)
     assert np.array_equal(coarse.loss[:, 0], fine.loss[:, 0])
 
@@ -88,8 +94,10 @@ def test_every_replica_sees_the_same_bits_whatever_is_beside_it(seeds):
         run(chosen, task=Seen(**TASK.__dict__), chunk=chunk)
     together, alone, chunked = seen
     assert all(torch.equal(a[3], b[0]) for a, b in zip(together, alone, strict=True))
-    assert len(chunked) == 4 * N_STEPS               # chunks of one replica take turns
-    assert {step[0].numpy().tobytes() for step in chunked} == {row.numpy().tobytes() for step in together for row in step}
+    assert len(chunked) == 4 * N_STEPS  # chunks of one replica take turns
+    assert {step[0].numpy().tobytes() for step in chunked} == {
+        row.numpy().tobytes() for step in together for row in step
+    }
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3])
@@ -100,11 +108,12 @@ def test_chunk_size_changes_results_within_rounding_only(seeds, chunk):
 
 
 def test_same_seeds_give_same_bits(seeds):
-    first, again = (run(seeds(3), [Record(AttentionRegressor.observe, (0, 3, N_STEPS))], dtype=torch.float32)
-                    for _ in range(2))
+    first, again = (
+        run(seeds(3), [Record(AttentionRegressor.observe, (0, 3, N_STEPS))], dtype=torch.float32) for _ in range(2)
+    )
     assert np.array_equal(flat(first), flat(again)) and np.array_equal(first.loss, again.loss)
     for name, array in first.records.items():
-        assert np.array_equal(array, again.records[name], equal_nan=True)          # NaN: a sign group without heads
+        assert np.array_equal(array, again.records[name], equal_nan=True)  # NaN: a sign group without heads
 
 
 class Killed(RuntimeError):
@@ -158,7 +167,7 @@ def test_a_resumed_run_without_its_random_streams_would_differ(seeds):
     fresh = Kept(100)
     with use(fresh):
         run(seeds(1), n_steps=33, loss_steps=(33,), checkpoint_steps=SEGMENT)
-    monitor.kept["streams"] = fresh.kept["streams"]                       # the streams of an earlier step
+    monitor.kept["streams"] = fresh.kept["streams"]  # the streams of an earlier step
     with use(monitor):
         assert not np.array_equal(flat(run(seeds(1), **options)), flat(run(seeds(1), **options | {"label": "x"})))
 
@@ -183,7 +192,7 @@ def test_a_diverging_replica_is_recorded_and_the_others_go_on(seeds):
     assert result.diverged_at[[0, 2]].tolist() == [-1, -1] and 1 <= result.diverged_at[1] < N_STEPS
     assert np.isnan(flat(result)[1]).all()
     step = int(result.diverged_at[1])
-    assert np.isfinite(result.loss[1, :step + 1]).all() and np.isnan(result.loss[1, step + 1:]).all()
+    assert np.isfinite(result.loss[1, : step + 1]).all() and np.isnan(result.loss[1, step + 1 :]).all()
     assert np.isnan(result.records["omega"][1, -1]).all() and np.isfinite(result.records["omega"][1, 0]).all()
     for row in (0, 2):
         assert np.abs(flat(result)[row] - flat(calm)[row]).max() < ROUNDING
@@ -192,16 +201,16 @@ def test_a_diverging_replica_is_recorded_and_the_others_go_on(seeds):
 
 def test_a_run_of_diverged_replicas_ends_and_is_recorded(seeds):
     result = run(seeds(2), optimiser=Adam(1e6), dtype=torch.float32)
-    assert (result.diverged_at == 1).all() and np.isnan(flat(result)).all()        # parameters of size 1e6 at step 1
+    assert (result.diverged_at == 1).all() and np.isnan(flat(result)).all()  # parameters of size 1e6 at step 1
     kept = run(seeds(2), optimiser=Adam(1e6), dtype=torch.float32, diverged_above=float("inf"))
-    assert (kept.diverged_at == -1).all() and (kept.loss[:, -1] > 1e8).all()       # finite, but lost
+    assert (kept.diverged_at == -1).all() and (kept.loss[:, -1] > 1e8).all()  # finite, but lost
 
 
 def test_noise_and_learning_rate_per_replica_act_on_their_replica_only(seeds):
     task = RegressionTask(2, 4, 3, noise_std=np.array([0.0, 0.3, 1.0]))
     together = run(seeds(3), task=task, optimiser=Adam([1e-2, 2e-2, 3e-2]), chunk=2)
     for row, (noise, rate) in enumerate([(0.0, 1e-2), (0.3, 2e-2), (1.0, 3e-2)]):
-        alone = run(seeds(3)[row:row + 1], task=RegressionTask(2, 4, 3, noise), optimiser=Adam(rate))
+        alone = run(seeds(3)[row : row + 1], task=RegressionTask(2, 4, 3, noise), optimiser=Adam(rate))
         assert np.abs(flat(alone)[0] - flat(together)[row]).max() < ROUNDING
 
 
@@ -241,8 +250,15 @@ def test_log_spaced_steps_start_at_zero_and_one_and_end_at_the_last():
     assert log_spaced_steps(1, 5) == (0, 1) and log_spaced_steps(7, 1) == (0, 7)
 
 
-@pytest.mark.parametrize(("options", "name"), [({"n_steps": 0}, "n_steps=0"), ({"loss_steps": (0, 99)}, "loss_steps"),
-                                               ({"loss_steps": (3, 3)}, "loss_steps"), ({"chunk": -1}, "chunk=-1")])
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"n_steps": 0}, "n_steps=0"),
+        ({"loss_steps": (0, 99)}, "loss_steps"),
+        ({"loss_steps": (3, 3)}, "loss_steps"),
+        ({"chunk": -1}, "chunk=-1"),
+    ],
+)
 def test_plans_that_contradict_themselves_are_named(seeds, options, name):
     with pytest.raises(ValueError, match=name):
         run(seeds(1), **options)

@@ -31,7 +31,9 @@ def test_full_rank_head_goes_from_the_mean_to_the_target(seeds):
     error = head_rank.full_rank_on_pairs(setting, seeds(2), "cpu")["error"]
     assert error[:, 0] == pytest.approx(0.5) and (error[:, 1] < 1e-3).all()
     for target, n_points in (("nearest", 4), ("farthest", 5)):
-        points = head_rank.Setting(dim=3, n_points=n_points, target=target, inverse_temperatures=(1e-9, 1e7), n_samples=4_000)
+        points = head_rank.Setting(
+            dim=3, n_points=n_points, target=target, inverse_temperatures=(1e-9, 1e7), n_samples=4_000
+        )
         found = head_rank.full_rank_on_points(points, seeds(2), "cpu")["error"]
         assert (found[:, 0] > 0.5).all() and (found[:, 1] < 1e-3).all()
 
@@ -41,7 +43,7 @@ def test_farthest_point_is_never_the_own_one(seeds):
     setting = head_rank.Setting(dim=3, n_points=2, target="farthest", inverse_temperatures=(3.0,), n_samples=20_000)
     error = head_rank.full_rank_on_points(setting, seeds(4), "cpu")["error"]
     t, w = np.polynomial.legendre.leggauss(100)
-    exact = np.sum(w / 2 * 2 * (1 - t) / (1 + np.exp(3.0 * (1 - t))) ** 2)       # d = 3: t uniform
+    exact = np.sum(w / 2 * 2 * (1 - t) / (1 + np.exp(3.0 * (1 - t))) ** 2)  # d = 3: t uniform
     assert abs(error.mean() - exact) < 4 * 0.2 / 80_000**0.5
 
 
@@ -63,7 +65,10 @@ def test_drawn_heads_are_unit_with_uniform_cosine():
     cosine = (Q * K).sum(1)
     assert torch.allclose(Q.norm(dim=1), torch.ones(4_000, dtype=torch.float64))
     assert torch.allclose(K.norm(dim=1), torch.ones(4_000, dtype=torch.float64))
-    assert abs(cosine.mean().item()) < 4 / (3 * 4_000) ** 0.5 and abs((cosine**2).mean().item() - 1 / 3) < 4 * 0.3 / 4_000**0.5
+    assert (
+        abs(cosine.mean().item()) < 4 / (3 * 4_000) ** 0.5
+        and abs((cosine**2).mean().item() - 1 / 3) < 4 * 0.3 / 4_000**0.5
+    )
 
 
 def test_agreements_are_inner_products_of_what_heads_choose(seeds):
@@ -84,10 +89,10 @@ def test_one_vote_is_one_head_and_more_votes_are_better(seeds):
     setting = head_rank_hard.VoteSetting(dim=3, n_heads=(1, 2, 51), n_models=20, n_samples=400)
     runs = head_rank_hard.majority_vote(setting, seeds(4), "cpu")
     error = runs["error"].mean(0)
-    right = 0.5 + (math.pi / 2 - 1) / math.pi                                   # d = 3: E asin|t| = pi / 2 - 1
+    right = 0.5 + (math.pi / 2 - 1) / math.pi  # d = 3: E asin|t| = pi / 2 - 1
     assert error[0] == pytest.approx(2 * (1 - right), abs=4 * 1 / 32_000**0.5 + 4 * 0.2 / 80**0.5)
     assert error[2] < 0.3 < error[1] < error[0]
-    assert (runs["averaged_error"][:, 2] > 0.1).all()                           # an average is not a count
+    assert (runs["averaged_error"][:, 2] > 0.1).all()  # an average is not a count
 
 
 @pytest.mark.parametrize("kind", head_rank_pairs.KINDS)
@@ -109,8 +114,9 @@ def test_pair_heads_are_sums_of_attention(kind):
 
 
 def test_training_on_pairs_beats_the_constant_head(seeds):
-    runs = head_rank_pairs.train_on_pairs(head_rank_pairs.PairSetting(dim=4, rank=4, n_heads=1, n_steps=150, n_test=2_000), seeds(2),
-                                          "cpu")
+    runs = head_rank_pairs.train_on_pairs(
+        head_rank_pairs.PairSetting(dim=4, rank=4, n_heads=1, n_steps=150, n_test=2_000), seeds(2), "cpu"
+    )
     assert (runs["error"] < 0.4).all() and (runs["diverged_at"] < 0).all()
 
 
@@ -131,7 +137,7 @@ def test_encoder_is_torchs_attention_with_radial_norms():
         h = p["norm0"][1, 1] * h / h.norm(dim=-1, keepdim=True)
     assert torch.allclose(model.forward(p, x)[1], h, atol=1e-12)
     weight = layer.in_proj_weight.detach()
-    M = weight[2:4].T @ weight[6:8] / 2**0.5                                    # second head: its rows of W_q and W_k
+    M = weight[2:4].T @ weight[6:8] / 2**0.5  # second head: its rows of W_q and W_k
     assert torch.allclose(model.score_matrices(p)[1, 1], M, atol=1e-13)
 
 
@@ -147,8 +153,8 @@ def test_copies_are_averaged_and_positions_change_the_output():
         q = model.initialise([generator()], torch.float64)
         out = model.forward(q, x)
         assert model.width == width and out.shape == x.shape
-        assert not torch.allclose(model.forward(q, x.flip(2)), out.flip(2), atol=1e-3)          # order matters now
-    assert torch.allclose(one.forward(p, x.flip(2)), one.forward(p, x).flip(2), atol=1e-13)      # and did not before
+        assert not torch.allclose(model.forward(q, x.flip(2)), out.flip(2), atol=1e-3)  # order matters now
+    assert torch.allclose(one.forward(p, x.flip(2)), one.forward(p, x).flip(2), atol=1e-13)  # and did not before
 
 
 def test_training_on_the_farthest_point_runs_and_tells_its_target(seeds):
@@ -158,21 +164,28 @@ def test_training_on_the_farthest_point_runs_and_tells_its_target(seeds):
     class Fixed:
         def forward(self, parameters, x):
             return torch.stack([torch.stack([s[int((s @ q).argmin())] for q in s]) for s in x[0]])[None]
+
     assert head_rank_farthest.squared_errors(Fixed(), {}, normals).abs().max() == 0
     assert points.shape == normals.shape
-    setting = head_rank_farthest.FarthestSetting(dim=4, n_points=4, rank=2, copies=2, hidden=4, batch=8, n_steps=30, n_test=50)
+    setting = head_rank_farthest.FarthestSetting(
+        dim=4, n_points=4, rank=2, copies=2, hidden=4, batch=8, n_steps=30, n_test=50
+    )
     runs = head_rank_farthest.train_farthest(setting, seeds(2), "cpu")
     assert runs["angle"].shape == (2, 4) and np.isfinite(runs["error"]).all()
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: head_rank.Setting(target="furthest"), "did you mean 'farthest'"),
-    (lambda: head_rank.Setting(dim=2), "dim=2"),
-    (lambda: head_rank_pairs.PairSetting(rank=9), "rank=9 exceeds dim=8"),
-    (lambda: head_rank_pairs.PairSetting(kind="matrx"), "did you mean 'matrix'"),
-    (lambda: head_rank_farthest.FarthestSetting(rank=3), "rank=3 does not divide 8"),
-    (lambda: head_rank_farthest.FarthestSetting(positions="add"), "positions='add'"),
-    (lambda: head_rank_hard.VoteSetting(n_heads=(0,)), "n_heads=0")])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: head_rank.Setting(target="furthest"), "did you mean 'farthest'"),
+        (lambda: head_rank.Setting(dim=2), "dim=2"),
+        (lambda: head_rank_pairs.PairSetting(rank=9), "rank=9 exceeds dim=8"),
+        (lambda: head_rank_pairs.PairSetting(kind="matrx"), "did you mean 'matrix'"),
+        (lambda: head_rank_farthest.FarthestSetting(rank=3), "rank=3 does not divide 8"),
+        (lambda: head_rank_farthest.FarthestSetting(positions="add"), "positions='add'"),
+        (lambda: head_rank_hard.VoteSetting(n_heads=(0,)), "n_heads=0"),
+    ],
+)
 def test_bad_settings_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -22,10 +22,15 @@ TASK = RegressionTask(dim=3, n_context=7, batch=5, noise_std=0.3)
 SHAPE = icl_step.Shape(3, 7, 2, 5)
 SEEDS = np.random.SeedSequence(5).spawn(3)
 SUPPORTS = ((0, 1), (1, 2))
-TASKS = {"one": (MODEL, TASK), "correlated": (MODEL, replace(TASK, covariance_decay=0.5)),
-         "several": (AttentionRegressor(dim=3, n_heads=2, n_labels=2), MultiRegressionTask(3, SUPPORTS, 7, 5, 0.3, 0.8))}
+TASKS = {
+    "one": (MODEL, TASK),
+    "correlated": (MODEL, replace(TASK, covariance_decay=0.5)),
+    "several": (AttentionRegressor(dim=3, n_heads=2, n_labels=2), MultiRegressionTask(3, SUPPORTS, 7, 5, 0.3, 0.8)),
+}
 
-needs_compiler = pytest.mark.skipif(not fused.available(SHAPE, "float32"), reason="no C compiler: the compiled path is not there")
+needs_compiler = pytest.mark.skipif(
+    not fused.available(SHAPE, "float32"), reason="no C compiler: the compiled path is not there"
+)
 
 
 class Given:
@@ -55,6 +60,7 @@ def test_compiled_and_autograd_steps_agree_on_the_same_batches(n_steps, kind):
     def split(matrix):
         views = matrix.split([v[0].numel() for v in start.values()], dim=1)
         return {name: view.view(3, *v.shape[1:]) for (name, v), view in zip(start.items(), views, strict=True)}
+
     adam = Adam(1e-2)
     mine, own = values.clone(), adam.start(values)
     step = autograd_step(model, Given(batches), adam, split)
@@ -64,14 +70,21 @@ def test_compiled_and_autograd_steps_agree_on_the_same_batches(n_steps, kind):
     # 1e-14 a step from rounding; 100 Adam steps of 1e-2 on this smooth loss amplify it by less than 1e4
     bound = 1e-13 if n_steps == 1 else 1e-9
     assert np.abs(compiled - losses).max() < bound and (theirs - mine).abs().max() < bound
-    wrong = CompiledSteps(steps.shape, batches, icl_step.Optimiser(1.01e-2)).run(values.clone(), adam.start(values), 0, n_steps)
-    assert n_steps == 1 or np.abs(wrong - losses).max() > 1e3 * bound     # the twin: a rate 1 % larger
+    wrong = CompiledSteps(steps.shape, batches, icl_step.Optimiser(1.01e-2)).run(
+        values.clone(), adam.start(values), 0, n_steps
+    )
+    assert n_steps == 1 or np.abs(wrong - losses).max() > 1e3 * bound  # the twin: a rate 1 % larger
 
 
 def run(n_steps=70, chunk=0, **plan):
-    return train(MODEL, TASK, Adam(1e-2), SEEDS, Plan(n_steps, loss_steps=(0, 10, n_steps), compiled=compiled_steps,
-                                                      chunk=chunk, **plan),
-                 [Record(lambda model, p: {"first": p["Q"][:, 0, 0, 0]}, (0, 10, 33, n_steps))])
+    return train(
+        MODEL,
+        TASK,
+        Adam(1e-2),
+        SEEDS,
+        Plan(n_steps, loss_steps=(0, 10, n_steps), compiled=compiled_steps, chunk=chunk, **plan),
+        [Record(lambda model, p: {"first": p["Q"][:, 0, 0, 0]}, (0, 10, 33, n_steps))],
+    )
 
 
 def flat(result):
@@ -85,7 +98,9 @@ def test_chunks_and_observation_points_do_not_change_a_bit():
     rarely = train(MODEL, TASK, Adam(1e-2), SEEDS, Plan(70, loss_steps=(70,), compiled=compiled_steps))
     assert np.array_equal(flat(whole), flat(rarely))
     assert whole.records["first"].shape == (3, 4) and np.isfinite(whole.loss).all()
-    assert not np.array_equal(flat(whole), flat(train(MODEL, TASK, Adam(1e-2), SEEDS, Plan(70))))   # another batch stream
+    assert not np.array_equal(
+        flat(whole), flat(train(MODEL, TASK, Adam(1e-2), SEEDS, Plan(70)))
+    )  # another batch stream
 
 
 class Interrupted(Exception):
@@ -131,11 +146,13 @@ def test_the_training_law_is_that_of_the_autograd_step(kind):
     seeds = np.random.SeedSequence(1).spawn(16)
     model, task = TASKS[kind]
     task = replace(task, n_context=12, batch=32)
-    ends = [train(model, task, Adam(1e-2), seeds, Plan(600, loss_steps=(400, 600), compiled=compiled)).loss[:, -1]
-            for compiled in (compiled_steps, None)]
+    ends = [
+        train(model, task, Adam(1e-2), seeds, Plan(600, loss_steps=(400, 600), compiled=compiled)).loss[:, -1]
+        for compiled in (compiled_steps, None)
+    ]
     spread = np.hypot(*[end.std(ddof=1) / len(end) ** 0.5 for end in ends])
-    assert abs(ends[0].mean() - ends[1].mean()) < 5 * spread             # 5 standard errors of the difference
-    assert ends[0].mean() < 0.8 * (2 * 0.8**2 if kind == "several" else 1.09)    # both have learnt: this is the null risk
+    assert abs(ends[0].mean() - ends[1].mean()) < 5 * spread  # 5 standard errors of the difference
+    assert ends[0].mean() < 0.8 * (2 * 0.8**2 if kind == "several" else 1.09)  # both have learnt: this is the null risk
 
 
 @needs_compiler
@@ -152,16 +169,27 @@ def test_the_compiled_batches_have_the_law_of_the_task(kind):
     tokens, query, target = made if kind == "several" else (made.tokens, made.query, made.target[..., None])
     mine = np.concatenate([batch.x, batch.y.reshape(*batch.x.shape[:-1], -1)], -1)[0, 0].astype(float)
     theirs = np.concatenate([tokens[0].numpy(), torch.cat([query, target], -1)[0, :, None].numpy()], 1)
-    for a, b in ((mine[:, 2], theirs[:, 2]), (mine[:, -1], theirs[:, -1]), (mine[:, 1] * mine[:, -1], theirs[:, 1] * theirs[:, -1])):
+    for a, b in (
+        (mine[:, 2], theirs[:, 2]),
+        (mine[:, -1], theirs[:, -1]),
+        (mine[:, 1] * mine[:, -1], theirs[:, 1] * theirs[:, -1]),
+    ):
         first, second = (x[:, :, None] * x[:, None] for x in (a, b))
         error = np.sqrt(first.var(0) / len(first) + second.var(0) / len(second))
         assert (np.abs(first.mean(0) - second.mean(0)) < 5 * error).all()
 
 
-@pytest.mark.parametrize("model, task, optimiser, dtype", [
-    (AttentionRegressor(3, 2, n_labels=2), TASK, Adam(1e-2), torch.float32),
-    (MODEL, TASKS["several"][1], Adam(1e-2), torch.float32), (MODEL, object(), Adam(1e-2), torch.float32),
-    (MODEL, TASK, GradientDescent(1e-2), torch.float32), (MODEL, TASK, Adam(1e-2, weight_decay=0.1), torch.float32),
-    (MODEL, TASK, Adam(1e-2, schedule=warmup(10)), torch.float32), (MODEL, TASK, Adam(1e-2), torch.float64)])
+@pytest.mark.parametrize(
+    "model, task, optimiser, dtype",
+    [
+        (AttentionRegressor(3, 2, n_labels=2), TASK, Adam(1e-2), torch.float32),
+        (MODEL, TASKS["several"][1], Adam(1e-2), torch.float32),
+        (MODEL, object(), Adam(1e-2), torch.float32),
+        (MODEL, TASK, GradientDescent(1e-2), torch.float32),
+        (MODEL, TASK, Adam(1e-2, weight_decay=0.1), torch.float32),
+        (MODEL, TASK, Adam(1e-2, schedule=warmup(10)), torch.float32),
+        (MODEL, TASK, Adam(1e-2), torch.float64),
+    ],
+)
 def test_what_the_compiled_step_cannot_do_is_left_to_autograd(model, task, optimiser, dtype):
     assert compiled_steps(model, task, optimiser, SEEDS, dtype) is None

@@ -35,8 +35,8 @@ def test_cheap_evaluation_equals_the_full_projections(seeds, n_labels):
     query = torch.randn(2, 5, 3, dtype=torch.float64, generator=stream)
     exact = full_projections(parameters, tokens, query, n_labels)
     found = model(parameters, tokens, query)
-    assert (found - exact).abs().max() < 500 * EPS64          # sums of about 100 products of size 1, twice over
-    flipped = dict(parameters, Q=parameters["K"], K=parameters["Q"])            # the twin: KQ transposed
+    assert (found - exact).abs().max() < 500 * EPS64  # sums of about 100 products of size 1, twice over
+    flipped = dict(parameters, Q=parameters["K"], K=parameters["Q"])  # the twin: KQ transposed
     assert (model(flipped, tokens, query) - exact).abs().max() > 1e-3
 
 
@@ -48,7 +48,7 @@ def test_last_columns_of_the_key_query_matrix_are_never_used(seeds):
     changed[..., -1] = torch.nan
     assert torch.equal(attend(KQ, OV, tokens, query), attend(changed, OV, tokens, query))
     changed = KQ.clone()
-    changed[..., -1, :] += 1                                                    # the last row is
+    changed[..., -1, :] += 1  # the last row is
     assert not torch.equal(attend(KQ, OV, tokens, query), attend(changed, OV, tokens, query))
 
 
@@ -62,19 +62,20 @@ def test_equal_scores_give_the_mean_of_the_values():
 def test_initial_entries_are_uniform_with_the_bound_of_a_linear_layer(seeds):
     model = AttentionRegressor(dim=5, n_heads=4)
     parameters = model.initialise(generators(seeds(50), "parameters"), torch.float64)
-    assert (parameters["O"] * 6**0.5).abs().max() < 0.51          # the twin "fan in 6 for O, too" would fill [-1, 1]
+    assert (parameters["O"] * 6**0.5).abs().max() < 0.51  # the twin "fan in 6 for O, too" would fill [-1, 1]
     for name, fan_in in [("Q", 6), ("K", 6), ("V", 6), ("O", 24)]:
-        scaled = parameters[name].flatten() * fan_in**0.5                       # uniform on [-1, 1]: variance 1/3
+        scaled = parameters[name].flatten() * fan_in**0.5  # uniform on [-1, 1]: variance 1/3
         n = scaled.numel()
         assert scaled.abs().max() <= 1
         assert abs(scaled.mean()) < 5 * (1 / 3 / n) ** 0.5
-        assert abs((scaled**2).mean() - 1 / 3) < 5 * (4 / 45 / n) ** 0.5        # variance of the square: 1/5 - 1/9
+        assert abs((scaled**2).mean() - 1 / 3) < 5 * (4 / 45 / n) ** 0.5  # variance of the square: 1/5 - 1/9
 
 
 def test_small_initialisation_scales_every_entry_also_per_replica(seeds):
     plain = AttentionRegressor(2, 2).initialise(generators(seeds(2), "parameters"), torch.float64)
     small = AttentionRegressor(2, 2, init="small", init_scale=(0.5, 0.125)).initialise(
-        generators(seeds(2), "parameters"), torch.float64)
+        generators(seeds(2), "parameters"), torch.float64
+    )
     for name, value in plain.items():
         assert torch.equal(small[name][0], 0.5 * value[0]) and torch.equal(small[name][1], 0.125 * value[1])
 
@@ -96,7 +97,7 @@ def test_observables_of_an_ideal_configuration_are_its_own_numbers(ideal):
     assert found["mu"].tolist() == [[2.0, -1.5, 0.01]]
     for name in ("diagonal_energy", "last_entry_energy", "group_diagonal_energy", "group_last_entry_energy"):
         assert (found[name] - 1).abs().max() < 10 * EPS64
-    assert found["homogeneity"].item() == pytest.approx(0.5)             # the dummy head does not count
+    assert found["homogeneity"].item() == pytest.approx(0.5)  # the dummy head does not count
     assert found["zero_sum"].item() == pytest.approx(0.51 / 2)
     assert found["step_size"].item() == pytest.approx(2 * 0.2 + 1.5 * 0.1 + 0.01 * 0.3)
     assert found["group_mu"][0].tolist() == pytest.approx([2.01, -1.5])
@@ -105,7 +106,7 @@ def test_observables_of_an_ideal_configuration_are_its_own_numbers(ideal):
 
 def test_energy_ratios_see_what_is_off_the_diagonal_and_before_the_last_entry(ideal):
     KQ, OV = (matrix.clone() for matrix in ideal)
-    KQ[0, 0, 2, 0] = 0.2                                                  # the label's row counts, the unused column not
+    KQ[0, 0, 2, 0] = 0.2  # the label's row counts, the unused column not
     OV[0, 1, 0] = 1.5
     found = observables(KQ, OV)
     assert found["diagonal_energy"][0].tolist() == pytest.approx([2 / 3, 1, 1])

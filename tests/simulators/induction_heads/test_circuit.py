@@ -11,8 +11,19 @@ from attnlab.simulators.induction_heads.circuit import CircuitSetting, Induction
 from attnlab.simulators.induction_heads.population import PopulationSetting, all_sequences, train_population
 
 EPS64 = np.finfo(np.float64).eps
-TINY = CircuitSetting(dim=15, n_context=2, n_labels=8, n_classes=8, n_positions=5, n_novel=16, n_steps=400, n_records=4,
-                      n_test=200, n_replicas=2, width=32)
+TINY = CircuitSetting(
+    dim=15,
+    n_context=2,
+    n_labels=8,
+    n_classes=8,
+    n_positions=5,
+    n_novel=16,
+    n_steps=400,
+    n_records=4,
+    n_test=200,
+    n_replicas=2,
+    width=32,
+)
 
 
 def sequence(seed=0, tokens=7, dim=4):
@@ -33,8 +44,8 @@ def test_forward_pass_is_the_formula(label_bias):
         scores = torch.zeros(7, dtype=torch.float64)
         for i in range(7):
             q = torch.softmax(torch.tensor([1.5 * (j == i - 1) for j in range(i + 1)], dtype=torch.float64), 0)
-            assert (first[0, b, i, :i + 1] - q).abs().max() < 4 * EPS64
-            scores[i] = 0.7 * (q @ c[:i + 1]) @ c[-1] + 0.3 * label_bias * (i % 2)
+            assert (first[0, b, i, : i + 1] - q).abs().max() < 4 * EPS64
+            scores[i] = 0.7 * (q @ c[: i + 1]) @ c[-1] + 0.3 * label_bias * (i % 2)
         p = torch.softmax(scores, 0)
         assert (second[0, b] - p).abs().max() < 100 * EPS64
         assert (logits[0, b] - labels[0] @ (p @ c)).abs().max() < 200 * EPS64
@@ -47,7 +58,9 @@ def test_overlap_of_an_aligned_readout_is_its_factor(seeds):
     circuit = InductionCircuit(labels, readout="linear", alignment=3.0)
     parameters = circuit.initialise(generators(seeds(1), "parameters"), torch.float64)
     assert abs(circuit.overlap(parameters).item() - 3.0) < 10 * EPS64
-    assert abs(circuit.overlap(dict(parameters, R=parameters["R"] + 1.7)).item() - 3.0) < 50 * EPS64    # a constant does not count
+    assert (
+        abs(circuit.overlap(dict(parameters, R=parameters["R"] + 1.7)).item() - 3.0) < 50 * EPS64
+    )  # a constant does not count
 
 
 def test_a_circuit_learns_small_sequences_and_needs_layer_1(seeds):
@@ -74,9 +87,15 @@ def test_population_descent_lowers_the_loss_and_keeps_the_labels_alike(seeds):
     assert (found["xi"][:, -1] > found["xi"][:, 0]).all() and (found["beta2"][:, -1] > 0).all()
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: replace(TINY, readout="deep"), "readout='deep'"), (lambda: replace(TINY, width=0), "width=0"),
-    (lambda: PopulationSetting(n_context=4, n_labels=8), "at most 3 more"), (lambda: PopulationSetting(n_context=4, n_labels=3), "n_labels=3")])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: replace(TINY, readout="deep"), "readout='deep'"),
+        (lambda: replace(TINY, width=0), "width=0"),
+        (lambda: PopulationSetting(n_context=4, n_labels=8), "at most 3 more"),
+        (lambda: PopulationSetting(n_context=4, n_labels=3), "n_labels=3"),
+    ],
+)
 def test_impossible_settings_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -22,11 +22,21 @@ from attnlab.simulators.tasks.labelled_items import ClassificationTask, tables
 
 SEEDS = np.random.SeedSequence(5).spawn(3)
 MODEL = InductionNetwork(dim=9, n_positions=11, n_labels=8)
-TASK = ClassificationTask(**tables(generators(SEEDS, "tables"), 16, 8, 9, torch.float32), n_context=4, n_positions=11, batch=10,
-                          p_novel=0.5, p_bursty=0.5, n_novel=8, rank_exponent=1.0)
+TASK = ClassificationTask(
+    **tables(generators(SEEDS, "tables"), 16, 8, 9, torch.float32),
+    n_context=4,
+    n_positions=11,
+    batch=10,
+    p_novel=0.5,
+    p_bursty=0.5,
+    n_novel=8,
+    rank_exponent=1.0,
+)
 SGD = GradientDescent(0.05, weight_decay=1e-3)
 
-needs_compiler = pytest.mark.skipif(not fused.available("float32"), reason="no C compiler: the compiled path is not there")
+needs_compiler = pytest.mark.skipif(
+    not fused.available("float32"), reason="no C compiler: the compiled path is not there"
+)
 
 
 class Given:
@@ -52,6 +62,7 @@ def test_compiled_and_autograd_steps_agree_on_the_same_batches(n_steps):
     def split(matrix):
         views = matrix.split([v[0].numel() for v in start.values()], dim=1)
         return {name: view.view(3, *v.shape[1:]) for (name, v), view in zip(start.items(), views, strict=True)}
+
     mine = values.clone()
     step = autograd_step(MODEL, Given(steps.shape, batches), SGD, split)
     losses = np.stack([step(mine, {}, k, k).numpy() for k in range(n_steps)], axis=1)
@@ -61,16 +72,19 @@ def test_compiled_and_autograd_steps_agree_on_the_same_batches(n_steps):
     # the size of the numbers; 100 steps of 0.05 on a loss with curvature below 100 amplify it by less than 1e3 each way
     bound = 1e-13 if n_steps == 1 else 1e-9
     assert np.abs(compiled - losses).max() < bound and (theirs - mine).abs().max() < bound
-    faster = CompiledSteps(steps.shape, batches, induction_step.Optimiser(0.0505, 5e-5)).run(values.clone(), {}, 0, n_steps)
+    faster = CompiledSteps(steps.shape, batches, induction_step.Optimiser(0.0505, 5e-5)).run(
+        values.clone(), {}, 0, n_steps
+    )
     fixed = CompiledSteps(steps.shape, batches, induction_step.Optimiser(0.05)).run(values.clone(), {}, 0, n_steps)
-    for wrong in (faster, fixed):                             # the twins: a rate 1 % larger, and no decay
+    for wrong in (faster, fixed):  # the twins: a rate 1 % larger, and no decay
         assert n_steps == 1 or np.abs(wrong - losses).max() > 1e3 * bound
 
 
 def run(n_steps=70, chunk=0, **plan):
     plan = Plan(n_steps, loss_steps=(0, 10, n_steps), compiled=compiled_steps, chunk=chunk, **plan)
-    return train(MODEL, TASK, SGD, SEEDS, plan,
-                 [Record(lambda model, p: {"first": p["Q1"][:, 0, 0]}, (0, 10, 33, n_steps))])
+    return train(
+        MODEL, TASK, SGD, SEEDS, plan, [Record(lambda model, p: {"first": p["Q1"][:, 0, 0]}, (0, 10, 33, n_steps))]
+    )
 
 
 def flat(result):
@@ -84,7 +98,7 @@ def test_chunks_and_observation_points_do_not_change_a_bit():
     rarely = train(MODEL, TASK, SGD, SEEDS, Plan(70, loss_steps=(70,), compiled=compiled_steps))
     assert np.array_equal(flat(whole), flat(rarely))
     assert whole.records["first"].shape == (3, 4) and np.isfinite(whole.loss).all()
-    assert not np.array_equal(flat(whole), flat(train(MODEL, TASK, SGD, SEEDS, Plan(70))))     # another batch stream
+    assert not np.array_equal(flat(whole), flat(train(MODEL, TASK, SGD, SEEDS, Plan(70))))  # another batch stream
 
 
 class Interrupted(Exception):
@@ -117,8 +131,10 @@ def test_an_interrupted_run_goes_on_with_the_same_bits():
 
 @needs_compiler
 def test_a_replica_that_diverges_is_recorded_and_the_others_go_on():
-    bad, good = (train(MODEL, TASK, GradientDescent(rate), SEEDS, Plan(64, compiled=compiled_steps))
-                 for rate in ((0.05, 1e6, 0.05), 0.05))
+    bad, good = (
+        train(MODEL, TASK, GradientDescent(rate), SEEDS, Plan(64, compiled=compiled_steps))
+        for rate in ((0.05, 1e6, 0.05), 0.05)
+    )
     assert bad.diverged_at[1] >= 0 and (bad.diverged_at[[0, 2]] == -1).all()
     assert np.array_equal(flat(bad)[[0, 2]], flat(good)[[0, 2]]) and np.isnan(flat(bad)[1]).all()
 
@@ -128,11 +144,13 @@ def test_the_training_law_is_that_of_the_autograd_step():
     """Loss of the last fifth of 300 steps over 16 replicas, each with its own vectors: the same mean on either path."""
     seeds = np.random.SeedSequence(1).spawn(16)
     task = replace(TASK, **tables(generators(seeds, "tables"), 16, 8, 9, torch.float32), batch=16)
-    ends = [train(MODEL, task, GradientDescent(0.1), seeds, Plan(300, loss_steps=(240, 300), compiled=compiled)).loss[:, -1]
-            for compiled in (compiled_steps, None)]
-    error = (ends[0] - ends[1]).std(ddof=1) / len(seeds) ** 0.5          # same start and vectors, other batches
+    ends = [
+        train(MODEL, task, GradientDescent(0.1), seeds, Plan(300, loss_steps=(240, 300), compiled=compiled)).loss[:, -1]
+        for compiled in (compiled_steps, None)
+    ]
+    error = (ends[0] - ends[1]).std(ddof=1) / len(seeds) ** 0.5  # same start and vectors, other batches
     assert abs(ends[0].mean() - ends[1].mean()) < 5 * error
-    assert ends[0].mean() < np.log(8) - 10 * error                       # both have learnt: chance is ln 8
+    assert ends[0].mean() < np.log(8) - 10 * error  # both have learnt: chance is ln 8
 
 
 @dataclass(frozen=True)
@@ -144,12 +162,19 @@ class Other(InductionNetwork):
         return 2 * logits, first, second
 
 
-@pytest.mark.parametrize("model, task, optimiser, dtype", [
-    (Other(9, 11, 8), TASK, SGD, torch.float32), (MODEL, object(), SGD, torch.float32), (MODEL, TASK, Adam(0.05), torch.float32),
-    (MODEL, TASK, GradientDescent(0.05, momentum=0.5), torch.float32), (MODEL, TASK, SGD, torch.float64),
-    (MODEL, TASK, GradientDescent(0.05, schedule=warmup(10)), torch.float32),
-    (InductionNetwork(9, 12, 8), TASK, SGD, torch.float32)],
-    ids=["logits", "task", "adam", "momentum", "float64", "schedule", "positions"])
+@pytest.mark.parametrize(
+    "model, task, optimiser, dtype",
+    [
+        (Other(9, 11, 8), TASK, SGD, torch.float32),
+        (MODEL, object(), SGD, torch.float32),
+        (MODEL, TASK, Adam(0.05), torch.float32),
+        (MODEL, TASK, GradientDescent(0.05, momentum=0.5), torch.float32),
+        (MODEL, TASK, SGD, torch.float64),
+        (MODEL, TASK, GradientDescent(0.05, schedule=warmup(10)), torch.float32),
+        (InductionNetwork(9, 12, 8), TASK, SGD, torch.float32),
+    ],
+    ids=["logits", "task", "adam", "momentum", "float64", "schedule", "positions"],
+)
 def test_what_the_compiled_step_cannot_do_is_left_to_autograd(model, task, optimiser, dtype):
     assert compiled_steps(model, task, optimiser, SEEDS, dtype) is None
 

@@ -25,10 +25,10 @@ def as_printed(parameters, contents, start):
         Q1, K1, V1, Q2, K2, V2, W1, W2, W3, b, R = (value[r] for value in parameters.values())
         for b_index, content in enumerate(contents[r]):
             T = len(content)
-            u = torch.cat([torch.eye(MODEL.n_positions, dtype=content.dtype)[start[r, b_index]:][:T], content], dim=1)
+            u = torch.cat([torch.eye(MODEL.n_positions, dtype=content.dtype)[start[r, b_index] :][:T], content], dim=1)
             v, p1 = torch.zeros_like(u), torch.zeros(T, T, dtype=content.dtype)
             for i in range(T):
-                p1[i, :i + 1] = torch.softmax(torch.stack([(K1 @ u[j]) @ (Q1 @ u[i]) for j in range(i + 1)]), dim=0)
+                p1[i, : i + 1] = torch.softmax(torch.stack([(K1 @ u[j]) @ (Q1 @ u[i]) for j in range(i + 1)]), dim=0)
                 v[i] = u[i] + V1 @ (p1[i] @ u)
             p2 = torch.softmax(torch.stack([(K2 @ v[j]) @ (Q2 @ v[T - 1]) for j in range(T)]), dim=0)
             h = v[T - 1] + V2 @ (p2 @ v)
@@ -45,8 +45,8 @@ def test_short_evaluation_equals_the_formula(seeds):
     contents, start = inputs()
     found, exact = MODEL.forward(parameters, contents, start), as_printed(parameters, contents, start)
     for name, one, other in zip(("logits", "layer 1", "layer 2"), found, exact, strict=True):
-        assert (one - other).abs().max() < 1e4 * EPS64 * other.abs().max(), name     # sums of n^2 products, seven deep
-    swapped = dict(parameters, Q1=parameters["K1"], K1=parameters["Q1"])             # the twin: scores transposed
+        assert (one - other).abs().max() < 1e4 * EPS64 * other.abs().max(), name  # sums of n^2 products, seven deep
+    swapped = dict(parameters, Q1=parameters["K1"], K1=parameters["Q1"])  # the twin: scores transposed
     assert (MODEL(swapped, contents, start) - exact[0]).abs().max() > 1e-3
 
 
@@ -60,7 +60,9 @@ def test_derivatives_are_those_of_the_formula(seeds):
 
     leaves = {name: each.clone().requires_grad_() for name, each in parameters.items()}
     loss = torch.logsumexp(MODEL(leaves, contents, start), dim=-1).sum()
-    for (name, each), gradient in zip(parameters.items(), torch.autograd.grad(loss, list(leaves.values())), strict=True):
+    for (name, each), gradient in zip(
+        parameters.items(), torch.autograd.grad(loss, list(leaves.values())), strict=True
+    ):
         way = torch.randn(each.shape, dtype=each.dtype, generator=torch.Generator().manual_seed(3))
         up, down = (value(dict(parameters, **{name: each + h * way})) for h in (1e-5, -1e-5))
         assert abs((gradient * way).sum() - (up - down) / 2e-5) < 1e-6 * (1 + abs((gradient * way).sum())), name
@@ -76,8 +78,13 @@ def test_attention_is_causal_and_sums_to_one(seeds):
 def test_without_scores_attention_is_uniform_over_the_past(seeds):
     parameters = MODEL.initialise(generators(seeds(1), "parameters"), torch.float64)
     contents, start = inputs(replicas=1)
-    _, first, second = MODEL.forward(dict(parameters, Q1=torch.zeros(1, 13, 13, dtype=torch.float64),
-                                          K2=torch.zeros(1, 13, 13, dtype=torch.float64)), contents, start)
+    _, first, second = MODEL.forward(
+        dict(
+            parameters, Q1=torch.zeros(1, 13, 13, dtype=torch.float64), K2=torch.zeros(1, 13, 13, dtype=torch.float64)
+        ),
+        contents,
+        start,
+    )
     assert (first - torch.ones(7, 7, dtype=torch.float64).tril() / torch.arange(1, 8)[:, None]).abs().max() < 4 * EPS64
     assert (second - 1 / 7).abs().max() < 4 * EPS64
 
@@ -89,7 +96,7 @@ def test_parameters_have_their_order_shapes_and_variances(seeds):
     variances = {"Q": 1 / 30, "K": 1 / 30, "V": 1 / 30, "W": 2 / 50, "R": 1 / 50}
     for name, each in parameters.items():
         assert each.shape[1:] == {"b": (3,), "R": (16, 50)}.get(name, (50, 50))
-        if name != "b":                           # 5 standard errors of a sample variance: 5 sqrt(2 / count)
+        if name != "b":  # 5 standard errors of a sample variance: 5 sqrt(2 / count)
             assert abs(each.var() / variances[name[0]] - 1) < 5 * (2 / each.numel()) ** 0.5, name
     alone = model.initialise(generators(seeds(4)[2:3], "parameters"), torch.float64)
     assert torch.equal(alone["W3"][0], parameters["W3"][2])

@@ -11,15 +11,29 @@ from attnlab.simulators.induction_heads.measures import draw_tests, progress
 from attnlab.simulators.induction_heads.training import Setting, equally_spaced_steps, make_task, train
 from attnlab.simulators.tasks.labelled_items import tables
 
-TINY = Setting(dim=7, n_context=2, n_labels=4, n_classes=8, n_positions=7, n_novel=8, batch=8, n_steps=20, n_records=4, n_test=50,
-               n_replicas=2)
+TINY = Setting(
+    dim=7,
+    n_context=2,
+    n_labels=4,
+    n_classes=8,
+    n_positions=7,
+    n_novel=8,
+    batch=8,
+    n_steps=20,
+    n_records=4,
+    n_test=50,
+    n_replicas=2,
+)
 
 
 @pytest.fixture
 def tests_of(seeds):
     def make(setting, n_test, replicas=2):
-        made = tables(generators(seeds(replicas), "tables"), setting.n_classes, setting.n_labels, setting.dim, torch.float64)
+        made = tables(
+            generators(seeds(replicas), "tables"), setting.n_classes, setting.n_labels, setting.dim, torch.float64
+        )
         return draw_tests(make_task(setting, **made), n_test, seeds(replicas), torch.float64), made
+
     return make
 
 
@@ -28,7 +42,7 @@ def test_a_head_by_hand_scores_one_and_a_guesser_scores_chance(tests_of):
     tests, _ = tests_of(TINY, 2_000)
     test, N, L = tests["context"], TINY.n_context, TINY.n_labels
     T = 2 * N + 1
-    first = torch.eye(T, dtype=torch.float64).roll(-1, 1).expand(2, 2_000, T, T)          # every token to the one before
+    first = torch.eye(T, dtype=torch.float64).roll(-1, 1).expand(2, 2_000, T, T)  # every token to the one before
     second = torch.zeros(2, 2_000, T, dtype=torch.float64)
     second[..., 1::2] = test.match.double()
     logits = 50.0 * torch.nn.functional.one_hot(test.label, L).double()
@@ -36,7 +50,7 @@ def test_a_head_by_hand_scores_one_and_a_guesser_scores_chance(tests_of):
     for name in ("item_attention", "match_attention", "label_attention", "context_mass", "context_share"):
         assert (found[name] - 1).abs().max() < 1e-12, name
     assert found["test_loss"].abs().max() < 1e-12
-    guess = 50.0 * torch.nn.functional.one_hot(test.context_labels[..., 0], L).double()   # always the first label
+    guess = 50.0 * torch.nn.functional.one_hot(test.context_labels[..., 0], L).double()  # always the first label
     found = progress(guess, first, second, test)
     assert (found["context_share"] - 1).abs().max() < 1e-12
     assert ((guess.argmax(-1) == test.label).double().mean(-1) - 1 / N).abs().max() < 5 * 0.012
@@ -47,7 +61,9 @@ def test_a_head_by_hand_scores_one_and_a_guesser_scores_chance(tests_of):
 def test_repeated_labels_count_once(tests_of):
     setting = replace(TINY, burstiness=2)
     test = tests_of(setting, 20)[0]["context"]
-    found = progress(torch.zeros(2, 20, 4, dtype=torch.float64), torch.zeros(2, 20, 5, 5), torch.ones(2, 20, 5) / 5, test)
+    found = progress(
+        torch.zeros(2, 20, 4, dtype=torch.float64), torch.zeros(2, 20, 5, 5), torch.ones(2, 20, 5) / 5, test
+    )
     assert (found["context_mass"] - 1 / 4).abs().max() < 1e-12
 
 
@@ -58,7 +74,7 @@ def test_the_three_tests_are_of_their_kinds(tests_of):
         assert bool((nearest.amin(-1) < 1e-6).all()) is old
         classes, moved = nearest.argmin(-1), int(name == "shifted")
         assert not old or torch.equal((classes + moved) % 4, tests[name].label[0])
-    assert tests["weights"].match.any(-1).double().mean() < 0.5                  # 1 - (7/8)^2 = 0.23
+    assert tests["weights"].match.any(-1).double().mean() < 0.5  # 1 - (7/8)^2 = 0.23
 
 
 def test_training_starts_at_the_baselines_and_records_what_it_says(seeds):
@@ -68,7 +84,7 @@ def test_training_starts_at_the_baselines_and_records_what_it_says(seeds):
         assert found[name].shape == (2, 5) and np.isfinite(found[name]).all(), name
     assert found["layer_1"].shape == (2, 2, 5, 5) and found["layer_2"].shape == (2, 2, 2, 5)
     assert np.abs(found["layer_1"].sum(-1) - 1).max() < 1e-5 and np.abs(found["layer_2"].sum(-1) - 1).max() < 1e-5
-    assert (found["test_loss"][:, 0] > np.log(4) - 0.05).all()                   # nothing is known: its entropy at least
+    assert (found["test_loss"][:, 0] > np.log(4) - 0.05).all()  # nothing is known: its entropy at least
     alone = train(replace(TINY, n_test=400), seeds(2)[1:], "cpu")
     assert np.allclose(alone["test_loss"][0], found["test_loss"][1], atol=1e-4)  # replicas do not see each other
 
@@ -82,9 +98,16 @@ def test_steps_are_equally_spaced():
     assert equally_spaced_steps(10, 4) == (0, 2, 5, 8, 10) and equally_spaced_steps(3, 10) == (0, 1, 2, 3)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"n_classes": 10}, "n_classes=10 is not a multiple"), ({"p_novel": 2.0}, "p_novel=2.0"), ({"n_steps": 0}, "n_steps=0"),
-    ({"n_context": 5}, "needs as many labels"), ({"learning_rate": 0.0}, "learning_rate=0.0")])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_classes": 10}, "n_classes=10 is not a multiple"),
+        ({"p_novel": 2.0}, "p_novel=2.0"),
+        ({"n_steps": 0}, "n_steps=0"),
+        ({"n_context": 5}, "needs as many labels"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+    ],
+)
 def test_impossible_settings_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         replace(TINY, **changes)

@@ -46,7 +46,9 @@ def test_both_normal_equations_give_the_ridge_solution(n):
     rng = np.random.default_rng(1)
     H, y = rng.normal(size=(n, 12)), rng.normal(size=n)
     expected = np.linalg.solve(H.T @ H + 0.3 * np.eye(12), H.T @ y)
-    np.testing.assert_allclose(ridge_weights(torch.from_numpy(H), torch.from_numpy(y), 0.3).numpy(), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        ridge_weights(torch.from_numpy(H), torch.from_numpy(y), 0.3).numpy(), expected, rtol=1e-9, atol=1e-12
+    )
 
 
 def test_population_errors_agree_with_fresh_sequences_of_new_and_of_seen_tasks():
@@ -83,10 +85,12 @@ def test_risk_agrees_with_errors_on_drawn_queries_and_tends_to_the_unlimited_one
     y = np.einsum("nld,nd->nl", x, w)
     beta = np.einsum("nl,nld->nd", y[:, :N], x[:, :N]) / N
     losses = (np.einsum("nd,de,ne->n", beta, G, x[:, N]) - y[:, N]) ** 2
-    found = risk(RiskSetting(matrices=(tuple(map(tuple, G)),), spectrum=tuple(S), lengths=(N, 500), n_sequences=2_000), seeds(8))
+    found = risk(
+        RiskSetting(matrices=(tuple(map(tuple, G)),), spectrum=tuple(S), lengths=(N, 500), n_sequences=2_000), seeds(8)
+    )
     both = (losses.var() / n + found["risk"][:, 0, 0].var() / 8) ** 0.5
     assert abs(found["risk"][:, 0, 0].mean() - losses.mean()) < 5 * both
-    far = found["risk"][:, 0, 1] - found["unlimited"][:, 0]                     # of order 3 / 500, paired
+    far = found["risk"][:, 0, 1] - found["unlimited"][:, 0]  # of order 3 / 500, paired
     assert np.abs(far.mean()) < 0.02 < abs(found["risk"][:, 0, 0].mean() - found["unlimited"].mean())
 
 

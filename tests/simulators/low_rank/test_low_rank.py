@@ -37,13 +37,15 @@ def test_attention_of_every_variant_is_the_sum_over_keys():
             top = sum(alpha[j] * (kq[i] @ kk[j]) * V[j] for j in range(5))
             assert torch.allclose(found[name][i], top / sum(alpha[j] * (kq[i] @ kk[j]) for j in range(5)), atol=1e-14)
     assert torch.equal(found["gated"], gate * found["linear"]) and torch.equal(found["both"], gate * found["weighted"])
-    assert not torch.allclose(found["linear"], found["weighted"], atol=1e-3)                  # twin: weights do something
+    assert not torch.allclose(found["linear"], found["weighted"], atol=1e-3)  # twin: weights do something
 
 
 def test_exact_ranks_see_a_planted_deficiency():
     rng = np.random.default_rng(0)
     assert low_rank_exact._matrix(low_rank_exact._of_rank(rng, 9, 8, 3)).rank() == 3
-    runs = low_rank_exact.exact_ranks(low_rank_exact.ExactSetting(sizes=((8, 2, 4),), products=((9, 8, 2, 2),)), seeds(2), "cpu")
+    runs = low_rank_exact.exact_ranks(
+        low_rank_exact.ExactSetting(sizes=((8, 2, 4),), products=((9, 8, 2, 2),)), seeds(2), "cpu"
+    )
     assert runs["linear_matrix"].tolist() == [[2], [2]] and runs["softmax_matrix"].tolist() == [[8], [8]]
     assert runs["product"].tolist() == [[4], [4]] and runs["square"].tolist() == [[3], [3]]
 
@@ -55,7 +57,11 @@ def test_tokens_share_mean_and_noise_over_spreads():
     centred = X - X.mean(2, keepdim=True)
     assert torch.allclose(centred[:, 0], 2 * centred[:, 1], atol=1e-12)
     runs = low_rank.token_ranks(setting, seeds(3), "cpu")
-    assert runs["effective"].shape == (3, 2, 5) and (runs["effective"] >= 1 - 1e-12).all() and (runs["effective"] <= 4 + 1e-9).all()
+    assert (
+        runs["effective"].shape == (3, 2, 5)
+        and (runs["effective"] >= 1 - 1e-12).all()
+        and (runs["effective"] <= 4 + 1e-9).all()
+    )
 
 
 @pytest.mark.parametrize("variant", low_rank.VARIANTS)
@@ -66,14 +72,27 @@ def test_recall_head_computes_attention_of_its_variant(variant):
     out, before = model.forward(parameters, keys, values)
     r, b = 1, 2
     Q, K, V = (x[r, b] @ parameters[n][r].T for x, n in ((keys, "Wq"), (keys, "Wk"), (values, "Wv")))
-    gate = keys[r, b] @ parameters["gate"][r].T + parameters["gate_bias"][r] if model.gated else torch.ones(6, 5, dtype=torch.float64)
+    gate = (
+        keys[r, b] @ parameters["gate"][r].T + parameters["gate_bias"][r]
+        if model.gated
+        else torch.ones(6, 5, dtype=torch.float64)
+    )
     assert torch.allclose(before[r, b], low_rank.outputs(Q, K, V, gate)[variant], atol=1e-12)
     assert torch.allclose(out[r, b], before[r, b] @ parameters["Wo"][r].T, atol=1e-12)
 
 
 def test_softmax_learns_to_recall_and_linear_attention_keeps_to_its_bound():
-    setting = low_rank_recall.RecallSetting(n_tokens=8, key_dim=3, key_size=3, value_dim=2, value_size=2, learning_rate=0.02,
-                                            n_steps=400, n_test=200, n_replicas=2)
+    setting = low_rank_recall.RecallSetting(
+        n_tokens=8,
+        key_dim=3,
+        key_size=3,
+        value_dim=2,
+        value_size=2,
+        learning_rate=0.02,
+        n_steps=400,
+        n_test=200,
+        n_replicas=2,
+    )
     linear = low_rank_recall.recall(setting, seeds(2), "cpu")
     softmax = low_rank_recall.recall(replace(setting, variant="softmax"), seeds(2), "cpu")
     assert (softmax["error"] < 0.5).all() and (linear["error"] > 1 - 6 / 16).all()
@@ -89,7 +108,7 @@ def test_selection_loss_is_the_mean_over_sampled_values():
     logits = values @ (parameters["readout"][0, :, None] * model.weights(parameters)[0]).sum(0)
     sampled = torch.nn.functional.softplus(-logits)
     assert abs(sampled.mean().item() - loss) < 4 * sampled.std().item() / 200_000**0.5
-    assert abs(torch.nn.functional.softplus(-logits.mean()).item() - loss) > 1e-3             # twin: loss of the mean logit
+    assert abs(torch.nn.functional.softplus(-logits.mean()).item() - loss) > 1e-3  # twin: loss of the mean logit
 
 
 def test_normalised_scores_have_unit_norm_and_bounded_weights():
@@ -101,14 +120,18 @@ def test_normalised_scores_have_unit_norm_and_bounded_weights():
 
 
 def test_random_pooling_gives_one_score_by_two_algorithms():
-    runs = low_rank_pooling.random_pooling(low_rank_pooling.PoolingSetting(dim=4, n_heads=2, n_tokens=3), seeds(2), "cpu")
+    runs = low_rank_pooling.random_pooling(
+        low_rank_pooling.PoolingSetting(dim=4, n_heads=2, n_tokens=3), seeds(2), "cpu"
+    )
     assert np.allclose(runs["hadamard"], runs["bilinear"]) and not np.allclose(runs["hadamard"], runs["additive"])
     assert (runs["ratio"] <= np.exp(2)).all() and np.allclose(runs["direction"], 1)
 
 
 def test_rank_errors_are_energies_of_what_is_left():
     runs = low_rank_pooling.rank_error(low_rank_pooling.RankErrorSetting(dim=6), seeds(1), "cpu")
-    assert runs["error"][0, 0] == pytest.approx(1) and runs["error"][0, -1] == 0 and (np.diff(runs["error"][0]) < 0).all()
+    assert (
+        runs["error"][0, 0] == pytest.approx(1) and runs["error"][0, -1] == 0 and (np.diff(runs["error"][0]) < 0).all()
+    )
 
 
 def test_counts_are_those_of_the_products():
@@ -119,11 +142,15 @@ def test_counts_are_those_of_the_products():
     assert torch.allclose(attention(H), attention.attention(H, H, H, need_weights=False)[0], atol=1e-5)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: low_rank_recall.RecallSetting(variant="gate"), "did you mean 'gated'"),
-    (lambda: low_rank_pooling.SelectionSetting(n_tokens=1), "n_tokens=1"),
-    (lambda: low_rank_pooling.SelectionSetting(bound="l2"), "use 2 heads"),
-    (lambda: low_rank.Setting(spreads=(0.0,)), "spreads=")])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: low_rank_recall.RecallSetting(variant="gate"), "did you mean 'gated'"),
+        (lambda: low_rank_pooling.SelectionSetting(n_tokens=1), "n_tokens=1"),
+        (lambda: low_rank_pooling.SelectionSetting(bound="l2"), "use 2 heads"),
+        (lambda: low_rank.Setting(spreads=(0.0,)), "spreads="),
+    ],
+)
 def test_bad_settings_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -17,7 +17,10 @@ SMALL = Setting(n_inputs=3, n_tokens=4, dim=5, n_steps=200, n_records=10, n_repl
 
 def problem(n_replicas=2, n=3, T=4, d=5, seed=0):
     stream = torch.Generator().manual_seed(seed)
-    keys, queries = (torch.randn(*shape, generator=stream, dtype=torch.float64) for shape in ((n_replicas, n, T, d), (n_replicas, n, d)))
+    keys, queries = (
+        torch.randn(*shape, generator=stream, dtype=torch.float64)
+        for shape in ((n_replicas, n, T, d), (n_replicas, n, d))
+    )
     return keys, queries, torch.randn(n_replicas, n, T, generator=stream, dtype=torch.float64)
 
 
@@ -31,13 +34,13 @@ def naive(keys, queries, scores, W, kind):
 def test_the_gradient_is_that_of_back_propagation_where_attention_is_soft(kind):
     keys, queries, scores = problem()
     W = torch.randn(2, 5, 5, dtype=torch.float64, requires_grad=True)
-    expected, = torch.autograd.grad(naive(keys, queries, scores, W, kind).sum(), W)
+    (expected,) = torch.autograd.grad(naive(keys, queries, scores, W, kind).sum(), W)
     model, task = TokenAttention(keys, queries), SelectionTask(scores, kind, rescaled=False)
     loss = task.loss(model, {"W": W}, None)
-    found, = torch.autograd.grad(loss.sum(), W)
+    (found,) = torch.autograd.grad(loss.sum(), W)
     assert torch.allclose(found, expected, rtol=1e-11, atol=1e-14)
     assert torch.allclose(loss, naive(keys, queries, scores, W, kind), rtol=1e-13)
-    rescaled, = torch.autograd.grad(replace(task, rescaled=True).loss(model, {"W": W}, None).sum(), W)
+    (rescaled,) = torch.autograd.grad(replace(task, rescaled=True).loss(model, {"W": W}, None).sum(), W)
     ratio = rescaled / expected
     assert torch.allclose(ratio, ratio[:, :1, :1].expand_as(ratio), rtol=1e-9) and (ratio > 0).all()
 
@@ -57,9 +60,9 @@ def test_relu_heads_have_the_gradient_of_back_propagation():
     W = torch.randn(2, 5, 5, dtype=torch.float64, requires_grad=True)
     s = torch.softmax(torch.einsum("ritd,rde,rie->rit", keys, W, queries), -1)
     output = torch.relu(torch.einsum("rit,ritd,rdk->rik", s, keys, units)).sum(-1)
-    expected, = torch.autograd.grad(torch.nn.functional.softplus(-labels * output).mean(-1).sum(), W)
+    (expected,) = torch.autograd.grad(torch.nn.functional.softplus(-labels * output).mean(-1).sum(), W)
     task = SelectionTask(scores, rescaled=False, units=units, labels=labels)
-    found, = torch.autograd.grad(task.loss(TokenAttention(keys, queries), {"W": W}, None).sum(), W)
+    (found,) = torch.autograd.grad(task.loss(TokenAttention(keys, queries), {"W": W}, None).sum(), W)
     assert torch.allclose(found, expected, rtol=1e-10, atol=1e-13)
 
 
@@ -67,9 +70,11 @@ def test_back_propagation_stalls_at_a_gap_where_this_gradient_goes_on():
     keys = torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]]], dtype=torch.float64)
     W = torch.tensor([[[60.0], [0.0]]], dtype=torch.float64, requires_grad=True)
     ones, scores = torch.ones(1, 1, 1, dtype=torch.float64), torch.tensor([[[1.0, 0.0]]], dtype=torch.float64)
-    lost, = torch.autograd.grad(naive(keys, ones, scores, W, "linear").sum(), W)
-    found, = torch.autograd.grad(SelectionTask(scores, "linear").loss(TokenAttention(keys, ones), {"W": W}, None).sum(), W)
-    assert lost[0, 0, 0] == 0 and lost[0, 1, 0] != 0                       # the selected logit cancels: a wrong direction
+    (lost,) = torch.autograd.grad(naive(keys, ones, scores, W, "linear").sum(), W)
+    (found,) = torch.autograd.grad(
+        SelectionTask(scores, "linear").loss(TokenAttention(keys, ones), {"W": W}, None).sum(), W
+    )
+    assert lost[0, 0, 0] == 0 and lost[0, 1, 0] != 0  # the selected logit cancels: a wrong direction
     assert found[0, 0, 0] == -found[0, 1, 0] != 0
 
 
@@ -94,14 +99,28 @@ def test_a_replica_depends_on_its_seed_only(seeds):
 
 
 def test_data_are_unit_vectors_and_queries_are_what_they_are_named(seeds):
-    cross, self_, prompt = (simulator.data_sets(replace(SMALL, query=query), seeds(3)) for query in ("cross", "self", "prompt"))
-    assert np.allclose(np.linalg.norm(cross["keys"], axis=-1), 1) and np.allclose(np.linalg.norm(cross["queries"], axis=-1), 1)
+    cross, self_, prompt = (
+        simulator.data_sets(replace(SMALL, query=query), seeds(3)) for query in ("cross", "self", "prompt")
+    )
+    assert np.allclose(np.linalg.norm(cross["keys"], axis=-1), 1) and np.allclose(
+        np.linalg.norm(cross["queries"], axis=-1), 1
+    )
     assert np.array_equal(self_["queries"], self_["keys"][:, :, 0]) and prompt["queries"].shape == (3, 3, 1)
 
 
 def test_a_single_pair_of_tokens_follows_gradient_descent_by_hand(seeds):
-    setting = Setting(n_inputs=1, n_tokens=2, dim=3, loss="linear", descent="plain", rescale_steps=True, init="zero", learning_rate=0.1,
-                      n_steps=50, n_records=5)
+    setting = Setting(
+        n_inputs=1,
+        n_tokens=2,
+        dim=3,
+        loss="linear",
+        descent="plain",
+        rescale_steps=True,
+        init="zero",
+        learning_rate=0.1,
+        n_steps=50,
+        n_records=5,
+    )
     runs = simulator.train(setting, seeds(2))
     a = 0.0
     for _ in range(50):
@@ -125,7 +144,10 @@ def test_the_path_satisfies_its_bound_and_no_random_direction_is_better(seeds):
         for _ in range(200):
             W = rng.normal(size=(5, 5))
             W *= 10 / np.linalg.norm(W, ord="nuc" if factored else None)
-            assert np.log(float(naive(keys, queries, scores, torch.from_numpy(W)[None], "linear")) - lowest) > runs["log_gap"][0, 1]
+            assert (
+                np.log(float(naive(keys, queries, scores, torch.from_numpy(W)[None], "linear")) - lowest)
+                > runs["log_gap"][0, 1]
+            )
 
 
 def test_prompts_from_one_start_do_not_depend_on_the_others(seeds):
@@ -136,13 +158,23 @@ def test_prompts_from_one_start_do_not_depend_on_the_others(seeds):
 
 def test_joint_training_ascends_the_margin_and_a_locked_prompt_stays_finite(seeds):
     runs = joint(JointSetting(n_steps=300, prompt_rates=(0.1, 0.4)), seeds(1))
-    assert np.isfinite(runs["p"]).all() and np.allclose(runs["v"][0, 0, -1] / np.linalg.norm(runs["v"][0, 0, -1]), [0, 1], atol=0.01)
+    assert np.isfinite(runs["p"]).all() and np.allclose(
+        runs["v"][0, 0, -1] / np.linalg.norm(runs["v"][0, 0, -1]), [0, 1], atol=0.01
+    )
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: Setting(n_tokens=1), "n_tokens"), (lambda: Setting(query="both"), "query"), (lambda: Setting(init="zero", inner_dim=3), "K = Q = 0"),
-    (lambda: PathSetting(radii=(2.0, 1.0)), "ascend"), (lambda: PromptSetting(starts=((0.0,),)), "do not fit"),
-    (lambda: PromptSetting(keys=(((0.0, 1.0), (1.0,)),)), "full array"), (lambda: JointSetting(labels=(1.0,)), "labels")])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Setting(n_tokens=1), "n_tokens"),
+        (lambda: Setting(query="both"), "query"),
+        (lambda: Setting(init="zero", inner_dim=3), "K = Q = 0"),
+        (lambda: PathSetting(radii=(2.0, 1.0)), "ascend"),
+        (lambda: PromptSetting(starts=((0.0,),)), "do not fit"),
+        (lambda: PromptSetting(keys=(((0.0, 1.0), (1.0,)),)), "full array"),
+        (lambda: JointSetting(labels=(1.0,)), "labels"),
+    ],
+)
 def test_settings_that_cannot_be_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

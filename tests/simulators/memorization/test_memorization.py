@@ -41,8 +41,12 @@ def test_exact_rank_sees_what_rounding_hides():
 
 
 def test_exact_cells_of_one_token_and_of_too_few_examples():
-    setting = exact.ExactSetting(sizes=((1, 3, 2, 1, 5), (3, 4, 2, 1, 4)), distinct=((1, 3, 2, 2, 7),),
-                                 deficient=((3, 4, 2, 2, 1, 6),), subspace=((2, 4, 2, 2, 5),))
+    setting = exact.ExactSetting(
+        sizes=((1, 3, 2, 1, 5), (3, 4, 2, 1, 4)),
+        distinct=((1, 3, 2, 2, 7),),
+        deficient=((3, 4, 2, 2, 1, 6),),
+        subspace=((2, 4, 2, 2, 5),),
+    )
     runs = exact.exact_ranks(setting, seeds(2), "cpu")
     assert runs["shared"].tolist() == [[1, 4]] * 2 and runs["distinct"].tolist() == [[3]] * 2
     assert runs["deficient"].tolist() == [[3]] * 2 and runs["subspace"].tolist() == [[3]] * 2
@@ -54,7 +58,7 @@ def test_constructed_heads_are_one_hot_but_on_their_own_examples():
     runs = construction.construct(setting, seeds(3), "cpu")
     assert runs["rank"].tolist() == [[7, 3]] * 3 and runs["width"].tolist() == [[3, 2]] * 3
     assert (runs["unsaturated"] <= 1).all() and (runs["owned"] == 1).all()
-    dull = construction.construct(replace(setting, sharpness=0.1), seeds(3), "cpu")                       # twin: no saturation
+    dull = construction.construct(replace(setting, sharpness=0.1), seeds(3), "cpu")  # twin: no saturation
     assert (dull["unsaturated"] > 1).any()
 
 
@@ -75,7 +79,7 @@ def test_directions_do_what_they_are_for():
 
 def test_frozen_features_do_not_depend_on_the_order_of_tokens_and_are_means_of_them():
     Z = frozen.features(np.random.default_rng(2), 9, 1, 4, 3, 2, 3.0)
-    assert np.allclose(Z, Z[:1]) and np.allclose(Z[:, :4], Z[:, 4:8])                                     # one token: its value
+    assert np.allclose(Z, Z[:1]) and np.allclose(Z[:, :4], Z[:, 4:8])  # one token: its value
     published = frozen.features(np.random.default_rng(2), 9, 5, 4, 3, 2, 3.0, "published")
     assert (published > 0).all() and (published < 1).all()
 
@@ -89,7 +93,7 @@ def test_separability_is_what_linear_programming_says():
             program = linprog(np.zeros(R), A_ub=-signed, b_ub=-np.ones(T), bounds=[(None, None)] * R)
             assert frozen.separable(rows, np.array(signs)) is (program.status == 0)
     assert frozen.separable(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([1, -1])) is False
-    assert frozen.separable(np.array([[1.0, 0.0], [1.0, 1e-7]]), np.array([1, -1])) is True               # thin, but separable
+    assert frozen.separable(np.array([[1.0, 0.0], [1.0, 1e-7]]), np.array([1, -1])) is True  # thin, but separable
 
 
 def test_residuals_are_those_of_least_squares():
@@ -132,21 +136,27 @@ def test_the_layer_is_the_sum_over_heads_and_tokens(shared):
         head = torch.softmax(logits, 0) @ (E @ p["W_V"][r, h])
         expected += head * p["W_O"][r, h] @ p["out"][r]
     assert torch.allclose(out[r, t], expected, atol=1e-12)
-    without = torch.softmax(logits * 6**0.5 / 4**0.5, 0) @ (E @ p["W_V"][r, 1])                           # twin: root of d_h
+    without = torch.softmax(logits * 6**0.5 / 4**0.5, 0) @ (E @ p["W_V"][r, 1])  # twin: root of d_h
     assert not torch.allclose(head, without, atol=1e-6)
 
 
 def test_positions_are_sines_and_cosines():
     there = trained.positions([0, 3], 5)
     assert there.shape == (2, 5) and there[0].tolist() == [0, 1, 0, 1, 0]
-    assert there[1, 2].item() == pytest.approx(np.sin(3 * 10_000 ** (-2 / 5))) and there[1, 1].item() == pytest.approx(np.cos(3))
+    assert there[1, 2].item() == pytest.approx(np.sin(3 * 10_000 ** (-2 / 5))) and there[1, 1].item() == pytest.approx(
+        np.cos(3)
+    )
 
 
 def test_what_is_reported_of_a_trained_layer():
     setting = trained.Setting(n_examples=24, n_steps=60, n_heads=2, n_context=3)
     runs = trained.memorise(setting, seeds(2), "cpu")
-    assert runs["largest_weight"].shape == (2, 24, 2) and (runs["memorised"] >= 1).all() and (runs["memorised"] <= 24).all()
-    assert (runs["spectrum"][:, 5:] < 1e-13).all() and (runs["spectrum"][:, 4] > 1e-13).all()             # H (n - 1) + 1 = 5
+    assert (
+        runs["largest_weight"].shape == (2, 24, 2)
+        and (runs["memorised"] >= 1).all()
+        and (runs["memorised"] <= 24).all()
+    )
+    assert (runs["spectrum"][:, 5:] < 1e-13).all() and (runs["spectrum"][:, 4] > 1e-13).all()  # H (n - 1) + 1 = 5
     assert runs["n_parameters"].tolist() == [8 * 9 + 4 * 8 * 9 + 72] * 2
     assert (runs["loss"][:, -1] < runs["loss"][:, 0]).all()
 
@@ -177,13 +187,17 @@ def test_batches_are_drawn_from_the_examples_and_real_labels_have_a_squared_erro
     assert task.loss(model, p, third).item() == pytest.approx(error.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: trained.Setting(n_classes=1), "n_classes=1 leaves nothing"),
-    (lambda: exact.ExactSetting(deficient=((3, 4, 2, 1, 1, 6),)), "use 1 \\+ ones <= rho < n"),
-    (lambda: exact.ExactSetting(distinct=((3, 1, 2, 1, 6),)), "T=6 different queries"),
-    (lambda: construction.ConstructionSetting(cells=((3, 4, 2, 4, 1),)), "use 2 <= d_h <= n <= d"),
-    (lambda: assumptions.AssumptionSetting(subspace=4), "subspace=4"),
-    (lambda: frozen.FrozenSetting(gain=0), "gain=0")])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: trained.Setting(n_classes=1), "n_classes=1 leaves nothing"),
+        (lambda: exact.ExactSetting(deficient=((3, 4, 2, 1, 1, 6),)), "use 1 \\+ ones <= rho < n"),
+        (lambda: exact.ExactSetting(distinct=((3, 1, 2, 1, 6),)), "T=6 different queries"),
+        (lambda: construction.ConstructionSetting(cells=((3, 4, 2, 4, 1),)), "use 2 <= d_h <= n <= d"),
+        (lambda: assumptions.AssumptionSetting(subspace=4), "subspace=4"),
+        (lambda: frozen.FrozenSetting(gain=0), "gain=0"),
+    ],
+)
 def test_bad_settings_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -23,11 +23,13 @@ def test_one_layer_needs_no_merging_and_two_differ_by_one_merged_step(seeds):
     runs = merged_stacks(TINY, seeds(2))
     assert np.abs(runs["merging"][:, 0]).max() < 1e-15
     weights, X = draw(TINY, seeds(2))
+
     def F(Y):
         return interaction(weights, Y)
 
     def G(Y):
         return convection(weights, Y)
+
     Y = X + G(X) / 4
     Y = Y + F(Y) / 2
     once, twice = Y + G(Y) / 2, Y + G(Y) / 4
@@ -36,7 +38,10 @@ def test_one_layer_needs_no_merging_and_two_differ_by_one_merged_step(seeds):
     for Y in (twice, once):
         Y = Y + F(Y) / 2
         ends.append(Y + G(Y) / 4)
-    assert np.allclose(runs["merging"][:, 1], (ends[0] - ends[1]).numpy(), atol=1e-14) and np.abs(runs["merging"][:, 1]).max() > 1e-4
+    assert (
+        np.allclose(runs["merging"][:, 1], (ends[0] - ends[1]).numpy(), atol=1e-14)
+        and np.abs(runs["merging"][:, 1]).max() > 1e-4
+    )
 
 
 def test_with_exact_sub_flows_merged_and_conjugate_stacks_end_where_the_macaron_stack_does(seeds):
@@ -56,7 +61,7 @@ def test_fixed_attention_errors_are_differences_of_exponentials(seeds):
     P, V, C, X = (runs[name][1] for name in ("P", "V", "C", "start"))
     assert np.allclose(P.sum(-1), 1)
     A, B = np.kron(P, V.T), np.kron(np.eye(3), C.T)
-    defect = (expm((A + B) / 2) - expm(B / 2) @ expm(A / 2)) @ X.ravel()                  # depth 2: step 1/2, F first
+    defect = (expm((A + B) / 2) - expm(B / 2) @ expm(A / 2)) @ X.ravel()  # depth 2: step 1/2, F first
     assert np.allclose(runs["transformer"][1, 1].ravel(), defect, atol=1e-13)
     assert np.abs(runs["commuting"]).max() < 1e-13
 
@@ -74,14 +79,19 @@ def test_the_time_dependent_reference_solves_the_equation_and_better_freezing_is
         weights = {name: np.cos(t) * first[name] + np.sin(t) * second[name] for name in first}
         Y = torch.from_numpy(x.reshape(1, 3, 2))
         return (interaction(weights, Y) + convection(weights, Y)).numpy().ravel()
+
     end = solve_ivp(flow, (0, 1), X.numpy().ravel(), method="DOP853", rtol=1e-11, atol=1e-11).y[:, -1]
     Y, h = X, 1 / 8
     for layer in range(8):
         t = layer * h
         for field, start, part in ((convection, t, h / 2), (interaction, t, h), (convection, t + h / 2, h / 2)):
+
             def stage(s, x, field=field):
                 weights = {name: np.cos(s) * first[name] + np.sin(s) * second[name] for name in first}
                 return field(weights, torch.from_numpy(x.reshape(1, 3, 2))).numpy().ravel()
-            Y = solve_ivp(stage, (start, start + part), np.asarray(Y).ravel(), method="DOP853", rtol=1e-11, atol=1e-11).y[:, -1]
+
+            Y = solve_ivp(
+                stage, (start, start + part), np.asarray(Y).ravel(), method="DOP853", rtol=1e-11, atol=1e-11
+            ).y[:, -1]
     measured = runs["global_error"][0, TIMED_SCHEMES.index("true time"), 0]
-    assert abs(measured - np.linalg.norm(end - Y)) < 1e-4 * measured          # sub-flows with 2 to 4 Runge-Kutta steps
+    assert abs(measured - np.linalg.norm(end - Y)) < 1e-4 * measured  # sub-flows with 2 to 4 Runge-Kutta steps

@@ -25,8 +25,11 @@ TINY = Setting(n_particles=3, dim=2, hidden=4, depths=(1, 2), reference_steps=64
 
 
 def as_system(weights, setting):
-    return ParticleSystem(*(weights[name].numpy() for name in ("W_Q", "W_K", "W_V", "W_O", "W_1", "b_1", "W_2", "b_2")),
-                          n_heads=setting.n_heads, activation=setting.activation)
+    return ParticleSystem(
+        *(weights[name].numpy() for name in ("W_Q", "W_K", "W_V", "W_O", "W_1", "b_1", "W_2", "b_2")),
+        n_heads=setting.n_heads,
+        activation=setting.activation,
+    )
 
 
 @pytest.mark.parametrize("activation", ["tanh", "gelu", "relu"])
@@ -49,18 +52,28 @@ def test_a_product_acts_on_the_last_axis_whatever_lies_between(seeds):
 def test_the_reference_is_the_solution_that_scipy_finds(seeds):
     weights, X = draw(TINY, seeds(1))
     system = as_system(weights, TINY)
-    found = solve_ivp(lambda t, x: system.field(x.reshape(1, 3, 2)).ravel(), (0, 1), X.numpy().ravel(), method="DOP853",
-                      rtol=1e-12, atol=1e-12).y[:, -1]
+    found = solve_ivp(
+        lambda t, x: system.field(x.reshape(1, 3, 2)).ravel(),
+        (0, 1),
+        X.numpy().ravel(),
+        method="DOP853",
+        rtol=1e-12,
+        atol=1e-12,
+    ).y[:, -1]
     runs = splitting_errors(replace(TINY, reference_steps=1_024), seeds(1))
-    assert np.abs(runs["end"].ravel() - found).max() < 1e-10                  # (1/1024)^4 = 1e-12, and scipy's own tolerance
+    assert np.abs(runs["end"].ravel() - found).max() < 1e-10  # (1/1024)^4 = 1e-12, and scipy's own tolerance
 
 
 def test_errors_are_solution_minus_scheme(seeds):
     runs = splitting_errors(TINY, seeds(2))
     weights, X = draw(TINY, seeds(2))
     F, G = interaction(weights, X), convection(weights, X)
-    euler = {"transformer euler": X + F + convection(weights, X + F), "parallel euler": X + F + G,
-             "macaron euler": None, "macaron_swapped euler": None}
+    euler = {
+        "transformer euler": X + F + convection(weights, X + F),
+        "parallel euler": X + F + G,
+        "macaron euler": None,
+        "macaron_swapped euler": None,
+    }
     first = X + G / 2
     second = first + interaction(weights, first)
     euler["macaron euler"] = second + convection(weights, second) / 2
@@ -70,19 +83,24 @@ def test_errors_are_solution_minus_scheme(seeds):
     for name, state in euler.items():
         local, overall = (runs[f"{which} error of {name}"][:, 0] for which in ("local", "global"))
         assert np.allclose(overall, runs["end"] - state.numpy(), atol=1e-13)
-        assert np.allclose(local, overall, atol=1e-9)                         # one layer, two references
+        assert np.allclose(local, overall, atol=1e-9)  # one layer, two references
 
 
 def test_the_measured_schemes_are_splittings_that_exist():
     assert all(name.split()[0] in SPLITTINGS and name.split()[1] in ("exact", "midpoint", "euler") for name in SCHEMES)
-    assert all(sum(part for name, part in stages if field in name) == 1 for stages in SPLITTINGS.values() for field in "FG")
+    assert all(
+        sum(part for name, part in stages if field in name) == 1 for stages in SPLITTINGS.values() for field in "FG"
+    )
 
 
 def test_sub_flows_of_one_field_are_of_their_orders(seeds):
     weights, X = draw(TINY, seeds(1))
     fields = {"G": lambda Y: convection(weights, Y)}
     exact = runge_kutta(fields["G"], X, 0.1, 200)
-    errors = {sub: float((split_step(fields, X, 0.1, (("G", 1.0),), sub) - exact).abs().max()) for sub in ("euler", "midpoint", "exact")}
+    errors = {
+        sub: float((split_step(fields, X, 0.1, (("G", 1.0),), sub) - exact).abs().max())
+        for sub in ("euler", "midpoint", "exact")
+    }
     assert errors["exact"] < 1e-7 < errors["midpoint"] < errors["euler"] / 5
 
 
@@ -96,7 +114,7 @@ def test_weights_have_the_stated_variances(seeds):
     weights, X = draw(Setting(dim=16, hidden=64, n_heads=2, n_particles=50), seeds(8))
     for name, variance in {"W_Q": 1 / 16, "W_O": 1 / 16, "W_1": 1 / 16, "W_2": 1 / 64, "b_1": 0.01}.items():
         count = weights[name].numel()
-        assert abs(float(weights[name].var()) / variance - 1) < 5 * (2 / count) ** 0.5            # 5 standard errors
+        assert abs(float(weights[name].var()) / variance - 1) < 5 * (2 / count) ** 0.5  # 5 standard errors
     assert abs(float(X.var()) - 1) < 5 * (2 / X.numel()) ** 0.5
     assert torch.equal(draw(TINY, seeds(1))[0]["W_O"][0], torch.eye(2, dtype=torch.float64))
 

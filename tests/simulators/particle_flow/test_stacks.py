@@ -16,8 +16,19 @@ from attnlab.simulators.particle_flow.stacks import (
     train_stacks,
 )
 
-TINY = StackSetting(n_particles=3, dim=2, hidden=4, teacher_hidden=4, depths=(2, 4), n_states=64, n_test=16, batch=8, n_steps=40,
-                    n_records=4, n_replicas=2)
+TINY = StackSetting(
+    n_particles=3,
+    dim=2,
+    hidden=4,
+    teacher_hidden=4,
+    depths=(2, 4),
+    n_states=64,
+    n_test=16,
+    batch=8,
+    n_steps=40,
+    n_records=4,
+    n_replicas=2,
+)
 
 
 def stack(seeds, n=2, **changes):
@@ -56,8 +67,11 @@ def test_a_stack_is_its_formula(seeds, kind):
 
 
 def test_both_kinds_have_the_same_number_of_parameters_and_shared_stacks_a_layer_of_them(seeds):
-    counts = {(kind, shared): sum(v[0].numel() for v in stack(seeds, kind=kind, shared=shared)[1].values())
-              for kind in KINDS for shared in (False, True)}
+    counts = {
+        (kind, shared): sum(v[0].numel() for v in stack(seeds, kind=kind, shared=shared)[1].values())
+        for kind in KINDS
+        for shared in (False, True)
+    }
     assert counts["transformer", False] == counts["macaron", False] == 3 * (4 * 16 + 2 * 4 * 6 + 6)
     assert counts["transformer", True] == counts["macaron", True] == counts["macaron", False] // 3
 
@@ -87,7 +101,7 @@ def test_training_brings_the_end_nearer_and_a_replica_does_not_depend_on_those_b
     longer = train_stacks(replace(TINY, n_steps=400), seeds(2))
     assert np.all(longer["error"] < runs["error"]) and np.all(longer["loss"][:, -1] < 0.5 * longer["loss"][:, 0])
     alone = train_stacks(TINY, seeds(1))
-    assert np.allclose(runs["error"][:1], alone["error"], rtol=1e-4)          # float32 training, other chunk
+    assert np.allclose(runs["error"][:1], alone["error"], rtol=1e-4)  # float32 training, other chunk
     assert np.array_equal(runs["W_Q"][:1], alone["W_Q"])
 
 
@@ -97,7 +111,9 @@ def test_what_is_measured_of_a_student_fits_together(seeds):
     assert np.allclose(runs["path_error"][:, 0], 0) and np.allclose(runs["path_error"][:, -1], runs["error"])
     assert np.allclose(runs["depth_error"][:, 0], runs["error"]) and runs["depth_error"].shape == (2, 2)
     assert np.allclose(runs["straight_error"][:, [0, -1]], 0, atol=1e-12) and np.all(runs["straight_error"][:, 1] > 0)
-    assert np.all(runs["exact_weights_error"][:, 1] < runs["exact_weights_error"][:, 0])        # twice the layers, half the error
+    assert np.all(
+        runs["exact_weights_error"][:, 1] < runs["exact_weights_error"][:, 0]
+    )  # twice the layers, half the error
     own = train_stacks(TINY, seeds(2))
     assert not np.array_equal(own["W_1"][0], own["W_1"][1]) and own["depth_error"].shape == (2, 1)
 
@@ -117,8 +133,12 @@ def test_random_stacks_return_what_their_layers_make_of_a_state(seeds):
 
 
 def test_settings_that_make_no_sense_are_errors():
-    for changes, message in (({"hidden": 7}, "hidden=7 is odd"), ({"kind": "conformer"}, "kind='conformer'"),
-                             ({"depths": ()}, "depths=()"), ({"n_heads": 3}, "n_heads=3 does not divide"),
-                             ({"teacher_seed": -2}, "teacher_seed=-2")):
+    for changes, message in (
+        ({"hidden": 7}, "hidden=7 is odd"),
+        ({"kind": "conformer"}, "kind='conformer'"),
+        ({"depths": ()}, "depths=()"),
+        ({"n_heads": 3}, "n_heads=3 does not divide"),
+        ({"teacher_seed": -2}, "teacher_seed=-2"),
+    ):
         with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
             replace(TINY, **changes)

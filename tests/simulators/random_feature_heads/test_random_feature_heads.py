@@ -29,7 +29,11 @@ def test_features_are_sums_over_keys(kind):
             v = torch.cat([torch.cat([query[n], *keys[n]]) / 3**0.5, one]) / 2**0.5
             assert float(v.norm()) == pytest.approx(1) and float(phi[n, m, 0]) == pytest.approx(max(float(W[m] @ v), 0))
             continue
-        x0, x = (query[n], keys[n]) if kind == "plain" else (torch.cat([query[n], one]), torch.cat([keys[n], one.expand(2, 1)], 1))
+        x0, x = (
+            (query[n], keys[n])
+            if kind == "plain"
+            else (torch.cat([query[n], one]), torch.cat([keys[n], one.expand(2, 1)], 1))
+        )
         direct = sum(torch.relu(x0 @ W[m] @ x[i]) * x[i] for i in range(2)) / 2
         assert torch.allclose(phi[n, m], direct, atol=1e-14)
 
@@ -59,7 +63,7 @@ def test_gram_is_the_mean_over_heads(kind):
     products = torch.einsum("nmk,pmk->npm", heads.features(*a, W, kind), heads.features(*b, W, kind))
     error = products.std(-1) / 200
     assert ((products.mean(-1) - kernels.gram(a, b, kind)).abs() < 5 * error).all()
-    assert ((products.mean(-1) - 1.3 * kernels.gram(a, b, kind)).abs() > error).all()                           # twin
+    assert ((products.mean(-1) - 1.3 * kernels.gram(a, b, kind)).abs() > error).all()  # twin
 
 
 def test_chunks_do_not_change_the_gram(monkeypatch):
@@ -70,8 +74,9 @@ def test_chunks_do_not_change_the_gram(monkeypatch):
 
 
 def test_regression_solves_the_normal_equations_on_nested_samples():
-    setting = kernels.Setting(dim=4, n_keys=2, sizes=(10, 30), ridges=(0.01, 1.0), targets=("b1", "s1"), n_test=200, n_copies=1,
-                              n_replicas=2)
+    setting = kernels.Setting(
+        dim=4, n_keys=2, sizes=(10, 30), ridges=(0.01, 1.0), targets=("b1", "s1"), n_test=200, n_copies=1, n_replicas=2
+    )
     runs = kernels.learning_curves(setting, seeds(2), "cpu")
     assert runs["error"].shape == runs["norm"].shape == (2, 2, 2, 2)
     alone = kernels.learning_curves(replace(setting, sizes=(30,)), seeds(2), "cpu")
@@ -80,30 +85,40 @@ def test_regression_solves_the_normal_equations_on_nested_samples():
     train, test = heads.tokens(stream, 30, 2, 4), heads.tokens(stream, 200, 2, 4)
     rotations = heads.random_rotations(stream, 1, 4, "attention")
     y, y_test = (heads.rotated_labels(x, ["b1"], rotations)[:, 0] for x in (train, test))
-    assert torch.allclose(y[:, 0], (train[1] @ rotations[1, 0])[..., 0].mean(1)) and not torch.equal(rotations[0], rotations[1])
+    assert torch.allclose(y[:, 0], (train[1] @ rotations[1, 0])[..., 0].mean(1)) and not torch.equal(
+        rotations[0], rotations[1]
+    )
     K = kernels.gram(train, train, "attention")
     a = torch.linalg.solve(K + 0.01 * torch.eye(30, dtype=torch.float64), y)
     error = ((kernels.gram(test, train, "attention") @ a - y_test) ** 2).mean() / y_test.var(correction=0)
-    assert runs["error"][0, 0, 1, 0] == pytest.approx(float(error)) and runs["norm"][0, 0, 1, 0] == pytest.approx(float(y.T @ a))
+    assert runs["error"][0, 0, 1, 0] == pytest.approx(float(error)) and runs["norm"][0, 0, 1, 0] == pytest.approx(
+        float(y.T @ a)
+    )
     assert (runs["norm"][:, 0] > runs["norm"][:, 1]).all() and (runs["norm"][:, :, 1] > runs["norm"][:, :, 0]).all()
 
 
 def test_fitted_noise_is_the_trace_of_the_filter():
     """E |K_test (K + ridge)^{-1} e|^2 = |K_test (K + ridge)^{-1}|_F^2; 4 standard errors of the draws."""
-    setting = kernels.Setting(dim=5, n_keys=2, sizes=(30,), ridges=(0.05,), targets=("b1",), n_test=50, n_copies=4000, n_replicas=1)
+    setting = kernels.Setting(
+        dim=5, n_keys=2, sizes=(30,), ridges=(0.05,), targets=("b1",), n_test=50, n_copies=4000, n_replicas=1
+    )
     found = kernels.learning_curves(setting, seeds(1), "cpu")["noise"][0, 0, 0]
     data = heads.generators(seeds(1), "data")[0]
     train, test = (heads.tokens(data, n, 2, 5) for n in (30, 50))
-    filtered = torch.linalg.solve(kernels.gram(train, train, "attention") + 0.05 * torch.eye(30), kernels.gram(test, train, "attention").T)
+    filtered = torch.linalg.solve(
+        kernels.gram(train, train, "attention") + 0.05 * torch.eye(30), kernels.gram(test, train, "attention").T
+    )
     expected = float((filtered**2).sum()) / 50
-    assert abs(found / expected - 1) < 4 * (2 / 4000) ** 0.5                 # at most that of one squared normal a draw
+    assert abs(found / expected - 1) < 4 * (2 / 4000) ** 0.5  # at most that of one squared normal a draw
 
 
 def test_few_heads_approach_the_kernel():
-    setting = heads.HeadsSetting(dim=4, n_keys=2, n_samples=40, n_test=100, heads=(8, 3000), ridge=0.05, targets=("b1",), n_replicas=2)
+    setting = heads.HeadsSetting(
+        dim=4, n_keys=2, n_samples=40, n_test=100, heads=(8, 3000), ridge=0.05, targets=("b1",), n_replicas=2
+    )
     runs = heads.few_heads(setting, seeds(2), "cpu")
     assert np.allclose(runs["ridge"][:, 1], runs["limit"], rtol=0.15)
-    assert (runs["ridgeless"][:, 0] > 2 * runs["ridge"][:, 0]).all()                           # 8 heads have 40 parameters
+    assert (runs["ridgeless"][:, 0] > 2 * runs["ridge"][:, 0]).all()  # 8 heads have 40 parameters
 
 
 def test_permuted_keys_change_nothing_and_explicit_values_fall_with_heads():
@@ -122,12 +137,16 @@ def test_rotations_keep_lengths_and_turn_biased_tokens_together():
     assert not torch.allclose(heads.rotated_labels(inputs, ["s2"], Q), together)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: kernels.Setting(kind="atention"), "did you mean 'attention'"),
-    (lambda: kernels.Setting(targets=("b0",)), "targets='b0' is unknown"),
-    (lambda: heads.HeadsSetting(n_samples=1), "n_samples=1"),
-    (lambda: heads.ProductSetting(n_heads=0), "n_heads=0"),
-    (lambda: heads.ExplicitSetting(cells=((0, 1, 1),)), "cells=")])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: kernels.Setting(kind="atention"), "did you mean 'attention'"),
+        (lambda: kernels.Setting(targets=("b0",)), "targets='b0' is unknown"),
+        (lambda: heads.HeadsSetting(n_samples=1), "n_samples=1"),
+        (lambda: heads.ProductSetting(n_heads=0), "n_heads=0"),
+        (lambda: heads.ExplicitSetting(cells=((0, 1, 1),)), "cells="),
+    ],
+)
 def test_bad_settings_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()

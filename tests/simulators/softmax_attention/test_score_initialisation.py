@@ -24,7 +24,7 @@ def test_moments_are_those_of_products_of_normals_within_five_standard_errors(di
     for name, expected in (("variance", 1.0), ("fourth", 3 + 6 / dim)):
         values = runs[name]
         assert abs(values.mean() - expected) < 5 * values.std(ddof=1) / 32**0.5
-    assert abs(runs["fourth"].mean() - 3) > 5 * runs["fourth"].std(ddof=1) / 32**0.5   # not Gaussian
+    assert abs(runs["fourth"].mean() - 3) > 5 * runs["fourth"].std(ddof=1) / 32**0.5  # not Gaussian
 
 
 def test_a_bad_setting_is_named():

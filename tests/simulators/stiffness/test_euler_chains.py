@@ -19,7 +19,7 @@ def test_the_measured_index_of_a_rotation_is_its_speed():
     t = np.linspace(0, 1, 20_001)
     speed = lambda s: 2 + np.sin(5 * s)  # noqa: E731
     index = measured_index(speed, t, 1j)
-    np.testing.assert_allclose(index[1:-1], speed(t[1:-1]), rtol=1e-6)    # second order in the step of 5e-5
+    np.testing.assert_allclose(index[1:-1], speed(t[1:-1]), rtol=1e-6)  # second order in the step of 5e-5
 
 
 def test_steps_of_a_constant_speed_have_the_norm_of_the_recursion(seeds):
@@ -45,7 +45,9 @@ def test_the_chain_multiplies_the_norm_block_by_block(seeds):
         u = u + h * float(task.speed(torch.tensor(t, dtype=torch.float64))) * np.array([-u[1], u[0]])
         t += h
         assert complex(x[0, k + 1]) == pytest.approx(complex(*u), rel=1e-10)
-    assert t == pytest.approx(1) and float(task.loss(chain, {"logits": logits}, None)) == pytest.approx(np.log(np.linalg.norm(u)))
+    assert t == pytest.approx(1) and float(task.loss(chain, {"logits": logits}, None)) == pytest.approx(
+        np.log(np.linalg.norm(u))
+    )
 
 
 def test_equal_gates_of_a_constant_speed_have_nothing_to_learn(seeds):

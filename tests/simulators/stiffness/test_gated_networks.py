@@ -17,7 +17,9 @@ from attnlab.simulators.stiffness.gated_networks import (
     train_gated,
 )
 
-TINY = SpiralSetting(n_train=200, n_test=100, width=8, hidden=12, n_blocks=3, n_steps=12, batch=16, n_shown=5, n_replicas=2)
+TINY = SpiralSetting(
+    n_train=200, n_test=100, width=8, hidden=12, n_blocks=3, n_steps=12, batch=16, n_shown=5, n_replicas=2
+)
 
 
 def network(gate, seeds, n=2):
@@ -40,6 +42,7 @@ def test_a_network_is_what_modules_of_torch_compute(seeds):
 
         def layer(name, k, z, p=p):
             return torch.nn.functional.linear(z, p[name][0, k].mT, p[f"{name}_bias"][0, k, 0])
+
         h = layer("enter", 0, x[0])
         for k in range(3):
             f = layer("second", k, torch.relu(layer("first", k, h)))
@@ -59,8 +62,12 @@ def test_the_gate_keeps_the_index_between_its_bounds_and_no_gate_is_one(seeds):
     for gate in GATES:
         model, p = network(gate, seeds)
         found = measure(model, p, points.double(), arms, 50)
-        below = found["index"] <= found["raw_index"] * (1 + 1e-12)         # sigmoid gates are below one
-        assert below.all() and (found["index_low"] <= found["index"]).all() and (found["index"] <= found["index_high"]).all()
+        below = found["index"] <= found["raw_index"] * (1 + 1e-12)  # sigmoid gates are below one
+        assert (
+            below.all()
+            and (found["index_low"] <= found["index"]).all()
+            and (found["index"] <= found["index_high"]).all()
+        )
         if gate == "none":
             assert torch.equal(found["gate"], torch.ones_like(found["gate"]))
             torch.testing.assert_close(found["index"], found["raw_index"])
@@ -84,14 +91,14 @@ def test_the_arrays_have_their_shapes_and_a_replica_its_own_numbers(seeds):
     alone = train_gated(TINY, seeds(2)[1:])
     assert both["index"].shape == both["index_before"].shape == (2, 3, 3) and both["index_shown"].shape == (2, 3, 5, 3)
     assert both["accuracy"].shape == (2, 3) and (both["diverged_at"] == -1).all()
-    np.testing.assert_allclose(both["index"][1], alone["index"][0], rtol=1e-3)           # batched products round otherwise
+    np.testing.assert_allclose(both["index"][1], alone["index"][0], rtol=1e-3)  # batched products round otherwise
     np.testing.assert_allclose(both["index_before"][1], alone["index_before"][0], rtol=1e-5)
 
 
 def test_untrained_gates_halve_the_index(seeds):
     runs = train_gated(replace(TINY, n_steps=1), seeds(2))
     ratio = runs["index_before"][:, 1:] / runs["index_before"][:, :1]
-    assert np.all(np.abs(ratio - 0.5) < 0.15)                             # sigmoids of small numbers
+    assert np.all(np.abs(ratio - 0.5) < 0.15)  # sigmoids of small numbers
 
 
 def test_settings_that_contradict_themselves_are_errors():

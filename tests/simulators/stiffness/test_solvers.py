@@ -21,8 +21,15 @@ def test_the_steps_are_those_of_scipy_for_every_row():
     ends = np.array([3.0, 7.0])
     paths = solve(kepler_field, starts, ends, tolerance=1e-7, absolute=1e-9, first_step=1e-4)
     for path, u, end in zip(paths, starts, ends, strict=True):
-        other = solve_ivp(lambda t, y: kepler_field(np.zeros(1, int), y[None])[0], (0, end), u, "RK45", rtol=1e-7, atol=1e-9,
-                          first_step=1e-4)
+        other = solve_ivp(
+            lambda t, y: kepler_field(np.zeros(1, int), y[None])[0],
+            (0, end),
+            u,
+            "RK45",
+            rtol=1e-7,
+            atol=1e-9,
+            first_step=1e-4,
+        )
         # sums are taken in another order: a rounding of the error estimate moves a step by about eps / 1e-7 of itself
         np.testing.assert_allclose(path.times, other.t, rtol=1e-6)
         np.testing.assert_allclose(path.states[-1], other.y[:, -1], atol=1e-9)
@@ -31,10 +38,12 @@ def test_the_steps_are_those_of_scipy_for_every_row():
 def test_one_step_errs_by_its_sixth_power():
     errors = []
     for h in (0.1, 0.05):
-        path, = solve(kepler_field, np.array([[1.0, 0.0, 0.0, 1.0]]), np.array([h]), tolerance=1.0, absolute=1.0, first_step=h)
+        (path,) = solve(
+            kepler_field, np.array([[1.0, 0.0, 0.0, 1.0]]), np.array([h]), tolerance=1.0, absolute=1.0, first_step=h
+        )
         assert len(path.times) == 2
         errors.append(np.linalg.norm(path.states[-1] - [np.cos(h), np.sin(h), -np.sin(h), np.cos(h)]))
-    assert abs(np.log2(errors[0] / errors[1]) - 6) < 0.4                  # the next order is a few h
+    assert abs(np.log2(errors[0] / errors[1]) - 6) < 0.4  # the next order is a few h
 
 
 def test_a_row_does_not_see_the_others():
@@ -47,7 +56,7 @@ def test_a_row_does_not_see_the_others():
 def test_near_the_circle_index_and_bursts_are_even(seeds):
     runs = kepler_steps(KeplerSetting(eccentricities=(1e-6,), n_replicas=3), seeds(3))
     np.testing.assert_allclose(runs["shown_index"], 1, atol=1e-4)
-    np.testing.assert_allclose(runs["burst_share"], 0.5, atol=0.02)       # one of about 60 steps
+    np.testing.assert_allclose(runs["burst_share"], 0.5, atol=0.02)  # one of about 60 steps
 
 
 def test_on_an_eccentric_orbit_steps_mirror_the_index(seeds):

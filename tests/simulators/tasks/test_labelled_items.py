@@ -55,16 +55,16 @@ def test_contents_alternate_items_and_the_labels_of_their_classes(task):
 def test_bursty_sequences_hold_each_class_burstiness_times(task, burstiness):
     batch = draw(replace(task, burstiness=burstiness))
     counts = torch.stack([(batch.context_labels[0] == label).sum(-1) for label in range(L)], dim=-1)
-    assert set(counts.unique().tolist()) == {0, burstiness}                  # labels of the classes differ
+    assert set(counts.unique().tolist()) == {0, burstiness}  # labels of the classes differ
     assert torch.equal(batch.match[0].sum(-1), torch.full((BATCH,), burstiness))
     assert near(batch.match[0].double().mean(0), [burstiness / N] * N, BATCH)
-    assert not near(batch.match[0].double().mean(0), [burstiness / N * 1.2] * N, BATCH)      # the twin
+    assert not near(batch.match[0].double().mean(0), [burstiness / N * 1.2] * N, BATCH)  # the twin
     assert near(shares(batch.label, L), [1 / L] * L, BATCH)
     pairs = batch.context_labels[0, :, 0] * L + batch.context_labels[0, :, -1]
     same = (burstiness - 1) / (N - 1)
     expected = np.full((L, L), (1 - same) / (L * (L - 1)))
     np.fill_diagonal(expected, same / L)
-    assert near(shares(pairs, L * L), expected.ravel(), BATCH)               # in random order
+    assert near(shares(pairs, L * L), expected.ravel(), BATCH)  # in random order
 
 
 def test_other_sequences_are_independent_draws_of_the_rank_law(task):
@@ -74,7 +74,7 @@ def test_other_sequences_are_independent_draws_of_the_rank_law(task):
     law /= law.sum()
     assert near(shares(classes, K), law, classes.numel())
     assert not near(shares(classes, K), np.full(K, 1 / K), classes.numel())
-    assert near(batch.match.double().mean(), float((law**2).sum()), BATCH * N / 2)    # matches share a target: halved
+    assert near(batch.match.double().mean(), float((law**2).sum()), BATCH * N / 2)  # matches share a target: halved
 
 
 def test_classes_of_bursts_follow_the_law_if_labels_may_coincide(task):
@@ -110,7 +110,7 @@ def test_shares_of_novel_and_bursty_sequences(task):
 
 def test_items_vary_around_their_means_and_keep_their_size(task):
     noise = 0.5
-    batch = draw(replace(task, within_class_noise=noise, p_bursty=0.0, rank_exponent=30.0))    # class 0 almost always
+    batch = draw(replace(task, within_class_noise=noise, p_bursty=0.0, rank_exponent=30.0))  # class 0 almost always
     items = batch.contents[0, :, 0]
     centre = task.classes[0, 0] / (1 + noise**2) ** 0.5
     spread = noise / (1 + noise**2) ** 0.5 / DIM**0.5
@@ -136,7 +136,7 @@ def test_loss_is_the_mean_cross_entropy(seeds):
     task = ClassificationTask(**made, n_context=N, n_positions=12, batch=50)
     numbers = torch.empty(2, task.numbers_per_step, dtype=torch.float64)
     for row, stream in enumerate(generators(seeds(2), "data")):
-        task.fill(numbers[row:row + 1], stream)
+        task.fill(numbers[row : row + 1], stream)
     batch = task.sequences(numbers)
     logits = torch.randn(2, 50, L, dtype=torch.float64)
     found = task.loss(lambda parameters, contents, start: logits, {}, numbers)
@@ -146,10 +146,16 @@ def test_loss_is_the_mean_cross_entropy(seeds):
     assert torch.equal(alone.contents[0], batch.contents[1])
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"p_bursty": 1.5}, "p_bursty=1.5"), ({"n_novel": 12}, "n_novel=12 is not a multiple"),
-    ({"burstiness": 3}, "burstiness=3 does not divide"), ({"n_positions": 8}, "n_positions=8 is below"),
-    ({"n_context": 16, "n_positions": 40}, "needs as many labels")])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"p_bursty": 1.5}, "p_bursty=1.5"),
+        ({"n_novel": 12}, "n_novel=12 is not a multiple"),
+        ({"burstiness": 3}, "burstiness=3 does not divide"),
+        ({"n_positions": 8}, "n_positions=8 is below"),
+        ({"n_context": 16, "n_positions": 40}, "needs as many labels"),
+    ],
+)
 def test_impossible_tasks_are_named(task, changes, message):
     with pytest.raises(ValueError, match=message):
         replace(task, **changes)

@@ -30,7 +30,7 @@ def test_covariates_and_queries_have_the_stated_covariance(decay):
     for x in (batch.tokens[0, :, 0, :DIM], batch.tokens[0, :, -1, :DIM], batch.query[0]):
         products = x[:, :, None] * x[:, None]
         assert within_five_errors(products, expected) and within_five_errors(x, np.zeros(DIM))
-        assert not within_five_errors(products, 1.05 * expected)                        # the twin
+        assert not within_five_errors(products, 1.05 * expected)  # the twin
     across = batch.tokens[0, :, 0, :DIM] * batch.tokens[0, :, 1, :DIM]
     assert within_five_errors(across, np.zeros(DIM))
 
@@ -39,12 +39,12 @@ def test_covariates_and_queries_have_the_stated_covariance(decay):
 def test_labels_have_the_stated_noise_and_share_one_map(noise_std):
     batch = draw(RegressionTask(DIM, CONTEXT, N, noise_std))
     x, y = batch.tokens[0, ..., :DIM], batch.tokens[0, ..., DIM]
-    assert within_five_errors(y[:, 0] ** 2, 1 + noise_std**2)                           # E |x|^2 / d = 1
+    assert within_five_errors(y[:, 0] ** 2, 1 + noise_std**2)  # E |x|^2 / d = 1
     assert within_five_errors((batch.target - batch.signal)[0] ** 2, noise_std**2)
     # E[y_1 y_2 | x] = x_1 . x_2 / d, the covariance of the map's coefficients
     assert within_five_errors(y[:, 0] * y[:, 1] - (x[:, 0] * x[:, 1]).sum(-1) / DIM, 0.0)
     assert within_five_errors(y[:, 0] * batch.target[0] - (x[:, 0] * batch.query[0]).sum(-1) / DIM, 0.0)
-    weighted = y[:, 0] * y[:, 1] * (x[:, 0] * x[:, 1]).sum(-1)                          # mean E (x_1 . x_2)^2 / d = 1
+    weighted = y[:, 0] * y[:, 1] * (x[:, 0] * x[:, 1]).sum(-1)  # mean E (x_1 . x_2)^2 / d = 1
     assert within_five_errors(weighted, 1.0) and not within_five_errors(weighted, 1.2)  # twin; error of the mean: 0.02
 
 
@@ -52,7 +52,7 @@ def test_without_noise_labels_are_a_linear_function_of_covariates():
     batch = draw(RegressionTask(DIM, 5, 10, 0.0))
     x, y = batch.tokens[0, ..., :DIM], batch.tokens[0, ..., DIM]
     solution = torch.linalg.lstsq(x, y[..., None])
-    assert (x @ solution.solution - y[..., None]).abs().max() < 1e4 * EPS64             # conditioning below about 100
+    assert (x @ solution.solution - y[..., None]).abs().max() < 1e4 * EPS64  # conditioning below about 100
     assert ((batch.query[0] * solution.solution[..., 0]).sum(-1) - batch.target[0]).abs().max() < 1e5 * EPS64
 
 

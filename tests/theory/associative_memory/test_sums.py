@@ -19,13 +19,16 @@ def density(t, d):
 def test_overlap_laws_are_integrals_of_the_density(d):
     def mean(f):
         return quad(lambda t: f(t) * density(t, d), -1, 1, epsabs=1e-12)[0]
+
     assert sums.overlap_moment(d, 2) == pytest.approx(1 / d, rel=1e-12)
     assert sums.overlap_moment(d, 1) == pytest.approx(mean(abs), rel=1e-8)
     assert sums.overlap_moment(d, 4) == pytest.approx(mean(lambda t: t**4), rel=1e-9)
     assert sums.overlap_exponential(d, 3.0) == pytest.approx(mean(lambda t: np.exp(3 * t)), rel=1e-9)
     assert sums.overlap_characteristic(d, [0.0, 2.5])[1] == pytest.approx(mean(lambda t: np.cos(2.5 * t)), rel=1e-8)
     assert sums.overlap_characteristic(d, 0.0) == 1
-    assert float(sums.overlap_distribution(d, 0.4)) == pytest.approx(quad(lambda t: density(t, d), -1, 0.4)[0], rel=1e-8)
+    assert float(sums.overlap_distribution(d, 0.4)) == pytest.approx(
+        quad(lambda t: density(t, d), -1, 0.4)[0], rel=1e-8
+    )
     assert sums.overlap_distribution(d, [-1.0, 0.0, 1.0]).tolist() == [0, 0.5, 1]
 
 
@@ -45,7 +48,7 @@ def test_no_decay_is_the_hebbian_memory_and_degree_one_the_linear_kernel():
 def test_binary_sign_error_is_a_count_over_all_keys():
     d, n = 3, 3
     wrong = []
-    for bits in itertools.product([-1, 1], repeat=(n - 1) * d):          # the cue is (1, 1, 1), all values 1 by symmetry
+    for bits in itertools.product([-1, 1], repeat=(n - 1) * d):  # the cue is (1, 1, 1), all values 1 by symmetry
         read = 1 + np.array(bits).sum() / d
         wrong.append(0.5 if abs(read) < 1e-12 else float(read < 0))
     assert signs.sign_error(n, d, "binary") == pytest.approx(np.mean(wrong), abs=1e-14)
@@ -56,7 +59,7 @@ def test_spherical_sign_error_for_one_other_key_is_zero_and_for_two_an_integral(
     d = 8
     exact = quad(lambda t: density(t, d) * (1 - float(sums.overlap_distribution(d, 1 - t))), 0, 1, epsabs=1e-12)[0]
     assert signs.sign_error(3, d) == pytest.approx(exact, abs=1e-8)
-    assert abs(signs.sign_error_approx(3, d) - exact) > 1e-3             # twin: the Gaussian law is another number
+    assert abs(signs.sign_error_approx(3, d) - exact) > 1e-3  # twin: the Gaussian law is another number
 
 
 def test_delta_rule_recursion_is_the_average_of_the_rule():
@@ -68,7 +71,7 @@ def test_delta_rule_recursion_is_the_average_of_the_rule():
         m += rate * (v[:, t] - (m * K[:, t]).sum(1))[:, None] * K[:, t]
     errors = ((K @ m[:, :, None])[..., 0] - v) ** 2
     z = (errors.mean(0) - rules.delta_rule_errors(n, d, rate)) / (errors.std(0) / draws**0.5)
-    assert np.abs(z).max() < 4.5                                          # six numbers, error rate 4e-5
+    assert np.abs(z).max() < 4.5  # six numbers, error rate 4e-5
     norms = (m**2).sum(1)
     assert abs(norms.mean() - rules.delta_rule_norm(n, d, rate)) < 4.5 * norms.std() / draws**0.5
     assert np.abs((errors.mean(0) - rules.delta_rule_errors(n, d, 0.8)) / (errors.std(0) / draws**0.5)).max() > 4.5
@@ -128,11 +131,19 @@ def test_guaranteed_capacity_grows_like_the_square_root():
     assert float(signs.average_capacity_approx(64, 0.1)) == pytest.approx(1 + 64 / 1.2815515655446004**2)
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: sums.hebbian_error(3, 4, "cubic"), "keys='cubic'"), (lambda: sums.hebbian_error(3, 4, "gaussian", 0.1), "cue_noise"),
-    (lambda: sums.overlap_moment(0, 2), "dim=0"), (lambda: rules.delta_rule_errors(3, 4, 2.0), "rate=2.0"),
-    (lambda: rules.least_squares_noisy_error(8, 8, 0.1), "n_pairs=8"), (lambda: signs.majority_error(4, 0.1), "n_heads=4"),
-    (lambda: signs.average_capacity_approx(4, 0.7), "error=0.7"), (lambda: signs.sign_error(3, 4, "gaussian"), "keys='gaussian'")])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sums.hebbian_error(3, 4, "cubic"), "keys='cubic'"),
+        (lambda: sums.hebbian_error(3, 4, "gaussian", 0.1), "cue_noise"),
+        (lambda: sums.overlap_moment(0, 2), "dim=0"),
+        (lambda: rules.delta_rule_errors(3, 4, 2.0), "rate=2.0"),
+        (lambda: rules.least_squares_noisy_error(8, 8, 0.1), "n_pairs=8"),
+        (lambda: signs.majority_error(4, 0.1), "n_heads=4"),
+        (lambda: signs.average_capacity_approx(4, 0.7), "error=0.7"),
+        (lambda: signs.sign_error(3, 4, "gaussian"), "keys='gaussian'"),
+    ],
+)
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -19,8 +19,10 @@ def causal_mask(n, window=None):
 def touched(mask, query_tile, key_tile, offset=0):
     """Key tiles with at least one visible pair, for each query tile of an explicit mask."""
     n = mask.shape[0]
-    return [sum(mask[a:a + query_tile, b:b + key_tile].any() for b in range(offset, mask.shape[1], key_tile))
-            for a in range(0, n, query_tile)]
+    return [
+        sum(mask[a : a + query_tile, b : b + key_tile].any() for b in range(offset, mask.shape[1], key_tile))
+        for a in range(0, n, query_tile)
+    ]
 
 
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 12))
@@ -33,14 +35,15 @@ def test_causal_tiles_and_pairs_are_those_of_the_mask(n, query_tile, key_tile):
 def test_tile_efficiencies_are_the_published_ones_and_half_is_wrong():
     for (n, tile), value in {(40, 16): 0.534, (40, 32): 0.267, (1024, 64): 0.942}.items():
         assert abs(cost.causal_tile_efficiency(n, tile, tile) - value) < 5e-4
-    assert cost.causal_tiles(40, 16, 16) != 3 * 3 / 2                            # "causal = half" forgets the diagonal
+    assert cost.causal_tiles(40, 16, 16) != 3 * 3 / 2  # "causal = half" forgets the diagonal
 
 
 def test_dense_flops_count_the_products():
     f = cost.dense_flops(7, 9, 4, 4)
     unit = 2 * 7 * 9 * 4
     assert (f.forward, f.backward_stored, f.backward_recomputing, f.backward_two_kernels) == tuple(
-        k * unit for k in (2, 4, 5, 7))
+        k * unit for k in (2, 4, 5, 7)
+    )
     assert cost.dense_flops(7, 9, 4, 2).backward_two_kernels == 2 * 7 * 9 * (4 + 2) * 2 + 2 * 7 * 9 * (4 + 4 + 2)
 
 
@@ -63,11 +66,14 @@ def test_neighbourhood_counts_are_those_of_the_mask(data):
     static = cost.neighbourhood_tiles(length, window, stride, t_q, t_k, dynamic=False)
     dynamic = cost.neighbourhood_tiles(length, window, stride, t_q, t_k)
     for a, tiles, fewest in zip(range(0, length, t_q), static, dynamic, strict=True):
-        union = np.flatnonzero(mask[a:a + t_q].any(0))
-        span = range(union[0], union[-1] + 1)                  # kernels visit a run of tiles, gaps included
+        union = np.flatnonzero(mask[a : a + t_q].any(0))
+        span = range(union[0], union[-1] + 1)  # kernels visit a run of tiles, gaps included
         assert tiles == len({j // t_k for j in span}) and fewest == -(-len(span) // t_k)
-    whole = all(mask[a:a + t_q, b:b + t_k].all() or not mask[a:a + t_q, b:b + t_k].any()
-                for a in range(0, length, t_q) for b in range(0, length, t_k))
+    whole = all(
+        mask[a : a + t_q, b : b + t_k].all() or not mask[a : a + t_q, b : b + t_k].any()
+        for a in range(0, length, t_q)
+        for b in range(0, length, t_k)
+    )
     if cost.is_fully_block_sparse(length, window, stride, t_q, t_k, dynamic=False):
         assert whole
 
@@ -77,13 +83,23 @@ def test_causal_neighbourhood_ends_at_the_token():
     assert cost.neighbourhood_axis(6, 4, 2, causal=True)[:, 0].tolist() == [0, 0, 0, 0, 2, 2]
 
 
-@pytest.mark.parametrize(("stride", "worst", "gain"), [
-    ((1, 1, 1), 3.27, 1.73), ((2, 1, 1), 3.60, 1.78), ((1, 1, 8), 5.45, 1.99), ((2, 1, 8), 6.00, 2.02),
-    ((1, 8, 8), 9.09, 2.17), ((2, 8, 8), 10.0, 2.20), ((16, 8, 8), 11.11, 2.23), ((18, 24, 24), 6.67, 2.06)])
+@pytest.mark.parametrize(
+    ("stride", "worst", "gain"),
+    [
+        ((1, 1, 1), 3.27, 1.73),
+        ((2, 1, 1), 3.60, 1.78),
+        ((1, 1, 8), 5.45, 1.99),
+        ((2, 1, 8), 6.00, 2.02),
+        ((1, 8, 8), 9.09, 2.17),
+        ((2, 8, 8), 10.0, 2.20),
+        ((16, 8, 8), 11.11, 2.23),
+        ((18, 24, 24), 6.67, 2.06),
+    ],
+)
 def test_video_table_of_generalized_neighbourhood_attention(stride, worst, gain):
     found = cost.neighbourhood_speedup((30, 48, 80), (18, 24, 24), stride, (4, 8, 8), (2, 8, 8), dynamic=False)
     assert abs(found.worst_tile - worst) < 6e-3 and abs(found.flops - 11.11) < 2e-3
-    assert abs(cost.amdahl(0.607, found.worst_tile) - gain) < 1e-2      # one unit of the table's last digit
+    assert abs(cost.amdahl(0.607, found.worst_tile) - gain) < 1e-2  # one unit of the table's last digit
     assert found.worst_tile <= found.mean_tile * (1 + 1e-12) and found.mean_tile <= found.flops * (1 + 1e-12)
 
 
@@ -102,10 +118,14 @@ def test_smallest_block_sparse_stride_of_a_long_line():
 
 
 def test_aligned_tiles_need_dynamic_tiling_in_two_dimensions():
-    static, dynamic = (cost.neighbourhood_speedup((64, 64), (16, 16), (8, 8), (8, 8), (8, 8), dynamic=x)
-                       for x in (False, True))
+    static, dynamic = (
+        cost.neighbourhood_speedup((64, 64), (16, 16), (8, 8), (8, 8), (8, 8), dynamic=x) for x in (False, True)
+    )
     assert abs(static.worst_tile - 7.11) < 6e-3 and abs(dynamic.worst_tile - 16) < 1e-12
-    assert abs(cost.neighbourhood_speedup((64, 64), (16, 16), (1, 1), (8, 8), (8, 8), dynamic=False).mean_tile - 8.46) < 6e-3
+    assert (
+        abs(cost.neighbourhood_speedup((64, 64), (16, 16), (1, 1), (8, 8), (8, 8), dynamic=False).mean_tile - 8.46)
+        < 6e-3
+    )
 
 
 def test_halo_efficiency_counts_the_pairs_of_an_interior_tile():
@@ -118,13 +138,16 @@ def test_halo_efficiency_counts_the_pairs_of_an_interior_tile():
 
 def test_lightning_flops_are_those_of_its_products():
     n, d, block = 48, 5, 8
-    per_block = [2 * block * block * d] * 2 + [2 * block * d * d] * 2            # Q K^T, scores V, Q S, K^T V
+    per_block = [2 * block * block * d] * 2 + [2 * block * d * d] * 2  # Q K^T, scores V, Q S, K^T V
     forward, backward = cost.lightning_flops(n, d, block)
     assert forward == n // block * sum(per_block)
     # dQ: dO V^T, its product with K, dO S^T, state K^T V; dK, dV: Q K^T, dO V^T, two products, and with the state
     assert backward == n // block * (6 * 2 * block * block * d + 5 * 2 * block * d * d)
     assert 2.5 < backward / forward < 3
-    assert abs(cost.lightning_speedup(4096, 64, 64) - 32) < 1e-12 and abs(cost.lightning_speedup(4096, 64, 256) - 12.8) < 1e-12
+    assert (
+        abs(cost.lightning_speedup(4096, 64, 64) - 32) < 1e-12
+        and abs(cost.lightning_speedup(4096, 64, 256) - 12.8) < 1e-12
+    )
 
 
 @given(st.integers(1, 12), st.integers(1, 20), st.integers(1, 15))
@@ -133,7 +156,7 @@ def test_equal_shares_are_those_of_a_simulated_schedule(outputs, tiles, processo
     share, extra = divmod(len(work), processors)
     parts, at = [], 0
     for g in range(processors):
-        parts.append(work[at:at + share + (g < extra)])
+        parts.append(work[at : at + share + (g < extra)])
         at += len(parts[-1])
     found = cost.decode_makespan(outputs, tiles, processors)
     assert at == len(work) and found.equal_share == max(map(len, parts))
@@ -160,7 +183,7 @@ def test_window_kernels_fit_as_published():
 def test_native_sparse_tokens_are_those_of_the_paper():
     sparse = cost.NativeSparse()
     for s, tokens, gain in ((8192, 2048, 4.0), (16384, 2560, 6.4), (32768, 3584, 9.1), (65536, 5632, 11.6)):
-        assert sparse.tokens(s) == tokens - 1                     # the table rounds (s - 32)/16 + 1 up to s/16
+        assert sparse.tokens(s) == tokens - 1  # the table rounds (s - 32)/16 + 1 up to s/16
         assert abs(sparse.decode_speedup(s) - gain) < 0.06
     assert sparse.tokens(10) == 20
     assert abs(sparse.training_ratio(8192) - 2.39) < 5e-3 and abs(sparse.training_ratio(32768) - 6.45) < 5e-3
@@ -185,17 +208,19 @@ def test_routing_numbers_are_the_checked_ones():
     assert flops[1] < min(flops[0], flops[2])
 
 
-@pytest.mark.parametrize(("dim", "block", "blocks", "top_k", "snr", "value"), [
-    (64, 128, 64, 3, 0.75, 0.198), (64, 512, 16, 3, 0.5, 0.310), (128, 64, 128, 8, 1.0, 0.417)])
+@pytest.mark.parametrize(
+    ("dim", "block", "blocks", "top_k", "snr", "value"),
+    [(64, 128, 64, 3, 0.75, 0.198), (64, 512, 16, 3, 0.5, 0.310), (128, 64, 128, 8, 1.0, 0.417)],
+)
 def test_retrieval_probability_is_that_of_a_simulation(dim, block, blocks, top_k, snr, value):
     predicted = cost.retrieval_probability(snr, blocks, top_k)
     assert abs(predicted - value) < 1e-3
     rng, n = np.random.default_rng(1), 40_000
     noise = rng.standard_normal((n, blocks - 1))
-    signal = math.sqrt(2) * snr + rng.standard_normal(n)                     # in units of one centroid's noise
+    signal = math.sqrt(2) * snr + rng.standard_normal(n)  # in units of one centroid's noise
     hits = ((noise > signal[:, None]).sum(1) <= top_k - 2).mean()
     assert abs(hits - predicted) < 4 * math.sqrt(predicted * (1 - predicted) / n)
-    twin = cost.retrieval_probability(snr, blocks, top_k + 1)                # the current block not counted in k
+    twin = cost.retrieval_probability(snr, blocks, top_k + 1)  # the current block not counted in k
     assert abs(hits - twin) > 8 * math.sqrt(predicted * (1 - predicted) / n)
     assert abs(cost.retrieval_snr(snr / math.sqrt(dim / (2 * block)), dim, block) - snr) < 1e-12
 
@@ -216,9 +241,16 @@ def test_mixed_precision_bounds_are_the_checked_ones():
         assert abs(cost.mixed_precision_speedup(0.5, 0.5, *rates) - value) < 1e-12
 
 
-@pytest.mark.parametrize("build", [
-    lambda: cost.dense_flops(0, 1, 1, 1), lambda: cost.neighbourhood_axis(5, 6), lambda: cost.moba_pairs(10, 3, 2),
-    lambda: cost.retrieval_probability(1.0, 4, 5), lambda: cost.mixed_precision_speedup(0.7, 0.7, 2, 2)])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: cost.dense_flops(0, 1, 1, 1),
+        lambda: cost.neighbourhood_axis(5, 6),
+        lambda: cost.moba_pairs(10, 3, 2),
+        lambda: cost.retrieval_probability(1.0, 4, 5),
+        lambda: cost.mixed_precision_speedup(0.7, 0.7, 2, 2),
+    ],
+)
 def test_bad_sizes_are_errors(build):
     with pytest.raises(ValueError):
         build()

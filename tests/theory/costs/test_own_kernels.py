@@ -17,9 +17,9 @@ def loops(visible, dim, value_dim):
     forward = backward = 0
     for i, j in itertools.product(*map(range, visible.shape)):
         if visible[i, j]:
-            forward += sum(1 for _ in range(dim)) + sum(1 for _ in range(value_dim))           # q.k, w v
-            backward += sum(1 for _ in range(dim)) + sum(1 for _ in range(value_dim))          # q.k again, G.v
-            backward += sum(1 for _ in range(value_dim)) + 2 * sum(1 for _ in range(dim))      # dV, dK and dQ
+            forward += sum(1 for _ in range(dim)) + sum(1 for _ in range(value_dim))  # q.k, w v
+            backward += sum(1 for _ in range(dim)) + sum(1 for _ in range(value_dim))  # q.k again, G.v
+            backward += sum(1 for _ in range(value_dim)) + 2 * sum(1 for _ in range(dim))  # dV, dK and dQ
     return forward, backward
 
 
@@ -27,8 +27,10 @@ def loops(visible, dim, value_dim):
 def test_work_is_that_of_the_loops(n_q, n_k, dim, value_dim, seed):
     visible = np.random.default_rng(seed).random((n_q, n_k)) < 0.6
     sizes = AttentionSizes(n_q, n_k, dim, value_dim, int(visible.sum()))
-    assert (kernel_work.attention_forward(sizes).multiply_adds,
-            kernel_work.attention_backward(sizes).multiply_adds) == loops(visible, dim, value_dim)
+    assert (
+        kernel_work.attention_forward(sizes).multiply_adds,
+        kernel_work.attention_backward(sizes).multiply_adds,
+    ) == loops(visible, dim, value_dim)
 
 
 def test_without_a_mask_it_is_the_dense_count():

@@ -37,15 +37,25 @@ def test_dimensions_are_ranks_of_zonal_functions(dim, rank, degree):
     rng = np.random.default_rng(0)
     z = sphere(rng, 200, dim)
     assert np.linalg.matrix_rank(gegenbauer(degree, dim, z @ z.T), rtol=1e-8) == theory.harmonic_dimension(dim, degree)
-    low = sphere(rng, 200, rank)                          # zonal functions at points of a subspace see its coordinates only
-    assert np.linalg.matrix_rank(gegenbauer(degree, dim, low @ low.T), rtol=1e-8) == theory.invariant_dimension(rank, degree)
+    low = sphere(rng, 200, rank)  # zonal functions at points of a subspace see its coordinates only
+    assert np.linalg.matrix_rank(gegenbauer(degree, dim, low @ low.T), rtol=1e-8) == theory.invariant_dimension(
+        rank, degree
+    )
 
 
 def test_eigenvalues_of_the_sign_are_its_integrals():
     for dim in (3, 4, 7):
         for degree in (1, 3, 5):
-            integral = 2 * quad(lambda t, dim=dim, degree=degree: float(
-                gegenbauer(degree, dim, t) * target.coordinate_density(t, dim)), 0, 1)[0]
+            integral = (
+                2
+                * quad(
+                    lambda t, dim=dim, degree=degree: float(
+                        gegenbauer(degree, dim, t) * target.coordinate_density(t, dim)
+                    ),
+                    0,
+                    1,
+                )[0]
+            )
             assert theory.sign_eigenvalue(dim, degree) == pytest.approx(integral, rel=1e-8)
     assert theory.sign_eigenvalue(5, 4) == 0
 
@@ -54,9 +64,11 @@ def test_energies_sum_to_one():
     for dim in (3, 8, 40):
         degrees = np.arange(1, 40_001, 2)
         left = 1 - theory.sign_energy(dim, degrees).sum()
-        tail = 2**dim * math.gamma(dim / 2) ** 2 / (math.pi**2 * math.factorial(dim - 2)) / 40_000       # Stirling, l >> d^2
+        tail = 2**dim * math.gamma(dim / 2) ** 2 / (math.pi**2 * math.factorial(dim - 2)) / 40_000  # Stirling, l >> d^2
         assert left == pytest.approx(tail, rel=dim**2 / 40_000 + 1e-3)
-    assert theory.sign_energy(10**6, [1, 3, 5]) == pytest.approx([2 / np.pi, 1 / (3 * np.pi), 3 / (20 * np.pi)], rel=1e-4)
+    assert theory.sign_energy(10**6, [1, 3, 5]) == pytest.approx(
+        [2 / np.pi, 1 / (3 * np.pi), 3 / (20 * np.pi)], rel=1e-4
+    )
 
 
 def test_bound_of_one_head_is_the_energy_of_a_conditional_mean():
@@ -66,8 +78,10 @@ def test_bound_of_one_head_is_the_energy_of_a_conditional_mean():
         return (2 / math.pi * math.asin(x)) ** 2
 
     captured = dblquad(squared, 0, 1, 0, 1, epsabs=1e-7)[0]
-    assert theory.error_lower_bound(3, 1, 1, "scalar") == pytest.approx(0.5 * (1 - captured), abs=2e-4)     # energy above 4001
-    assert abs(theory.error_lower_bound(3, 1, 1, "matrix") - 0.5 * (1 - captured)) > 0.05                   # twin
+    assert theory.error_lower_bound(3, 1, 1, "scalar") == pytest.approx(
+        0.5 * (1 - captured), abs=2e-4
+    )  # energy above 4001
+    assert abs(theory.error_lower_bound(3, 1, 1, "matrix") - 0.5 * (1 - captured)) > 0.05  # twin
 
 
 def test_bounds_fall_with_heads_and_with_freedom():
@@ -75,9 +89,11 @@ def test_bounds_fall_with_heads_and_with_freedom():
     for heads in (1, 3, 10, 100):
         three = [theory.error_lower_bound(8, 2, heads, values) for values in theory.VALUES]
         assert three == sorted(three, reverse=True)
-        assert all(theory.error_lower_bound(8, 2, 2 * heads, values) <= bound for values, bound in zip(theory.VALUES, three,
-                                                                                                      strict=True))
-    assert theory.error_lower_bound(8, 7, 3, "scalar") == 0                     # half of the harmonics each, two heads are enough
+        assert all(
+            theory.error_lower_bound(8, 2, 2 * heads, values) <= bound
+            for values, bound in zip(theory.VALUES, three, strict=True)
+        )
+    assert theory.error_lower_bound(8, 7, 3, "scalar") == 0  # half of the harmonics each, two heads are enough
     needed = theory.heads_needed(9, 2, 0.12)
     assert theory.error_lower_bound(9, 2, needed) == pytest.approx(0.12, abs=1e-9)
     assert theory.error_lower_bound(9, 2, 0.99 * needed) > 0.12
@@ -96,7 +112,7 @@ def test_full_rank_error_against_samples_and_its_limits():
         sample = (1 - np.tanh(beta * abs(t) / 2**0.5)) ** 2 / 2
         exact, tolerance = target.full_rank_error_exact(dim, beta), 4 * sample.std() / n**0.5
         assert abs(sample.mean() - exact) < tolerance
-        assert beta > 5 or abs(sample.mean() - target.full_rank_error_limit(dim, beta)) > tolerance      # twin
+        assert beta > 5 or abs(sample.mean() - target.full_rank_error_limit(dim, beta)) > tolerance  # twin
     assert target.full_rank_error_exact(6, 1e-9) == pytest.approx(0.5)
     assert target.full_rank_error_exact(6, 1e5) == pytest.approx(target.full_rank_error_limit(6, 1e5), rel=1e-8)
 
@@ -107,10 +123,13 @@ def test_near_tie_constant_against_samples_given_the_inner_products():
     t = -np.sort(-coordinates(rng, n * m, dim).reshape(n, m), axis=1)
     p = np.exp(beta * (t - t[:, :1]))
     a = p[:, 1:] / p.sum(1, keepdims=True)
-    error = ((a**2 * (1 - t[:, 1:] ** 2)).sum(1) + ((a * t[:, 1:]).sum(1) - a.sum(1) * t[:, 0]) ** 2
-             + a.sum(1) ** 2 * (1 - t[:, 0] ** 2))
+    error = (
+        (a**2 * (1 - t[:, 1:] ** 2)).sum(1)
+        + ((a * t[:, 1:]).sum(1) - a.sum(1) * t[:, 0]) ** 2
+        + a.sum(1) ** 2 * (1 - t[:, 0] ** 2)
+    )
     predicted, rival = (target.near_tie_constant(dim, m, orthogonal=each) / beta for each in (False, True))
-    tolerance = 4 * error.std() / n**0.5 + 0.05 * predicted                     # 5 %: the next order in 1 / beta
+    tolerance = 4 * error.std() / n**0.5 + 0.05 * predicted  # 5 %: the next order in 1 / beta
     assert abs(error.mean() - predicted) < tolerance < rival - predicted
 
 
@@ -129,7 +148,7 @@ def test_target_agreement_on_the_circle_and_for_aligned_heads():
     theta = np.linspace(0, np.pi, 9)
     folded = np.minimum(theta, np.pi - theta)
     circle = 0.5 + np.sign(np.cos(theta)) * (0.25 - (folded / np.pi) ** 2)
-    circle[4] = 0.5                                                             # theta = pi / 2
+    circle[4] = 0.5  # theta = pi / 2
     assert kernels.target_agreement(np.cos(theta), 2) == pytest.approx(circle, abs=2e-5)
     for dim in (3, 8):
         mean = 2 * quad(lambda t, dim=dim: math.asin(t) * float(target.coordinate_density(t, dim)), 0, 1)[0]
@@ -167,12 +186,12 @@ def test_no_descent_on_queries_and_keys_gets_below_the_scalar_bound():
 def test_ideal_weight_gives_the_truncated_sign_on_the_circle():
     n, degree = 720, 5
     angle = 2 * np.pi * np.arange(n) / n
-    sign = np.sign(np.cos(angle[:, None] - angle[None] - np.pi / n))            # heads between the points: no ties
+    sign = np.sign(np.cos(angle[:, None] - angle[None] - np.pi / n))  # heads between the points: no ties
     weight = kernels.ideal_weight(angle[:, None] - angle[None], 2, degree)
-    out = sign[0] @ weight @ sign.T / n**2                                      # y at angle 0, w at every angle
+    out = sign[0] @ weight @ sign.T / n**2  # y at angle 0, w at every angle
     truncated = sum(2 * theory.sign_eigenvalue(2, l) * np.cos(l * angle) for l in (1, 3, 5))
-    assert np.abs(out - truncated).max() < 0.002                                # midpoint rule: (L pi / n)^2
-    assert np.abs(out - np.sign(np.cos(angle))).max() > 0.2                     # twin: the whole sign
+    assert np.abs(out - truncated).max() < 0.002  # midpoint rule: (L pi / n)^2
+    assert np.abs(out - np.sign(np.cos(angle))).max() > 0.2  # twin: the whole sign
 
 
 def test_vote_error_is_a_sum_over_votes():
@@ -201,20 +220,26 @@ def test_plateau_is_the_best_multiple_of_the_inner_product():
         best = 0.5 * (1 - abs(t).mean() ** 2 / (t**2).mean())
         assert best == pytest.approx(theory.linear_plateau(dim), abs=4 / n**0.5)
         angles = np.arcsin(abs(t))
-        assert 0.5 * (1 - angles.mean() ** 2 / (angles**2).mean()) == pytest.approx(kernels.aligned_heads_limit(dim), abs=4 / n**0.5)
+        assert 0.5 * (1 - angles.mean() ** 2 / (angles**2).mean()) == pytest.approx(
+            kernels.aligned_heads_limit(dim), abs=4 / n**0.5
+        )
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: theory.error_lower_bound(8, 8, 1), "1 <= rank <= 7"),
-    (lambda: theory.error_lower_bound(8, 7, 1, "generalised"), "1 <= rank <= 6"),
-    (lambda: theory.error_lower_bound(8, 1, 1, "vector"), "values='vector'"),
-    (lambda: theory.error_lower_bound(8, 1, -1), "n_heads=-1"),
-    (lambda: theory.heads_needed(8, 1, 0.5), "error=0.5"),
-    (lambda: theory.harmonic_dimension(1, 1), "dim=1"),
-    (lambda: target.full_rank_error_exact(8, 0), "inverse_temperature=0"),
-    (lambda: target.near_tie_constant(8, 1), "n_points=1"),
-    (lambda: vote.vote_error_exact(8, 0), "n_heads=0"),
-    (lambda: kernels.head_agreement(np.ones((2, 3)), np.ones((2, 3))), "Q must hold unit vectors")])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: theory.error_lower_bound(8, 8, 1), "1 <= rank <= 7"),
+        (lambda: theory.error_lower_bound(8, 7, 1, "generalised"), "1 <= rank <= 6"),
+        (lambda: theory.error_lower_bound(8, 1, 1, "vector"), "values='vector'"),
+        (lambda: theory.error_lower_bound(8, 1, -1), "n_heads=-1"),
+        (lambda: theory.heads_needed(8, 1, 0.5), "error=0.5"),
+        (lambda: theory.harmonic_dimension(1, 1), "dim=1"),
+        (lambda: target.full_rank_error_exact(8, 0), "inverse_temperature=0"),
+        (lambda: target.near_tie_constant(8, 1), "n_points=1"),
+        (lambda: vote.vote_error_exact(8, 0), "n_heads=0"),
+        (lambda: kernels.head_agreement(np.ones((2, 3)), np.ones((2, 3))), "Q must hold unit vectors"),
+    ],
+)
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

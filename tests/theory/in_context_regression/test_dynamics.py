@@ -30,10 +30,18 @@ TIMES = np.array([0.0, 1.0, 5.0, 20.0, 100.0])
 def test_reduced_flow_agrees_with_an_explicit_solver_on_a_numerical_gradient():
     def velocity(_, z):
         h = 1e-6
-        return [-(effective_loss_approx(*np.split(z + h * e, 2), *TASK)
-                  - effective_loss_approx(*np.split(z - h * e, 2), *TASK)) / (4 * h) for e in np.eye(8)]
+        return [
+            -(
+                effective_loss_approx(*np.split(z + h * e, 2), *TASK)
+                - effective_loss_approx(*np.split(z - h * e, 2), *TASK)
+            )
+            / (4 * h)
+            for e in np.eye(8)
+        ]
 
-    oracle = solve_ivp(velocity, (0, 20), np.concatenate(START), method="DOP853", rtol=1e-9, atol=1e-10, t_eval=TIMES[:4])
+    oracle = solve_ivp(
+        velocity, (0, 20), np.concatenate(START), method="DOP853", rtol=1e-9, atol=1e-10, t_eval=TIMES[:4]
+    )
     flow = reduced_flow(START, TIMES[:4], *TASK)
     # Local errors of 1e-9 and gradients good to 1e-9, both amplified by the growth e^t up to saturation, below 1e3.
     np.testing.assert_allclose(np.hstack([flow.omega, flow.mu]), oracle.y.T, atol=1e-5)
@@ -48,13 +56,13 @@ def test_loss_never_rises_along_a_flow(solve):
 
 def test_small_weights_grow_as_the_linearised_flow_says_and_not_at_twice_the_rate():
     omega, mu = 1e-4 * START[0], 1e-4 * START[1]
-    long = (5, 4_000_000, 0.3)                                             # c = 3e-7: its damping is negligible
+    long = (5, 4_000_000, 0.3)  # c = 3e-7: its damping is negligible
     times = np.array([0.5, 1.0, 3.0])
     flow = reduced_flow((omega, mu), times, *long)
     predicted = small_start_flow_approx((omega, mu), times)
     # Solver 1e-12 absolute and nonlinear terms of the cube of 1e-4.
     np.testing.assert_allclose(np.stack([flow.omega, flow.mu]), predicted, atol=1e-10)
-    twin = small_start_flow_approx((omega, mu), 2 * times)                 # the flow of the loss, not of half the loss
+    twin = small_start_flow_approx((omega, mu), 2 * times)  # the flow of the loss, not of half the loss
     assert np.max(np.abs(twin[0] - flow.omega)) > 1e-6
 
 
@@ -85,19 +93,26 @@ def test_heads_of_one_sign_never_leave_the_one_head_loss():
     def lowest_curvatures(share):
         z = np.concatenate([np.repeat(single.omega, 2), single.mu * np.array([1 - share, share])])
         h = 1e-5
-        hessian = [(np.concatenate(effective_loss_gradient_approx(*np.split(z + h * e, 2), *TASK))
-                    - np.concatenate(effective_loss_gradient_approx(*np.split(z - h * e, 2), *TASK))) / (2 * h)
-                   for e in np.eye(4)]
+        hessian = [
+            (
+                np.concatenate(effective_loss_gradient_approx(*np.split(z + h * e, 2), *TASK))
+                - np.concatenate(effective_loss_gradient_approx(*np.split(z - h * e, 2), *TASK))
+            )
+            / (2 * h)
+            for e in np.eye(4)
+        ]
         return np.linalg.eigvalsh((np.array(hessian) + np.transpose(hessian)) / 2)[:2]
 
-    for share in (0.5, 0.1, 0.02):                                         # rounding of the differences: 1e-9
+    for share in (0.5, 0.1, 0.02):  # rounding of the differences: 1e-9
         flat, next_one = lowest_curvatures(share)
         assert abs(flat) < 1e-8 and next_one > 0.01
-    assert lowest_curvatures(-0.02)[0] < -0.01                             # past zero the line is a saddle
+    assert lowest_curvatures(-0.02)[0] < -0.01  # past zero the line is a saddle
 
 
-@pytest.mark.parametrize(("solve", "factorised", "exponent"), [
-    (reduced_flow, False, Fraction(-1, 6)), (factorised_flow, True, Fraction(-1, 5))])
+@pytest.mark.parametrize(
+    ("solve", "factorised", "exponent"),
+    [(reduced_flow, False, Fraction(-1, 6)), (factorised_flow, True, Fraction(-1, 5))],
+)
 def test_late_drift_has_the_stated_exponent_and_prefactor(solve, factorised, exponent):
     times = np.array([0.99e6, 1e6, 1.01e6])
     omega = solve((np.array([0.2, -0.2]), np.array([2.0, -2.0])), times, *TASK).omega[:, 0]
@@ -130,7 +145,7 @@ def test_valley_speed_becomes_the_late_law_and_its_series_joins_its_formula():
         times = 1e14
         omega = late_drift_omega_limit(times, *TASK, factorised)
         assert abs(valley_speed_approx(omega, *TASK, factorised) / (-omega / (power * times)) - 1) < 1e-3
-        around = np.sqrt(0.05 / 5 * np.array([1 - 1e-9, 1 + 1e-9]))        # where the series hands over
+        around = np.sqrt(0.05 / 5 * np.array([1 - 1e-9, 1 + 1e-9]))  # where the series hands over
         below, above = valley_speed_approx(around, *TASK, factorised)
         assert abs(below / above - 1) < 1e-7
 

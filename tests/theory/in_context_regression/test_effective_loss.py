@@ -20,7 +20,7 @@ from attnlab.theory.in_context_regression.effective_loss import (
 )
 from attnlab.theory.in_context_regression.exact_risk import heads_risk_exact
 
-TASK = (5, 40, 0.1**0.5)                      # dim, n_context, noise_std of the paper's experiments
+TASK = (5, 40, 0.1**0.5)  # dim, n_context, noise_std of the paper's experiments
 EPS = np.finfo(float).eps
 
 
@@ -31,27 +31,30 @@ def _random_heads(n_replicas=7, n_heads=3, seed=0):
 
 def test_gradient_equals_finite_differences_and_one_without_the_dimension_does_not():
     omega, mu = _random_heads()
-    step = 1e-5                               # central differences: step^2 truncation and eps / step rounding, both 1e-10
+    step = 1e-5  # central differences: step^2 truncation and eps / step rounding, both 1e-10
     d_omega, d_mu = effective_loss_gradient_approx(omega, mu, *TASK)
     for h in range(omega.shape[-1]):
         shift = step * np.eye(omega.shape[-1])[h]
-        by_omega = (effective_loss_approx(omega + shift, mu, *TASK) - effective_loss_approx(omega - shift, mu, *TASK))
-        by_mu = (effective_loss_approx(omega, mu + shift, *TASK) - effective_loss_approx(omega, mu - shift, *TASK))
+        by_omega = effective_loss_approx(omega + shift, mu, *TASK) - effective_loss_approx(omega - shift, mu, *TASK)
+        by_mu = effective_loss_approx(omega, mu + shift, *TASK) - effective_loss_approx(omega, mu - shift, *TASK)
         # The third derivative is at most about d^3 times the loss of order ten: 1e3 * 1e-10.
         np.testing.assert_allclose(by_omega / (2 * step), d_omega[:, h], atol=1e-7)
         np.testing.assert_allclose(by_mu / (2 * step), d_mu[:, h], atol=1e-7)
     c = (1 + TASK[2] ** 2) / TASK[1]
     E = np.exp(TASK[0] * omega[..., :, None] * omega[..., None, :])
     spread = 2 * c * mu * (E @ (mu * omega)[..., None])[..., 0]
-    twin = d_omega - (TASK[0] - 1) * spread   # the gradient with 2 c in place of 2 d c
+    twin = d_omega - (TASK[0] - 1) * spread  # the gradient with 2 c in place of 2 d c
     assert np.max(np.abs(twin - d_omega)) > 1e-2
 
 
 def test_symbolic_loss_is_the_numerical_one():
     omega, mu = _random_heads(n_heads=3)
     loss = effective_loss_symbolic(3)
-    names = [*sympy.symbols("omega_1:4", real=True), *sympy.symbols("mu_1:4", real=True),
-             *sympy.symbols("d L sigma", positive=True)]
+    names = [
+        *sympy.symbols("omega_1:4", real=True),
+        *sympy.symbols("mu_1:4", real=True),
+        *sympy.symbols("d L sigma", positive=True),
+    ]
     assert loss.free_symbols == set(names)
     values = sympy.lambdify(names, loss, "numpy")(*omega.T, *mu.T, *TASK)
     # About 30 additions and products of numbers below 100.
@@ -67,7 +70,7 @@ def test_one_head_optimum_solves_the_symbolic_stationarity_conditions():
     assert sympy.simplify(sympy.diff(loss, w).subs(optimum)) == 0
     assert sympy.simplify(sympy.diff(loss, m).subs(optimum)) == 0
     assert sympy.simplify(loss.subs(optimum) - (1 + sigma**2 - 1 / (1 + sympy.E * d * c))) == 0
-    twin = {w: 1 / sympy.sqrt(2 * d), m: optimum[m]}                       # as if exp(2 d omega^2) / omega^2 were minimised
+    twin = {w: 1 / sympy.sqrt(2 * d), m: optimum[m]}  # as if exp(2 d omega^2) / omega^2 were minimised
     assert sympy.simplify(sympy.diff(loss, w).subs(twin)) != 0
 
 
@@ -103,7 +106,7 @@ def test_valley_floor_is_the_best_mu_and_falls_towards_debiased_gradient_descent
     np.testing.assert_allclose(floor, 1.1 - 2 * mu * scales, rtol=0, atol=1e-12)
     assert np.all(np.diff(floor) > 0)
     limit = 1.1 - 1 / (1 + 1.1 * 5 / 40)
-    rise = (floor - limit) / scales**4                                     # K / 4, by the expansion of sinh
+    rise = (floor - limit) / scales**4  # K / 4, by the expansion of sinh
     c = 1.1 / 40
     assert abs(rise[0] - c * 5**3 / 6 / (1 + 5 * c) ** 2) < 1e-3
     assert abs(limit - 0.2209) < 5e-5
@@ -129,7 +132,7 @@ def test_refined_loss_errs_by_the_square_of_the_inverse_length_and_the_effective
         gaps.append(refined_loss_approx(omega, mu, 5, n_context, TASK[2]) - exact)
         effective_gaps.append(effective_loss_approx(omega, mu, 5, n_context, TASK[2]) - exact)
     ratios = np.array(gaps[:-1]) / gaps[1:]
-    assert np.all(np.abs(ratios - 4) < 0.4)                                # next order: 1 / L relative, times a few
+    assert np.all(np.abs(ratios - 4) < 0.4)  # next order: 1 / L relative, times a few
     assert np.all(np.abs(np.array(effective_gaps[:-1]) / effective_gaps[1:] - 2) < 0.4)
 
 
@@ -139,14 +142,14 @@ def test_effective_loss_errs_by_the_inverse_dimension_at_fixed_aspect_ratio():
         omega, mu = np.array([1.0, -1.0]) * (0.3 / dim) ** 0.5, np.array([0.7, -0.7]) * dim**0.5
         task = dim, 8 * dim, TASK[2]
         gaps.append(heads_risk_exact(omega, mu, *task) - effective_loss_approx(omega, mu, *task))
-    assert np.all(np.abs(np.array(gaps[:-1]) / gaps[1:] - 2) < 0.2)        # next order: 1 / dim = 5 % relative
+    assert np.all(np.abs(np.array(gaps[:-1]) / gaps[1:] - 2) < 0.2)  # next order: 1 / dim = 5 % relative
 
 
 def test_refined_one_head_optimum_agrees_where_the_length_is_large_and_is_refused_where_it_is_not():
     found = best_one_head(refined_form_approx, 20, 2000, 0.3)
     exact = heads_risk_exact(found.omega, found.mu, 20, 2000, 0.3)
-    assert abs(found.risk - exact) < (np.e * 20 / 2000) ** 2               # the next order of the expansion, 7e-4
-    assert abs(found.omega[0] * 20**0.5 - 1) < 0.1                         # and 1 / sqrt(d) up to 1 / d
+    assert abs(found.risk - exact) < (np.e * 20 / 2000) ** 2  # the next order of the expansion, 7e-4
+    assert abs(found.omega[0] * 20**0.5 - 1) < 0.1  # and 1 / sqrt(d) up to 1 / d
     with pytest.raises(ValueError, match="no minimiser inside"):
         best_one_head(refined_form_approx, 5, 20, 0.3)
 
@@ -165,19 +168,23 @@ def test_replica_axis_leads_and_gives_the_same_numbers_one_by_one():
         together = loss(0.5 * omega, mu, *TASK)
         assert together.shape == (7,)
         # BLAS may add in another order: a few roundings of numbers below 100.
-        np.testing.assert_allclose([loss(0.5 * w, m, *TASK) for w, m in zip(omega, mu, strict=True)], together,
-                                   atol=1e3 * EPS)
+        np.testing.assert_allclose(
+            [loss(0.5 * w, m, *TASK) for w, m in zip(omega, mu, strict=True)], together, atol=1e3 * EPS
+        )
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (([0.1], [1.0, 2.0], 5, 40, 0.3), "same last axis"),
-    (([0.1], [1.0], 0, 40, 0.3), "dim must be an integer"),
-    (([0.1], [1.0], 5.0, 40, 0.3), "dim must be an integer"),
-    (([0.1], [1.0], 5, 1, 0.3), "n_context must be an integer of at least 2"),
-    (([0.1], [1.0], 5, 40, -0.3), "noise_std must be"),
-    (([0.1], [1.0], 5, 40, float("nan")), "noise_std must be"),
-    (([np.nan], [1.0], 5, 40, 0.3), "leave diverged replicas out"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0.1], [1.0, 2.0], 5, 40, 0.3), "same last axis"),
+        (([0.1], [1.0], 0, 40, 0.3), "dim must be an integer"),
+        (([0.1], [1.0], 5.0, 40, 0.3), "dim must be an integer"),
+        (([0.1], [1.0], 5, 1, 0.3), "n_context must be an integer of at least 2"),
+        (([0.1], [1.0], 5, 40, -0.3), "noise_std must be"),
+        (([0.1], [1.0], 5, 40, float("nan")), "noise_std must be"),
+        (([np.nan], [1.0], 5, 40, 0.3), "leave diverged replicas out"),
+    ],
+)
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         effective_loss_approx(*arguments)

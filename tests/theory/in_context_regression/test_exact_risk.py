@@ -38,7 +38,7 @@ def _sampled_risk(omega, mu, dim, n_context, noise_std, n_samples, seed):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n_samples, n_context, dim))
     x_q = rng.normal(size=(n_samples, dim))
-    scores = (X @ x_q[:, :, None])[..., 0]                                 # (sample, example)
+    scores = (X @ x_q[:, :, None])[..., 0]  # (sample, example)
     w = np.zeros_like(scores)
     for scale, readout in zip(omega, mu, strict=True):
         p = np.exp(scale * scores - np.max(scale * scores, axis=1, keepdims=True))
@@ -46,8 +46,13 @@ def _sampled_risk(omega, mu, dim, n_context, noise_std, n_samples, seed):
 
     def risk_of(w):
         v = (w[:, None, :] @ X)[:, 0]
-        return (1 + noise_std**2 - 2 * np.sum(x_q * v, axis=1) / dim + np.sum(v**2, axis=1) / dim
-                + noise_std**2 * np.sum(w**2, axis=1))
+        return (
+            1
+            + noise_std**2
+            - 2 * np.sum(x_q * v, axis=1) / dim
+            + np.sum(v**2, axis=1) / dim
+            + noise_std**2 * np.sum(w**2, axis=1)
+        )
 
     risk, step = risk_of(w), debiased_gd_best_step_exact(dim, n_context, noise_std)
     control = risk_of(step / n_context * (scores - scores.mean(axis=1, keepdims=True)))
@@ -56,15 +61,18 @@ def _sampled_risk(omega, mu, dim, n_context, noise_std, n_samples, seed):
     return risk.mean(), risk.std(ddof=1) / n_samples**0.5
 
 
-@pytest.mark.parametrize(("omega", "mu", "task"), [
-    ([0.5179], [1.497], TASK),                                             # the best single head
-    ([0.447, -0.447], [1.02, -1.02], TASK),                                # a wide pair, d omega^2 = 1
-    ([0.3, -0.5, 0.1], [1.2, -1.0, 0.4], TASK),                            # three heads
-    ([0.6, -0.4, 0.0], [0.9, -0.7, 0.5], (3, 8, 0.5)),                     # few examples, a uniform head
-])
+@pytest.mark.parametrize(
+    ("omega", "mu", "task"),
+    [
+        ([0.5179], [1.497], TASK),  # the best single head
+        ([0.447, -0.447], [1.02, -1.02], TASK),  # a wide pair, d omega^2 = 1
+        ([0.3, -0.5, 0.1], [1.2, -1.0, 0.4], TASK),  # three heads
+        ([0.6, -0.4, 0.0], [0.9, -0.7, 0.5], (3, 8, 0.5)),  # few examples, a uniform head
+    ],
+)
 def test_exact_risk_agrees_with_sampling_where_the_expansions_do_not(omega, mu, task):
     mean, error = _sampled_risk(omega, mu, *task, n_samples=30_000, seed=1)
-    assert abs(mean - heads_risk_exact(omega, mu, *task)) < 5 * error      # two-sided normal, 6e-7
+    assert abs(mean - heads_risk_exact(omega, mu, *task)) < 5 * error  # two-sided normal, 6e-7
     assert abs(mean - effective_loss_approx(omega, mu, *task)) > 5 * error
     assert abs(mean - refined_loss_approx(omega, mu, *task)) > 5 * error
 
@@ -129,10 +137,10 @@ def test_a_pair_of_vanishing_scale_is_debiased_gradient_descent_and_not_plain():
 def test_second_order_of_the_pair_in_its_scale_is_as_derived(task):
     for step in (0.4, debiased_gd_best_step_exact(*task)):
         base = debiased_gd_risk_exact(step, *task)
-        predicted = (symmetric_pair_expansion_approx(1.0, step, *task) - base)
+        predicted = symmetric_pair_expansion_approx(1.0, step, *task) - base
         scales = np.array([0.04, 0.08]) / task[0] ** 0.5
         rises = [(heads_risk_exact(s * PAIR, step / (2 * s) * PAIR, *task) - base) / s**2 for s in scales]
-        extrapolated = (4 * rises[0] - rises[1]) / 3                       # removes omega^2, leaves omega^4 of order 1e-4
+        extrapolated = (4 * rises[0] - rises[1]) / 3  # removes omega^2, leaves omega^4 of order 1e-4
         assert abs(extrapolated - predicted) < 1e-3 * max(1.0, abs(predicted))
     # The twin, true in the effective loss: at the best step the risk does not fall in second order.
     assert extrapolated < -5e-3
@@ -156,14 +164,14 @@ def test_best_scale_follows_its_leading_order_as_the_length_grows(best_pair):
     longer = best_symmetric_pair(heads_form_exact, 5, 160, TASK[2])
     gap = 1 - symmetric_pair_plateau_approx(*TASK) / best_pair.omega[0]
     longer_gap = 1 - symmetric_pair_plateau_approx(5, 160, TASK[2]) / longer.omega[0]
-    assert abs(gap) < 5 / 40 and abs(gap / longer_gap - 4) < 1.5           # relative error of order d / L
+    assert abs(gap) < 5 / 40 and abs(gap / longer_gap - 4) < 1.5  # relative error of order d / L
     # The twin, a scale that shrinks like 1 / L and not its root, would be 4 times smaller.
     assert abs(best_pair.omega[0] / longer.omega[0] - 2) < 0.5
 
 
 def test_best_single_head_lies_further_out_than_the_effective_loss_says():
     best = best_one_head(heads_form_exact, *TASK)
-    assert abs(best.omega[0] - 0.518) < 1e-3                               # 1 / sqrt(5) = 0.447 in the effective loss
+    assert abs(best.omega[0] - 0.518) < 1e-3  # 1 / sqrt(5) = 0.447 in the effective loss
     mean, error = _sampled_risk(best.omega, best.mu, *TASK, n_samples=30_000, seed=2)
     assert abs(mean - best.risk) < 5 * error
     for factor in (0.9, 1.1):
@@ -174,8 +182,10 @@ def test_several_replicas_give_what_each_gives_alone():
     omega, mu = np.array([[0.2, -0.2], [0.1, 0.3]]), np.array([[1.0, -2.0], [0.5, 0.5]])
     together = heads_risk_exact(omega, mu, *TASK)
     assert together.shape == (2,)
-    np.testing.assert_allclose([heads_risk_exact(w, m, *TASK) for w, m in zip(omega, mu, strict=True)], together, rtol=1e-14)
-    np.testing.assert_allclose(heads_risk_exact(-omega, -mu, *TASK), together, rtol=1e-13)   # the symmetry of the task
+    np.testing.assert_allclose(
+        [heads_risk_exact(w, m, *TASK) for w, m in zip(omega, mu, strict=True)], together, rtol=1e-14
+    )
+    np.testing.assert_allclose(heads_risk_exact(-omega, -mu, *TASK), together, rtol=1e-13)  # the symmetry of the task
 
 
 def test_scales_beyond_reach_and_diverged_heads_are_refused():

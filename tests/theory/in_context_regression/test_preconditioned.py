@@ -26,7 +26,7 @@ NOISE = 0.1**0.5
 def _random_problem(seed=0, dim=3):
     rng = np.random.default_rng(seed)
     A, B = rng.normal(size=(2, dim, dim))
-    return A @ A.T / dim, B @ B.T / dim, rng.normal(size=(dim, dim))       # covariance, prior, preconditioner
+    return A @ A.T / dim, B @ B.T / dim, rng.normal(size=(dim, dim))  # covariance, prior, preconditioner
 
 
 def test_risk_agrees_with_sampling_for_a_preconditioner_without_symmetry():
@@ -51,19 +51,33 @@ def test_risk_agrees_with_sampling_for_a_preconditioner_without_symmetry():
 def test_identity_covariance_gives_back_gradient_descent():
     for step in (0.3, 1.2):
         M = step * np.eye(4)
-        assert abs(debiased_preconditioned_risk_exact(M, np.eye(4), 11, 0.7) - debiased_gd_risk_exact(step, 4, 11, 0.7)) < 1e-13
-        assert abs(plain_preconditioned_risk_exact(M, np.eye(4), 11, 0.7) - plain_gd_risk_exact(step, 4, 11, 0.7)) < 1e-13
+        assert (
+            abs(debiased_preconditioned_risk_exact(M, np.eye(4), 11, 0.7) - debiased_gd_risk_exact(step, 4, 11, 0.7))
+            < 1e-13
+        )
+        assert (
+            abs(plain_preconditioned_risk_exact(M, np.eye(4), 11, 0.7) - plain_gd_risk_exact(step, 4, 11, 0.7)) < 1e-13
+        )
     best = best_debiased_preconditioner_exact(np.eye(4), 11, 0.7)
     np.testing.assert_allclose(best, debiased_gd_best_step_exact(4, 11, 0.7) * np.eye(4), atol=1e-14)
-    np.testing.assert_allclose(best_plain_preconditioner_exact(np.eye(4), 11, 0.7),
-                               plain_gd_best_step_exact(4, 11, 0.7) * np.eye(4), atol=1e-14)
-    assert abs(best_debiased_preconditioned_risk_exact(np.eye(4), 11, 0.7) - debiased_gd_best_risk_exact(4, 11, 0.7)) < 1e-13
+    np.testing.assert_allclose(
+        best_plain_preconditioner_exact(np.eye(4), 11, 0.7),
+        plain_gd_best_step_exact(4, 11, 0.7) * np.eye(4),
+        atol=1e-14,
+    )
+    assert (
+        abs(best_debiased_preconditioned_risk_exact(np.eye(4), 11, 0.7) - debiased_gd_best_risk_exact(4, 11, 0.7))
+        < 1e-13
+    )
 
 
-@pytest.mark.parametrize(("best", "risk"), [
-    (best_debiased_preconditioner_exact, debiased_preconditioned_risk_exact),
-    (best_plain_preconditioner_exact, plain_preconditioned_risk_exact),
-])
+@pytest.mark.parametrize(
+    ("best", "risk"),
+    [
+        (best_debiased_preconditioner_exact, debiased_preconditioned_risk_exact),
+        (best_plain_preconditioner_exact, plain_preconditioned_risk_exact),
+    ],
+)
 def test_best_preconditioner_is_stationary_and_the_risk_rises_in_every_direction(best, risk):
     covariance, prior, _ = _random_problem(seed=2)
     M = best(covariance, 9, 0.4, prior)
@@ -73,14 +87,19 @@ def test_best_preconditioner_is_stationary_and_the_risk_rises_in_every_direction
         assert up > lowest and down > lowest
         # The risk is quadratic, so equal steps cost the same at the minimum; rounding of about 1e2 terms.
         assert abs(up - down) < 1e-11 * max(up, 1.0)
-    assert best is best_plain_preconditioner_exact or abs(
-        lowest - best_debiased_preconditioned_risk_exact(covariance, 9, 0.4, prior)) < 1e-13
+    assert (
+        best is best_plain_preconditioner_exact
+        or abs(lowest - best_debiased_preconditioned_risk_exact(covariance, 9, 0.4, prior)) < 1e-13
+    )
 
 
 def test_default_prior_gives_the_inverse_covariance_with_a_ridge():
     ridge = (np.trace(COVARIANCE) + 5 * NOISE**2) / 40
-    np.testing.assert_allclose(best_debiased_preconditioner_exact(COVARIANCE, 40, NOISE),
-                               np.linalg.inv(COVARIANCE + ridge * np.eye(5)), atol=1e-13)
+    np.testing.assert_allclose(
+        best_debiased_preconditioner_exact(COVARIANCE, 40, NOISE),
+        np.linalg.inv(COVARIANCE + ridge * np.eye(5)),
+        atol=1e-13,
+    )
 
 
 def test_published_eigenvalues_and_distances_to_simpler_preconditioners_are_reproduced():
@@ -95,8 +114,10 @@ def test_published_eigenvalues_and_distances_to_simpler_preconditioners_are_repr
 
 
 def test_long_contexts_recover_the_inverse_covariance():
-    gaps = [np.linalg.norm(best_debiased_preconditioner_exact(COVARIANCE, n, NOISE) @ COVARIANCE - np.eye(5))
-            for n in (10_000, 20_000)]
+    gaps = [
+        np.linalg.norm(best_debiased_preconditioner_exact(COVARIANCE, n, NOISE) @ COVARIANCE - np.eye(5))
+        for n in (10_000, 20_000)
+    ]
     assert abs(gaps[0] / gaps[1] - 2) < 0.01
 
 

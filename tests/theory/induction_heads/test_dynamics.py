@@ -11,7 +11,7 @@ def test_readout_rate_is_that_of_the_readout_matrix():
     """One step of gradient descent on an L x L readout, the gradient by finite differences over all label choices."""
     L, N, xi, h = 4, 2, 1.2, 1e-6
     M = xi * np.eye(L) + 0.3
-    s = np.array([[0.5, 0.2], [0.15, 0.4]])                          # weights (m, k) of the labels
+    s = np.array([[0.5, 0.2], [0.15, 0.4]])  # weights (m, k) of the labels
 
     def loss(M):
         total = []
@@ -23,12 +23,23 @@ def test_readout_rate_is_that_of_the_readout_matrix():
                     total.append(np.log(np.exp(logits).sum()) - logits[labels[m]])
         return np.mean(total)
 
-    gradient = np.array([[(loss(M + h * np.outer(np.eye(L)[k], np.eye(L)[j])) - loss(M - h * np.outer(np.eye(L)[k], np.eye(L)[j])))
-                          / (2 * h) for j in range(L)] for k in range(L)])
+    gradient = np.array(
+        [
+            [
+                (
+                    loss(M + h * np.outer(np.eye(L)[k], np.eye(L)[j]))
+                    - loss(M - h * np.outer(np.eye(L)[k], np.eye(L)[j]))
+                )
+                / (2 * h)
+                for j in range(L)
+            ]
+            for k in range(L)
+        ]
+    )
     moved = -np.trace(gradient) / L + (gradient.sum() - np.trace(gradient)) / (L * (L - 1))
     force = -(loss(M + h * np.eye(L)) - loss(M - h * np.eye(L))) / (2 * h)
     assert abs(moved / force - dynamics.readout_rate(L)) < 1e-6
-    assert abs(moved / force - 1 / L) > 0.05                          # the twin
+    assert abs(moved / force - 1 / L) > 0.05  # the twin
 
 
 def test_flow_equals_small_steps_of_descent():
@@ -40,12 +51,15 @@ def test_flow_equals_small_steps_of_descent():
         z = z - h * rates * theory.circuit_loss_limit(*moved.T, N, L).imag / 1e-30
     flow = dynamics.circuit_flow(start, np.array([0.0, n * h]), N, L, rates)
     end = np.array([flow.beta1[-1], flow.alpha[-1], flow.beta2[-1], flow.xi[-1]])
-    assert np.abs(end - z).max() < 20 * h * np.abs(z).max() * 0.05    # Euler's error is of order h
+    assert np.abs(end - z).max() < 20 * h * np.abs(z).max() * 0.05  # Euler's error is of order h
 
 
 def test_loss_falls_along_both_flows():
     times = np.linspace(0, 300, 61)
-    for flow in (dynamics.circuit_flow((0.01,) * 4, times, 8, 32), dynamics.nested_logit_flow((0.01,) * 3, times, 8, 32)):
+    for flow in (
+        dynamics.circuit_flow((0.01,) * 4, times, 8, 32),
+        dynamics.nested_logit_flow((0.01,) * 3, times, 8, 32),
+    ):
         assert (np.diff(flow.loss) < 0).all() and flow.loss[-1] < 0.3
 
 
@@ -58,7 +72,7 @@ def test_slow_phase_is_the_flow_with_attention_held_uniform(N, L, rate):
     assert np.abs(flow.loss - dynamics.slow_phase_loss(times, N, L, rate)).max() < 1e-6
     mass = theory.circuit_measures_limit(0, 0, 0, flow.xi, N, L).context_mass
     assert np.abs(mass - dynamics.slow_phase_context_mass(times, N, L, rate)).max() < 1e-6
-    assert np.abs(flow.xi - dynamics.slow_phase_xi(times, N, L, 1.1 * rate)).max() > 1e-3 * xi[-1]      # the twin
+    assert np.abs(flow.xi - dynamics.slow_phase_xi(times, N, L, 1.1 * rate)).max() > 1e-3 * xi[-1]  # the twin
 
 
 def test_slow_phase_has_its_two_limits():
@@ -66,7 +80,7 @@ def test_slow_phase_has_its_two_limits():
     small = 1e-3
     assert abs(dynamics.slow_phase_xi(small, N, L) / (small * (1 - N / L) / (2 * N + 1)) - 1) < 1e-4
     late = dynamics.slow_phase_xi(np.array([1e200, 1e202]), N, L) / (2 * N + 1)
-    assert abs(np.diff(late)[0] - np.log(100)) < 1e-2                 # u ~ ln t, up to u / e^u ... ln t / t
+    assert abs(np.diff(late)[0] - np.log(100)) < 1e-2  # u ~ ln t, up to u / e^u ... ln t / t
     assert dynamics.slow_phase_xi(np.array([5.0]), 4, 4)[0] == 0
 
 
@@ -74,7 +88,10 @@ def test_published_times_of_transition():
     """Unit rates, starts of 0.01, N = 8: 97.1 and 94.3 at L = 32, 810 and 724 at L = 8."""
     for L, nested, exact in ((32, 97.1, 94.3), (8, 810.2, 724.5)):
         assert abs(dynamics.transition_time(dynamics.nested_logit_flow, (0.01,) * 3, 8, L, (1, 1, 1)) - nested) < 0.1
-        assert abs(dynamics.transition_time(dynamics.circuit_flow, (0.01, 0.01, 0, 0.01), 8, L, (1, 1, 0, 1)) - exact) < 0.1
+        assert (
+            abs(dynamics.transition_time(dynamics.circuit_flow, (0.01, 0.01, 0, 0.01), 8, L, (1, 1, 0, 1)) - exact)
+            < 0.1
+        )
 
 
 def test_the_wait_grows_by_one_over_kappa_a_factor_e_at_the_saddle_only():
@@ -82,7 +99,7 @@ def test_the_wait_grows_by_one_over_kappa_a_factor_e_at_the_saddle_only():
         return [dynamics.transition_time(dynamics.nested_logit_flow, (s,) * 3, 8, L, (1, 1, 1)) for s in (1e-3, 1e-4)]
 
     slope = np.diff(waits(8))[0] / np.log(10)
-    assert abs(slope * theory.saddle_rate(8, 8) - 1) < 0.01           # corrections of the order of the start
+    assert abs(slope * theory.saddle_rate(8, 8) - 1) < 0.01  # corrections of the order of the start
     assert np.diff(waits(32))[0] < 0.2
     assert dynamics.transition_time(dynamics.circuit_flow, (0, 0, 0, 0), 4, 4, (1, 1, 1, 1), longest=1e3) == np.inf
 

@@ -14,8 +14,12 @@ def test_last_plateau_is_the_least_risk_and_the_first_the_loss_of_zero():
     L = theory.plateau_losses_exact(SPECTRUM, N)
     assert L[0] == pytest.approx(1.0, abs=1e-15)
     assert L[-1] == pytest.approx(optimum.best_risk_exact(np.diag(SPECTRUM), N), abs=1e-14)
-    np.testing.assert_allclose(theory.plateau_matrix_exact(4, SPECTRUM, N), optimum.best_matrix_exact(np.diag(SPECTRUM), N),
-                               rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(
+        theory.plateau_matrix_exact(4, SPECTRUM, N),
+        optimum.best_matrix_exact(np.diag(SPECTRUM), N),
+        rtol=1e-13,
+        atol=1e-15,
+    )
 
 
 def test_plateau_losses_are_the_losses_of_the_plateau_matrices_in_any_order_of_eigenvalues():
@@ -39,7 +43,7 @@ def test_sigmoid_solves_the_reduced_flow_for_white_covariance():
     flow = theory.merged_flow(times, w0, np.full(4, variance), N)
     np.testing.assert_allclose(flow, np.repeat(sigmoid[:, None], 4, axis=1), rtol=2e-6, atol=1e-9)
     assert sigmoid[-1] == pytest.approx(1 / (variance * (1 + 5 / N)), rel=1e-12)
-    assert sigmoid[0] == pytest.approx(w0**2 / 2 * np.exp(2 * variance**2 * 2 * 1.0), rel=1e-6)     # unsaturated growth
+    assert sigmoid[0] == pytest.approx(w0**2 / 2 * np.exp(2 * variance**2 * 2 * 1.0), rel=1e-6)  # unsaturated growth
 
 
 def test_reduced_flow_is_the_flow_of_all_heads_from_a_small_random_start():
@@ -50,11 +54,13 @@ def test_reduced_flow_is_the_flow_of_all_heads_from_a_small_random_start():
 
     def velocity(_, z):
         v, U = z[:H], z[H:].reshape(H, 4, 4)
-        left = S @ S - B @ np.einsum("h,hij->ij", v, U) @ S                     # half of minus the gradient in G
+        left = S @ S - B @ np.einsum("h,hij->ij", v, U) @ S  # half of minus the gradient in G
         return np.concatenate([np.einsum("hij,ij->h", U, left), (v[:, None, None] * left).ravel()])
 
     times = np.linspace(1, 90, 20)
-    whole = solve_ivp(velocity, (0, 90), np.concatenate([v, U.ravel()]), method="LSODA", t_eval=times, rtol=1e-10, atol=1e-16).y.T
+    whole = solve_ivp(
+        velocity, (0, 90), np.concatenate([v, U.ravel()]), method="LSODA", t_eval=times, rtol=1e-10, atol=1e-16
+    ).y.T
     G = np.einsum("th,thij->tij", whole[:, :H], whole[:, H:].reshape(-1, H, 4, 4))
     direction = SPECTRUM**2 / np.linalg.norm(SPECTRUM**2)
     growing = np.linalg.norm((v + np.einsum("hii,i->h", U, direction)) / 2)
@@ -71,9 +77,13 @@ def test_clock_has_the_derivative_of_the_drop_equation_and_the_weight_solves_it(
     slope = (theory.drop_clock_exact(u + h) - theory.drop_clock_exact(u - h)) / (2 * h)
     np.testing.assert_allclose(slope, 1 / (u**2 * (1 - u**3)), rtol=1e-6)
     lam, A, times = 0.3, 1.14, np.array([10.0, 200.0, 300.0, 500.0])
-    path = solve_ivp(lambda t, v: lam**2 * v**2 - lam**3 * A * v**5, (0, 500), [0.05], t_eval=times, rtol=1e-11, atol=1e-13)
+    path = solve_ivp(
+        lambda t, v: lam**2 * v**2 - lam**3 * A * v**5, (0, 500), [0.05], t_eval=times, rtol=1e-11, atol=1e-13
+    )
     np.testing.assert_allclose(theory.drop_weight_exact(times, np.full(4, 0.05), lam, A), path.y[0], rtol=1e-8)
-    assert abs(theory.drop_weight_exact(np.array([-30.0]), np.array([0.5]), lam, A)[0] - 0.5 * np.exp(-30 * lam**2)) > 0.01
+    assert (
+        abs(theory.drop_weight_exact(np.array([-30.0]), np.array([0.5]), lam, A)[0] - 0.5 * np.exp(-30 * lam**2)) > 0.01
+    )
 
 
 def test_head_on_the_ansatz_follows_the_drop_equation_and_conserves_its_balance():
@@ -98,9 +108,15 @@ def test_separate_flow_rests_at_the_plateaus_in_order():
     assert all(np.abs(loss - level).min() < 2e-3 for level in levels) and np.all(np.diff(loss) < 1e-9)
 
 
-@pytest.mark.parametrize("call", [lambda: theory.plateau_losses_exact([0.4, -0.1], N), lambda: theory.drop_clock_exact([0.5, 1.0]),
-                                  lambda: theory.merged_flow([2.0, 1.0], 1e-3, SPECTRUM, N),
-                                  lambda: theory.finite_context_factors(SPECTRUM, 0)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: theory.plateau_losses_exact([0.4, -0.1], N),
+        lambda: theory.drop_clock_exact([0.5, 1.0]),
+        lambda: theory.merged_flow([2.0, 1.0], 1e-3, SPECTRUM, N),
+        lambda: theory.finite_context_factors(SPECTRUM, 0),
+    ],
+)
 def test_bad_arguments_are_named(call):
     with pytest.raises(ValueError, match=r"spectrum|fraction|times|n_context"):
         call()

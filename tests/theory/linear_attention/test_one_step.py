@@ -13,7 +13,7 @@ S = np.diag([0.4, 0.3, 0.2, 0.1])
 def problem(seed=0, d=3):
     rng = np.random.default_rng(seed)
     A, B = rng.normal(size=(2, d, d))
-    return A @ A.T / d, B @ B.T / d, rng.normal(size=(d, d))                    # covariance, prior, effective matrix
+    return A @ A.T / d, B @ B.T / d, rng.normal(size=(d, d))  # covariance, prior, effective matrix
 
 
 def test_risk_agrees_with_sampled_prompts_and_not_without_fourth_moments():
@@ -38,7 +38,7 @@ def test_best_matrix_is_the_only_minimum():
     lowest = theory.best_risk_exact(covariance, 9, 0.3, prior)
     for direction in np.eye(9).reshape(9, 3, 3):
         up, down = (theory.risk_exact(best + s * direction, covariance, 9, 0.3, prior) for s in (1, -1))
-        assert min(up, down) > lowest and abs(up - down) < 1e-11 * up            # stationary, and convex in every direction
+        assert min(up, down) > lowest and abs(up - down) < 1e-11 * up  # stationary, and convex in every direction
 
 
 def test_without_noise_and_prior_it_is_the_inverse_of_gamma():
@@ -50,13 +50,17 @@ def test_without_noise_and_prior_it_is_the_inverse_of_gamma():
 def test_white_covariance_with_unit_signal_is_a_step_of_known_size():
     d, N, s2 = 5, 20, 0.3
     eta = 1 / (1 + (d + 1 + d * s2) / N)
-    np.testing.assert_allclose(theory.best_matrix_exact(np.eye(d), N, s2**0.5, np.eye(d) / d), eta * np.eye(d), atol=1e-14)
+    np.testing.assert_allclose(
+        theory.best_matrix_exact(np.eye(d), N, s2**0.5, np.eye(d) / d), eta * np.eye(d), atol=1e-14
+    )
     assert theory.best_risk_exact(np.eye(d), N, s2**0.5, np.eye(d) / d) == pytest.approx(1 + s2 - eta, abs=1e-13)
 
 
 def test_best_risk_is_a_sum_over_the_spectrum():
     lam = np.diag(S)
-    assert theory.best_risk_exact(S, 31) == pytest.approx(np.sum(lam * (1 - 1 / (1 + (1 + lam.sum() / lam) / 31))), abs=1e-14)
+    assert theory.best_risk_exact(S, 31) == pytest.approx(
+        np.sum(lam * (1 - 1 / (1 + (1 + lam.sum() / lam) / 31))), abs=1e-14
+    )
 
 
 def test_balanced_limit_is_balanced_and_multiplies_to_the_optimum():

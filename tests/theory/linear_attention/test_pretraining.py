@@ -13,11 +13,11 @@ def test_resolvent_solves_the_marchenko_pastur_equation_and_is_that_of_drawn_tas
     for kappa in (0.4, 1.0, 2.5, np.inf):
         for x in (1e-6, 0.3, 5.0):
             m = theory.resolvent_of_tasks(x, kappa)
-            assert x * m**2 / kappa + (x + 1 - 1 / kappa) * m == pytest.approx(1, rel=1e-8)     # cancels for small x
+            assert x * m**2 / kappa + (x + 1 - 1 / kappa) * m == pytest.approx(1, rel=1e-8)  # cancels for small x
     rng, d, k = np.random.default_rng(0), 200, 100
     W = rng.normal(size=(k, d))
     found = np.trace(np.linalg.inv(W.T @ W / k + 0.3 * np.eye(d))) / d
-    assert abs(found - theory.resolvent_of_tasks(0.3, 0.5)) < 5 / d             # linear statistics fluctuate by 1 / d
+    assert abs(found - theory.resolvent_of_tasks(0.3, 0.5)) < 5 / d  # linear statistics fluctuate by 1 / d
     assert abs(found - theory.resolvent_of_tasks(0.3, 1.0)) > 5 / d
 
 
@@ -30,7 +30,9 @@ def test_ridge_formula_is_continuous_to_the_ridgeless_one(case):
 @pytest.mark.parametrize("tau", [0.3, 0.9, 1.1, 4.0])
 def test_unlimited_tasks_make_both_errors_one(tau):
     for kappa in (1e9, np.inf):
-        assert theory.icl_error_limit(2, kappa, tau, 0.1) == pytest.approx(theory.idg_error_limit(2, kappa, tau, 0.1), rel=1e-6)
+        assert theory.icl_error_limit(2, kappa, tau, 0.1) == pytest.approx(
+            theory.idg_error_limit(2, kappa, tau, 0.1), rel=1e-6
+        )
     assert theory.icl_error_limit(2, 0.5, tau, 0.1) > theory.idg_error_limit(2, 0.5, tau, 0.1) * 1.1
 
 
@@ -45,7 +47,7 @@ def test_no_data_leave_the_variance_of_labels_and_the_error_diverges_on_both_sid
     assert theory.icl_error_limit(2, 0.5, 1e-9, 0.1) == pytest.approx(1.1, rel=1e-6)
     assert theory.icl_error_limit(2, 0.5, 1.0, 0.1) == theory.idg_error_limit(2, 0.5, 1.0, 0.1) == np.inf
     near, far = (theory.icl_error_limit(2, 0.5, 1 + side * gap, 0.1) for side, gap in ((1, 1e-4), (1, 1e-3)))
-    assert near / far == pytest.approx(10, rel=0.02)                            # a simple pole
+    assert near / far == pytest.approx(10, rel=0.02)  # a simple pole
     near, far = (theory.icl_error_limit(2, 0.5, 1 - gap, 0.1) for gap in (1e-4, 1e-3))
     assert near / far == pytest.approx(10, rel=0.02)
 
@@ -69,7 +71,7 @@ def test_weights_of_the_ridgeless_fit_are_counted():
 def test_effective_ridge_is_where_the_balance_vanishes():
     x, kappa, tau, ridge = 0.5, 0.5, 0.7, 0.2
     eps = brentq(lambda e: 1 - tau + tau * ridge / e - e * theory.resolvent_of_tasks(e + x, kappa), 1e-9, 1e3)
-    assert eps > (1 - tau) / theory.resolvent_of_tasks(x, kappa) * 0.5          # it does not vanish with the ridge below one
+    assert eps > (1 - tau) / theory.resolvent_of_tasks(x, kappa) * 0.5  # it does not vanish with the ridge below one
 
 
 def test_bad_arguments_are_named():

@@ -28,7 +28,12 @@ def test_softmax_with_one_dimensional_keys_has_full_rank():
     exact = np.array([[Fraction(2) ** int(a * b) for b in q] for a in q], dtype=object)
 
     def determinant(M):
-        return M[0, 0] if len(M) == 1 else sum((-1) ** j * M[0, j] * determinant(np.delete(M[1:], j, 1)) for j in range(len(M)))
+        return (
+            M[0, 0]
+            if len(M) == 1
+            else sum((-1) ** j * M[0, j] * determinant(np.delete(M[1:], j, 1)) for j in range(len(M)))
+        )
+
     assert determinant(exact) > 0 and low_rank.attention_matrix_rank(4, 1, "softmax") == 4
 
 
@@ -48,11 +53,11 @@ def test_recall_bound_is_the_error_of_the_best_linear_map_of_given_rank():
     assert low_rank.recall_error_bound(3, 8, 8) == 0
     rng, errors = np.random.default_rng(2), []
     M, V = rng.uniform(0.1, 1, (n, d)), rng.normal(size=(4_000, n, m))
-    P = M @ np.linalg.pinv(M)                                        # the best read-out of these features
+    P = M @ np.linalg.pinv(M)  # the best read-out of these features
     errors = ((P @ V - V) ** 2).sum((1, 2)) / (n * m)
     standard_error = errors.std() / len(errors) ** 0.5
     assert abs(errors.mean() - low_rank.recall_error_bound(n, d, m)) < 4 * standard_error
-    assert abs(errors.mean() - low_rank.recall_error_bound(n, d + 1, m)) > 4 * standard_error      # twin
+    assert abs(errors.mean() - low_rank.recall_error_bound(n, d + 1, m)) > 4 * standard_error  # twin
 
 
 def test_crossover_is_where_the_counts_meet():
@@ -89,14 +94,16 @@ def test_selection_bound_is_the_accuracy_of_the_extremal_weights():
     for T in (2, 10, 200):
         a = float(low_rank_pooling.largest_weight_bound(T))
         others = np.full(T - 1, (1 - a) / (T - 1))
-        assert ndtr(a / np.linalg.norm(others)) == pytest.approx(float(low_rank_pooling.selection_accuracy_bound(T)), rel=1e-12)
+        assert ndtr(a / np.linalg.norm(others)) == pytest.approx(
+            float(low_rank_pooling.selection_accuracy_bound(T)), rel=1e-12
+        )
     rng, T = np.random.default_rng(4), 20
     values = rng.normal(size=(40_000, T))
     values[:, 0] = 1
     correct = (values @ np.r_[np.e, np.full(T - 1, 1 / np.e)] > 0).mean()
     bound = float(low_rank_pooling.selection_accuracy_bound(T))
     assert abs(correct - bound) < 4 * np.sqrt(bound * (1 - bound) / 40_000)
-    assert abs(correct - ndtr(np.e / np.sqrt(T - 1))) > 4 * np.sqrt(bound * (1 - bound) / 40_000)       # twin: one sign
+    assert abs(correct - ndtr(np.e / np.sqrt(T - 1))) > 4 * np.sqrt(bound * (1 - bound) / 40_000)  # twin: one sign
 
 
 def test_two_heads_select_exactly_and_one_does_not():
@@ -107,7 +114,7 @@ def test_two_heads_select_exactly_and_one_does_not():
         combined = readout @ weights
         assert combined[0] == pytest.approx(1, rel=1e-12)
         assert np.abs(combined[1:]).max() < 8 * T * np.finfo(float).eps
-        assert weights[0, 1] > 1e-4                                                                     # one head is flat
+        assert weights[0, 1] > 1e-4  # one head is flat
 
 
 def test_rank_error_closed_form_equals_the_integrals():
@@ -119,14 +126,18 @@ def test_rank_error_closed_form_equals_the_integrals():
     assert float(low_rank_pooling.gaussian_rank_error_limit(1e-4)) == pytest.approx(1 - 4e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: low_rank.attention_matrix_rank(4, 2, "hard"), "kind='hard' is unknown"),
-    (lambda: low_rank.buffer_rank(0, 2, 2), "n_tokens=0"),
-    (lambda: low_rank.multi_head_rank(4, []), "head_ranks"),
-    (lambda: low_rank.face_splitting(np.ones((2, 2)), np.ones((3, 2))), "equally many rows"),
-    (lambda: low_rank_cost.pooling_macs("compcat", 4, 2, 2), "'compcat' is unknown"),
-    (lambda: low_rank_pooling.largest_weight_bound(0), "n_tokens=0"),
-    (lambda: low_rank_pooling.gaussian_rank_error_limit(1.5), "ratio must lie")])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: low_rank.attention_matrix_rank(4, 2, "hard"), "kind='hard' is unknown"),
+        (lambda: low_rank.buffer_rank(0, 2, 2), "n_tokens=0"),
+        (lambda: low_rank.multi_head_rank(4, []), "head_ranks"),
+        (lambda: low_rank.face_splitting(np.ones((2, 2)), np.ones((3, 2))), "equally many rows"),
+        (lambda: low_rank_cost.pooling_macs("compcat", 4, 2, 2), "'compcat' is unknown"),
+        (lambda: low_rank_pooling.largest_weight_bound(0), "n_tokens=0"),
+        (lambda: low_rank_pooling.gaussian_rank_error_limit(1.5), "ratio must lie"),
+    ],
+)
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

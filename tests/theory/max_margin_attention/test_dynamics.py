@@ -30,7 +30,7 @@ def test_the_closed_form_solves_its_equation_and_its_ode_and_has_both_limits():
     assert np.allclose(2 * a + 2 * np.sinh(a), tau, rtol=1e-12)
     assert a[1] == pytest.approx(tau[1] / 4, rel=1e-6)
     gap = np.log(tau[-1]) - a[-1]
-    assert 0 < gap < 4 * a[-1] / tau[-1] * 1.1                               # log(tau - 2 a)
+    assert 0 < gap < 4 * a[-1] / tau[-1] * 1.1  # log(tau - 2 a)
     ode = solve_ivp(lambda t, a: 1 / (2 + 2 * np.cosh(a)), (0, 10), [0.0], rtol=1e-10, atol=1e-12)
     assert ode.y[0, -1] == pytest.approx(a[4], abs=1e-8)
     with pytest.raises(ValueError, match="negative"):
@@ -45,7 +45,9 @@ def test_slopes_are_parallel_to_the_derivative_by_finite_differences(kind):
     for index in np.ndindex(5, 5):
         E = np.zeros((5, 5))
         E[index] = h
-        numeric[index] = (plain_loss(W + E, keys, queries, scores, kind) - plain_loss(W - E, keys, queries, scores, kind)) / (2 * h)
+        numeric[index] = (
+            plain_loss(W + E, keys, queries, scores, kind) - plain_loss(W - E, keys, queries, scores, kind)
+        ) / (2 * h)
     c = dynamics.slopes(np.einsum("itd,de,ie->it", keys, W, queries), scores, kind)
     assert svm.misalignment(np.einsum("it,itd,ie->de", c, keys, queries), numeric) < 1e-10
 
@@ -97,12 +99,15 @@ def test_the_best_weights_of_a_large_norm_have_the_predicted_finite_part(kind):
     def gap(flat):
         W = radius * flat.reshape(4, 4) / np.linalg.norm(flat)
         return dynamics.log_loss_gap(np.einsum("itd,de,ie->it", keys, W, queries), scores, kind)
+
     found = minimize(gap, start.ravel(), method="BFGS", options={"gtol": 1e-7}).x.reshape(4, 4)
     found = found / np.linalg.norm(found) * radius
     across = found - (found * machine.weights).sum() / machine.norm**2 * machine.weights
-    assert np.linalg.norm(across - part) < 0.02 * np.linalg.norm(part)        # the minimiser is found to about 1e-3
+    assert np.linalg.norm(across - part) < 0.02 * np.linalg.norm(part)  # the minimiser is found to about 1e-3
     assert svm.misalignment(found, machine.weights) == pytest.approx(dynamics.angle_law(part, radius), rel=0.05)
-    rival = dynamics.finite_component(keys, queries, -(scores < scores.max(1, keepdims=True)).astype(float), best, machine, kind)
+    rival = dynamics.finite_component(
+        keys, queries, -(scores < scores.max(1, keepdims=True)).astype(float), best, machine, kind
+    )
     assert np.linalg.norm(across - rival) > 0.1 * np.linalg.norm(part)
 
 
@@ -130,8 +135,14 @@ def test_the_log_loss_gap_is_the_plain_difference_where_that_has_digits(kind):
     keys, queries, scores = instance(3, 4, 5)
     W = RNG.normal(size=(5, 5))
     logits = np.einsum("itd,de,ie->it", keys, W, queries)
-    best = {"linear": -scores.max(1), "logistic": np.log1p(np.exp(-scores.max(1))), "exponential": np.exp(-scores.max(1))}[kind].mean()
-    assert dynamics.log_loss_gap(logits, scores, kind) == pytest.approx(np.log(plain_loss(W, keys, queries, scores, kind) - best))
+    best = {
+        "linear": -scores.max(1),
+        "logistic": np.log1p(np.exp(-scores.max(1))),
+        "exponential": np.exp(-scores.max(1)),
+    }[kind].mean()
+    assert dynamics.log_loss_gap(logits, scores, kind) == pytest.approx(
+        np.log(plain_loss(W, keys, queries, scores, kind) - best)
+    )
 
 
 def test_an_unknown_loss_is_named():

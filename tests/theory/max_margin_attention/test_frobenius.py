@@ -34,13 +34,19 @@ def test_the_prompt_example_has_the_direction_of_the_best_token():
 def test_solutions_carry_a_certificate_and_a_general_solver_agrees(shape):
     keys, queries, selected = instance(*shape)
     found = svm.frobenius_svm(keys, queries, selected)
-    assert found.residual < 1e-12                        # roundings of a well-conditioned active set
+    assert found.residual < 1e-12  # roundings of a well-conditioned active set
     A = svm.margin_matrices(keys, queries, selected)
     assert np.allclose(np.tensordot(found.multipliers, A, 2), found.weights, atol=1e-12)
     rows = np.delete(A.reshape(-1, A[0, 0].size), np.arange(shape[0]) * shape[1] + selected, axis=0)
-    dual = minimize(lambda u: (0.5 * (u @ rows) @ (u @ rows) - u.sum(), rows @ (u @ rows) - 1), np.ones(len(rows)), jac=True,
-                    bounds=[(0, None)] * len(rows), method="L-BFGS-B", options={"maxiter": 20_000, "ftol": 1e-15, "gtol": 1e-9})
-    assert -2 * dual.fun == pytest.approx(found.norm**2, rel=1e-6)      # strong duality, by another algorithm
+    dual = minimize(
+        lambda u: (0.5 * (u @ rows) @ (u @ rows) - u.sum(), rows @ (u @ rows) - 1),
+        np.ones(len(rows)),
+        jac=True,
+        bounds=[(0, None)] * len(rows),
+        method="L-BFGS-B",
+        options={"maxiter": 20_000, "ftol": 1e-15, "gtol": 1e-9},
+    )
+    assert -2 * dual.fun == pytest.approx(found.norm**2, rel=1e-6)  # strong duality, by another algorithm
 
 
 def test_a_wrong_certificate_is_seen():
@@ -57,7 +63,9 @@ def test_a_wrong_certificate_is_seen():
 
 def test_infeasible_selections_come_with_a_combination_of_constraints_that_vanishes():
     keys, queries = np.array([[[1.0], [0.0], [-1.0]]]), np.array([[1.0]])
-    assert svm.feasible(keys, queries, [0]) and svm.feasible(keys, queries, [2]) and not svm.feasible(keys, queries, [1])
+    assert (
+        svm.feasible(keys, queries, [0]) and svm.feasible(keys, queries, [2]) and not svm.feasible(keys, queries, [1])
+    )
     with pytest.raises(svm.Infeasible, match="select other tokens") as error:
         svm.frobenius_svm(keys, queries, [1])
     u = error.value.multipliers
@@ -72,7 +80,7 @@ def test_feasibility_agrees_with_brute_force_over_directions_of_the_plane():
         for chosen in itertools.product(range(4), repeat=2):
             gaps = (keys[np.arange(2), list(chosen)][:, None] - keys).reshape(-1, 2)
             best = np.where(np.linalg.norm(gaps, axis=1)[:, None] > 0, gaps @ directions, np.inf).min(0).max()
-            if abs(best) > 1e-3:                                  # the grid resolves margins above its spacing of 3e-4
+            if abs(best) > 1e-3:  # the grid resolves margins above its spacing of 3e-4
                 assert svm.feasible(keys, np.ones((2, 1)), np.array(chosen)) == (best > 0)
 
 
@@ -93,7 +101,9 @@ def test_global_optimality_implies_local_optimality_and_a_better_neighbour_break
 def test_with_one_kept_token_the_generalised_machine_is_the_ordinary_one():
     keys, queries, selected = instance(3, 4, 5)
     kept = np.eye(4, dtype=bool)[selected]
-    assert np.allclose(svm.several_token_svm(keys, queries, kept), svm.frobenius_svm(keys, queries, selected).weights, atol=1e-10)
+    assert np.allclose(
+        svm.several_token_svm(keys, queries, kept), svm.frobenius_svm(keys, queries, selected).weights, atol=1e-10
+    )
     assert not svm.log_ratio_weights(keys, queries, kept.astype(float), kept).any()
 
 
@@ -127,9 +137,14 @@ def test_small_angles_keep_their_digits():
     assert svm.correlation(A, -A) == pytest.approx(-1) and svm.angle(A, -A) == pytest.approx(np.pi)
 
 
-@pytest.mark.parametrize("keys, queries, selected, message", [
-    (np.ones((2, 3)), np.ones((2, 2)), [0, 0], "keys must be"), (np.ones((2, 3, 2)), np.ones((2, 2)), [0, 3], "token indices"),
-    (np.ones((2, 3, 2)), np.ones((2, 2)), [0.0, 1.0], "token indices")])
+@pytest.mark.parametrize(
+    "keys, queries, selected, message",
+    [
+        (np.ones((2, 3)), np.ones((2, 2)), [0, 0], "keys must be"),
+        (np.ones((2, 3, 2)), np.ones((2, 2)), [0, 3], "token indices"),
+        (np.ones((2, 3, 2)), np.ones((2, 2)), [0.0, 1.0], "token indices"),
+    ],
+)
 def test_wrong_instances_are_named(keys, queries, selected, message):
     with pytest.raises(ValueError, match=message):
         svm.frobenius_svm(keys, queries, selected)

@@ -24,6 +24,7 @@ def test_the_gradient_flow_of_the_two_inputs_settles_at_the_offset():
         s = expit([p[0] + p[1], p[0] - p[1]])
         push = expit(-np.array([C, 1.0]) * s) * np.array([C, 1.0]) * s * (1 - s)
         return [push.sum(), push[0] - push[1]]
+
     end = solve_ivp(velocity, (0, 1e6), [0.0, 0.0], method="LSODA", rtol=1e-10, atol=1e-12).y[:, -1]
     assert end[1] == pytest.approx(two_input_offset(C, "logistic"), abs=1e-3)
     assert abs(end[1] - two_input_offset(C, "linear")) > 0.3
@@ -42,9 +43,13 @@ def test_small_ratios_relax_and_large_ones_restore_the_plain_machine():
     margins, gaps = np.array([1.0, 1.0, 1.5]), np.array([[1.0, 1.0], [1.0, -1.0], [0.5, 1.5]])
     assert np.allclose(joint_prompt_direction(margins, gaps, 0.5)[0], [1, 0], atol=1e-8)
     assert np.allclose(joint_prompt_direction(margins, gaps, 2.0)[0], [0.99508573, 0.09901715], atol=1e-6)
-    plain = np.array([4.0, 2.0]) / np.sqrt(20)                               # both (0.5, 1.5) and (1, -1) active
+    plain = np.array([4.0, 2.0]) / np.sqrt(20)  # both (0.5, 1.5) and (1, -1) active
     far = joint_prompt_direction(margins, gaps, 1e6)[0]
-    assert np.allclose(gaps[1:] @ far / (gaps[1] @ far), 1, atol=1e-4) and np.linalg.norm(far) == pytest.approx(1) and plain[0] > 0
+    assert (
+        np.allclose(gaps[1:] @ far / (gaps[1] @ far), 1, atol=1e-4)
+        and np.linalg.norm(far) == pytest.approx(1)
+        and plain[0] > 0
+    )
 
 
 def test_arguments_are_checked():

@@ -14,7 +14,9 @@ EPS = np.finfo(float).eps
 def system(seed=0, n_heads=1, activation="tanh", dim=4, hidden=6, lead=()):
     rng = np.random.default_rng(seed)
     shapes = [(dim, dim)] * 4 + [(dim, hidden), (hidden,), (hidden, dim), (dim,)]
-    return ParticleSystem(*(rng.normal(size=(*lead, *shape)) / 2 for shape in shapes), n_heads=n_heads, activation=activation)
+    return ParticleSystem(
+        *(rng.normal(size=(*lead, *shape)) / 2 for shape in shapes), n_heads=n_heads, activation=activation
+    )
 
 
 def states(seed=1, n=5, dim=4, lead=()):
@@ -70,7 +72,9 @@ def test_derivatives_are_those_of_central_differences(activation, n_heads):
 def test_leading_axes_are_systems_and_states():
     s, X = system(lead=(3,), n_heads=2), states(lead=(3,))
     for r in range(3):
-        one = ParticleSystem(*(getattr(s, name)[r] for name in ("W_Q", "W_K", "W_V", "W_O", "W_1", "b_1", "W_2", "b_2")), n_heads=2)
+        one = ParticleSystem(
+            *(getattr(s, name)[r] for name in ("W_Q", "W_K", "W_V", "W_O", "W_1", "b_1", "W_2", "b_2")), n_heads=2
+        )
         assert np.allclose(s.field(X)[r], one.field(X[r]), atol=50 * EPS)
 
 
@@ -79,7 +83,7 @@ def test_the_integrator_is_of_order_four_on_a_linear_equation():
     exact = x @ expm(A)
     errors = [np.abs(integrate(lambda X: X @ A, x, 1.0, n)[-1] - exact).max() for n in (32, 64, 128)]
     slopes = -np.diff(np.log2(errors))
-    assert np.all(np.abs(slopes - 4) < 0.3)                                  # 4 plus O(1/n)
+    assert np.all(np.abs(slopes - 4) < 0.3)  # 4 plus O(1/n)
     assert integrate(lambda X: X @ A, x, 1.0, 5).shape == (6, 1, 4)
 
 

@@ -26,8 +26,8 @@ def gaps(order, power, term):
 
 def test_lie_trotter_term_leads_the_error():
     found = gaps("lie", 2, lie_trotter_term(P, V, C, X))
-    assert np.all(np.abs(found[:-1] / found[1:] - 2) < 0.2) and found[-1] < 0.1       # halves with the step
-    assert gaps("lie", 2, lie_trotter_term(P, C, V, X))[-1] > 1                        # the order confused
+    assert np.all(np.abs(found[:-1] / found[1:] - 2) < 0.2) and found[-1] < 0.1  # halves with the step
+    assert gaps("lie", 2, lie_trotter_term(P, C, V, X))[-1] > 1  # the order confused
 
 
 def test_strang_term_leads_the_error():

@@ -7,14 +7,19 @@ from attnlab.theory.particle_flow.parameters import attention_parameters, feed_f
 
 def test_weights_alone_are_twelve_squares_for_both_layers():
     for dim in (2, 8, 512):
-        counts = {kind: layer_parameters(kind, dim, 4 * dim, biases=False, norms=False) for kind in ("transformer", "macaron")}
+        counts = {
+            kind: layer_parameters(kind, dim, 4 * dim, biases=False, norms=False) for kind in ("transformer", "macaron")
+        }
         assert set(counts.values()) == {12 * dim**2}
 
 
 def test_biases_and_norms_add_three_widths():
     assert layer_parameters("transformer", 512, 2048) == 3_152_384
     assert layer_parameters("macaron", 512, 2048) == 3_153_920
-    assert layer_parameters("macaron", 512, 2048, norms=False) - layer_parameters("transformer", 512, 2048, norms=False) == 512
+    assert (
+        layer_parameters("macaron", 512, 2048, norms=False) - layer_parameters("transformer", 512, 2048, norms=False)
+        == 512
+    )
 
 
 def test_the_parts_add_up():

@@ -43,8 +43,11 @@ def second_order_terms(stages, sub_flow):
         scheme = step * scheme
     exact = 1 + g * (F + G) + g**2 * (F + G) ** 2 / 2
     rest = sympy.expand(sympy.expand(exact - scheme).coeff(g, 2))
-    return {P + Q: Fraction(str(rest.coeff(p * q) if p != q else rest.coeff(p**2)))
-            for P, p in (("F", F), ("G", G)) for Q, q in (("F", F), ("G", G))}
+    return {
+        P + Q: Fraction(str(rest.coeff(p * q) if p != q else rest.coeff(p**2)))
+        for P, p in (("F", F), ("G", G))
+        for Q, q in (("F", F), ("G", G))
+    }
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -76,11 +79,17 @@ def test_no_arrangement_of_euler_steps_is_second_order_not_even_with_backward_on
 
 
 def test_orders_of_the_named_schemes():
-    assert {(name, sub): orders(SCHEMES[name], sub) for name in SCHEMES for sub in SUB_FLOWS
-            if (name, sub) != ("parallel", "exact")} == {
+    assert {
+        (name, sub): orders(SCHEMES[name], sub)
+        for name in SCHEMES
+        for sub in SUB_FLOWS
+        if (name, sub) != ("parallel", "exact")
+    } == {
         **{(name, sub): (2, 1) for name in ("transformer", "reversed") for sub in SUB_FLOWS},
         **{(name, sub): (3, 2) for name in ("macaron", "macaron_swapped") for sub in ("exact", "midpoint")},
-        **{(name, "euler"): (2, 1) for name in ("macaron", "macaron_swapped", "parallel")}, ("parallel", "midpoint"): (3, 2)}
+        **{(name, "euler"): (2, 1) for name in ("macaron", "macaron_swapped", "parallel")},
+        ("parallel", "midpoint"): (3, 2),
+    }
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -91,8 +100,10 @@ def test_the_local_error_of_a_layer_is_the_coefficient_to_first_order_in_the_ste
         defect = integrate(s.field, START, step, 8)[-1] - euler_layer(s, START, step, SCHEMES[name])
         gaps.append(np.abs(defect / step**2 - c).max() / np.abs(c).max())
     ratios = np.array(gaps[:-1]) / gaps[1:]
-    assert np.all(np.abs(ratios - 2) < 0.2) and gaps[-1] < 0.05              # 2 plus O(step)
-    other = error_coefficient(s, START, error_terms(SCHEMES["macaron" if name != "macaron" else "transformer"], "euler"))
+    assert np.all(np.abs(ratios - 2) < 0.2) and gaps[-1] < 0.05  # 2 plus O(step)
+    other = error_coefficient(
+        s, START, error_terms(SCHEMES["macaron" if name != "macaron" else "transformer"], "euler")
+    )
     assert np.abs(other - c).max() / np.abs(c).max() > 0.1
 
 
@@ -113,7 +124,7 @@ def test_the_error_constant_is_the_limit_of_the_global_error_per_step(name):
 def test_the_error_constant_does_not_depend_on_the_integrator():
     s, terms = system(2), error_terms(SCHEMES["macaron"], "euler")
     coarse, fine = (error_constant(s, START, 1.0, terms, n_steps=n) for n in (64, 128))
-    assert np.abs(coarse - fine).max() < 1e-6 * np.abs(fine).max()           # (1/64)^4 = 6e-8, times a constant
+    assert np.abs(coarse - fine).max() < 1e-6 * np.abs(fine).max()  # (1/64)^4 = 6e-8, times a constant
 
 
 def test_a_single_particle_without_feed_forward_has_a_closed_form():
@@ -122,7 +133,9 @@ def test_a_single_particle_without_feed_forward_has_a_closed_form():
     s, x = replace(s, W_2=np.zeros_like(s.W_2), b_2=np.zeros(4)), START[:1]
     M, T = s.W_V @ s.W_O, 0.7
     exact = T / 2 * x @ M @ M @ expm(T * M)
-    assert np.allclose(error_constant(s, x, T, error_terms(SCHEMES["transformer"], "euler")), exact, rtol=1e-8, atol=1e-10)
+    assert np.allclose(
+        error_constant(s, x, T, error_terms(SCHEMES["transformer"], "euler")), exact, rtol=1e-8, atol=1e-10
+    )
 
 
 def test_errors_name_what_is_wrong():

@@ -26,7 +26,10 @@ def relu_product(m, n, rho):
     q = math.sqrt(1 - rho**2)
 
     def density(b, a):
-        return max(a, 0) * max(b, 0) * math.exp(-((a - m) ** 2 - 2 * rho * (a - m) * (b - n) + (b - n) ** 2) / (2 * q * q))
+        return (
+            max(a, 0) * max(b, 0) * math.exp(-((a - m) ** 2 - 2 * rho * (a - m) * (b - n) + (b - n) ** 2) / (2 * q * q))
+        )
+
     return dblquad(density, 0, m + 9, 0, n + 9, epsabs=1e-9)[0] / (2 * math.pi * q)
 
 
@@ -35,7 +38,7 @@ def test_shifted_kernel_is_the_integral_of_relus(m, n, rho):
     assert float(kernels.shifted_arc_cosine(m, n, rho)) == pytest.approx(relu_product(m, n, rho), abs=2e-7)
     cdf = multivariate_normal([0, 0], [[1, rho], [rho, 1]]).cdf([m, n])
     assert float(kernels.bivariate_normal_cdf(m, n, rho)) == pytest.approx(cdf, abs=1e-7)
-    assert abs(kernels.shifted_arc_cosine(m, n, rho) - kernels.arc_cosine(rho)) > 1e-3                       # twin: no shift
+    assert abs(kernels.shifted_arc_cosine(m, n, rho) - kernels.arc_cosine(rho)) > 1e-3  # twin: no shift
 
 
 def test_limits_of_the_shifted_kernel():
@@ -62,11 +65,16 @@ def test_attention_kernel_is_the_mean_over_heads(bias, augmented):
     W = rng.normal(size=(heads, d + augmented, d + augmented)) / (2 if augmented else 1)
     W[:, range(d), range(d)] += bias
     tokens = [np.concatenate([x, np.ones((*x.shape[:-1], 1))], -1) if augmented else x for x in (query, keys)]
-    phi = [np.maximum(np.einsum("a,mab,ib->mi", tokens[0][k], W, tokens[1][k]), 0) @ tokens[1][k] / n_keys for k in range(2)]
+    phi = [
+        np.maximum(np.einsum("a,mab,ib->mi", tokens[0][k], W, tokens[1][k]), 0) @ tokens[1][k] / n_keys
+        for k in range(2)
+    ]
     for a, b in itertools.product(range(2), repeat=2):
         products = (phi[a] * phi[b]).sum(1)
         assert abs(products.mean() - K[a, b]) < 5 * products.std() / heads**0.5
-    assert abs((phi[0] ** 2).sum(1).mean() - 1.1 * K[0, 0]) > 5 * (phi[0] ** 2).sum(1).std() / heads**0.5       # twin: 10 % off
+    assert (
+        abs((phi[0] ** 2).sum(1).mean() - 1.1 * K[0, 0]) > 5 * (phi[0] ** 2).sum(1).std() / heads**0.5
+    )  # twin: 10 % off
 
 
 def quadrature(dim, degree, augmented, nodes=80):
@@ -97,7 +105,13 @@ def test_perceptron_eigenvalues_are_means_over_tokens():
     t = sphere(rng, 400_000, n_keys + 1, dim)[..., 0]
     values = kernels.arc_cosine((1 + t.mean(1)) / 2)
     P2 = (dim * t**2 - 1) / (dim - 1)
-    for mode, factor in {(): 1.0, (1,): t[:, 0], (2,): P2[:, 1], (1, 1): t[:, 0] * t[:, 2], (1, 2): t[:, 1] * P2[:, 0]}.items():
+    for mode, factor in {
+        (): 1.0,
+        (1,): t[:, 0],
+        (2,): P2[:, 1],
+        (1, 1): t[:, 0] * t[:, 2],
+        (1, 2): t[:, 1] * P2[:, 0],
+    }.items():
         sample = values * factor
         assert abs(sample.mean() - found.eigenvalues[mode]) < 5 * sample.std() / len(t) ** 0.5
     assert found.multiplicities[1, 2] == 6 * 4 * 9 and found.multiplicities[1, 1] == 3 * 16
@@ -111,8 +125,14 @@ def test_attention_spectrum_sums_to_the_mean_of_the_kernel():
     for augmented in (True, False):
         found = spectrum.attention_spectrum(5, 3, 14, augmented)
         total = sum(found.eigenvalues[m] * found.multiplicities[m] for m in found.eigenvalues) + found.tail
-        sample = np.array([kernels.attention_kernel(query[k:k + 1], keys[k:k + 1], query[k:k + 1], keys[k:k + 1],
-                                                    augmented=augmented)[0, 0] for k in range(400)])
+        sample = np.array(
+            [
+                kernels.attention_kernel(
+                    query[k : k + 1], keys[k : k + 1], query[k : k + 1], keys[k : k + 1], augmented=augmented
+                )[0, 0]
+                for k in range(400)
+            ]
+        )
         assert abs(sample.mean() - total) < 5 * sample.std() / 20 and found.tail < 0.01 * total
 
 
@@ -132,8 +152,10 @@ def test_energies_sum_to_the_variance(target):
 
 def test_published_and_known_norms():
     assert spectrum.squared_norm("b1", 3, augmented=False) == pytest.approx(5.68889, abs=1e-5)
-    assert spectrum.squared_norm("b2", 5, augmented=False) == math.inf == spectrum.squared_norm("s1", 5, augmented=False)
-    for target in ("b1", "b2", "s1", "s2"):                                            # tensors become exact as d grows
+    assert (
+        spectrum.squared_norm("b2", 5, augmented=False) == math.inf == spectrum.squared_norm("s1", 5, augmented=False)
+    )
+    for target in ("b1", "b2", "s1", "s2"):  # tensors become exact as d grows
         ratios = [spectrum.squared_norm(target, d) / spectrum.tensor_bound(target, d) for d in (4, 16, 64, 256)]
         assert (np.diff(ratios) > 0).all() and 0.99 < ratios[-1] <= 1
 
@@ -160,7 +182,10 @@ def test_effective_ridge_solves_its_equation_and_a_flat_spectrum_is_a_quadratic(
     assert kappa == pytest.approx((-b + math.sqrt(b * b - 4 * a * c)) / (2 * a), rel=1e-9)
     found = spectrum.attention_spectrum(8, 4)
     kappa = learning.effective_ridge(found, 200, 1e-3)
-    left = sum(found.multiplicities[m] * v / (v + kappa) for m, v in found.eigenvalues.items()) + (1e-3 + found.tail) / kappa
+    left = (
+        sum(found.multiplicities[m] * v / (v + kappa) for m, v in found.eigenvalues.items())
+        + (1e-3 + found.tail) / kappa
+    )
     assert left == pytest.approx(200, rel=1e-9)
 
 
@@ -170,7 +195,9 @@ def test_noise_without_ridge_is_the_variance_of_least_squares(n, dim):
     flat = spectrum.Spectrum({(0, 1): 0.5}, {(0, 1): float(dim)}, 0.0)
     found = learning.noise_error(flat, [n], ridge=1e-9)[0]
     assert found == pytest.approx(min(n, dim) / abs(dim - n), rel=1e-5)
-    assert learning.noise_error(flat, [n], ridge=1e-9, inflated=False)[0] == pytest.approx(min(n, dim) / n * min(1, n / dim), rel=1e-5)
+    assert learning.noise_error(flat, [n], ridge=1e-9, inflated=False)[0] == pytest.approx(
+        min(n, dim) / n * min(1, n / dim), rel=1e-5
+    )
 
 
 def test_norm_of_a_fit_rises_to_the_norm_of_the_target():
@@ -181,10 +208,16 @@ def test_norm_of_a_fit_rises_to_the_norm_of_the_target():
 
 def test_learning_curve_is_what_regression_on_sampled_tokens_does():
     rng, d, n_keys, n = np.random.default_rng(5), 5, 2, 120
-    predicted = {t: learning.learning_curve(spectrum.attention_spectrum(d, n_keys), t, d, n_keys, [n], ridge=0.01)[0]
-                 for t in ("b1", "s1")}
-    bias = {t: learning.learning_curve(spectrum.attention_spectrum(d, n_keys), t, d, n_keys, [n], ridge=0.01, inflated=False)[0]
-            for t in predicted}
+    predicted = {
+        t: learning.learning_curve(spectrum.attention_spectrum(d, n_keys), t, d, n_keys, [n], ridge=0.01)[0]
+        for t in ("b1", "s1")
+    }
+    bias = {
+        t: learning.learning_curve(
+            spectrum.attention_spectrum(d, n_keys), t, d, n_keys, [n], ridge=0.01, inflated=False
+        )[0]
+        for t in predicted
+    }
     found = {t: [] for t in predicted}
     for _ in range(30):
         train, test = inputs(rng, n, n_keys, d), inputs(rng, 200, n_keys, d)
@@ -195,7 +228,7 @@ def test_learning_curve_is_what_regression_on_sampled_tokens_does():
     for t, values in found.items():
         error = np.std(values) / 30**0.5
         assert abs(np.mean(values) - predicted[t]) < 5 * error + 0.05 * predicted[t]
-        assert abs(np.mean(values) - bias[t]) > 5 * error                                          # twin: without E_0
+        assert abs(np.mean(values) - bias[t]) > 5 * error  # twin: without E_0
 
 
 def test_bounds_of_norm_and_rank():
@@ -205,7 +238,9 @@ def test_bounds_of_norm_and_rank():
         curve = learning.learning_curve(found, target, 8, 4, sizes, ridge=1e-3)
         bound = learning.norm_error_bound(found, spectrum.squared_norm(target, 8), sizes, ridge=1e-3)
         assert (curve * spectrum.variance(target, 8, 4) <= bound * (1 + 1e-9)).all()
-        assert all(learning.rank_error_bound(target, 8, 4, n) <= value + 1e-9 for n, value in zip(sizes, curve, strict=True))
+        assert all(
+            learning.rank_error_bound(target, 8, 4, n) <= value + 1e-9 for n, value in zip(sizes, curve, strict=True)
+        )
     assert learning.rank_error_bound("b2", 8, 4, 7) == pytest.approx(1 - 7 / 35)
     assert learning.rank_error_bound("b2", 8, 4, 7, exchangeable=False) == pytest.approx(1 - 7 / 140)
     assert learning.rank_error_bound("s1", 8, 4, 32) == pytest.approx(1 - 32 / 64)
@@ -214,7 +249,7 @@ def test_bounds_of_norm_and_rank():
 def test_no_random_subspace_beats_the_rank_bound_on_average():
     rng, d, rank = np.random.default_rng(6), 4, 3
     left = []
-    for _ in range(2000):                                       # linear functions of a mean key: rotated coordinates
+    for _ in range(2000):  # linear functions of a mean key: rotated coordinates
         basis = np.linalg.qr(rng.normal(size=(d, rank)))[0]
         left.append(1 - (basis[0] ** 2).sum())
     assert np.mean(left) == pytest.approx(learning.rank_error_bound("b1", d, 5, rank), abs=5 * np.std(left) / 2000**0.5)
@@ -231,22 +266,33 @@ def test_explicit_values_have_the_stated_error(dim, n_keys):
     rng, errors = np.random.default_rng(7), []
     query, keys = inputs(rng, 40_000, n_keys, dim)
     W = rng.normal(size=(40_000, dim, dim))
-    output = math.sqrt(2 * math.pi) * (np.maximum(np.einsum("na,nab,nib->ni", query, W, keys), 0) * keys[..., 0]).mean(1)
+    output = math.sqrt(2 * math.pi) * (np.maximum(np.einsum("na,nab,nib->ni", query, W, keys), 0) * keys[..., 0]).mean(
+        1
+    )
     errors = (output - keys[..., 0].mean(1)) ** 2
     assert abs(errors.mean() - kernels.explicit_weights_error(dim, n_keys, 1)) < 5 * errors.std() / 200
-    assert kernels.explicit_weights_error(dim, n_keys, 10) == pytest.approx(kernels.explicit_weights_error(dim, n_keys, 1) / 10)
+    assert kernels.explicit_weights_error(dim, n_keys, 10) == pytest.approx(
+        kernels.explicit_weights_error(dim, n_keys, 1) / 10
+    )
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: spectrum.parse_target("q2"), "target='q2' is unknown"),
-    (lambda: spectrum.tensor_bound("s1b", 4), "no simple tensor"),
-    (lambda: spectrum.pair_eigenvalues(2, 3), "dim=2 is too small"),
-    (lambda: spectrum.multiplicity(1, 2), "dim=1"),
-    (lambda: kernels.arc_cosine_coefficients(1), "n_terms=1"),
-    (lambda: kernels.explicit_weights_error(4, 0, 2), "n_keys=0"),
-    (lambda: kernels.attention_kernel(np.ones((2, 3)), np.ones((2, 2, 4)), np.ones((2, 3)), np.ones((2, 2, 4))), "keys"),
-    (lambda: learning.effective_ridge(spectrum.attention_spectrum(4, 2), 0, 0.1), "n_samples=0"),
-    (lambda: learning.rank_error_bound("b1", 4, 2, -1), "rank=-1")])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: spectrum.parse_target("q2"), "target='q2' is unknown"),
+        (lambda: spectrum.tensor_bound("s1b", 4), "no simple tensor"),
+        (lambda: spectrum.pair_eigenvalues(2, 3), "dim=2 is too small"),
+        (lambda: spectrum.multiplicity(1, 2), "dim=1"),
+        (lambda: kernels.arc_cosine_coefficients(1), "n_terms=1"),
+        (lambda: kernels.explicit_weights_error(4, 0, 2), "n_keys=0"),
+        (
+            lambda: kernels.attention_kernel(np.ones((2, 3)), np.ones((2, 2, 4)), np.ones((2, 3)), np.ones((2, 2, 4))),
+            "keys",
+        ),
+        (lambda: learning.effective_ridge(spectrum.attention_spectrum(4, 2), 0, 0.1), "n_samples=0"),
+        (lambda: learning.rank_error_bound("b1", 4, 2, -1), "rank=-1"),
+    ],
+)
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

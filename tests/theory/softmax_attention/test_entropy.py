@@ -40,7 +40,7 @@ def test_deficit_bound_is_sharp_at_small_spread_and_fano_at_equal_rest():
     assert deficit / theory.entropy_deficit_bound(s) == pytest.approx(1, abs=s**2) and deficit > s**2 / 9
     assert H == pytest.approx(theory.fano_bound(top, 4), rel=1e-14)
     rival = theory.fano_bound(top, 4) + (1 - top) * (np.log(2.8) - np.log(3))
-    assert H > rival                                                          # the twin log(n - 1.2) is false
+    assert H > rival  # the twin log(n - 1.2) is false
 
 
 def test_fano_at_equal_weights_is_log_n():
@@ -50,6 +50,7 @@ def test_fano_at_equal_weights_is_log_n():
 def test_slopes_are_the_derivatives_in_the_inverse_temperature():
     x, beta = [0.4, -1.3, 2.0, 0.1], mpmath.mpf(1.25)
     with mpmath.workdps(40):
+
         def moment(k, b):
             return mpmath.fsum(p * mpmath.mpf(float(v)) ** k for p, v in zip(weights(x, b), x, strict=True))
 
@@ -58,20 +59,24 @@ def test_slopes_are_the_derivatives_in_the_inverse_temperature():
         score_slope = float(mpmath.diff(lambda b: moment(1, b), beta))
     assert entropy_slope == pytest.approx(theory.entropy_slope(1.25, variance), rel=1e-12)
     assert score_slope == pytest.approx(theory.expected_score_slope(variance), rel=1e-12)
-    assert abs(entropy_slope + variance) > 0.1 * variance                     # the twin without beta is false
+    assert abs(entropy_slope + variance) > 0.1 * variance  # the twin without beta is false
 
 
 @given(LOGITS, st.floats(0, 2), st.floats(0, 1))
 def test_expected_score_rises_by_at_most_its_bound(x, beta, step):
     with mpmath.workdps(40):
-        rise = float(sum((a - b) * mpmath.mpf(float(v)) for a, b, v in
-                         zip(weights(x, mpmath.mpf(beta) + mpmath.mpf(step)), weights(x, beta), x, strict=True)))
+        rise = float(
+            sum(
+                (a - b) * mpmath.mpf(float(v))
+                for a, b, v in zip(weights(x, mpmath.mpf(beta) + mpmath.mpf(step)), weights(x, beta), x, strict=True)
+            )
+        )
     assert -1e-30 <= rise <= theory.expected_score_increase_bound(np.ptp(x), step) * (1 + 8 * EPS) + 1e-30
 
 
 def test_expected_score_bound_is_sharp_for_a_small_step():
     h, s = 1e-4, 2.0
-    rise = np.tanh(h * s / 2) * s / 2                                          # two logits +-s/2 from equal weights
+    rise = np.tanh(h * s / 2) * s / 2  # two logits +-s/2 from equal weights
     assert rise / theory.expected_score_increase_bound(s, h) == pytest.approx(1, abs=1e-8)
     assert rise > h * s**2 / 4.2
 

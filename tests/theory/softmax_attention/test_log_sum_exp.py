@@ -49,9 +49,9 @@ def test_mean_gap_lies_between_zero_and_its_bound(x):
 
 def test_mean_gap_bound_is_sharp_at_small_spread():
     s = 1e-3
-    gap = float(lse(np.array([s / 2, -s / 2])) - mpmath.log(2))               # log cosh(s / 2) = s^2 / 8 - s^4 / 192
+    gap = float(lse(np.array([s / 2, -s / 2])) - mpmath.log(2))  # log cosh(s / 2) = s^2 / 8 - s^4 / 192
     assert gap / theory.mean_gap_bound(s) == pytest.approx(1 - s**2 / 24, abs=1e-9)
-    assert gap > s**2 / 24                                                    # the twin: variance of a uniform logit
+    assert gap > s**2 / 24  # the twin: variance of a uniform logit
 
 
 @given(LOGITS, st.data())
@@ -67,10 +67,10 @@ def test_tangent_gap_is_the_divergence_of_the_weights_and_the_bounds_are_sharp()
     p, q = softmax(x), softmax(y)
     assert bregman(x, y) == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-13)
     d = 1e-3
-    gap = bregman([0, 0, -40], [d, -d, -40])                                  # two logits far above the third
+    gap = bregman([0, 0, -40], [d, -d, -40])  # two logits far above the third
     assert gap / (theory.smoothness() * 2 * d**2) == pytest.approx(1, abs=1e-6)
     assert gap / theory.divergence_bound(2 * d) == pytest.approx(1, abs=1e-6)
-    assert gap > 0.23 * 2 * d**2 and gap > (2 * d) ** 2 / 9                   # the twins are false
+    assert gap > 0.23 * 2 * d**2 and gap > (2 * d) ** 2 / 9  # the twins are false
 
 
 def test_bad_arguments_are_named():

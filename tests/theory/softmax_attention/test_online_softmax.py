@@ -16,7 +16,9 @@ def piece(x, v):
     with mpmath.workdps(40):
         weights = [mpmath.exp(mpmath.mpf(float(a))) for a in x]
         total = mpmath.fsum(weights)
-        return float(mpmath.log(total)), float(mpmath.fsum(w * mpmath.mpf(float(b)) for w, b in zip(weights, v, strict=True)) / total)
+        return float(mpmath.log(total)), float(
+            mpmath.fsum(w * mpmath.mpf(float(b)) for w, b in zip(weights, v, strict=True)) / total
+        )
 
 
 def merge(a, b):
@@ -27,10 +29,10 @@ def test_every_order_and_grouping_of_blocks_gives_the_output_of_all_keys():
     generator = np.random.default_rng(0)
     x, v = generator.normal(size=9) * 5, generator.normal(size=9)
     whole = piece(x, v)
-    blocks = [piece(x[k:k + 3], v[k:k + 3]) for k in (0, 3, 6)]
+    blocks = [piece(x[k : k + 3], v[k : k + 3]) for k in (0, 3, 6)]
     for a, b, c in itertools.permutations(blocks):
         for got in (merge(merge(a, b), c), merge(a, merge(b, c))):
-            assert got == pytest.approx(whole, rel=0, abs=64 * EPS * 20)              # two merges of numbers below 20
+            assert got == pytest.approx(whole, rel=0, abs=64 * EPS * 20)  # two merges of numbers below 20
 
 
 def test_merging_without_weights_is_not_associative():
@@ -44,5 +46,5 @@ def test_equal_pieces_average_and_a_negligible_piece_changes_nothing():
     assert theory.merged_output(2.0, 1.0, 2.0, 3.0) == 2.0
     assert theory.merged_log_weight(2.0, 2.0) == pytest.approx(2 + np.log(2), rel=1e-15)
     assert theory.merged_output(-800.0, 1.0, 0.0, 5.0) == 5.0 and theory.merged_log_weight(0.0, -800.0) == 0.0
-    with np.errstate(over="ignore"):                                                  # exp(800) is infinite, its inverse 0
+    with np.errstate(over="ignore"):  # exp(800) is infinite, its inverse 0
         assert theory.merged_output(0.0, 1.0, -800.0, 5.0) == 1.0

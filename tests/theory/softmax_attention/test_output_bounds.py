@@ -60,8 +60,8 @@ def test_query_gradient_is_bounded_and_equals_a_difference_quotient(seed):
     generator = np.random.default_rng(seed)
     k, v, q, beta = generator.normal(size=(5, 2)), generator.normal(size=(5, 3)), generator.normal(size=2), 1.3
     p = softmax(beta * k @ q)
-    gradient = beta * ((p[:, None] * v).T @ k - np.outer(p @ v, p @ k))               # (value, key)
-    h = 1e-5                                            # central difference: error h^2 times a third derivative, about 10
+    gradient = beta * ((p[:, None] * v).T @ k - np.outer(p @ v, p @ k))  # (value, key)
+    h = 1e-5  # central difference: error h^2 times a third derivative, about 10
     steps = [(softmax(beta * k @ (q + h * e)) @ v - softmax(beta * k @ (q - h * e)) @ v) / (2 * h) for e in np.eye(2)]
     assert np.allclose(np.array(steps).T, gradient, rtol=0, atol=1e-6)
     bound = theory.query_gradient_bound(beta, pdist(k).max(), pdist(v).max())
@@ -91,6 +91,7 @@ def test_loss_gradient_bound_is_reached_by_two_classes():
 @pytest.mark.parametrize("R", [1, 3, 30, 1000])
 def test_self_attention_grows_at_least_like_the_square_of_the_radius(R):
     """Oracle: the three outputs in 40 digits."""
+
     def outputs(x):
         rows = []
         for a in x:
@@ -102,7 +103,7 @@ def test_self_attention_grows_at_least_like_the_square_of_the_radius(R):
         R = mpmath.mpf(R)
         here, there = outputs([mpmath.mpf(0), R, -R]), outputs([1 / R, R, -R])
         ratio = float(mpmath.sqrt(sum((a - b) ** 2 for a, b in zip(here, there, strict=True))) * R)
-    assert theory.self_attention_growth(float(R)) <= ratio < float(R) ** 2             # the twin R^2 is false
+    assert theory.self_attention_growth(float(R)) <= ratio < float(R) ** 2  # the twin R^2 is false
     if R > 20:
         assert ratio / float(R) ** 2 == pytest.approx(2 * np.sinh(1) / (1 + 2 * np.cosh(1)), rel=3 / float(R) ** 2)
 

@@ -33,8 +33,8 @@ def test_two_opposite_tokens_reach_the_bound_at_every_depth(D):
     for n_layers in (1, 2, 3):
         x = layer(x, 1.0)
         exact = theory.diameter_after_layers_bound(D, n_layers)
-        assert abs(x[1, 0] - x[0, 0]) == pytest.approx(exact, rel=1e-12)             # p - 1/2 loses digits as x shrinks
-        assert exact > theory.diameter_after_layers_bound(D, n_layers, 1 / 1.05)     # the twin D^2 / 4.2 is false
+        assert abs(x[1, 0] - x[0, 0]) == pytest.approx(exact, rel=1e-12)  # p - 1/2 loses digits as x shrinks
+        assert exact > theory.diameter_after_layers_bound(D, n_layers, 1 / 1.05)  # the twin D^2 / 4.2 is false
 
 
 def test_the_closed_form_bounds_the_iteration_and_is_doubly_exponential():
@@ -42,7 +42,7 @@ def test_the_closed_form_bounds_the_iteration_and_is_doubly_exponential():
         for n_layers in (1, 2, 3):
             assert theory.diameter_after_layers_bound(D, n_layers) <= theory.doubly_exponential_bound(D, n_layers)
     assert theory.doubly_exponential_bound(1.0, 2) == pytest.approx(2 * 0.5**9, rel=1e-14)
-    with mpmath.workdps(40):                                                          # exponents triple with each layer
+    with mpmath.workdps(40):  # exponents triple with each layer
         size = mpmath.mpf(1) / 100
         logs = []
         for _ in range(4):
@@ -54,7 +54,7 @@ def test_the_closed_form_bounds_the_iteration_and_is_doubly_exponential():
 
 def test_no_layer_and_no_spread_are_special_cases():
     assert theory.collapsed_diameter_bound(0.0) == 0
-    assert theory.collapsed_diameter_bound(100.0) == 100.0                            # far tokens attend to themselves
+    assert theory.collapsed_diameter_bound(100.0) == 100.0  # far tokens attend to themselves
     with pytest.raises(ValueError, match="n_layers"):
         theory.diameter_after_layers_bound(1.0, 0)
     with pytest.raises(ValueError, match="diameter"):

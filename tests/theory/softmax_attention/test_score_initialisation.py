@@ -11,7 +11,7 @@ from attnlab.theory.softmax_attention import score_initialisation as theory
 def test_moments_agree_with_those_of_products_of_normals(dim):
     """Oracle: cumulants add up over entries; a product of two normals has second moment 1 and fourth moment 9."""
     entry_fourth = sympy.Integer(3) ** 2
-    fourth = dim * entry_fourth + 3 * dim * (dim - 1)                                # pairs of different entries, 3 ways
+    fourth = dim * entry_fourth + 3 * dim * (dim - 1)  # pairs of different entries, 3 ways
     assert theory.score_variance_exact(dim, 1.0) == dim
     assert theory.score_kurtosis_exact(dim) == pytest.approx(float(sympy.Rational(fourth, dim**2)), rel=1e-15)
 
@@ -28,7 +28,7 @@ def test_a_simulation_agrees_within_five_standard_errors_and_excludes_gaussian_t
     for power, expected in ((2, theory.score_variance_exact(d, 1.0)), (4, theory.score_kurtosis_exact(d) * d**2)):
         error = 5 * np.std(s**power) / n**0.5
         assert abs(np.mean(s**power) - expected) < error
-    assert abs(np.mean(s**4) - 3 * d**2) > error                                      # the twin: Gaussian scores
+    assert abs(np.mean(s**4) - 3 * d**2) > error  # the twin: Gaussian scores
 
 
 def test_bad_arguments_are_named():

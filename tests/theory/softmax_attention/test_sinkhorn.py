@@ -17,8 +17,10 @@ SEEDS = st.integers(0, 2**32 - 1)
 def brute_diameter(S):
     """The definition, by four loops."""
     q, k = S.shape
-    return max(S[i, a] + S[j, b] - S[i, b] - S[j, a]
-               for i, j, a, b in itertools.product(range(q), range(q), range(k), range(k)))
+    return max(
+        S[i, a] + S[j, b] - S[i, b] - S[j, a]
+        for i, j, a, b in itertools.product(range(q), range(q), range(k), range(k))
+    )
 
 
 @given(SEEDS)

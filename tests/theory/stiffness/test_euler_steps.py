@@ -48,7 +48,10 @@ def test_a_constant_speed_leaves_nothing_to_adapt():
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
 def test_the_leading_order_of_the_error_is_that_of_the_recursion(power):
-    gaps = [euler_log_norm(SPEED, times_of(SPEED, n, power)) / theory.euler_error_approx(SPEED, n, power) - 1 for n in (400, 800)]
+    gaps = [
+        euler_log_norm(SPEED, times_of(SPEED, n, power)) / theory.euler_error_approx(SPEED, n, power) - 1
+        for n in (400, 800)
+    ]
     # h omega is at most 0.03 (p = 0) or 0.05 (p = 2, at the slow ends) at 400 steps: the next order is of its size
     assert abs(gaps[0]) < 0.05 and abs(gaps[1]) < 0.55 * abs(gaps[0]) + 1e-5
 
@@ -58,7 +61,7 @@ def test_exponents_as_far_from_one_are_equally_bad_and_one_is_best():
     assert errors[2.0] == pytest.approx(errors[0.0], rel=1e-10) and errors[1.5] == pytest.approx(errors[0.5], rel=1e-10)
     assert errors[1.0] < errors[0.5] < errors[0.0]
     rng = np.random.default_rng(1)
-    for _ in range(20):                                                  # and of all densities, not only of powers
+    for _ in range(20):  # and of all densities, not only of powers
         t = np.linspace(0, 1, 20_001)
         h = np.exp(np.interp(t, np.linspace(0, 1, 6), rng.normal(size=6)))
         omega = SPEED(t)
@@ -70,8 +73,10 @@ def test_stability_intervals_are_known_and_sharp():
     assert theory.real_stability_limit((1, 1, 1 / 2)) == pytest.approx(2, rel=1e-7)
     assert theory.real_stability_limit((1, 1, 1 / 2, 1 / 6, 1 / 24)) == pytest.approx(2.785293563405289, rel=1e-10)
     z = theory.real_stability_limit()
-    grows = [abs(sum(c * (-x) ** k for k, c in enumerate((1, 1, 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 600)))) > 1
-             for x in (z * (1 - 1e-6), z * (1 + 1e-6))]
+    grows = [
+        abs(sum(c * (-x) ** k for k, c in enumerate((1, 1, 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 600)))) > 1
+        for x in (z * (1 - 1e-6), z * (1 + 1e-6))
+    ]
     assert grows == [False, True] and z == pytest.approx(3.3065678926, rel=1e-9)
 
 
@@ -103,7 +108,7 @@ def test_the_right_side_of_the_flow_is_the_gradient_of_the_error():
 
     gradient = np.array([(error(1e-5 * row) - error(-1e-5 * row)) / 2e-5 for row in np.eye(n)]) * n
     moved = np.log(theory.gate_flow(SPEED, np.array([tau]), n).steps[0]) / tau
-    predicted = -gradient + gradient.mean()                              # the steps are normalised
+    predicted = -gradient + gradient.mean()  # the steps are normalised
     assert np.max(np.abs(moved - moved.mean() - predicted)) < 0.01 * np.max(np.abs(predicted))
 
 
@@ -111,11 +116,16 @@ def test_blind_gates_end_as_badly_as_they_began():
     flow = theory.gate_flow(SPEED, np.array([0.01, 3.0]), 200, blind=True)
     product = flow.steps[-1] * SPEED(flow.clock[-1]) ** 2
     np.testing.assert_allclose(product, product.mean(), rtol=0.02)
-    assert flow.error[-1] / theory.speed_moment(SPEED, 1.0) ** 2 == pytest.approx(theory.equal_steps_loss(SPEED), rel=2e-3)
+    assert flow.error[-1] / theory.speed_moment(SPEED, 1.0) ** 2 == pytest.approx(
+        theory.equal_steps_loss(SPEED), rel=2e-3
+    )
 
 
 def test_wrong_arguments_are_named():
-    for call, word in ((lambda: Speed(base=0.0), "base"), (lambda: theory.euler_error_approx(SPEED, 0, 1.0), "n_steps"),
-                       (lambda: theory.gate_flow(SPEED, [1.0, 0.5]), "times")):
+    for call, word in (
+        (lambda: Speed(base=0.0), "base"),
+        (lambda: theory.euler_error_approx(SPEED, 0, 1.0), "n_steps"),
+        (lambda: theory.gate_flow(SPEED, [1.0, 0.5]), "times"),
+    ):
         with pytest.raises(ValueError, match=word):
             call()

@@ -59,7 +59,7 @@ def test_the_root_mean_square_over_directions_is_that_of_the_singular_values():
     assert theory.linear_index_rms(A) ** 2 == pytest.approx(np.mean(np.linalg.svd(A, compute_uv=False) ** 2), rel=1e-13)
     u = RNG.normal(size=(40_000, 6))
     squares = np.sum((u @ A.T) ** 2, axis=1) / np.sum(u**2, axis=1)
-    error = 5 * squares.std() / 200                                      # five standard errors
+    error = 5 * squares.std() / 200  # five standard errors
     assert abs(squares.mean() - theory.linear_index_rms(A) ** 2) < error
     assert abs(np.linalg.svd(A, compute_uv=False).mean() ** 2 - theory.linear_index_rms(A) ** 2) > error
 
@@ -79,8 +79,10 @@ def test_small_steps_give_the_size_of_the_eigenvalue_and_large_ones_do_not():
 
 def test_orthogonal_and_aligned_increments_built_by_hand_have_their_indices():
     n, s, start = 12, 0.7, 1.9
-    for make, predicted in ((lambda t: np.eye(n + 1)[t + 1], theory.orthogonal_increments_index),
-                            (lambda t: np.eye(n + 1)[0], theory.aligned_increments_index)):
+    for make, predicted in (
+        (lambda t: np.eye(n + 1)[t + 1], theory.orthogonal_increments_index),
+        (lambda t: np.eye(n + 1)[0], theory.aligned_increments_index),
+    ):
         x, index = start * np.eye(n + 1)[0], []
         for t in range(n):
             y = x + s * make(t)
@@ -90,7 +92,11 @@ def test_orthogonal_and_aligned_increments_built_by_hand_have_their_indices():
 
 
 def test_wrong_sizes_are_named():
-    for call in (lambda: theory.orthogonal_increments_index(0), lambda: theory.aligned_increments_index(3, -1.0),
-                 lambda: theory.linear_index_rms(np.ones((2, 3))), lambda: theory.eigenvector_index(1j, 0.0)):
+    for call in (
+        lambda: theory.orthogonal_increments_index(0),
+        lambda: theory.aligned_increments_index(3, -1.0),
+        lambda: theory.linear_index_rms(np.ones((2, 3))),
+        lambda: theory.eigenvector_index(1j, 0.0),
+    ):
         with pytest.raises(ValueError, match=r"positive|square"):
             call()

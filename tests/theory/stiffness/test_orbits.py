@@ -36,7 +36,7 @@ def test_the_burst_share_is_that_of_a_solution_on_equal_times(relative):
     speed = np.linalg.norm(np.array(field(0, u)), axis=0) / (np.linalg.norm(u, axis=0) if relative else 1)
     change = np.cumsum(np.sort(speed)[::-1])
     share = np.searchsorted(change, change[-1] / 2) / change.size
-    assert theory.kepler_burst_share(e, relative=relative) == pytest.approx(share, abs=2e-4)      # a few of 20 001 times
+    assert theory.kepler_burst_share(e, relative=relative) == pytest.approx(share, abs=2e-4)  # a few of 20 001 times
 
 
 def test_bursts_shorten_with_the_eccentricity():
@@ -48,7 +48,9 @@ def test_the_largest_eigenvalue_is_that_of_the_jacobian():
     rng = np.random.default_rng(0)
     for mu, x, v in rng.normal(size=(20, 3)) * (5, 2, 3):
         jacobian = [[0, 1], [-2 * mu * x * v - 1, mu * (1 - x**2)]]
-        assert theory.van_der_pol_largest_eigenvalue(mu, x, v) == pytest.approx(np.abs(np.linalg.eigvals(jacobian)).max(), rel=1e-12)
+        assert theory.van_der_pol_largest_eigenvalue(mu, x, v) == pytest.approx(
+            np.abs(np.linalg.eigvals(jacobian)).max(), rel=1e-12
+        )
 
 
 def test_an_open_orbit_is_an_error():

@@ -22,8 +22,12 @@ def whole_model(classes, eta_y, eta_z, n_steps):
     C, D, N, q = len(classes.common), len(classes.distinct), classes.n_classes, classes.classes_per_query
     P = np.zeros((N, C + D * N))
     for n in range(N):
-        P[n, :C], P[n, C + D * n:C + D * (n + 1)] = classes.common, classes.distinct
-    Y, Z, target = np.zeros((C + D * N, classes.vocabulary)), np.zeros((N // q, C + D * N)), np.eye(N, classes.vocabulary)
+        P[n, :C], P[n, C + D * n : C + D * (n + 1)] = classes.common, classes.distinct
+    Y, Z, target = (
+        np.zeros((C + D * N, classes.vocabulary)),
+        np.zeros((N // q, C + D * N)),
+        np.eye(N, classes.vocabulary),
+    )
     for _ in range(n_steps):
         dY, dZ = np.zeros_like(Y), np.zeros_like(Z)
         for n in range(N):
@@ -41,15 +45,18 @@ def test_the_reduced_steps_are_those_of_the_whole_model(sizes):
     _, Z = whole_model(classes, 1.5, 0.7, n)
     path, C, D = token_descent(classes, 1.5, 0.7, n), len(classes.common), len(classes.distinct)
     assert Z[0, :C] == pytest.approx(np.full(C, path.z_common[-1]), abs=1e-12)
-    assert Z[0, C:C + D] == pytest.approx(path.z_distinct[-1], abs=1e-12)
-    assert abs(Z[0, C] - path.z_distinct[-1, -1]) > 1e-6                           # twin: another token
+    assert Z[0, C : C + D] == pytest.approx(path.z_distinct[-1], abs=1e-12)
+    assert abs(Z[0, C] - path.z_distinct[-1, -1]) > 1e-6  # twin: another token
 
 
 def test_steps_approach_the_flow_as_they_shrink():
     classes, errors = linear_classes(), []
     for parts in (1, 2, 4):
         rates, n = (0.8 / parts, 0.4 / parts), 40 * parts
-        errors.append(token_descent(classes, *rates, n).z_distinct[-1, -1] - token_flow(classes, *rates, [float(n)]).z_distinct[-1, -1])
+        errors.append(
+            token_descent(classes, *rates, n).z_distinct[-1, -1]
+            - token_flow(classes, *rates, [float(n)]).z_distinct[-1, -1]
+        )
     assert errors[0] / errors[1] == pytest.approx(2, abs=0.2) and errors[1] / errors[2] == pytest.approx(2, abs=0.1)
 
 
@@ -73,6 +80,7 @@ def test_the_gain_law_is_exact_for_its_flow_and_false_for_another_exponent():
 
     def direction(z):
         return attention.attention_direction(P, z)
+
     found = solve_ivp(lambda t, z: direction(z) ** 2, (0, 1.5), np.zeros(3), rtol=1e-11, atol=1e-13)
     z, f0, f = found.y[:, -1], direction(np.zeros(3)), direction(found.y[:, -1])
     start, end = (f0[0] / f0[1]) ** 2 - 1, (f[0] / f[1]) ** 2 - 1
@@ -85,10 +93,13 @@ def test_the_exposure_solves_the_scalar_model_and_the_printed_form_is_off_by_a_c
     def velocity(t, state):
         moved = ETA_Z / scale * decoder.backward_speed_approx(t / K, M, ETA_Y) * np.exp(4 * state[0])
         return [-moved, moved]
+
     found = solve_ivp(velocity, (0, 80.0), [0.0, 0.0], rtol=1e-10, atol=1e-12)
     speed = attention.speed_integral_exact(80.0, K, M, ETA_Y, ETA_Z)
     assert found.y[1, -1] == pytest.approx(attention.exposure_exact(speed, scale), rel=1e-7)
-    assert attention.exposure_published(speed, scale) - attention.exposure_exact(speed, scale) == pytest.approx(np.log(scale) / 4)
+    assert attention.exposure_published(speed, scale) - attention.exposure_exact(speed, scale) == pytest.approx(
+        np.log(scale) / 4
+    )
     assert attention.exposure_exact(0.0, scale) == 0
 
 
@@ -107,6 +118,7 @@ def test_a_faster_decoder_changes_sides_where_the_derivative_of_the_integral_van
     def slope(t):
         up, down = (attention.speed_integral_exact(t, K, M, ETA_Y * x, ETA_Z) for x in (1.001, 0.999))
         return up - down
+
     assert slope(0.98 * time) > 0 > slope(1.02 * time)
 
 
@@ -118,6 +130,7 @@ def test_the_hoeffding_bound_covers_every_binomial_and_a_smaller_one_does_not():
         p = np.linspace(0.05, 0.95, 19)[:, None]
         counts = np.arange(length + 1)
         return (binom.pmf(counts, length, p) * (np.abs(counts / length - p) > width)).sum(1).max()
+
     assert tail(gap) <= failure < tail(0.6 * gap)
 
 
@@ -127,12 +140,18 @@ def test_dominant_bounds_are_ordered_and_close_at_full_share():
     assert np.allclose(*attention.dominant_growth_bounds(1.0, np.array([0.7])))
 
 
-@pytest.mark.parametrize("call, text", [
-    (lambda: attention.attention_direction(np.zeros(3), np.zeros(3)), "counts"), (lambda: attention.exposure_exact(1.0, 0.0), "scale"),
-    (lambda: attention.frequency_gap_bound(10, 1.5), "failure=1.5"), (lambda: attention.dominant_growth_bounds(0.0, 1.0), "start_share2"),
-    (lambda: token_flow(linear_classes(), 1.0, 1.0, [2.0, 1.0]), "times"),
-    (lambda: SymmetricClasses(np.array([0.5]), np.array([0.4]), 2, 10), "sum to one"),
-    (lambda: linear_classes(vocabulary=3), "vocabulary=3")])
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda: attention.attention_direction(np.zeros(3), np.zeros(3)), "counts"),
+        (lambda: attention.exposure_exact(1.0, 0.0), "scale"),
+        (lambda: attention.frequency_gap_bound(10, 1.5), "failure=1.5"),
+        (lambda: attention.dominant_growth_bounds(0.0, 1.0), "start_share2"),
+        (lambda: token_flow(linear_classes(), 1.0, 1.0, [2.0, 1.0]), "times"),
+        (lambda: SymmetricClasses(np.array([0.5]), np.array([0.4]), 2, 10), "sum to one"),
+        (lambda: linear_classes(vocabulary=3), "vocabulary=3"),
+    ],
+)
 def test_errors_name_the_argument(call, text):
     with pytest.raises(ValueError, match=text):
         call()

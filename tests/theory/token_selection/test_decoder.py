@@ -57,23 +57,29 @@ def test_training_with_orthonormal_inputs_follows_the_recursion_and_its_speed_ex
     assert wrong[0, 0] == pytest.approx(decoder.residual_exact(h, M), rel=1e-12)
     speed = M * h * decoder.residual_exact(h, M)
     assert (Y @ wrong[0])[0] == pytest.approx(speed, rel=1e-12)
-    assert abs((Y @ wrong[0])[0] / speed - (1 - 1 / M)) > 0.5 / M                  # twin: the leading order in 1 / M
+    assert abs((Y @ wrong[0])[0] / speed - (1 - 1 / M)) > 0.5 / M  # twin: the leading order in 1 / M
 
 
 @pytest.mark.parametrize("M, rate", [(50, 0.1), (50, 1.0), (1000, 0.2), (1000, 4.0)])
 def test_descent_runs_ahead_by_less_than_the_bound_and_by_the_small_step_limit(M, rate):
     steps = 400
-    gap = decoder.decoder_growth_steps_exact(steps, M, rate) - decoder.decoder_growth_exact(np.arange(steps + 1), M, rate)
+    gap = decoder.decoder_growth_steps_exact(steps, M, rate) - decoder.decoder_growth_exact(
+        np.arange(steps + 1), M, rate
+    )
     assert gap.min() > -1e-14 and gap.max() <= decoder.decoder_step_gap_bound(M, rate)
-    if rate <= 0.2:                                                                # next order: a relative rate
+    if rate <= 0.2:  # next order: a relative rate
         assert gap.max() == pytest.approx(decoder.decoder_step_gap_limit(M, rate), rel=rate)
 
 
 @pytest.mark.parametrize("M", [34, 100, 1000, 50_000])
 def test_the_peak_of_the_speed_is_where_a_search_finds_it(M):
     time, height = decoder.backward_speed_peak_exact(M, 2.0)
-    found = minimize_scalar(lambda s: -decoder.backward_speed_exact(s, M, 2.0), bounds=(time / 3, 3 * time), method="bounded",
-                            options={"xatol": 1e-9 * time})
+    found = minimize_scalar(
+        lambda s: -decoder.backward_speed_exact(s, M, 2.0),
+        bounds=(time / 3, 3 * time),
+        method="bounded",
+        options={"xatol": 1e-9 * time},
+    )
     assert found.x == pytest.approx(time, rel=1e-5) and -found.fun == pytest.approx(height, rel=1e-12)
     assert {34: 3.276, 100: 3.959, 1000: 5.640, 50_000: 8.898}[M] == pytest.approx(2 * time, abs=1e-3)
 
@@ -81,10 +87,14 @@ def test_the_peak_of_the_speed_is_where_a_search_finds_it(M):
 def test_the_speed_has_its_early_and_late_limits():
     M, rate = 1000, 1.0
     early, late = 1e-3, 1e9
-    assert decoder.backward_speed_exact(early, M, rate) == pytest.approx(decoder.backward_speed_early_limit(early, M, rate), rel=1e-3)
+    assert decoder.backward_speed_exact(early, M, rate) == pytest.approx(
+        decoder.backward_speed_early_limit(early, M, rate), rel=1e-3
+    )
     ratio = decoder.backward_speed_exact(late, M, rate) / decoder.backward_speed_late_limit(late, M, rate)
     assert ratio == pytest.approx(1, abs=np.log(np.log(M * late)) / np.log(M * late))
-    assert decoder.backward_speed_approx(early, M, rate) == pytest.approx((1 - 1 / M) * decoder.backward_speed_exact(early, M, rate))
+    assert decoder.backward_speed_approx(early, M, rate) == pytest.approx(
+        (1 - 1 / M) * decoder.backward_speed_exact(early, M, rate)
+    )
 
 
 def test_decorrelated_descent_learns_as_orthonormal_inputs_do_and_sends_back_the_predicted_mixture():
@@ -101,7 +111,7 @@ def test_decorrelated_descent_learns_as_orthonormal_inputs_do_and_sends_back_the
     assert np.abs(measured - exact).max() < 0.05 * scale
     approx = overlaps.decorrelated_coefficients_approx(gram, n / K, M, rate)
     assert np.abs(approx - exact).max() < 3 * K / M * scale
-    assert np.abs(measured - np.eye(K) * np.diag(exact)).max() > 0.1 * scale        # twin: no mixture
+    assert np.abs(measured - np.eye(K) * np.diag(exact)).max() > 0.1 * scale  # twin: no mixture
 
 
 def test_three_scalars_are_plain_descent_with_equal_overlaps():
@@ -110,10 +120,10 @@ def test_three_scalars_are_plain_descent_with_equal_overlaps():
     Y, wrong = descend(F, M, rate, n)
     flow = overlaps.equal_overlap_flow(np.array([float(n)]), rho, K, M, rate)
     got = np.linalg.lstsq(F, Y @ wrong[0], rcond=None)[0]
-    assert wrong[0, 0] == pytest.approx(flow["residual"][0], rel=rate)             # one step in relative units of the rate
+    assert wrong[0, 0] == pytest.approx(flow["residual"][0], rel=rate)  # one step in relative units of the rate
     assert got[0] == pytest.approx(flow["own"][0], rel=rate) and got[1] == pytest.approx(flow["other"][0], rel=2 * rate)
     published = overlaps.decorrelated_coefficients_exact(F.T @ F, n / K, M, rate)
-    assert got[1] != pytest.approx(published[0, 1], rel=4 * rate)                 # twin: the proof's gradient
+    assert got[1] != pytest.approx(published[0, 1], rel=4 * rate)  # twin: the proof's gradient
 
 
 def test_equal_overlaps_slow_the_decoder_by_the_published_factor_only_if_every_id_is_a_class():
@@ -121,7 +131,7 @@ def test_equal_overlaps_slow_the_decoder_by_the_published_factor_only_if_every_i
     times = np.array([30.0, 100.0])
     all_ids = overlaps.equal_overlap_flow(times, rho, K, K, rate)["residual"]
     assert all_ids == pytest.approx(overlaps.rescaled_residual_published(times, rho, K, K, rate), rel=1e-6)
-    times = np.array([100.0, 250.0])                                               # when a class is learnt, with 500 ids
+    times = np.array([100.0, 250.0])  # when a class is learnt, with 500 ids
     few = overlaps.equal_overlap_flow(times, rho, K, 500, rate)["residual"]
     assert np.abs(few / overlaps.rescaled_residual_published(times, rho, K, 500, rate) - 1).max() > 0.05
 
@@ -142,11 +152,16 @@ def test_the_integral_of_the_speed_is_a_square_of_the_growth():
     assert total == pytest.approx(speed_integral_exact(t, K, M, rate, slow), rel=1e-9)
 
 
-@pytest.mark.parametrize("call, text", [
-    (lambda: decoder.decoder_growth_exact(1.0, 1, 1.0), "vocabulary=1"),
-    (lambda: decoder.decoder_growth_exact(-1.0, 10, 1.0), "visits"), (lambda: decoder.decoder_growth_exact(1.0, 10, 0.0), "rate"),
-    (lambda: overlaps.equal_overlap_flow(np.array([1.0]), 1.0, 3, 10, 1.0), "overlap=1.0"),
-    (lambda: overlaps.decorrelated_coefficients_exact(np.eye(3)[:2], 1.0, 10, 1.0), "gram")])
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda: decoder.decoder_growth_exact(1.0, 1, 1.0), "vocabulary=1"),
+        (lambda: decoder.decoder_growth_exact(-1.0, 10, 1.0), "visits"),
+        (lambda: decoder.decoder_growth_exact(1.0, 10, 0.0), "rate"),
+        (lambda: overlaps.equal_overlap_flow(np.array([1.0]), 1.0, 3, 10, 1.0), "overlap=1.0"),
+        (lambda: overlaps.decorrelated_coefficients_exact(np.eye(3)[:2], 1.0, 10, 1.0), "gram"),
+    ],
+)
 def test_errors_name_the_argument(call, text):
     with pytest.raises(ValueError, match=text):
         call()

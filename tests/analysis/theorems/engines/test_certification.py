@@ -43,21 +43,34 @@ def test_a_cubic_bound_is_proved_exactly_if_its_true_maximum_allows_it(coefficie
     assert result.status == ("proved" if slack > 0 else "refuted")
 
 
-@pytest.mark.parametrize(("claim", "status"), [
-    (for_all(x=Vector(2, -10, 10)).bound(two_way, at_most=0.501), "proved"),
-    (for_all(x=Vector(2, -10, 10)).bound(two_way, at_most=0.499), "refuted"),
-    (for_all(p=Simplex(3)).bound(lambda p: (p * p).sum(), at_least=0.333), "proved"),
-    (for_all(p=Simplex(3)).bound(lambda p: (p * p).sum(), at_least=0.334), "refuted"),
-    (for_all(u=Sphere(3)).bound(lambda u: u[0] + u[1], at_most=1.42), "proved"),
-    (for_all(u=Sphere(3)).bound(lambda u: u[0] + u[1], at_most=1.41), "refuted"),
-    (for_all(A=PositiveDefinite(2, 1, 4)).bound(lambda A: A[0, 0] * A[1, 1] - A[0, 1] ** 2, at_most=16.1), "proved"),
-    (for_all(x=Vector(3, 0, 1), pi=Permutation(3)).bound(lambda x, pi: x[pi].sum() - x.sum(), at_most=0.01), "proved"),
-    (for_all(k=Integer(1, 50), x=Real(0, 1)).bound(lambda x, k: x**k, at_most=1.0), "proved"),
-    (for_all(x=Vector(2, -1, 1)).bound(lambda x: x.sum(), at_most=1.01, assuming=lambda x: x.sum() <= 1), "proved"),
-    (for_all(x=Vector(2, -1, 1)).bound(lambda x: x.sum(), at_most=0.99, assuming=lambda x: x.sum() <= 1), "refuted"),
-    (for_all(x=Real(0, 1)).bound(lambda x: torch.sqrt(x), at_most=1.0), "proved"),
-    (for_all(x=Vector(2, -1, 1)).bound(lambda x: torch.stack([x[0], -x[1]]), at_most=1.0), "proved"),
-], ids=lambda v: v if isinstance(v, str) else v.region)
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        (for_all(x=Vector(2, -10, 10)).bound(two_way, at_most=0.501), "proved"),
+        (for_all(x=Vector(2, -10, 10)).bound(two_way, at_most=0.499), "refuted"),
+        (for_all(p=Simplex(3)).bound(lambda p: (p * p).sum(), at_least=0.333), "proved"),
+        (for_all(p=Simplex(3)).bound(lambda p: (p * p).sum(), at_least=0.334), "refuted"),
+        (for_all(u=Sphere(3)).bound(lambda u: u[0] + u[1], at_most=1.42), "proved"),
+        (for_all(u=Sphere(3)).bound(lambda u: u[0] + u[1], at_most=1.41), "refuted"),
+        (
+            for_all(A=PositiveDefinite(2, 1, 4)).bound(lambda A: A[0, 0] * A[1, 1] - A[0, 1] ** 2, at_most=16.1),
+            "proved",
+        ),
+        (
+            for_all(x=Vector(3, 0, 1), pi=Permutation(3)).bound(lambda x, pi: x[pi].sum() - x.sum(), at_most=0.01),
+            "proved",
+        ),
+        (for_all(k=Integer(1, 50), x=Real(0, 1)).bound(lambda x, k: x**k, at_most=1.0), "proved"),
+        (for_all(x=Vector(2, -1, 1)).bound(lambda x: x.sum(), at_most=1.01, assuming=lambda x: x.sum() <= 1), "proved"),
+        (
+            for_all(x=Vector(2, -1, 1)).bound(lambda x: x.sum(), at_most=0.99, assuming=lambda x: x.sum() <= 1),
+            "refuted",
+        ),
+        (for_all(x=Real(0, 1)).bound(lambda x: torch.sqrt(x), at_most=1.0), "proved"),
+        (for_all(x=Vector(2, -1, 1)).bound(lambda x: torch.stack([x[0], -x[1]]), at_most=1.0), "proved"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else v.region,
+)
 def test_bounds_on_every_kind_of_domain(claim, status):
     assert certify(claim, 10.0).status == status
 
@@ -70,13 +83,15 @@ def test_a_bound_that_is_attained_inside_is_undecided_and_says_how_to_restate():
 
 def test_a_lipschitz_claim_is_told_to_bound_the_jacobian():
     claim = for_all(x=Vector(2, -1, 1), y=Vector(2, -1, 1)).bound(
-        lambda x, y: (x.softmax(-1) - y.softmax(-1)).norm(), at_most=lambda x, y: 0.6 * (x - y).norm())
+        lambda x, y: (x.softmax(-1) - y.softmax(-1)).norm(), at_most=lambda x, y: 0.6 * (x - y).norm()
+    )
     result = certify(claim, 20.0)
     assert result.status == "undecided" and "both sides vanish" in result.advice and "Jacobian" in result.advice
 
 
 def test_the_restated_lipschitz_claim_is_certified():
     """The Jacobian diag p - p p^T of two-way softmax, as a quadratic form over unit vectors."""
+
     def form(x, u):
         p = x.softmax(-1)
         return (p * u * u).sum() - (p * u).sum() ** 2
@@ -86,14 +101,21 @@ def test_the_restated_lipschitz_claim_is_certified():
     assert result.status == "proved" and result.dimension == 3
 
 
-@pytest.mark.parametrize(("claim", "words"), [
-    (for_all(x=Real()).bound(lambda x: torch.tanh(x), at_most=2), "x is unbounded; give low and high"),
-    (for_all(x=Vector(4, -1, 1)).bound(lambda x: torch.linalg.eigvalsh(torch.outer(x, x)).amax(), at_most=5), "eigvalsh"),
-    (for_all(x=Real(-1, 1)).bound(lambda x: x if x > 0 else -x, at_most=2), "branches"),
-    (for_all(A=PositiveDefinite(3)).bound(lambda A: A.trace(), at_most=31), "up to 2x2"),
-    (for_all(k=Integer(1, 10**6)).bound(lambda k: 1.0 * k, at_most=10**6), "narrow"),
-    (for_all(x=Distribution(lambda g, n: g.random(n))).bound(lambda x: x, at_most=1), "give its support"),
-], ids=["unbounded", "no exact form", "branch", "large matrix", "many integers", "law"])
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        (for_all(x=Real()).bound(lambda x: torch.tanh(x), at_most=2), "x is unbounded; give low and high"),
+        (
+            for_all(x=Vector(4, -1, 1)).bound(lambda x: torch.linalg.eigvalsh(torch.outer(x, x)).amax(), at_most=5),
+            "eigvalsh",
+        ),
+        (for_all(x=Real(-1, 1)).bound(lambda x: x if x > 0 else -x, at_most=2), "branches"),
+        (for_all(A=PositiveDefinite(3)).bound(lambda A: A.trace(), at_most=31), "up to 2x2"),
+        (for_all(k=Integer(1, 10**6)).bound(lambda k: 1.0 * k, at_most=10**6), "narrow"),
+        (for_all(x=Distribution(lambda g, n: g.random(n))).bound(lambda x: x, at_most=1), "give its support"),
+    ],
+    ids=["unbounded", "no exact form", "branch", "large matrix", "many integers", "law"],
+)
 def test_what_cannot_be_certified_comes_with_the_reason(claim, words):
     result = certify(claim, 2.0)
     assert result.status == "undecided" and words in result.advice
@@ -122,7 +144,9 @@ def test_every_point_of_a_cover_lies_in_the_domain_and_reaches_all_of_it(domain)
     targets = domain.draw(200, np.random.default_rng(1))
     nearest = np.full(200, np.inf)
     for _ in range(1500):
-        middle = {key: float(low + (high - low) * Fraction(generator.random())) for key, (low, high) in cover.ends.items()}
+        middle = {
+            key: float(low + (high - low) * Fraction(generator.random())) for key, (low, high) in cover.ends.items()
+        }
         point = point_of(claim, middle, {})["x"]
         assert domain.contains(point)
         nearest = np.minimum(nearest, np.abs(targets - point).reshape(200, -1).max(axis=1))

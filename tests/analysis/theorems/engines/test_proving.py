@@ -65,17 +65,33 @@ def test_a_function_with_a_zero_in_the_interval_has_no_sign():
     assert nonnegative((X - sympy.Rational(1, 2)) ** 2, UNIT)
 
 
-@pytest.mark.parametrize(("claim", "status"), [
-    (for_all(x=Vector(3), y=Vector(3)).bound(lambda x, y: x @ y, at_most=lambda x, y: x.norm() * y.norm()), "proved"),
-    (for_all(x=Vector(3), y=Vector(3)).identity(
-        lambda x, y: (x + y).square().sum() - (x - y).square().sum(), equals=lambda x, y: 4 * (x @ y)), "proved"),
-    (for_all(x=Vector(3), pi=Permutation(3)).identity(lambda x, pi: x[pi].softmax(-1).sum(), equals=1), "proved"),
-    (for_all(p=Simplex(3)).bound(lambda p: (p * p).sum(), at_most=1), "proved"),
-    (for_all(x=Real(0, 1), k=Integer(1, 4)).bound(lambda x, k: x**k, at_most=1), "proved"),
-    (for_all(x=Real(-2, 2)).bound(lambda x: x * (1 - x), at_most=0.24), "refuted"),
-    (for_all(x=Real(0)).bound(lambda x: torch.sin(x), at_most=lambda x: x), "undecided"),
-    (for_all(x=Vector(3)).bound(lambda x: torch.linalg.svdvals(torch.outer(x, x)).amax(), at_most=lambda x: 2 * x @ x), "undecided"),
-], ids=["Cauchy-Schwarz", "polarisation", "permuted softmax", "purity", "powers", "false", "sine", "no exact form"])
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        (
+            for_all(x=Vector(3), y=Vector(3)).bound(lambda x, y: x @ y, at_most=lambda x, y: x.norm() * y.norm()),
+            "proved",
+        ),
+        (
+            for_all(x=Vector(3), y=Vector(3)).identity(
+                lambda x, y: (x + y).square().sum() - (x - y).square().sum(), equals=lambda x, y: 4 * (x @ y)
+            ),
+            "proved",
+        ),
+        (for_all(x=Vector(3), pi=Permutation(3)).identity(lambda x, pi: x[pi].softmax(-1).sum(), equals=1), "proved"),
+        (for_all(p=Simplex(3)).bound(lambda p: (p * p).sum(), at_most=1), "proved"),
+        (for_all(x=Real(0, 1), k=Integer(1, 4)).bound(lambda x, k: x**k, at_most=1), "proved"),
+        (for_all(x=Real(-2, 2)).bound(lambda x: x * (1 - x), at_most=0.24), "refuted"),
+        (for_all(x=Real(0)).bound(lambda x: torch.sin(x), at_most=lambda x: x), "undecided"),
+        (
+            for_all(x=Vector(3)).bound(
+                lambda x: torch.linalg.svdvals(torch.outer(x, x)).amax(), at_most=lambda x: 2 * x @ x
+            ),
+            "undecided",
+        ),
+    ],
+    ids=["Cauchy-Schwarz", "polarisation", "permuted softmax", "purity", "powers", "false", "sine", "no exact form"],
+)
 def test_claims_are_proved_refuted_or_left(claim, status):
     assert prove(claim, 20.0).status == status
 

@@ -22,20 +22,32 @@ def test_statement_reads_as_a_sentence():
     assert claim.region == "x in [-2, 2] (dimension 1)"
 
 
-@pytest.mark.parametrize(("make", "words"), [
-    (lambda: for_all(x=Real(0, 1)).bound(lambda z: z, at_most=1), "free parameter 'z' without a domain"),
-    (lambda: for_all(x=Real(0, 1)).bound(X + sympy.Symbol("y"), at_most=1), "free symbol 'y' without a domain"),
-    (lambda: for_all(x=Real(1, 0)).bound(lambda x: x, at_most=1), "variable 'x': empty domain: low=1 is above high=0"),
-    (lambda: for_all(x=3).bound(lambda x: x, at_most=1), "variable 'x' needs a domain"),
-    (lambda: for_all(x=Vector("n")).bound(lambda x: x, at_most=1), "variable 'x' has the open size 'n'"),
-    (lambda: for_all(x=Real(0, 1)).bound(lambda x: x, at_most=float("nan")), "right side is NaN"),
-    (lambda: for_all(x=Real(0, 1)).bound(lambda x: x), "exactly one of at_most and at_least"),
-    (lambda: for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1, twin=Twin.of("t", at_mots=2)), "did you mean 'at_most'"),
-    (lambda: for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1, assuming=lambda w: w > 0), "assumption 'assumption 1'.*'w'"),
-    (lambda: for_all(), "at least one variable"),
-    (lambda: exists(x=Real(0, 1)).such_that(lambda x: x, equals=1), "within > 0"),
-    (lambda: for_all(x=Real(0, 1)).bound("x", at_most=1), "left side must be a number"),
-])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: for_all(x=Real(0, 1)).bound(lambda z: z, at_most=1), "free parameter 'z' without a domain"),
+        (lambda: for_all(x=Real(0, 1)).bound(X + sympy.Symbol("y"), at_most=1), "free symbol 'y' without a domain"),
+        (
+            lambda: for_all(x=Real(1, 0)).bound(lambda x: x, at_most=1),
+            "variable 'x': empty domain: low=1 is above high=0",
+        ),
+        (lambda: for_all(x=3).bound(lambda x: x, at_most=1), "variable 'x' needs a domain"),
+        (lambda: for_all(x=Vector("n")).bound(lambda x: x, at_most=1), "variable 'x' has the open size 'n'"),
+        (lambda: for_all(x=Real(0, 1)).bound(lambda x: x, at_most=float("nan")), "right side is NaN"),
+        (lambda: for_all(x=Real(0, 1)).bound(lambda x: x), "exactly one of at_most and at_least"),
+        (
+            lambda: for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1, twin=Twin.of("t", at_mots=2)),
+            "did you mean 'at_most'",
+        ),
+        (
+            lambda: for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1, assuming=lambda w: w > 0),
+            "assumption 'assumption 1'.*'w'",
+        ),
+        (lambda: for_all(), "at least one variable"),
+        (lambda: exists(x=Real(0, 1)).such_that(lambda x: x, equals=1), "within > 0"),
+        (lambda: for_all(x=Real(0, 1)).bound("x", at_most=1), "left side must be a number"),
+    ],
+)
 def test_a_malformed_claim_names_what_is_wrong(make, words):
     with pytest.raises(ClaimError, match=words):
         make()
@@ -43,7 +55,9 @@ def test_a_malformed_claim_names_what_is_wrong(make, words):
 
 def test_sides_of_different_shapes_name_the_shapes_and_variables():
     claim = for_all(x=Vector(3)).bound(lambda x: x, at_most=lambda x: x[:2])
-    with pytest.raises(ClaimError, match=r"left side returns shape \(3,\) and the right side shape \(2,\) \(variables: x \(3,\)\)"):
+    with pytest.raises(
+        ClaimError, match=r"left side returns shape \(3,\) and the right side shape \(2,\) \(variables: x \(3,\)\)"
+    ):
         check(claim, "searched")
 
 
@@ -74,14 +88,20 @@ def test_sizes_are_filled_in_and_given_to_the_sides():
 
 
 def test_one_statement_gives_the_same_numbers_in_torch_numpy_and_sympy():
-    forms = [lambda x: torch.exp(x) / (1 + torch.exp(x)), lambda x: float(np.exp(x) / (1 + np.exp(x))), sympy.exp(X) / (1 + sympy.exp(X))]
+    forms = [
+        lambda x: torch.exp(x) / (1 + torch.exp(x)),
+        lambda x: float(np.exp(x) / (1 + np.exp(x))),
+        sympy.exp(X) / (1 + sympy.exp(X)),
+    ]
     points = tensors({"x": np.linspace(-3, 3, 7)})
     values = [Evaluator(for_all(x=Real(-3, 3)).bound(f, at_most=1)).left(points) for f in forms]
     assert all(torch.allclose(v, values[0], rtol=0, atol=4 * 2.0**-53) for v in values)
 
 
 def test_definitions_are_computed_from_the_variables_in_order():
-    claim = for_all(x=Vector(3, 0, 1)).bound(lambda w: w, at_most=3.0, where={"s": lambda x: x.sum(), "w": lambda s: 2 * s / 2})
+    claim = for_all(x=Vector(3, 0, 1)).bound(
+        lambda w: w, at_most=3.0, where={"s": lambda x: x.sum(), "w": lambda s: 2 * s / 2}
+    )
     assert claim.kind == "construction"
     assert float(Evaluator(claim)(tensors({"x": np.ones((1, 3))}))[0]) == 3.0
 

@@ -25,8 +25,18 @@ from attnlab.analysis.theorems.statement.domains import (
     round_digits,
 )
 
-DOMAINS = [Real(-1, 2), Real(), Real(0), Vector(4, -3, 3), Matrix(2, 3, 0, 1), Sphere(5, 2.0), Simplex(4), PositiveDefinite(3, 0.5, 4),
-           Integer(-3, 9), Permutation(5)]
+DOMAINS = [
+    Real(-1, 2),
+    Real(),
+    Real(0),
+    Vector(4, -3, 3),
+    Matrix(2, 3, 0, 1),
+    Sphere(5, 2.0),
+    Simplex(4),
+    PositiveDefinite(3, 0.5, 4),
+    Integer(-3, 9),
+    Permutation(5),
+]
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=str)
@@ -48,7 +58,9 @@ def test_a_value_outside_is_not_contained(domain):
 @pytest.mark.parametrize("domain", [d for d in DOMAINS if not d.whole], ids=str)
 def test_any_free_coordinates_give_a_value_of_the_domain(domain):
     latent = Latent(for_all(x=domain).bound(lambda x: 0.0, at_most=1))
-    z = torch.as_tensor(np.random.default_rng(1).uniform(np.maximum(latent.low, -2), np.minimum(latent.high, 2), (30, latent.size)))
+    z = torch.as_tensor(
+        np.random.default_rng(1).uniform(np.maximum(latent.low, -2), np.minimum(latent.high, 2), (30, latent.size))
+    )
     values = latent.unpack(z, {})["x"].numpy()
     assert all(domain.contains(v) for v in values)
 
@@ -72,7 +84,7 @@ def test_simpler_values_keep_the_shape(domain, seed):
 def test_uniform_draws_have_the_mean_of_the_box():
     values = Vector(3, -2, 4).draw(20_000, np.random.default_rng(0))
     sd = 6 / math.sqrt(12)
-    assert np.all(np.abs(values.mean(axis=0) - 1) <= 5 * sd / math.sqrt(20_000))        # 5 sigma, three coordinates
+    assert np.all(np.abs(values.mean(axis=0) - 1) <= 5 * sd / math.sqrt(20_000))  # 5 sigma, three coordinates
 
 
 def test_sphere_and_simplex_measures_have_their_known_moments():
@@ -83,10 +95,19 @@ def test_sphere_and_simplex_measures_have_their_known_moments():
     assert np.all(np.abs(p.mean(axis=0) - 0.25) <= 5 * math.sqrt(3 / (16 * 5) / 20_000))
 
 
-@pytest.mark.parametrize(("domain", "words"), [
-    (Real(1, -1), "empty domain: low=1"), (Real(math.nan, 1), "low=nan"), (Vector(0), "empty domain: n=0"), (Vector(2.5), "n=2.5"),
-    (Sphere(3, 0.0), "radius=0.0"), (PositiveDefinite(2, -1, 1), "0 < low"), (Integer(3, 2), "empty domain"), (Integer(0.5, 2), "low=0.5"),
-])
+@pytest.mark.parametrize(
+    ("domain", "words"),
+    [
+        (Real(1, -1), "empty domain: low=1"),
+        (Real(math.nan, 1), "low=nan"),
+        (Vector(0), "empty domain: n=0"),
+        (Vector(2.5), "n=2.5"),
+        (Sphere(3, 0.0), "radius=0.0"),
+        (PositiveDefinite(2, -1, 1), "0 < low"),
+        (Integer(3, 2), "empty domain"),
+        (Integer(0.5, 2), "low=0.5"),
+    ],
+)
 def test_a_malformed_domain_says_why(domain, words):
     assert words in domain.problem()
 

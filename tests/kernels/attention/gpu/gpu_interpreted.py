@@ -22,7 +22,18 @@ from attnlab.kernels.attention.statistics import NAMES, Mass  # noqa: E402
 
 EPS = torch.finfo(torch.float64).eps
 
-MAPS = ["softmax", "softmax_plus_one", "softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed"]
+MAPS = [
+    "softmax",
+    "softmax_plus_one",
+    "softpick",
+    "sigmoid",
+    "linear",
+    "relu",
+    "power",
+    "relu_power",
+    "softplus",
+    "signed",
+]
 
 
 def tensors(dtype, *shapes):
@@ -66,8 +77,11 @@ def test_sixteen_bit_types_are_as_good_as_the_unfused_ones(dtype):
     assert (got - want).abs().max() < allowed
 
 
-@pytest.mark.parametrize("mask", [Window(2, 1), torch.eye(12, dtype=torch.bool).roll(1, 0) & (torch.arange(12) > 3)[:, None],
-                                  None], ids=["window", "empty rows", "none"])
+@pytest.mark.parametrize(
+    "mask",
+    [Window(2, 1), torch.eye(12, dtype=torch.bool).roll(1, 0) & (torch.arange(12) > 3)[:, None], None],
+    ids=["window", "empty rows", "none"],
+)
 def test_masks_and_empty_rows(mask):
     q, k, v = tensors(torch.float64, (2, 12, 3), (2, 12, 3), (2, 12, 2))
     for score in ("softmax", "relu", "softpick"):
@@ -91,9 +105,18 @@ def test_a_problem_that_is_not_finite_leaves_the_others_alone(n):
     assert bool(found[0][0][1].isnan().all())
 
 
-@pytest.mark.parametrize(("score", "n_q", "n_k", "mask"), [
-    *((score, 1, 40, None) for score in MAPS), ("softmax", 5, 5, "causal"), ("softpick", 2, 37, Window(3, 20)), ("linear", 40, 1, None),
-    ("softmax", 1, 1, None), ("relu", 5, 6, None)], ids=str)
+@pytest.mark.parametrize(
+    ("score", "n_q", "n_k", "mask"),
+    [
+        *((score, 1, 40, None) for score in MAPS),
+        ("softmax", 5, 5, "causal"),
+        ("softpick", 2, 37, Window(3, 20)),
+        ("linear", 40, 1, None),
+        ("softmax", 1, 1, None),
+        ("relu", 5, 6, None),
+    ],
+    ids=str,
+)
 def test_problems_that_share_a_program(score, n_q, n_k, mask):
     """Rows of 2 x 7 problems, in blocks that end within one; random weights for every statistic; a bias that hides keys."""
     q, k, v, b = tensors(torch.float64, (2, 7, n_q, 3), (2, 7, n_k, 3), (2, 7, n_k, 5), (n_q, n_k))
@@ -104,10 +127,19 @@ def test_problems_that_share_a_program(score, n_q, n_k, mask):
     found = []
     for path in ("gpu", "reference"):
         plain = attention(q, k, v, mask=mask, score=score, path=path)
-        o, rows = attention(q, k, v, bias=leaves[3], mask=mask, score=score, path=path, statistics=(*NAMES[:-1], Mass((0,))))
+        o, rows = attention(
+            q, k, v, bias=leaves[3], mask=mask, score=score, path=path, statistics=(*NAMES[:-1], Mass((0,)))
+        )
         values = torch.stack([torch.where(x > -torch.inf, x, 0.0) for x in (rows[name] for name in NAMES)])
-        found.append([plain, o, *rows.values(), *torch.autograd.grad(plain.sin().sum(), (q, k, v)),
-                      *torch.autograd.grad(o.sin().sum() + (weights * values).sum(), leaves)])
+        found.append(
+            [
+                plain,
+                o,
+                *rows.values(),
+                *torch.autograd.grad(plain.sin().sum(), (q, k, v)),
+                *torch.autograd.grad(o.sin().sum() + (weights * values).sum(), leaves),
+            ]
+        )
     for i, (got, want) in enumerate(zip(*found, strict=True)):
         assert bool(((got == want) | ((got - want).abs() < 2000 * EPS * (1 + want.abs().max()))).all()), i
 
@@ -179,8 +211,9 @@ def test_statistics_and_their_gradients(score):
     leaves = q, k, v, b.detach().masked_fill(hide, -torch.inf).requires_grad_()
     found = []
     for path in ("gpu", "reference"):
-        o, rows = attention(*leaves[:3], bias=leaves[3], mask="causal", score=score, path=path,
-                            statistics=(*NAMES[:-1], Mass((0, 17))))
+        o, rows = attention(
+            *leaves[:3], bias=leaves[3], mask="causal", score=score, path=path, statistics=(*NAMES[:-1], Mass((0, 17)))
+        )
         values = torch.stack([torch.where(x > -torch.inf, x, 0.0) for x in (rows[name] for name in NAMES)])
         grads = torch.autograd.grad(o.sin().sum() + (weights * values).sum(), leaves)
         found.append([o, *rows.values(), *grads])
@@ -191,12 +224,19 @@ def test_statistics_and_their_gradients(score):
 def test_statistics_in_their_limits():
     q, v = tensors(torch.float32, (2, 3, 3), (2, 70, 2))
     _, found = attention(q, torch.ones(2, 70, 3), v, path="gpu", statistics=NAMES)
-    limits = {"entropy": math.log(70), "max_weight": 1 / 70, "participation_ratio": 70.0, "mass": 1 / 70, "row_sum": 1.0,
-              "logit_variance": 0.0, "weighted_logit_variance": 0.0}
+    limits = {
+        "entropy": math.log(70),
+        "max_weight": 1 / 70,
+        "participation_ratio": 70.0,
+        "mass": 1 / 70,
+        "row_sum": 1.0,
+        "logit_variance": 0.0,
+        "weighted_logit_variance": 0.0,
+    }
     for name, value in limits.items():
         assert (found[name] - value).abs().max() < 100 * torch.finfo(torch.float32).eps * (1 + value), name
     bias = torch.zeros(3, 70)
-    bias[:, 40] = 200.0                                                     # one key has it all: e^200 overflows float32
+    bias[:, 40] = 200.0  # one key has it all: e^200 overflows float32
     _, found = attention(q, torch.ones(2, 70, 3), v, bias=bias, path="gpu", statistics=(*NAMES[:-1], Mass((40,))))
     for name, value in {"entropy": 0.0, "max_weight": 1.0, "participation_ratio": 1.0, "mass": 1.0}.items():
         assert bool((found[name] == value).all()), name
@@ -209,7 +249,9 @@ def test_statistics_of_sixteen_bit_inputs_have_float32_digits():
     _, want = attention(*(x.double() for x in (q, k, v)), path="reference", statistics=NAMES)
     for name in NAMES:
         assert got[name].dtype == torch.float32
-        assert (got[name] - want[name]).abs().max() < 300 * torch.finfo(torch.float32).eps * (1 + want[name].abs().max()), name
+        assert (got[name] - want[name]).abs().max() < 300 * torch.finfo(torch.float32).eps * (
+            1 + want[name].abs().max()
+        ), name
 
 
 def test_derivatives_of_statistics_by_finite_differences():
@@ -242,7 +284,7 @@ def test_the_published_error_budget_is_kept(dtype, score):
 
 
 def test_maps_without_a_kernel_are_a_clear_error():
-    q, = tensors(torch.float64, (1, 3, 2))
+    (q,) = tensors(torch.float64, (1, 3, 2))
     for score in sorted(set(SCORE_MAPS) - set(MAPS) - {"cosine"}):
         with pytest.raises(ValueError, match="path='gpu' cannot do"):
             attention(q, q, q, score=score, path="gpu")

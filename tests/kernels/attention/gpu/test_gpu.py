@@ -14,8 +14,9 @@ import torch
 
 from attnlab.kernels.attention import attention
 
-NEEDS_TRITON = pytest.mark.skipif(importlib.util.find_spec("triton") is None,
-                                  reason="triton is not installed (pip install 'attnlab[gpu]')")
+NEEDS_TRITON = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="triton is not installed (pip install 'attnlab[gpu]')"
+)
 
 
 def run(name, *options, **environment):
@@ -23,8 +24,9 @@ def run(name, *options, **environment):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(file)]
     if importlib.util.find_spec("xdist") is not None:
         command[4:4] = ["-n", "0"]
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True,
-                          cwd=file.parents[4], check=False)
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, cwd=file.parents[4], check=False
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 

@@ -41,7 +41,7 @@ def test_entmax_rows_sum_to_one_and_satisfy_their_equation(alpha):
     w, tau = Entmax(alpha=alpha).weights(s, torch.ones(7, dtype=torch.bool))
     assert (w.sum(-1) - 1).abs().max() < 1e-12 / (alpha - 1)
     assert (w - ((alpha - 1) * s - tau[:, None]).clamp(min=0) ** (1 / (alpha - 1))).abs().max() < 1e-12 / (alpha - 1)
-    if alpha == 1.01:                                                # the limit alpha -> 1, distance O(alpha - 1)
+    if alpha == 1.01:  # the limit alpha -> 1, distance O(alpha - 1)
         assert (w - s.softmax(-1)).abs().max() < 0.02
 
 
@@ -51,7 +51,7 @@ def test_entmax_gradient_is_the_closed_form():
     s, dp = torch.randn(2, 20, 7, generator=generator, dtype=torch.float64)
     s.requires_grad_()
     p, _ = Entmax(alpha=1.5).weights(s, torch.ones(7, dtype=torch.bool))
-    ds, = torch.autograd.grad((p * dp).sum(), s)
+    (ds,) = torch.autograd.grad((p * dp).sum(), s)
     u = torch.where(p > 0, p.detach() ** 0.5, 0.0)
     expected = u * (dp - (u * dp).sum(-1, keepdim=True) / u.sum(-1, keepdim=True))
     assert (ds - expected).abs().max() < 1e-12
@@ -84,8 +84,10 @@ def test_fully_masked_rows_are_zero_for_every_map(make):
         assert not o.requires_grad or bool(torch.isfinite(torch.autograd.grad(o.sum(), x, allow_unused=True)[0]).all())
 
 
-@pytest.mark.parametrize("build", [lambda: Hardmax(ties="last"), lambda: Entmax(alpha=1.0), lambda: Clipped(gamma=0.1),
-                                   lambda: score_map("soft")])
+@pytest.mark.parametrize(
+    "build",
+    [lambda: Hardmax(ties="last"), lambda: Entmax(alpha=1.0), lambda: Clipped(gamma=0.1), lambda: score_map("soft")],
+)
 def test_bad_parameters_are_errors(build):
     with pytest.raises(ValueError):
         build()

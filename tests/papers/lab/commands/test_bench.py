@@ -25,14 +25,19 @@ def quick(monkeypatch):
     steps = {"replicas": ((1, 2), {"batch": 8, "context": 4}), "batch": ((8, 16), {"replicas": 1, "context": 4})}
     small = Shape(dim=6, n_context=4, n_positions=11, n_labels=8, batch=13)
     for module, name, options in (
-            (attention_bench, "attention_records", {"shapes": ((8, 8, 2),)}), (attention_bench, "query_records", {"shapes": ((8, 8, 2),)}),
-            (attention_bench, "linear_records", {"lengths": (8, 70)}), (attention_bench, "size_records", {"sweeps": sweep}), (attention_bench, "work_records", {"shapes": ((16, 8, 8, 2),)}),
-            (bench_training, "training_records", {"n_replicas": 2, "steps": ((True, 8, 4), (False, 8, 4))}),
-            (bench_threads, "attention_records", {"shapes": ((8, 8, 2),)}),
-            (bench_threads, "training_records", {"n_replicas": 2, "steps": ((True, 8, 4),)}),
-            (bench_threads, "induction_records", {"n_steps": 1, "shapes": (small,)}),
-            (bench_induction, "induction_records", {"n_replicas": 1, "n_steps": 1, "shapes": (small,)}),
-            (bench_training, "size_records", {"sweeps": steps}), (bench_training, "work_records", {"steps": ((True, 8, 4),)})):
+        (attention_bench, "attention_records", {"shapes": ((8, 8, 2),)}),
+        (attention_bench, "query_records", {"shapes": ((8, 8, 2),)}),
+        (attention_bench, "linear_records", {"lengths": (8, 70)}),
+        (attention_bench, "size_records", {"sweeps": sweep}),
+        (attention_bench, "work_records", {"shapes": ((16, 8, 8, 2),)}),
+        (bench_training, "training_records", {"n_replicas": 2, "steps": ((True, 8, 4), (False, 8, 4))}),
+        (bench_threads, "attention_records", {"shapes": ((8, 8, 2),)}),
+        (bench_threads, "training_records", {"n_replicas": 2, "steps": ((True, 8, 4),)}),
+        (bench_threads, "induction_records", {"n_steps": 1, "shapes": (small,)}),
+        (bench_induction, "induction_records", {"n_replicas": 1, "n_steps": 1, "shapes": (small,)}),
+        (bench_training, "size_records", {"sweeps": steps}),
+        (bench_training, "work_records", {"steps": ((True, 8, 4),)}),
+    ):
         monkeypatch.setattr(module, name, part(getattr(module, name), **options))
     monkeypatch.setattr(attention_bench, "SMALLEST", ((8, 8, 2),))
     reason = {"candidate": "FlexAttention", "pass": "forward", "reason": "not here"}
@@ -55,9 +60,14 @@ def test_one_object_on_stdout_and_a_figure_with_its_data(what, quick, capsys, tm
     out, err = capsys.readouterr()
     record = json.loads(out)
     assert finite(record) and record["bench"] == what and "each size varied alone" in err
-    assert {line["candidate"] for line in record["timings"]} >= {"kernels": {"c", "torch sdpa"}, "training": {"fused"}}[what]
+    assert {line["candidate"] for line in record["timings"]} >= {"kernels": {"c", "torch sdpa"}, "training": {"fused"}}[
+        what
+    ]
     assert all(line["bound_ms"] > 0 and 0 < line["share_of_copy"] for line in record["timings"])
-    assert all(record[name] for name in {"kernels": ("linear", "smallest", "threads"), "training": ("induction", "threads")}[what])
+    assert all(
+        record[name]
+        for name in {"kernels": ("linear", "smallest", "threads"), "training": ("induction", "threads")}[what]
+    )
     assert record["not_run"][0]["reason"] == "not here"
     assert {path.suffix for path in (tmp_path / "bench").iterdir()} == {".png", ".pdf", ".svg", ".csv"}
     compiled = [line for line in record["work"] if line.get("path", "c") == "c"]
@@ -67,7 +77,13 @@ def test_one_object_on_stdout_and_a_figure_with_its_data(what, quick, capsys, tm
 def test_tables_stand_on_stdout_without_json(quick, capsys, tmp_path):
     assert cli.main(["bench", "kernels", "--rounds", "2", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    for part in ("sgemm", "| speed_against_base |", "Cost model and counted work", "not run: FlexAttention", "bench_kernels.pdf"):
+    for part in (
+        "sgemm",
+        "| speed_against_base |",
+        "Cost model and counted work",
+        "not run: FlexAttention",
+        "bench_kernels.pdf",
+    ):
         assert part in out
 
 
@@ -80,17 +96,31 @@ def test_bounds_are_those_of_the_model_at_the_measured_rates(quick, tmp_path):
     assert line["bound_ms"] == pytest.approx(slowest / 1e10 * 1e3, rel=1e-12)
 
 
-@pytest.mark.parametrize("words, expected", [
-    (["bench"], "what"), (["bench", "kernel"], "invalid choice"), (["bench", "kernels", "--rounds", "0"], "at least 1"),
-    (["bench", "kernels", "--threads", "100000"], "cores"), (["bench", "training", "--dispatch", "x.json"], "attnlab bench kernels"),
-    (["bench", "kernels", "--dispatch", "/no/such/folder/x.json"], "folder"), (["bench", "kernels", "--out", "/dev/null/x"], "/dev/null")])
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        (["bench"], "what"),
+        (["bench", "kernel"], "invalid choice"),
+        (["bench", "kernels", "--rounds", "0"], "at least 1"),
+        (["bench", "kernels", "--threads", "100000"], "cores"),
+        (["bench", "training", "--dispatch", "x.json"], "attnlab bench kernels"),
+        (["bench", "kernels", "--dispatch", "/no/such/folder/x.json"], "folder"),
+        (["bench", "kernels", "--out", "/dev/null/x"], "/dev/null"),
+    ],
+)
 def test_bad_arguments_exit_2_with_one_message(words, expected, capsys):
     try:
         status = cli.main(words)
     except SystemExit as stop:
         status = stop.code
     out, err = capsys.readouterr()
-    assert status == 2 and not out and len(err.strip().splitlines()) == 1 and expected in err and err.startswith("attnlab: ")
+    assert (
+        status == 2
+        and not out
+        and len(err.strip().splitlines()) == 1
+        and expected in err
+        and err.startswith("attnlab: ")
+    )
 
 
 def test_measured_dispatch_table_has_the_form_of_the_committed_one(monkeypatch, tmp_path):

@@ -56,14 +56,19 @@ def test_a_setting_changes_what_is_run_and_an_unread_one_does_not(cli, tmp_path)
 def test_an_undecided_claim_gets_more_replicas_until_it_is_decided_unless_their_number_is_fixed(cli):
     status, result, _ = cli("reproduce", "toy.close", "--json", *QUICK)
     claim = result["claims"][0]
-    assert status == 0 and claim["verdict"] == "HOLDS" and claim["looks"] > 1 and claim["n"] == 4 * 2 ** (claim["looks"] - 1)
+    assert (
+        status == 0
+        and claim["verdict"] == "HOLDS"
+        and claim["looks"] > 1
+        and claim["n"] == 4 * 2 ** (claim["looks"] - 1)
+    )
     status, result, _ = cli("reproduce", "toy.close", "--json", "--replicas", 4, *QUICK)
     assert status == 3 and result["claims"][0]["verdict"] == "UNDECIDED" and result["claims"][0]["looks"] == 1
 
 
 def test_a_contradiction_exits_1_and_divergence_3(cli):
-    assert cli("reproduce", "toy.still", "--seed", 1, *QUICK)[0] == 0        # expected REFUTED, is REFUTED
-    status, _, _ = cli("reproduce", "toy.drift", "drift=-30", *QUICK)        # the twin (drift + 40) is far: still HOLDS
+    assert cli("reproduce", "toy.still", "--seed", 1, *QUICK)[0] == 0  # expected REFUTED, is REFUTED
+    status, _, _ = cli("reproduce", "toy.drift", "drift=-30", *QUICK)  # the twin (drift + 40) is far: still HOLDS
     assert status == 0
     status, result, _ = cli("reproduce", "toy.drift", "drift=2e6", "--json", *QUICK)
     assert status in (1, 3) and result["claims"][0]["diverged"] and result["claims"][0]["n"] == 6
@@ -79,7 +84,7 @@ def test_a_damaged_result_is_said_and_computed_again(cli, tmp_path, harm):
     status, _, _ = cli("store", "verify", "--json")
     assert status == 3
     victim.write_bytes(b"")
-    cli("reproduce", "toy.drift", *QUICK)                                    # recomputes what verify forgot
+    cli("reproduce", "toy.drift", *QUICK)  # recomputes what verify forgot
     victim.write_bytes(harm(victim.read_bytes()))
     status, again, err = cli("reproduce", "toy.drift", "--json", *QUICK)
     assert status == 0 and "is damaged" in err and "computed again" in err
@@ -98,7 +103,7 @@ def test_twenty_kills_at_random_moments_leave_bit_identical_records(start, cli, 
         try:
             process.wait(timeout=float(rng.uniform(0.5, 5.0)))
             for block in sorted((out / "blocks").glob("*/*.npz"))[: rng.integers(1, 3)]:
-                block.unlink()                                               # finished: lose a block, and go on killing
+                block.unlink()  # finished: lose a block, and go on killing
         except Exception:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
@@ -126,11 +131,11 @@ def test_a_killed_run_resumes_from_its_checkpoint(start, cli, tmp_path, monkeypa
     assert len(left) == 1 and not blocks(out)
     monkeypatch.setenv("TOY_COUNT", str(count))
     status, result, err = cli("resume", "--json", out=out)
-    assert status == 3, err                                                  # 4 replicas do not decide
+    assert status == 3, err  # 4 replicas do not decide
     assert records(result) == records(expected) and blocks(out) == blocks(clean)
     assert count.read_text().count("block") == 1 and not list(out.glob("checkpoints/*"))
-    assert 0 < float(count.read_text().split()[1])                           # the step it went on from
-    assert cli("resume", out=out)[0] == 0                                    # nothing is left to resume
+    assert 0 < float(count.read_text().split()[1])  # the step it went on from
+    assert cli("resume", out=out)[0] == 0  # nothing is left to resume
 
 
 def test_a_damaged_checkpoint_is_not_used(start, cli, tmp_path):
@@ -155,16 +160,29 @@ def test_ctrl_c_exits_130_and_leaves_no_worker(start, tmp_path):
     assert process.returncode == 130 and "attnlab resume" in err and "Traceback" not in err
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (("reproduce",), "no target"), (("reproduce", "nobody2020"), "unknown paper"),
-    (("reproduce", "toy.drifd"), "did you mean 'drift'"), (("reproduce", "toy", "drifft=3"), "did you mean 'drift'"),
-    (("reproduce", "toy", "n_steps=0"), "n_steps must be at least 1"), (("reproduce", "toy", "drift=nan"), "drift must be finite"),
-    (("reproduce", "toy", "n_steps=few"), "not a whole number"), (("reproduce", "toy", "--replicas", "0"), "at least 1"),
-    (("reproduce", "toy", "--workers", "-1"), "at least 1"), (("reproduce", "toy", "--scale", "huge"), "invalid choice"),
-    (("reproduce", "toy", "--seed", "-3"), "at least 0"), (("reproduce", "toy.far"), "needs 400 steps"),
-    (("reproduce", "toy", "--device", "cuda"), "no CUDA device"), (("show",), "no target"), (("cite", "x"), "unknown paper"),
-    (("resume",), "nothing to resume"), (("store", "list"), "no results"), (("reproduce", "toy", "--nonsense"), "unrecognized"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("reproduce",), "no target"),
+        (("reproduce", "nobody2020"), "unknown paper"),
+        (("reproduce", "toy.drifd"), "did you mean 'drift'"),
+        (("reproduce", "toy", "drifft=3"), "did you mean 'drift'"),
+        (("reproduce", "toy", "n_steps=0"), "n_steps must be at least 1"),
+        (("reproduce", "toy", "drift=nan"), "drift must be finite"),
+        (("reproduce", "toy", "n_steps=few"), "not a whole number"),
+        (("reproduce", "toy", "--replicas", "0"), "at least 1"),
+        (("reproduce", "toy", "--workers", "-1"), "at least 1"),
+        (("reproduce", "toy", "--scale", "huge"), "invalid choice"),
+        (("reproduce", "toy", "--seed", "-3"), "at least 0"),
+        (("reproduce", "toy.far"), "needs 400 steps"),
+        (("reproduce", "toy", "--device", "cuda"), "no CUDA device"),
+        (("show",), "no target"),
+        (("cite", "x"), "unknown paper"),
+        (("resume",), "nothing to resume"),
+        (("store", "list"), "no results"),
+        (("reproduce", "toy", "--nonsense"), "unrecognized"),
+    ],
+)
 def test_bad_input_is_one_clear_line_and_exit_2(cli, arguments, message):
     status, out, err = cli(*arguments)
     assert status == 2 and out == "" and message in err
@@ -187,6 +205,7 @@ def test_a_file_size_limit_stops_with_exit_2_and_keeps_what_is_finished(start, c
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
+
     process = start("reproduce", "toy.drift", *QUICK, preexec_fn=limit)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2 and "attnlab: cannot" in err and "Traceback" not in err
@@ -206,14 +225,20 @@ def test_list_show_cite_doctor_and_store_answer_in_text_and_json(cli):
     assert cli("doctor", "--json")[1]["python"] and "results folder" in cli("doctor")[1]
     rows = cli("store", "list", "--json")[1]["blocks"]
     assert len(rows) == 2 and "end: float64 (4,)" in cli("store", "show", rows[0]["key"][:10])[1]
-    assert cli("store", "gc", "--dry-run", "--json")[1] == {"stale": [r["key"] for r in rows], "orphans": [], "dry_run": True}
+    assert cli("store", "gc", "--dry-run", "--json")[1] == {
+        "stale": [r["key"] for r in rows],
+        "orphans": [],
+        "dry_run": True,
+    }
 
 
 @pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_bits(cli, tmp_path):
     distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        status, there, err = cli("reproduce", "toy.drift", "--json", "--on", cluster.scheduler_address, out=tmp_path / "there")
+        status, there, err = cli(
+            "reproduce", "toy.drift", "--json", "--on", cluster.scheduler_address, out=tmp_path / "there"
+        )
     assert status == 0, err
     _, here, _ = cli("reproduce", "toy.drift", "--json", *QUICK, out=tmp_path / "here")
     assert records(there) == records(here) and blocks(tmp_path / "there") == blocks(tmp_path / "here")
@@ -224,8 +249,10 @@ def test_a_paper_runs_as_a_script_with_the_same_options(toy, start, tmp_path):
     import sys
 
     environment = os.environ | {"PYTHONPATH": str(toy), "ATTNLAB_HOME": str(tmp_path / "r")}
-    code = (f"import attnlab.papers; attnlab.papers.__path__.append({str(toy / 'papers')!r}); import runpy;"
-            "import sys; sys.argv[1:] = ['--scale', 'smoke', '--workers', '1'];"
-            "runpy.run_module('attnlab.papers.toy2026_walk', run_name='__main__')")
+    code = (
+        f"import attnlab.papers; attnlab.papers.__path__.append({str(toy / 'papers')!r}); import runpy;"
+        "import sys; sys.argv[1:] = ['--scale', 'smoke', '--workers', '1'];"
+        "runpy.run_module('attnlab.papers.toy2026_walk', run_name='__main__')"
+    )
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "toy2026_walk.drift" in done.stdout, done.stderr

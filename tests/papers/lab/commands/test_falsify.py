@@ -103,18 +103,28 @@ def command(bounds, tmp_path, monkeypatch, capfd):
             status = end.code
         text, err = capfd.readouterr()
         return status, json.loads(text) if "--json" in arguments and text else text, err
+
     return run
 
 
 @pytest.fixture
 def fresh(bounds, tmp_path):
     """Run the command line in a process of its own."""
-    code = (f"import attnlab.papers; attnlab.papers.__path__.append({str(bounds)!r})\n"
-            "from attnlab.papers.lab.commands.cli import main\nraise SystemExit(main())\n")
+    code = (
+        f"import attnlab.papers; attnlab.papers.__path__.append({str(bounds)!r})\n"
+        "from attnlab.papers.lab.commands.cli import main\nraise SystemExit(main())\n"
+    )
 
     def run(*arguments, **environment):
-        return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path,
-                              env=os.environ | {"ATTNLAB_HOME": str(tmp_path / "results")} | environment, timeout=120)
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"ATTNLAB_HOME": str(tmp_path / "results")} | environment,
+            timeout=120,
+        )
+
     return run
 
 
@@ -136,7 +146,7 @@ def test_a_false_claim_is_refuted_with_a_witness_that_replays_in_a_fresh_process
         assert again.returncode == 1 and again.stdout.startswith("REFUTED"), again.stderr
         assert str(file) in again.stdout
     mended = fresh("falsify", "toy2026_bounds.fifth", "--replay", files[1], TOY_CONSTANT="0.25")
-    assert mended.returncode == 3 and mended.stdout.startswith("UNDECIDED")              # it refutes nothing any more
+    assert mended.returncode == 3 and mended.stdout.startswith("UNDECIDED")  # it refutes nothing any more
     assert "does not refute the claim as it stands" in mended.stdout
 
 
@@ -166,7 +176,9 @@ def test_show_lists_the_forms_of_a_claim_about_all_inputs(command):
 
 def test_a_published_false_claim_is_as_expected(command, tmp_path):
     assert command("falsify", "toy2026_bounds.published")[0] == 0
-    status, text, _ = command("falsify", "--replay", tmp_path / "results" / "witnesses" / "toy2026_bounds.published.json")
+    status, text, _ = command(
+        "falsify", "--replay", tmp_path / "results" / "witnesses" / "toy2026_bounds.published.json"
+    )
     assert status == 0 and text.startswith("REFUTED")
 
 
@@ -184,14 +196,21 @@ def test_the_general_form_stands_in_for_a_level_that_has_none(command):
     assert status == 0
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["toy2026_bounds.replicas"], "attnlab reproduce toy2026_bounds.replicas --seed"),
-    (["toy2026_bounds"], "not one claim"), (["toy2026_bounds.fifth", "dmi=5"], "did you mean 'dim'"),
-    (["toy2026_bounds.fifth", "toy2026_bounds.quarter"], "one at a time"), ([], "no claim"), (["toy2026_bounds.quater"], "did you mean 'quarter'"),
-    (["toy2026_bounds.quarter", "--budget", "0"], "not a positive number of seconds"),
-    (["toy2026_bounds.quarter", "--level", "proved"], "invalid choice"),
-    (["--replay", "nowhere.json"], "cannot read the witness"),
-    (["--replay", "nowhere.json", "--budget", "3"], "leave --level and --budget out")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["toy2026_bounds.replicas"], "attnlab reproduce toy2026_bounds.replicas --seed"),
+        (["toy2026_bounds"], "not one claim"),
+        (["toy2026_bounds.fifth", "dmi=5"], "did you mean 'dim'"),
+        (["toy2026_bounds.fifth", "toy2026_bounds.quarter"], "one at a time"),
+        ([], "no claim"),
+        (["toy2026_bounds.quater"], "did you mean 'quarter'"),
+        (["toy2026_bounds.quarter", "--budget", "0"], "not a positive number of seconds"),
+        (["toy2026_bounds.quarter", "--level", "proved"], "invalid choice"),
+        (["--replay", "nowhere.json"], "cannot read the witness"),
+        (["--replay", "nowhere.json", "--budget", "3"], "leave --level and --budget out"),
+    ],
+)
 def test_wrong_usage_exits_2_with_one_line(command, arguments, message):
     status, _, err = command("falsify", *arguments)
     assert status == 2 and message in err and len(err.strip().splitlines()) == 1
@@ -203,8 +222,12 @@ def test_a_damaged_or_foreign_witness_is_an_error(command, tmp_path):
     status, _, err = command("falsify", "toy2026_bounds.quarter", "--replay", file)
     assert status == 2 and "is about toy2026_bounds.fifth" in err
     good = json.loads(file.read_text())
-    for change, message in (({"point": {"x": [0.0]}}, "shape"), ({"claim": "nowhere.nothing"}, "unknown paper"),
-                            ({"claim": "toy2026_bounds.fifth:symbolic"}, "no symbolic form"), ({"format": "other"}, "format")):
+    for change, message in (
+        ({"point": {"x": [0.0]}}, "shape"),
+        ({"claim": "nowhere.nothing"}, "unknown paper"),
+        ({"claim": "toy2026_bounds.fifth:symbolic"}, "no symbolic form"),
+        ({"format": "other"}, "format"),
+    ):
         file.write_text(json.dumps(good | change))
         status, _, err = command("falsify", "--replay", file)
         assert status == 2 and message in err
@@ -213,7 +236,9 @@ def test_a_damaged_or_foreign_witness_is_an_error(command, tmp_path):
 
 
 def test_reproduce_judges_all_forms_once_and_tells_the_slack(command):
-    status, result, err = command("reproduce", "toy2026_bounds.quarter", "toy2026_bounds.published", "--workers", "1", "--json")
+    status, result, err = command(
+        "reproduce", "toy2026_bounds.quarter", "toy2026_bounds.published", "--workers", "1", "--json"
+    )
     assert status == 0, err
     quarter = result["claims"][0]
     assert quarter["verdict"] == "HOLDS" and [p["name"] for p in quarter["parts"]] == ["searched", "certified"]
@@ -229,8 +254,12 @@ def test_a_for_all_claim_without_twin_or_with_an_unknown_level_is_an_error():
 
     bare = for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1)
     twinned = for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1, twin=Twin.of("half", at_most=0.5))
-    for forms, message in (({"searched": bare}, "no twin"), ({"proved": twinned}, "proved"), ({}, "no form"),
-                           ({"searched": 3}, "expected a for-all claim")):
+    for forms, message in (
+        ({"searched": bare}, "no twin"),
+        ({"proved": twinned}, "proved"),
+        ({}, "no form"),
+        ({"searched": 3}, "expected a for-all claim"),
+    ):
         claim = SimpleNamespace(id="a.b", source="s", forms=lambda setting, forms=forms: forms)
         with pytest.raises(ValueError, match=message):
             forms_of(claim, None)

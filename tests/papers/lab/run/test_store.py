@@ -19,13 +19,22 @@ def identity(name="toy.walk"):
 
 
 def test_arrays_come_back_bit_for_bit(store):
-    arrays = {"b": np.random.default_rng(0).normal(size=(3, 4)), "a": np.array([-0.0, np.nan, np.inf]), "n": np.arange(3), "scalar": np.array(7),
-              "turned": np.arange(6.0).reshape(2, 3).T}
+    arrays = {
+        "b": np.random.default_rng(0).normal(size=(3, 4)),
+        "a": np.array([-0.0, np.nan, np.inf]),
+        "n": np.arange(3),
+        "scalar": np.array(7),
+        "turned": np.arange(6.0).reshape(2, 3).T,
+    }
     store.put("ab" * 32, identity(), arrays, 1.0)
     back = store.get("ab" * 32)
     assert set(back) == set(arrays)
     for name, value in arrays.items():
-        assert back[name].shape == value.shape and back[name].dtype == value.dtype and back[name].tobytes() == value.tobytes()
+        assert (
+            back[name].shape == value.shape
+            and back[name].dtype == value.dtype
+            and back[name].tobytes() == value.tobytes()
+        )
 
 
 def test_equal_arrays_give_equal_bytes_whatever_their_order():
@@ -87,10 +96,13 @@ def test_a_catalogue_that_is_not_one_is_named(tmp_path):
         Store(tmp_path / "results")
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda p: p.write_text("a file"), "not a folder"),
-    (lambda p: p.symlink_to("/proc/1/no-such-place"), "cannot use the results folder"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda p: p.write_text("a file"), "not a folder"),
+        (lambda p: p.symlink_to("/proc/1/no-such-place"), "cannot use the results folder"),
+    ],
+)
 def test_a_folder_that_cannot_be_used_is_named(tmp_path, make, message):
     make(tmp_path / "results")
     with pytest.raises(UsageError, match=message):
@@ -110,6 +122,7 @@ def test_threads_share_a_store(store):
             key = f"{i:02x}{j:02x}" * 16
             store.put(key, identity(), {"x": np.full(3, i)}, 0.1)
             assert (store.get(key)["x"] == i).all()
+
     threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
     [t.start() for t in threads]
     [t.join() for t in threads]
