@@ -19,6 +19,7 @@ A figure function returns a :class:`~attnlab.analysis.figures.plate.Plate`.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -276,6 +277,21 @@ class Paper:
             return function
 
         return register
+
+    def main(self, argv: Sequence[str] | None = None) -> int:
+        """The command line of this paper, ``attnlab reproduce`` with the paper as target; returns the exit status.
+
+        At the end of the paper's own file: ``if __name__ == "__main__": raise SystemExit(paper.main())``. While the file is
+        imported, by a worker for example, the call does nothing and returns 0.
+        """
+        from attnlab.papers.lab.commands.cli import main
+        from attnlab.papers.lab.registry import target_of
+
+        caller = sys._getframe(1)
+        if caller.f_code.co_name == "<module>" and caller.f_globals.get("__name__") != "__main__":
+            return 0
+        target = target_of(self, caller.f_globals.get("__file__"))
+        return main(["reproduce", target, *(sys.argv[1:] if argv is None else argv)])
 
     def in_order(self) -> list[Claim]:
         """The claims by the first statement they cover."""

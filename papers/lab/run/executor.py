@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import multiprocessing
 import os
 import signal
 import threading
@@ -22,6 +21,7 @@ import numpy as np
 
 from attnlab.papers.lab.errors import UsageError
 from attnlab.papers.lab.run.identity import replica_seeds
+from attnlab.papers.lab.run.spawned import SpawnContext
 from attnlab.papers.lab.run.store import pack, unpack, write_atomically
 
 
@@ -93,7 +93,7 @@ class BlockMonitor:
 
 def local_executor(workers: int) -> tuple[Executor, Any]:
     """A pool of spawned processes and the queue on which they report progress."""
-    context = multiprocessing.get_context("spawn")
+    context = SpawnContext()
     queue = context.Queue()
     return ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start_worker, initargs=(queue, os.getpid())

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from attnlab.papers.lab.run.own_code import imports_of_ours
+
 _parsing = threading.Lock()  # Python's own parser fails now and then when threads use it at once
 
 
@@ -86,7 +88,8 @@ def replica_seeds(
 def code_fingerprint(module: str) -> str:
     """SHA-256 of the syntax trees of a module and of everything of ours it imports, without docstrings and comments.
 
-    C sources that lie beside an imported package count byte by byte.
+    Ours: attnlab, and what lies beside the module (:mod:`~attnlab.papers.lab.run.own_code`). C sources that lie beside an
+    imported package count byte by byte.
     """
     digest = hashlib.sha256()
     seen: set[str] = set()
@@ -99,7 +102,7 @@ def code_fingerprint(module: str) -> str:
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
             continue
-        queue.extend(_imports(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))))
+        queue.extend(imports_of_ours(ast.parse(Path(spec.origin).read_text(encoding="utf-8")), name, module))
     for name in sorted(seen):
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
@@ -132,26 +135,6 @@ def platform(device: str) -> dict[str, str]:
         record["gpu"] = torch.cuda.get_device_name(device)
         record["cuda"] = str(torch.version.cuda)
     return record
-
-
-def _imports(tree: ast.Module) -> list[str]:
-    """Names of our modules that the tree imports, anywhere in it."""
-    names = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("attnlab."):
-            names.append(node.module)
-            for alias in node.names:
-                candidate = f"{node.module}.{alias.name}"
-                if importlib.util.find_spec(candidate) is not None if _is_package(node.module) else False:
-                    names.append(candidate)
-        elif isinstance(node, ast.Import):
-            names.extend(alias.name for alias in node.names if alias.name.startswith("attnlab."))
-    return names
-
-
-def _is_package(module: str) -> bool:
-    spec = importlib.util.find_spec(module)
-    return spec is not None and spec.submodule_search_locations is not None
 
 
 def _bare(tree: ast.Module) -> ast.Module:

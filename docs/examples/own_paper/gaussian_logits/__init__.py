@@ -1,0 +1,1 @@
+"""How many keys softmax attention attends to when its logits are Gaussian."""
