@@ -11,107 +11,27 @@ A *step* makes one update of a chunk of replicas by differentiating ``task.loss`
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from attnlab.simulators.ensemble import random_streams
+from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.monitor import current
 from attnlab.simulators.ensemble.optimisers import Optimiser, State
+from attnlab.simulators.ensemble.plan import Model, Plan, Record, Run, checked_plan
+from attnlab.simulators.tasks.task import Task
 
 SEGMENT = 32  # steps between looks at divergence, progress and checkpoints; a multiple of _BLOCK
 _BLOCK = 32  # most steps drawn at once, a power of two
 _DRAW = 2**14  # numbers per replica worth one call of the generator
 _CHUNK_BYTES = 2**19  # largest array of a chunk; about ten of these live at once in forward and backward
 
-Parameters = dict[str, Tensor]
 Step = Callable[[Tensor, State, Tensor | None, int], Tensor]
-
-
-class Model(Protocol):
-    """What the trainer asks of a model; it may also have ``part(rows)`` if it holds numbers per replica."""
-
-    def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
-        """Parameters ``(replica, ...)`` by name, one replica per stream."""
-
-
-class Task(Protocol):
-    """What the trainer asks of a task; it may also have ``part(rows)`` if it holds numbers per replica.
-
-    ``numbers_per_step``: random numbers that one replica uses in one step; 0 for a population loss.
-    """
-
-    numbers_per_step: int
-
-    def fill(self, numbers: Tensor, stream: torch.Generator) -> None:
-        """Draw the random numbers ``(step, numbers_per_step)`` of one replica in place."""
-
-    def loss(self, model: Any, parameters: Parameters, numbers: Tensor | None) -> Tensor:
-        """The loss ``(replica,)`` on the batch made of ``numbers (replica, numbers_per_step)``, which it may change."""
-
-    def largest_array(self, model: Any) -> int:
-        """Entries of the largest array that one replica needs for one step."""
-
-
-class Compiled(Protocol):
-    """Compiled steps of a chunk of replicas."""
-
-    def run(self, values: Tensor, state: State, start: int, stop: int) -> np.ndarray:
-        """Make updates ``start`` to ``stop - 1`` in place; returns the losses ``(replica, step)`` before each."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """Something observed on the way: ``observe(model, parameters)`` gives float arrays ``(replica, ...)`` by name."""
-
-    observe: Callable[[Any, Parameters], dict[str, Tensor]]
-    steps: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long to train, when to record the loss, and how to run.
-
-    ``loss_steps``: increasing step counts; ``()`` means about 100 log-spaced ones. ``chunk``: replicas processed
-    together, 0 for automatic. Checkpoints are kept every ``checkpoint_seconds``, or every ``checkpoint_steps`` steps if
-    that is not 0. A replica whose loss exceeds ``diverged_above`` in size, or is not finite, has diverged (Adam with a
-    huge learning rate goes far away without leaving the finite numbers). ``label`` tells the trainings of one
-    simulation apart. ``compiled(model, task, optimiser, seeds, dtype)`` gives the compiled steps of a chunk, or None where
-    there are none; it is asked on the CPU only.
-    """
-
-    n_steps: int
-    loss_steps: tuple[int, ...] = ()
-    dtype: torch.dtype = torch.float32
-    device: str = "cpu"
-    chunk: int = 0
-    checkpoint_seconds: float = 30.0
-    checkpoint_steps: int = 0
-    diverged_above: float = 1e8
-    label: str = "train"
-    compiled: Callable[[Any, Any, Any, Sequence[np.random.SeedSequence], torch.dtype], Compiled | None] | None = None
-
-
-@dataclass(frozen=True)
-class Run:
-    """What training gave. ``parameters``: final, ``(replica, ...)``, NaN where the replica diverged.
-
-    ``loss[r, i]``: mean of the batch losses of the updates that led from ``loss_steps[i-1]`` to ``loss_steps[i]`` (at
-    step 0: the loss of the first batch). ``records``: observed arrays ``(replica, record, ...)``. ``diverged_at``:
-    number of updates after which loss, parameters or optimiser state were not finite or the loss too large; -1: never.
-    """
-
-    parameters: Parameters
-    loss_steps: np.ndarray
-    loss: np.ndarray
-    records: dict[str, np.ndarray]
-    diverged_at: np.ndarray
 
 
 def train(
@@ -130,7 +50,7 @@ def train(
 
     Errors: ``ValueError`` for a plan that contradicts itself, or a checkpoint of another run.
     """
-    plan = _checked(plan, record)
+    plan = checked_plan(plan, record)
     ensemble = _Ensemble(model, task, optimiser, seeds, plan, record)
     monitor = current()
     first = ensemble.restore(monitor.restore())
@@ -151,27 +71,19 @@ def train(
     return ensemble.finish()
 
 
-def log_spaced_steps(n_steps: int, n_records: int) -> tuple[int, ...]:
-    """0 and at most ``n_records`` increasing step counts from 1 to ``n_steps``, equally spaced on a log scale."""
-    if n_steps < 1 or n_records < 1:
-        raise ValueError(f"n_steps={n_steps!r} and n_records={n_records!r} must be at least 1")
-    spaced = np.round(np.geomspace(1, n_steps, n_records)) if n_records > 1 else np.array([n_steps])
-    return (0, *(int(step) for step in np.unique(spaced)))
-
-
-def autograd_step(model: Any, task: Task, optimiser: Optimiser, split: Callable[[Tensor], Parameters]) -> Step:
+def autograd_step(model: Any, task: Task, optimiser: Optimiser, layout: Layout) -> Step:
     """The step that differentiates ``task.loss`` by autograd.
 
     A step takes the parameters of a chunk as a matrix ``(replica, parameter)`` and the optimiser's state, changes both
-    in place, and returns the losses ``(replica,)`` before the update. ``split`` views the matrix by parameter name.
+    in place, and returns the losses ``(replica,)`` before the update. ``layout`` says which columns are which parameter.
     """
 
     def step(values: Tensor, state: State, numbers: Tensor | None, count: int) -> Tensor:
         with torch.enable_grad():
-            leaves = {name: view.detach().requires_grad_() for name, view in split(values).items()}
+            leaves = {name: view.detach().requires_grad_() for name, view in layout.split(values).items()}
             losses = task.loss(model, leaves, numbers)
             gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
-        gradient = torch.cat([each.reshape(len(values), -1) for each in gradients], dim=1)
+        gradient = layout.join(dict(zip(leaves, gradients, strict=True)))
         optimiser.update(values, gradient, state, count)
         return losses.detach()
 
@@ -192,13 +104,13 @@ class _Ensemble:
     ) -> None:
         self.plan, self.record = plan, record
         initial = model.initialise(random_streams.generators(seeds, "parameters"), plan.dtype)
-        self.shapes = {name: tuple(value.shape[1:]) for name, value in initial.items()}
-        self.values = torch.cat([value.reshape(len(seeds), -1) for value in initial.values()], dim=1).to(plan.device)
+        self.layout = Layout({name: tuple(value.shape[1:]) for name, value in initial.items()})
+        self.values = self.layout.join(initial).to(plan.device)
         self.state = optimiser.start(self.values)
         self.streams = random_streams.generators(seeds, "data")
         self.diverged_at = np.full(len(seeds), -1, dtype=np.int64)
         self.loss_sum = np.zeros((len(seeds), len(plan.loss_steps)))
-        observed = [each.observe(model, self.split(self.values)) for each in record]
+        observed = [each.observe(model, self.layout.split(self.values)) for each in record]
         self.records = {
             name: np.full((len(seeds), len(each.steps), *value.shape[1:]), np.nan)
             for each, found in zip(record, observed, strict=True)
@@ -216,13 +128,6 @@ class _Ensemble:
             _Chunk(self, slice(low, min(low + size, len(seeds))), model, task, optimiser, seeds)
             for low in range(0, len(seeds), size)
         ]
-
-    def split(self, values: Tensor) -> Parameters:
-        """Views of a matrix ``(replica, parameter)`` by parameter name."""
-        views = values.split([math.prod(shape) for shape in self.shapes.values()], dim=1)
-        return {
-            name: view.view(len(values), *shape) for (name, shape), view in zip(self.shapes.items(), views, strict=True)
-        }
 
     def advance(self, start: int, stop: int) -> None:
         """Make the updates ``start`` to ``stop - 1`` of all replicas and see which of them diverged."""
@@ -295,7 +200,7 @@ class _Ensemble:
         for name, steps in self.record_steps.items():
             self.records[name][gone[:, None] & (steps >= self.diverged_at[:, None])] = np.nan
         loss[gone[:, None] & (ends > self.diverged_at[:, None]) | ~np.isfinite(loss)] = np.nan
-        return Run(self.split(self.values), ends, loss, self.records, self.diverged_at)
+        return Run(self.layout.split(self.values), ends, loss, self.records, self.diverged_at)
 
 
 class _Chunk:
@@ -319,7 +224,7 @@ class _Chunk:
         self.compiled = None
         if plan.compiled is not None and plan.device == "cpu":
             self.compiled = plan.compiled(self.model, self.task, own, seeds[rows], plan.dtype)
-        self.step = autograd_step(self.model, self.task, own, ensemble.split)
+        self.step = autograd_step(self.model, self.task, own, ensemble.layout)
         self.block = 1
         while self.block < _BLOCK and 2 * self.block * task.numbers_per_step <= _DRAW:
             self.block *= 2
@@ -359,7 +264,7 @@ class _Chunk:
         for each, index in zip(self.ensemble.record, self.ensemble.record_index, strict=True):
             if count in index:
                 with torch.no_grad():
-                    found = each.observe(self.model, self.ensemble.split(self.values))
+                    found = each.observe(self.model, self.ensemble.layout.split(self.values))
                 for name, value in found.items():
                     self.ensemble.records[name][self.rows, index[count]] = value.cpu().numpy()
 
@@ -367,19 +272,3 @@ class _Chunk:
 def _part(thing: Any, rows: slice) -> Any:
     """The model or task of some replicas; one without numbers per replica serves all."""
     return thing.part(rows) if hasattr(thing, "part") else thing
-
-
-def _checked(plan: Plan, record: Sequence[Record]) -> Plan:
-    """The plan with its defaults filled in."""
-    if not (isinstance(plan.n_steps, int) and plan.n_steps >= 1):
-        raise ValueError(f"n_steps={plan.n_steps!r} is not a whole number of at least 1")
-    if plan.chunk < 0 or plan.checkpoint_steps < 0 or not plan.checkpoint_seconds >= 0:
-        raise ValueError(
-            f"chunk={plan.chunk!r}, checkpoint_steps={plan.checkpoint_steps!r} and checkpoint_seconds="
-            f"{plan.checkpoint_seconds!r} must not be negative"
-        )
-    plan = replace(plan, loss_steps=tuple(plan.loss_steps) or log_spaced_steps(plan.n_steps, 100))
-    for name, steps in [("loss_steps", plan.loss_steps), *(("Record.steps", tuple(each.steps)) for each in record)]:
-        if not steps or list(steps) != sorted(set(steps)) or steps[0] < 0 or steps[-1] > plan.n_steps:
-            raise ValueError(f"{name}={steps!r} must increase from at least 0 to at most n_steps={plan.n_steps}")
-    return plan

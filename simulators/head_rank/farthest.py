@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from attnlab.simulators.ensemble import random_streams
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import Adam
+from attnlab.simulators.ensemble.plan import Plan, log_spaced_steps
 from attnlab.simulators.ensemble.schedules import cosine, warmup
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Parameters, Plan, log_spaced_steps, train
+from attnlab.simulators.ensemble.trainer import train
 from attnlab.simulators.models.encoder import POSITIONS, Encoder
 
 

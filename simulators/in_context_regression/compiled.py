@@ -17,6 +17,7 @@ from torch import Tensor
 
 from attnlab.kernels import icl_step
 from attnlab.kernels.icl_step import fused
+from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.optimisers import Adam, constant
 from attnlab.simulators.in_context_regression.model import AttentionRegressor
 from attnlab.simulators.in_context_regression.several_tasks_task import MultiRegressionTask
@@ -65,9 +66,9 @@ class CompiledSteps:
     def run(self, values: Tensor, state: dict[str, Tensor], start: int, stop: int) -> np.ndarray:
         """Losses ``(replica, step)`` before each update; ``values (replica, parameter)`` in the order Q, K, V, O."""
         before = icl_step.State(
-            self._split(values),
-            self._split(state["mean"]),
-            self._split(state["square"]),
+            self._contiguous(values),
+            self._contiguous(state["mean"]),
+            self._contiguous(state["square"]),
             start,
             np.full(len(values), -1, np.int64),
         )
@@ -75,17 +76,12 @@ class CompiledSteps:
             self.shape, before, stop - start, data=self.data, optimiser=self.optimiser, path="c"
         )
         for target, part in ((values, after.params), (state["mean"], after.moment1), (state["square"], after.moment2)):
-            joined = np.concatenate([part[name].reshape(len(values), -1) for name in self._shapes()], axis=1)
-            target.copy_(torch.from_numpy(joined))
+            target.copy_(torch.from_numpy(self._layout.join(part)))
         return losses
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return self.shape.parameter_shapes()
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self.shape.parameter_shapes())
 
-    def _split(self, matrix: Tensor) -> dict[str, np.ndarray]:
-        rows, low, found = matrix.numpy(), 0, {}
-        for name, shape in self._shapes().items():
-            size = int(np.prod(shape))
-            found[name] = np.ascontiguousarray(rows[:, low : low + size]).reshape(len(rows), *shape)
-            low += size
-        return found
+    def _contiguous(self, matrix: Tensor) -> dict[str, np.ndarray]:
+        return {name: np.ascontiguousarray(view) for name, view in self._layout.split(matrix.numpy()).items()}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attnlab.simulators.ensemble.trainer import Parameters
+from attnlab.simulators.ensemble.layout import Parameters
 
 ACTIVE_SHARE = 0.05  # a head is active if its |mu| exceeds this share of the largest of the model
 

@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import GradientDescent
+from attnlab.simulators.ensemble.plan import Plan, Record, log_spaced_steps
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Parameters, Plan, Record, log_spaced_steps, train
+from attnlab.simulators.ensemble.trainer import train
 from attnlab.simulators.tasks.regression import RegressionTask
 
 

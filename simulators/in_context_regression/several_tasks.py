@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import Adam
+from attnlab.simulators.ensemble.plan import Plan, Record, log_spaced_steps
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Parameters, Plan, Record, log_spaced_steps, train
+from attnlab.simulators.ensemble.trainer import train
 from attnlab.simulators.in_context_regression.compiled import compiled_steps
 from attnlab.simulators.in_context_regression.model import AttentionRegressor, attend
 from attnlab.simulators.in_context_regression.several_tasks_task import MultiRegressionTask

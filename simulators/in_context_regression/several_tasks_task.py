@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attnlab.simulators.ensemble.trainer import Parameters
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.in_context_regression.model import AttentionRegressor
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from attnlab.simulators.ensemble.optimisers import Adam
+from attnlab.simulators.ensemble.plan import Plan, Record, log_spaced_steps
 from attnlab.simulators.ensemble.setting import (
     checked,
     require_at_least,
@@ -21,7 +22,6 @@ from attnlab.simulators.ensemble.setting import (
     require_positive,
 )
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Plan, Record, log_spaced_steps
 from attnlab.simulators.ensemble.trainer import train as train_ensemble
 from attnlab.simulators.in_context_regression.compiled import compiled_steps
 from attnlab.simulators.in_context_regression.evaluation import Evaluation, evaluate

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import GradientDescent
+from attnlab.simulators.ensemble.plan import Plan, Record, equally_spaced_steps
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Parameters, Plan, Record
 from attnlab.simulators.ensemble.trainer import train as train_ensemble
 from attnlab.simulators.induction_heads.measures import Watched, draw_tests
-from attnlab.simulators.induction_heads.training import equally_spaced_steps, make_task
-from attnlab.simulators.tasks.labelled_items import tables
+from attnlab.simulators.tasks.labelled_items import make_task, tables
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from attnlab.simulators.ensemble import random_streams
-from attnlab.simulators.ensemble.trainer import Parameters
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.tasks.labelled_items import ClassificationTask, Sequences
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attnlab.simulators.ensemble.trainer import Parameters
+from attnlab.simulators.ensemble.layout import Parameters
 
 ATTENTION = ("Q1", "K1", "V1", "Q2", "K2", "V2")
 CLASSIFIER = ("W1", "W2", "W3")

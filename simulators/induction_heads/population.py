@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import GradientDescent
+from attnlab.simulators.ensemble.plan import Plan, Record, equally_spaced_steps
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Parameters, Plan, Record
 from attnlab.simulators.ensemble.trainer import train as train_ensemble
 from attnlab.simulators.induction_heads.circuit import InductionCircuit
-from attnlab.simulators.induction_heads.training import equally_spaced_steps
 from attnlab.simulators.tasks.labelled_items import Sequences
 
 

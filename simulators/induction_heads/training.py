@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from attnlab.simulators.ensemble.optimisers import GradientDescent
+from attnlab.simulators.ensemble.plan import Plan, Record, equally_spaced_steps
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Plan, Record
 from attnlab.simulators.ensemble.trainer import train as train_ensemble
 from attnlab.simulators.induction_heads.compiled import compiled_steps
 from attnlab.simulators.induction_heads.measures import Watched, draw_tests
 from attnlab.simulators.induction_heads.model import InductionNetwork
-from attnlab.simulators.tasks.labelled_items import ClassificationTask, tables
+from attnlab.simulators.tasks.labelled_items import make_task, tables
 
 
 @dataclass(frozen=True)
@@ -77,24 +76,6 @@ class Setting:
         make_task(self, torch.zeros(1, self.n_classes, 1), torch.zeros(1, self.n_labels, 1))
 
 
-def make_task(setting: Any, classes: torch.Tensor, labels: torch.Tensor) -> ClassificationTask:
-    """The task of a setting with the given means and label vectors; its errors name the field that does not fit."""
-    return ClassificationTask(
-        classes,
-        labels,
-        n_context=setting.n_context,
-        n_positions=setting.n_positions,
-        batch=setting.batch,
-        within_class_noise=setting.within_class_noise,
-        burstiness=setting.burstiness,
-        p_bursty=setting.p_bursty,
-        p_novel=setting.p_novel,
-        rank_exponent=setting.rank_exponent,
-        n_novel=setting.n_novel,
-        distinct_labels=setting.distinct_labels,
-    )
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WatchedNetwork(Watched, InductionNetwork):
     """The network with its tests."""
@@ -122,8 +103,3 @@ def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
         [Record(WatchedNetwork.observe, steps), Record(WatchedNetwork.attention, (0, setting.n_steps))],
     )
     return {"steps": np.tile(steps, (len(seeds), 1)), "loss": run.loss} | run.records | {"diverged_at": run.diverged_at}
-
-
-def equally_spaced_steps(n_steps: int, n_records: int) -> tuple[int, ...]:
-    """0 and ``n_records`` step counts up to ``n_steps``, as equally spaced as whole numbers can be."""
-    return tuple(int(step) for step in np.unique(np.round(np.linspace(0, n_steps, n_records + 1))))

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.simulators.ensemble.layout import Layout, Parameters
 from attnlab.simulators.ensemble.optimisers import GradientDescent, constant
-from attnlab.simulators.ensemble.trainer import Parameters
 from attnlab.simulators.linear_attention.moments import Moments
 
 KINDS = ("merged", "separate", "whole")
@@ -135,15 +135,12 @@ class MomentSteps:
 
     def run(self, values: Tensor, state: dict[str, Tensor], start: int, stop: int) -> np.ndarray:
         """Losses ``(replica, step)`` before each update; ``values (replica, parameter)`` in the order of ``model.shapes``."""
-        rows, low, parts = values.numpy(), 0, []
-        for shape in self.model.shapes.values():
-            size = int(np.prod(shape))
-            parts.append(np.ascontiguousarray(rows[:, low : low + size]).reshape(len(rows), *shape))
-            low += size
+        rows, layout = values.numpy(), Layout(self.model.shapes)
+        parts = {name: np.ascontiguousarray(view) for name, view in layout.split(rows).items()}
         losses = np.empty((len(rows), stop - start))
         for column in range(stop - start):
-            losses[:, column] = self.step(*parts)
-        rows[:] = np.concatenate([part.reshape(len(rows), -1) for part in parts], axis=1)
+            losses[:, column] = self.step(*parts.values())
+        rows[:] = layout.join(parts)
         return losses
 
     def _half(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

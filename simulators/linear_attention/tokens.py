@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import checked, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Parameters
 from attnlab.simulators.linear_attention.model import LinearAttention
 from attnlab.simulators.linear_attention.moments import Sequences, context_features, sequences
 

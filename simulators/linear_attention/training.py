@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import GradientDescent
+from attnlab.simulators.ensemble.plan import Plan, Record
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Parameters, Plan, Record
 from attnlab.simulators.ensemble.trainer import train as train_ensemble
 from attnlab.simulators.linear_attention.model import KINDS, LinearAttention, MomentTask, moment_steps
 from attnlab.simulators.linear_attention.moments import (

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import State
-from attnlab.simulators.ensemble.trainer import Parameters
 
 LOSSES = ("linear", "logistic", "exponential")
 

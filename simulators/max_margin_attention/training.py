@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from attnlab.simulators.ensemble.optimisers import GradientDescent, NormalisedGradientDescent, Optimiser
+from attnlab.simulators.ensemble.plan import Plan, Record, log_spaced_steps
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Plan, Record, log_spaced_steps
 from attnlab.simulators.ensemble.trainer import train as train_ensemble
 from attnlab.simulators.max_margin_attention.model import (
     LOSSES,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.attention import attention
-from attnlab.simulators.ensemble.trainer import Parameters
+from attnlab.simulators.ensemble.layout import Parameters
 
 POSITIONS = ("none", "added", "appended")
 

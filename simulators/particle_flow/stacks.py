@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.attention import attention
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import Adam
+from attnlab.simulators.ensemble.plan import Plan, log_spaced_steps
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.schedules import cosine
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Parameters, Plan, log_spaced_steps
 from attnlab.simulators.ensemble.trainer import train as train_ensemble
 from attnlab.simulators.particle_flow import splitting_errors as particle_flow
 from attnlab.simulators.particle_flow.splitting_errors import (

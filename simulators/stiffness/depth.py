@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.attention import attention
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import Adam
+from attnlab.simulators.ensemble.plan import Plan
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Parameters, Plan, train
+from attnlab.simulators.ensemble.trainer import train
 
 
 @dataclass(frozen=True)

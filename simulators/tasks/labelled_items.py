@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from attnlab.simulators.ensemble.trainer import Parameters
+from attnlab.simulators.ensemble.layout import Parameters
 
 
 @dataclass(frozen=True)
@@ -196,6 +196,24 @@ class ClassificationTask:
         if not self.p_novel:
             return old
         return torch.where(novel[..., None, None], _looked_up(new, classes.clamp_max(self.n_novel - 1)), old)
+
+
+def make_task(setting: Any, classes: torch.Tensor, labels: torch.Tensor) -> ClassificationTask:
+    """The task of a setting with the given means and label vectors; its errors name the field that does not fit."""
+    return ClassificationTask(
+        classes,
+        labels,
+        n_context=setting.n_context,
+        n_positions=setting.n_positions,
+        batch=setting.batch,
+        within_class_noise=setting.within_class_noise,
+        burstiness=setting.burstiness,
+        p_bursty=setting.p_bursty,
+        p_novel=setting.p_novel,
+        rank_exponent=setting.rank_exponent,
+        n_novel=setting.n_novel,
+        distinct_labels=setting.distinct_labels,
+    )
 
 
 def tables(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnlab.simulators.ensemble.trainer import Parameters
+from attnlab.simulators.ensemble.layout import Parameters
 
 
 @dataclass(frozen=True)

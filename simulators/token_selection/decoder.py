@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnlab.simulators.ensemble.monitor import current
+from attnlab.simulators.ensemble.plan import log_spaced_steps
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import log_spaced_steps
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attnlab.simulators.ensemble.trainer import Parameters
+from attnlab.simulators.ensemble.layout import Parameters
 
 
 @dataclass(frozen=True)

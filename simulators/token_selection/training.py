@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent
+from attnlab.simulators.ensemble.plan import Plan, Record, log_spaced_steps
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import (
     checked,
@@ -23,7 +25,7 @@ from attnlab.simulators.ensemble.setting import (
     require_positive,
 )
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.ensemble.trainer import Parameters, Plan, Record, log_spaced_steps, train
+from attnlab.simulators.ensemble.trainer import train
 from attnlab.simulators.token_selection.model import Classes, NextToken, PairwiseLogits
 
 

@@ -1,10 +1,9 @@
 r"""What the laboratory's own kernels must do: multiply-adds, exponentials and bytes of one attention call or training step.
 
-A multiply-add is 2 FLOPs. Attention costs d + d_v multiply-adds a visible pair forward (logits, output) and 3 d + 2 d_v
-backward (logits and weights again, dP, dV, dK, dQ); second order, with the forward-mode
-derivative, costs 7 d + 5 d_v. The bytes
-are the compulsory ones: every operand read once and every result written once. ``tests/kernels/compiled/test_counters.py`` compares
-these closed forms with what the kernels count in their loops.
+A multiply-add is 2 FLOPs. Attention costs d + d_v multiply-adds per visible pair forward (logits, output) and 3 d + 2 d_v
+backward (logits and weights again, dP, dV, dK, dQ); second order, with the forward-mode derivative, costs 7 d + 5 d_v. The
+bytes are the compulsory ones: every operand read once and every result written once.
+``tests/kernels/compiled/test_counters.py`` compares these closed forms with what the kernels count in their loops.
 
 References: FlashAttention (arXiv 2205.14135), section 3, for the recomputing backward; ``kernel_cost`` for tiled kernels.
 """

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.monitor import Monitor, use
 from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent
-from attnlab.simulators.ensemble.trainer import SEGMENT, Plan, Record, autograd_step, log_spaced_steps, train
+from attnlab.simulators.ensemble.plan import Plan, Record, log_spaced_steps
+from attnlab.simulators.ensemble.trainer import SEGMENT, autograd_step, train
 from attnlab.simulators.in_context_regression.model import AttentionRegressor
 from attnlab.simulators.tasks.regression import RegressionTask
 
@@ -216,22 +218,18 @@ def test_noise_and_learning_rate_per_replica_act_on_their_replica_only(seeds):
 
 def test_gradient_equals_finite_differences(seeds):
     values = torch.cat([value.flatten(1) for value in run(seeds(1)).parameters.values()], dim=1)
-    sizes = {name: value.shape for name, value in run(seeds(1)).parameters.items()}
+    layout = Layout({name: value.shape[1:] for name, value in run(seeds(1)).parameters.items()})
     numbers = torch.randn(1, TASK.numbers_per_step, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
-    def split(matrix):
-        parts = matrix.split([shape[1:].numel() for shape in sizes.values()], dim=1)
-        return {name: part.view(shape) for (name, shape), part in zip(sizes.items(), parts, strict=True)}
-
     after = values.clone()
-    autograd_step(MODEL, TASK, GradientDescent(1.0), split)(after, {}, numbers.clone(), 0)
+    autograd_step(MODEL, TASK, GradientDescent(1.0), layout)(after, {}, numbers.clone(), 0)
     gradient, h = (values - after)[0], 1e-5
     for index in range(values.shape[1]):
         ends = []
         for sign in (1, -1):
             moved = values.clone()
             moved[0, index] += sign * h
-            ends.append(TASK.loss(MODEL, split(moved), numbers.clone()).item())
+            ends.append(TASK.loss(MODEL, layout.split(moved), numbers.clone()).item())
         # central difference: third derivatives below 100 times h^2 / 6, rounding 10 EPS64 over 2 h
         assert abs((ends[0] - ends[1]) / (2 * h) - gradient[index]) < 100 * h**2 / 6 + 10 * EPS64 / (2 * h)
 

@@ -8,10 +8,12 @@ import torch
 
 from attnlab.kernels import icl_step
 from attnlab.kernels.icl_step import fused
+from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.monitor import Monitor, use
 from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent
+from attnlab.simulators.ensemble.plan import Plan, Record
 from attnlab.simulators.ensemble.schedules import warmup
-from attnlab.simulators.ensemble.trainer import Plan, Record, autograd_step, train
+from attnlab.simulators.ensemble.trainer import autograd_step, train
 from attnlab.simulators.in_context_regression.compiled import CompiledSteps, compiled_steps
 from attnlab.simulators.in_context_regression.model import AttentionRegressor
 from attnlab.simulators.in_context_regression.several_tasks_task import MultiRegressionTask
@@ -55,15 +57,12 @@ def test_compiled_and_autograd_steps_agree_on_the_same_batches(n_steps, kind):
     batches = icl_step.Batches(drawn.x.astype(np.float64), drawn.y.astype(np.float64))
     streams = [torch.Generator().manual_seed(i) for i in range(3)]
     start = model.initialise(streams, torch.float64)
-    values = torch.cat([v.reshape(3, -1) for v in start.values()], dim=1)
-
-    def split(matrix):
-        views = matrix.split([v[0].numel() for v in start.values()], dim=1)
-        return {name: view.view(3, *v.shape[1:]) for (name, v), view in zip(start.items(), views, strict=True)}
+    layout = Layout({name: v.shape[1:] for name, v in start.items()})
+    values = layout.join(start)
 
     adam = Adam(1e-2)
     mine, own = values.clone(), adam.start(values)
-    step = autograd_step(model, Given(batches), adam, split)
+    step = autograd_step(model, Given(batches), adam, layout)
     losses = np.stack([step(mine, own, k, k).numpy() for k in range(n_steps)], axis=1)
     theirs, state = values.clone(), adam.start(values)
     compiled = CompiledSteps(steps.shape, batches, icl_step.Optimiser(1e-2)).run(theirs, state, 0, n_steps)

@@ -11,11 +11,13 @@ from torch.nn.functional import cross_entropy
 from attnlab.kernels import induction_step
 from attnlab.kernels.induction_step import fused, reference
 from attnlab.papers.lab.run.identity import code_fingerprint
+from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.monitor import Monitor, use
 from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent
+from attnlab.simulators.ensemble.plan import Plan, Record
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.schedules import warmup
-from attnlab.simulators.ensemble.trainer import Plan, Record, autograd_step, train
+from attnlab.simulators.ensemble.trainer import autograd_step, train
 from attnlab.simulators.induction_heads.compiled import CompiledSteps, compiled_steps
 from attnlab.simulators.induction_heads.model import InductionNetwork
 from attnlab.simulators.tasks.labelled_items import ClassificationTask, tables
@@ -57,14 +59,11 @@ def test_compiled_and_autograd_steps_agree_on_the_same_batches(n_steps):
     steps = compiled_steps(MODEL, TASK, SGD, SEEDS, torch.float32)
     batches, _ = induction_step.draw(steps.shape, steps.data, 0, n_steps)
     start = MODEL.initialise(generators(SEEDS, "parameters"), torch.float64)
-    values = torch.cat([v.reshape(3, -1) for v in start.values()], dim=1)
-
-    def split(matrix):
-        views = matrix.split([v[0].numel() for v in start.values()], dim=1)
-        return {name: view.view(3, *v.shape[1:]) for (name, v), view in zip(start.items(), views, strict=True)}
+    layout = Layout({name: v.shape[1:] for name, v in start.items()})
+    values = layout.join(start)
 
     mine = values.clone()
-    step = autograd_step(MODEL, Given(steps.shape, batches), SGD, split)
+    step = autograd_step(MODEL, Given(steps.shape, batches), SGD, layout)
     losses = np.stack([step(mine, {}, k, k).numpy() for k in range(n_steps)], axis=1)
     theirs = values.clone()
     compiled = CompiledSteps(steps.shape, batches, steps.optimiser).run(theirs, {}, 0, n_steps)

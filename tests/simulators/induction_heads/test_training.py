@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from attnlab.simulators.ensemble.plan import equally_spaced_steps
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.induction_heads.measures import draw_tests, progress
-from attnlab.simulators.induction_heads.training import Setting, equally_spaced_steps, make_task, train
-from attnlab.simulators.tasks.labelled_items import tables
+from attnlab.simulators.induction_heads.training import Setting, train
+from attnlab.simulators.tasks.labelled_items import make_task, tables
 
 TINY = Setting(
     dim=7,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.trainer import autograd_step
@@ -77,18 +78,12 @@ def test_written_out_gradient_is_that_of_autograd(seeds, kind, heads, rank, own)
         torch.ones(len(root)).double(), torch.randn(len(root), size, dtype=torch.float64, generator=rng), root @ root.mT
     )
     start = model.initialise(generators(seeds(2), "parameters"), torch.float64)
-    values = torch.cat([start[name].flatten(1) for name in model.shapes], 1)
+    layout = Layout(model.shapes)
+    values = layout.join(start)
     task, descent = MomentTask(moments), GradientDescent(0.01)
 
-    def split(matrix):
-        parts = matrix.split([int(np.prod(shape)) for shape in model.shapes.values()], dim=1)
-        return {
-            name: part.view(len(matrix), *shape)
-            for (name, shape), part in zip(model.shapes.items(), parts, strict=True)
-        }
-
     slow, fast = values.clone(), values.clone()
-    step = autograd_step(model, task, descent, split)
+    step = autograd_step(model, task, descent, layout)
     losses = torch.stack([step(slow, {}, None, i) for i in range(5)], 1)
     found = moment_steps(model, task, descent, seeds(2), torch.float64).run(fast, {}, 0, 5)
     assert (slow - fast).abs().max() < 1e4 * EPS64 and np.abs(losses.numpy() - found).max() < 1e4 * EPS64
