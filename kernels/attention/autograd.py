@@ -14,9 +14,9 @@ import inspect
 
 import torch
 from torch import Tensor
-from torch.autograd import Function, forward_ad
+from torch.autograd import Function
 
-from attnlab.kernels.attention import cpu, formulas, gpu, sdpa
+from attnlab.kernels.attention import cpu, formulas, gpu, sdpa, torch_internals
 from attnlab.kernels.attention.problem import Problem, on_device
 from attnlab.kernels.attention.reference import attention_reference
 from attnlab.kernels.attention.statistics import Mass
@@ -55,14 +55,10 @@ def _push(function, primals, tangents):
 
 
 def apply(function, path: str, problem: Problem, *tensors: Tensor | None):
-    """``function.apply`` without the tens of microseconds in which torch binds arguments to a signature.
-
-    Inside ``torch.func`` transforms it is torch's own.
-    """
-    if torch._C._are_functorch_transforms_active():
+    """``function.apply``, by the short way outside ``torch.func`` transforms."""
+    if torch_internals.transforms_active():
         return function.apply(path, problem, *tensors)
-    unwrap = torch._C._functorch.unwrap_if_dead
-    return super(Function, function).apply(path, problem, *[x if x is None else unwrap(x) for x in tensors])
+    return torch_internals.apply_directly(function, path, problem, *tensors)
 
 
 class Forward(Function):
@@ -89,7 +85,7 @@ class Forward(Function):
         q, k, v, bias, o, lse = ctx.saved_tensors
         want = bias is not None and ctx.needs_input_grad[5]
         if not (
-            torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+            torch.is_grad_enabled() or torch_internals.transforms_active() or torch_internals.forward_mode_active()
         ):
             return (
                 None,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.kernels.attention import torch_internals
 from attnlab.kernels.attention.masks import Causal, Mask
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap
 from attnlab.kernels.attention.statistics import Mass
@@ -56,13 +57,13 @@ def rows_of_mask(mask: Mask | None, n_queries: int, n_keys: int) -> Rows:
     if mask is None:
         full = np.full(n_queries, n_keys, dtype=np.int32)
         return Rows(None, np.zeros(n_queries, dtype=np.int32), full, None, False, True, n_keys == 0)
-    with torch._C._DisableFuncTorch():  # a plain tensor, also inside torch.func transforms: it is kept
+    with torch_internals.plain_tensors():  # a plain tensor, also inside torch.func transforms: it is kept
         return rows_of_visible(mask.visible(n_queries, n_keys), causal=mask == Causal())
 
 
 def rows_of_visible(visible: Tensor, causal: bool = False) -> Rows:
     """``Rows`` of a boolean (query, key) matrix."""
-    with torch._C._DisableFuncTorch():
+    with torch_internals.plain_tensors():
         seen = visible.cpu().numpy()
     n_queries, n_keys = seen.shape
     counts = seen.sum(1).astype(np.int32)
@@ -82,7 +83,7 @@ def rows_with_sink(rows: Rows) -> Rows:
     n_queries, n_keys = len(rows.first), int(rows.last.max(initial=0)) if rows.full else rows.visible.shape[-1]
     if rows.full:
         return rows_of_mask(None, n_queries, n_keys + 1)
-    with torch._C._DisableFuncTorch():
+    with torch_internals.plain_tensors():
         return rows_of_visible(torch.cat([rows.visible, torch.ones(n_queries, 1, dtype=torch.bool)], -1))
 
 

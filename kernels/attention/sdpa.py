@@ -7,28 +7,18 @@ another path.
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
+from attnlab.kernels.attention import torch_internals
 from attnlab.kernels.attention.problem import Problem
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
-
-_FORWARD = "_scaled_dot_product_flash_attention_for_cpu"
-
-
-@functools.lru_cache(maxsize=1)
-def available() -> bool:
-    """Whether this torch has the operators, forward and backward."""
-    return hasattr(torch.ops.aten, _FORWARD) and hasattr(torch.ops.aten, _FORWARD + "_backward")
 
 
 def supports(score: ScoreMap, dtype: torch.dtype, head_dim: int, value_dim: int) -> bool:
     """Whether the operators cover this score map, dtype and widths."""
     plain = type(score) is Softmax and score.sink is None
-    return plain and available() and dtype in (torch.float32, torch.float64) and head_dim == value_dim
+    return plain and torch_internals.has_flash() and dtype in (torch.float32, torch.float64) and head_dim == value_dim
 
 
 def _four(x: Tensor) -> Tensor:
@@ -46,7 +36,7 @@ def _mask(problem: Problem, like: Tensor) -> Tensor | None:
 
 def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Output and log-sum-exp (which the backward needs)."""
-    operator = _operators()[0]
+    operator = torch_internals.flash_operators()[0]
     if _plain(q, k, v):
         return operator(q, k, v, 0.0, problem.rows.causal, attn_mask=_mask(problem, q), scale=problem.scale)
     o, lse = operator(
@@ -57,7 +47,7 @@ def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, 
 
 def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: Tensor, g: Tensor):
     """Gradients (dq, dk, dv)."""
-    operator = _operators()[1]
+    operator = torch_internals.flash_operators()[1]
     if _plain(q, k, v, g, o):
         return operator(g, q, k, v, o, lse, 0.0, problem.rows.causal, attn_mask=_mask(problem, q), scale=problem.scale)
     grads = operator(
@@ -78,18 +68,12 @@ def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: 
 def _plain(*tensors: Tensor) -> bool:
     """Whether the operators can take and give the tensors as they are: four axes, unit stride, no forward mode around."""
     return (
-        forward_ad._current_level < 0
+        not torch_internals.forward_mode_active()
         and all(x.ndim == 4 and x.stride(-1) == 1 for x in tensors)
-        and not torch._C._are_functorch_transforms_active()
+        and not torch_internals.transforms_active()
     )
-
-
-@functools.lru_cache(maxsize=1)
-def _operators():
-    packets = (getattr(torch.ops.aten, name) for name in (_FORWARD, _FORWARD + "_backward"))
-    return (*(packet.default for packet in packets), torch.ops.aten._unsafe_view.default)
 
 
 def _shaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """``x`` in another shape; not by reshape, whose views would carry the wrong layout into forward-mode tangents."""
-    return _operators()[2](x.contiguous(), shape)
+    return torch_internals.flash_operators()[2](x.contiguous(), shape)

@@ -36,6 +36,10 @@ class ScoreMap:
         """The factor on q.k when the caller gives none."""
         return 1.0 / math.sqrt(head_dim)
 
+    def of_logits(self) -> ScoreMap:
+        """The map of the logits alone, once queries and keys are prepared; another one for cosine only."""
+        return self
+
     def weights(self, s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (..., query, key) and the log of the normaliser Z (..., query) for logits ``s``."""
         raise NotImplementedError
@@ -352,6 +356,9 @@ class Cosine(ScoreMap):
 
     def default_scale(self, head_dim):
         return 1.0
+
+    def of_logits(self):
+        return self.inner.of_logits()
 
     def weights(self, s, visible):
         return self.inner.weights(s, visible)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attnlab.kernels import attention as package
+from attnlab.kernels.attention import operation as package
 from attnlab.kernels.attention import attention, cpu
 from attnlab.kernels.attention.masks import BlockSparse, Window
 from attnlab.kernels.attention.scores.f_over_g import Softmax

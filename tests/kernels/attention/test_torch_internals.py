@@ -1,0 +1,96 @@
+"""What torch does not promise to keep is there, and does what it is used for."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+from torch.autograd import Function, forward_ad
+
+from attnlab.kernels.attention import torch_internals
+
+ROOMS = Path(torch_internals.__file__).parents[1]
+
+
+def private_names(text):
+    """Attributes of torch that begin with an underscore, as a file writes them."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute):
+            parts = ast.unparse(node).split(".")
+            if parts[0] in ("torch", "forward_ad") and any(p.startswith("_") and not p.startswith("__") for p in parts):
+                found.add(ast.unparse(node))
+    return found
+
+
+def test_private_names_of_torch_stand_in_one_file_only():
+    found = {
+        str(path.relative_to(ROOMS)): names
+        for path in ROOMS.rglob("*.py")
+        if path != Path(torch_internals.__file__) and (names := private_names(path.read_text(encoding="utf-8")))
+    }
+    assert not found
+    assert private_names("torch._C._x()") == {"torch._C", "torch._C._x"}  # the check sees one
+
+
+def test_transforms_and_their_wrappers_are_seen():
+    assert not torch_internals.transforms_active() and not torch_internals.is_wrapped(torch.ones(1))
+    seen = []
+
+    def look(x):
+        with torch_internals.plain_tensors():
+            fresh = torch.ones(2)
+        seen.append(
+            (torch_internals.transforms_active(), torch_internals.is_wrapped(x), torch_internals.is_wrapped(fresh))
+        )
+        return x.sum()
+
+    torch.func.grad(look)(torch.ones(2))
+    torch.func.vmap(look)(torch.ones(2, 2))
+    assert seen == [(True, True, False)] * 2
+
+
+def test_an_open_level_of_forward_mode_is_seen():
+    assert not torch_internals.forward_mode_active()
+    with forward_ad.dual_level():
+        assert torch_internals.forward_mode_active()
+    assert not torch_internals.forward_mode_active()
+
+
+def test_the_short_way_into_a_function_gives_the_same_graph():
+    class Twice(Function):
+        @staticmethod
+        def forward(name, x):
+            return 2 * x
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.name = inputs[0]
+
+        @staticmethod
+        def backward(ctx, g):
+            return None, 2 * g
+
+    x = torch.ones(3, requires_grad=True)
+    y = torch_internals.apply_directly(Twice, "name", x)
+    assert torch.equal(y, 2 * x) and torch.equal(torch.autograd.grad(y.sum(), x)[0], torch.full((3,), 2.0))
+    left = {}
+    torch.func.grad(lambda z: left.setdefault("z", z * 1).sum())(x)
+    assert torch.equal(torch_internals.apply_directly(Twice, "name", left["z"]), 2 * x)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_fused_operators_are_attention_with_its_log_sum_exp(causal):
+    assert torch_internals.has_flash()
+    forward, backward, view = torch_internals.flash_operators()
+    q, k, v, g = (torch.randn(2, 1, 5, 3, dtype=torch.float64) for _ in range(4))
+    o, lse = forward(q, k, v, 0.0, causal, attn_mask=None, scale=0.7)
+    leaves = [x.clone().requires_grad_() for x in (q, k, v)]
+    s = 0.7 * leaves[0] @ leaves[1].mT
+    s = s.masked_fill(~torch.ones(5, 5, dtype=torch.bool).tril(), -torch.inf) if causal else s
+    right = s.softmax(-1) @ leaves[2]
+    assert torch.allclose(o, right, atol=1e-13) and torch.allclose(lse, s.logsumexp(-1), atol=1e-13)
+    found = backward(g, q, k, v, o, lse, 0.0, causal, attn_mask=None, scale=0.7)
+    for a, b in zip(found, torch.autograd.grad(right, leaves, g), strict=True):
+        assert torch.allclose(a, b, atol=1e-12)
+    assert view(o, (2, 5, 3)).shape == (2, 5, 3)
