@@ -1,4 +1,4 @@
-"""``attnlab bench``: timings of the kernels beside torch's, the cost model beside what the kernels count, and the curves.
+"""``attnlab bench``: side-by-side timings against public alternatives, as ratios; cost model and counted work.
 
 Here theory and kernels meet: ``theory.kernel_work`` says what a call must do, ``kernels.counters`` what it did, and the rates
 measured in the same run turn the first into a lower bound on the time.
@@ -6,13 +6,17 @@ measured in the same run turn the first into a lower bound on the time.
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attnlab.papers.lab.commands.options import add_out, count, show
+from attnlab.papers.lab.commands.options import folder as results_folder
 from attnlab.papers.lab.errors import UsageError, environment_error
 from attnlab.theory.costs import own_kernels as kernel_work
 
@@ -54,6 +58,36 @@ _BESIDE = {
     "values but only the last query of layer 2.",
     "threads": "One and two threads in turn, by the wall clock: only idle cores tell. Speed of two: median and quartiles.",
 }
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """``kernels|training`` and how it is timed."""
+    parser.add_argument(
+        "what",
+        choices=("kernels", "training"),
+        help="kernels: attention on the laboratory's shapes; training: steps of an ensemble",
+    )
+    parser.add_argument("--rounds", type=count, default=9, metavar="N", help="rounds of each comparison (default 9)")
+    parser.add_argument("--threads", type=count, default=1, metavar="N", help="threads of every candidate (default 1)")
+    parser.add_argument(
+        "--dispatch",
+        metavar="FILE",
+        help="kernels: measure the sizes up to which the compiled path wins and write the table to FILE (minutes)",
+    )
+    add_out(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print the tables."""
+    if arguments.dispatch is not None and (arguments.what != "kernels" or arguments.threads != 1):
+        raise UsageError("--dispatch measures the kernels on one thread: use `attnlab bench kernels --dispatch FILE`")
+    if arguments.threads > (os.cpu_count() or 1):
+        raise UsageError(f"--threads {arguments.threads} is more than the {os.cpu_count()} cores of this machine")
+    if arguments.dispatch is not None:
+        show(arguments, *dispatch_table(Path(arguments.dispatch), arguments.rounds))
+    else:
+        show(arguments, *bench(arguments.what, results_folder(arguments), arguments.rounds, arguments.threads))
+    return 0
 
 
 def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str, Any], str]:

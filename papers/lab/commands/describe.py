@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from attnlab.papers.lab.declare import SCALES, Claim, Paper, PaperFigure
@@ -14,6 +15,13 @@ _ATTNLAB = (
     "@software{attnlab,\n  title = {attnlab: a laboratory for the theory of attention},\n"
     "  author = {{The attnlab developers}},\n  version = {%s},\n  license = {MIT}\n}"
 )
+
+
+def latest_verdicts(folder: Path) -> dict[str, Any]:
+    """The newest verdicts, without making a results folder that is not there."""
+    from attnlab.papers.lab.run.store import Store
+
+    return Store(folder).latest_verdicts() if (folder / "catalogue.sqlite").exists() else {}
 
 
 def listing(papers: Sequence[Paper], latest: dict[str, Any]) -> tuple[dict[str, Any], str]:

@@ -1,13 +1,15 @@
-"""What ``attnlab doctor`` finds: versions, devices, compiler, results folder; what is missing and how to get it."""
+"""``attnlab doctor``: versions, devices, compiler, what is missing and how to get it."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform as machine
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from attnlab.papers.lab.commands.options import add_out, folder, show
 from attnlab.papers.lab.errors import UsageError
 
 _REQUIRED = ("numpy", "scipy", "sympy", "matplotlib", "torch", "rich", "jinja2", "clarabel", "python-flint")
@@ -17,6 +19,17 @@ _PACKAGES = {
     "cluster": ("distributed",),
     "dev": ("pytest", "pytest-xdist", "hypothesis", "ruff"),
 }
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """``--out DIR``."""
+    add_out(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what is there and what is missing."""
+    show(arguments, *examine(folder(arguments)))
+    return 0
 
 
 def check_device(device: str) -> str:

@@ -1,7 +1,8 @@
-"""``attnlab falsify``: look for a counterexample to a claim about all inputs, save it, and evaluate a saved one again."""
+"""``attnlab falsify``: look for a counterexample to a claim about all inputs, save it, evaluate a saved one again."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,55 @@ from typing import Any
 from attnlab.analysis.theorems.check import check
 from attnlab.analysis.theorems.witness import WitnessError, replay, save_witness
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict
+from attnlab.papers.lab.commands.options import add_out, natural, seconds, show
+from attnlab.papers.lab.commands.options import folder as results_folder
 from attnlab.papers.lab.declare import Claim
 from attnlab.papers.lab.errors import UsageError, environment_error
-from attnlab.papers.lab.overrides import apply, check_known
+from attnlab.papers.lab.overrides import apply, check_known, split_tokens
 from attnlab.papers.lab.registry import select
 from attnlab.papers.lab.run.quantified import budget_of, forms_of
 
 SCALE = "desk"  # the setting whose dimensions are searched
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """``CLAIM KEY=VALUE ...`` and how it is searched."""
+    parser.add_argument(
+        "tokens",
+        nargs="*",
+        metavar="CLAIM|KEY=VALUE",
+        help="paper.claim (a prefix will do); a token with = overrides a field of the setting (dim=8)",
+    )
+    parser.add_argument(
+        "--level",
+        choices=("symbolic", "certified", "searched", "sampled"),
+        help="what must decide (default: search every form of the claim)",
+    )
+    parser.add_argument("--budget", type=seconds, metavar="SECONDS", help="seconds for each form with its twins")
+    parser.add_argument("--replay", metavar="FILE", help="evaluate a saved witness again instead of searching")
+    parser.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of the search (default 0)")
+    add_out(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Search, or replay a witness; print what was found."""
+    from attnlab.papers.lab.run.reproduce import exit_status
+
+    targets, overrides = split_tokens(arguments.tokens)
+    if len(targets) > 1:
+        raise UsageError(f"{' '.join(targets)!r} names {len(targets)} claims; search one at a time")
+    target = targets[0] if targets else None
+    if arguments.replay is not None:
+        if arguments.level is not None or arguments.budget is not None:
+            raise UsageError("--replay evaluates one saved point: leave --level and --budget out")
+        result = replayed(Path(arguments.replay), target, overrides)
+    elif target is None:
+        raise UsageError("no claim: name one as paper.claim, or a saved witness by --replay FILE; see `attnlab list`")
+    else:
+        place = results_folder(arguments)
+        result = falsify(target, arguments.level, arguments.budget, arguments.seed, place, overrides)
+    show(arguments, result, text(result))
+    return exit_status(result["claims"])
 
 
 def falsify(

@@ -1,14 +1,38 @@
-"""What ``attnlab store`` does: list blocks, show one, verify every hash, remove what can no longer be used."""
+"""``attnlab store``: look after the results folder."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import time
 from typing import Any
 
+from attnlab.papers.lab.commands.options import add_out, folder, show
 from attnlab.papers.lab.errors import UsageError
 from attnlab.papers.lab.run.identity import code_fingerprint, platform
 from attnlab.papers.lab.run.store import DamagedBlock, Store
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """``ACTION [KEY]``."""
+    parser.add_argument(
+        "action",
+        choices=("list", "show", "verify", "gc"),
+        help="list blocks; show one; verify every hash; gc removes what can no longer be used",
+    )
+    parser.add_argument("key", nargs="?", metavar="KEY", help="block key, or the start of it (for show)")
+    parser.add_argument("--dry-run", action="store_true", help="gc: say what would be removed, remove nothing")
+    add_out(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one action on the results folder."""
+    place = folder(arguments)
+    if not (place / "catalogue.sqlite").exists():
+        raise UsageError(f"no results in {place}; choose the folder with --out DIR")
+    record, text, status = act(Store(place), arguments.action, arguments.key, arguments.dry_run)
+    show(arguments, record, text)
+    return status
 
 
 def act(store: Store, action: str, key: str | None, dry_run: bool) -> tuple[dict[str, Any], str, int]:

@@ -245,11 +245,6 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.close(folder)
 
 
-def default_folder() -> Path:
-    """``ATTNLAB_HOME`` if set, else ``./attnlab-results``."""
-    return Path(os.environ.get("ATTNLAB_HOME") or "attnlab-results")
-
-
 @contextmanager
 def _explained(doing: str) -> Iterator[None]:
     """Turn the system's errors into a message that says what could not be done and how to go on."""

@@ -256,3 +256,16 @@ def test_a_paper_runs_as_a_script_with_the_same_options(toy, start, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "toy2026_walk.drift" in done.stdout, done.stderr
+
+
+def test_every_command_is_a_file_that_configures_and_runs_and_help_lists_them_all(cli):
+    import importlib
+
+    from attnlab.papers.lab.commands.cli import commands
+
+    text = cli("--help")[1]
+    for name in commands():
+        module = importlib.import_module(f"attnlab.papers.lab.commands.{name}")
+        assert callable(module.configure) and callable(module.run) and f"    {name}" in text
+        status, out, _ = cli(name, "--help")
+        assert status == 0 and out.startswith(f"usage: attnlab {name}")

@@ -1,0 +1,25 @@
+"""``attnlab show``: statement, formula, assumptions, source, settings, how it is judged, what is not testable."""
+
+from __future__ import annotations
+
+import argparse
+
+from attnlab.papers.lab.commands.options import add_out, folder, show
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """``TARGET... --out DIR``."""
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help="paper, paper.claim or paper.figN (a prefix will do)"
+    )
+    add_out(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what each target says and how it is judged."""
+    from attnlab.papers.lab.commands.describe import description, latest_verdicts
+    from attnlab.papers.lab.registry import select
+
+    verdicts = latest_verdicts(folder(arguments))
+    show(arguments, *description(arguments.targets, select(arguments.targets), verdicts))
+    return 0
