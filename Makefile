@@ -8,7 +8,7 @@ BIN       := .venv/bin
 # one BLAS thread in each test process: the processes are the parallelism
 PYTEST    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: install reproduce bench test test-all test-triton lint clean
+.PHONY: install reproduce bench test test-all test-portable test-triton lint clean
 
 install: $(BIN)/.installed
 
@@ -32,6 +32,11 @@ test: install
 
 test-all: install
 	$(PYTEST) -m "slow or not slow" --timeout 1800
+
+# the suite under other instruction sets, libraries, thread counts and loads: all that this machine can, or VARIANTS="zen loaded"
+VARIANTS ?=
+test-portable: install
+	$(BIN)/python tests/portable.py $(VARIANTS)
 
 # the checks of the Triton code on another version of it, e.g. `make test-triton VERSION=3.9.0`; .venv stays as it is.
 # Triton 3.6 interprets loops only with numpy before 2.4.

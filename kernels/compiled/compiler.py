@@ -7,7 +7,9 @@ is checked before it is loaded. Without a compiler, or if anything fails, ``load
 ``compiler_report()``, and everything runs on torch.
 
 ``ATTNLAB_CACHE`` names the cache folder (default ``$XDG_CACHE_HOME/attnlab`` or ``~/.cache/attnlab``), ``ATTNLAB_CC``
-the compiler (default ``cc``, then ``gcc``, ``clang``); an empty ``ATTNLAB_CC`` switches C off.
+the compiler (default ``cc``, then ``gcc``, ``clang``); an empty ``ATTNLAB_CC`` switches C off. ``ATTNLAB_ARCH`` names the
+instruction set that builds are made for, as ``-march`` takes it (default ``native``; ``x86-64-v3`` for a build that other
+machines can use).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HEADERS = Path(__file__).parent
-FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-std=gnu11", "-shared", "-fPIC")
+FLAGS = ("-O3", "-ffp-contract=fast", "-fno-math-errno", "-std=gnu11", "-shared", "-fPIC")
 _MARK = b"attnlab-build-1\0"
 _DIGEST = 32
 _failures: dict[str, str] = {}
@@ -38,6 +40,7 @@ class Compiler:
     path: str
     version: str
     target: str
+    arch: str
 
 
 def load(source: Path, **defines: int) -> ctypes.CDLL | None:
@@ -47,7 +50,7 @@ def load(source: Path, **defines: int) -> ctypes.CDLL | None:
 
 def compiler_report() -> dict[str, object]:
     """What ``attnlab doctor`` prints: the compiler, its target, the cache folder, the builds that failed and why."""
-    compiler, reason = _find(os.environ.get("ATTNLAB_CC"))
+    compiler, reason = _find(os.environ.get("ATTNLAB_CC"), _arch())
     return {
         "compiler": compiler.path if compiler else None,
         "version": compiler.version if compiler else None,
@@ -68,8 +71,10 @@ def cache_folder() -> Path:
 
 
 @functools.lru_cache(maxsize=256)
-def _load_cached(source: str, defines: tuple[tuple[str, int], ...], cc: str | None, cache: str) -> ctypes.CDLL | None:
-    compiler, reason = _find(cc)
+def _load_cached(
+    source: str, defines: tuple[tuple[str, int], ...], cc: str | None, arch: str, cache: str
+) -> ctypes.CDLL | None:
+    compiler, reason = _find(cc, arch)
     if compiler is None:
         return _fail(source, reason)
     try:
@@ -78,7 +83,7 @@ def _load_cached(source: str, defines: tuple[tuple[str, int], ...], cc: str | No
             path.read_bytes() for folder in (HEADERS, Path(source).parent) for path in sorted(folder.glob("*.h"))
         )
         macros = [f"-D{name}={value}" for name, value in defines]
-        identity = repr((text, headers, FLAGS, macros, compiler.version, compiler.target))
+        identity = repr((text, headers, compiler.arch, FLAGS, macros, compiler.version, compiler.target))
         key = hashlib.sha256(identity.encode()).hexdigest()
         path = Path(cache) / "kernels" / f"{Path(source).stem}-{key[:32]}.so"
         if not _intact(path):
@@ -90,7 +95,7 @@ def _load_cached(source: str, defines: tuple[tuple[str, int], ...], cc: str | No
 
 def _load(source: str, defines: tuple[tuple[str, int], ...]) -> ctypes.CDLL | None:
     with _lock:
-        return _load_cached(source, defines, os.environ.get("ATTNLAB_CC"), str(cache_folder()))
+        return _load_cached(source, defines, os.environ.get("ATTNLAB_CC"), _arch(), str(cache_folder()))
 
 
 def _fail(source: str, reason: str) -> None:
@@ -99,7 +104,7 @@ def _fail(source: str, reason: str) -> None:
 
 
 @functools.lru_cache(maxsize=8)
-def _find(cc: str | None) -> tuple[Compiler | None, str]:
+def _find(cc: str | None, arch: str) -> tuple[Compiler | None, str]:
     if cc is not None and not cc.strip():
         return None, "ATTNLAB_CC is empty: C kernels are switched off"
     names = [cc] if cc else ["cc", "gcc", "clang"]
@@ -109,11 +114,15 @@ def _find(cc: str | None) -> tuple[Compiler | None, str]:
     try:
         version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
         macros = subprocess.run(
-            [path, "-march=native", "-dM", "-E", "-x", "c", os.devnull], capture_output=True, timeout=60, check=True
+            [path, f"-march={arch}", "-dM", "-E", "-x", "c", os.devnull], capture_output=True, timeout=60, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         return None, f"{path} does not work: {type(error).__name__}: {error}"
-    return Compiler(path, version.splitlines()[0] if version else "", hashlib.sha256(macros).hexdigest()), ""
+    return Compiler(path, version.splitlines()[0] if version else "", hashlib.sha256(macros).hexdigest(), arch), ""
+
+
+def _arch() -> str:
+    return os.environ.get("ATTNLAB_ARCH") or "native"
 
 
 def _intact(path: Path) -> bool:
@@ -131,7 +140,17 @@ def _build(compiler: Compiler, source: str, macros: list[str], path: Path) -> No
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as folder:
         made = Path(folder) / "kernel.so"
-        command = [compiler.path, *FLAGS, *macros, f"-I{HEADERS}", source, "-o", str(made), "-lm"]
+        command = [
+            compiler.path,
+            f"-march={compiler.arch}",
+            *FLAGS,
+            *macros,
+            f"-I{HEADERS}",
+            source,
+            "-o",
+            str(made),
+            "-lm",
+        ]
         run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if run.returncode:
             raise OSError(f"{compiler.path} failed on {Path(source).name}: {run.stderr.strip()[-2000:]}")
