@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from attnlab.kernels.attention import operation as package
 from attnlab.kernels.attention import attention, cpu
+from attnlab.kernels.attention import operation as package
 from attnlab.kernels.attention.masks import BlockSparse, Window
 from attnlab.kernels.attention.scores.f_over_g import Softmax
 from attnlab.kernels.compiled import compiler
