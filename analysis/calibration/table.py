@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attnlab.analysis.calibration.trials import REPLICAS, Row, measure, normal_power, trials
 
-COMMAND = "python -m attnlab.analysis.calibration.trials --out docs/measured"
+COMMAND = "python -m attnlab.analysis.calibration.table --out docs/measured"
 
 _HEAD = """# How the judges are calibrated
 
@@ -42,7 +42,7 @@ What to read off it:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure all trials and write ``judges_calibration.md`` and ``judges_calibration.csv``."""
-    parser = argparse.ArgumentParser(prog="python -m attnlab.analysis.calibration.trials", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m attnlab.analysis.calibration.table", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/measured"), help="folder of the two files")
     parser.add_argument("--runs", type=int, default=5000, help="synthetic claims for each number")
     parser.add_argument("--seed", type=int, default=0)
@@ -112,3 +112,7 @@ def _planning() -> list[str]:
             powers = (normal_power(n, off / 5, confidence) for off in (2, 5, 10, 20))
             lines.append(f"| {n} | {confidence:g} | " + " | ".join(f"{power:.3f}" for power in powers) + " |")
     return lines
+
+
+if __name__ == "__main__":
+    main()

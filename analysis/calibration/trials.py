@@ -5,7 +5,7 @@ the edge the claim is true and REFUTED is wrong, a hair beyond it the claim is f
 with at most half of the stated error, the other half belonging to the other end of the interval. Away from the edge
 both are rarer. Power is the share of claims refuted that are false by a stated amount.
 
-``python -m attnlab.analysis.calibration.trials --out docs/measured`` writes ``judges_calibration.md`` and ``.csv`` again.
+``python -m attnlab.analysis.calibration.table --out docs/measured`` writes ``judges_calibration.md`` and ``.csv`` again.
 """
 
 from __future__ import annotations
@@ -336,9 +336,3 @@ def _rest() -> Trial:
         return settles(steps, data, side * (3 + beyond), within=3.0, twin=FAR, confidence=confidence)
 
     return Trial("settles", "curves at rest, normal replicas", draw, verdict)
-
-
-if __name__ == "__main__":
-    from attnlab.analysis.calibration.table import main
-
-    main()

@@ -1,24 +1,58 @@
-"""The functions of torch and numpy that have an exact form: what traced arrays understand, by name."""
+"""The functions of torch and numpy that have an exact form, by name: ``FUNCTIONS[name](tape, *arguments)``.
+
+They take and give object arrays of numbers of the tape; what else an argument holds becomes constants of the tape.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from attnlab.analysis.exact.tape import Comparison, NotTraceable, Number, Tape
-from attnlab.analysis.exact.traced_array import Traced, entries_of, tape_of
+
+Entries = np.ndarray
 
 
-def _elementwise(function: Callable[..., Any]) -> Callable[..., Traced]:
+def entries_of(values: Any, tape: Tape) -> Entries:
+    """Anything array-like as an object array of numbers on the tape (or of comparisons)."""
+    if isinstance(values, Comparison):
+        return np.array([values], dtype=object).reshape(())
+    raw = _raw(values)
+    if any(isinstance(x, Comparison) for x in raw.flat):
+        return raw
+    out = np.empty(raw.shape, dtype=object)
+    for index in np.ndindex(raw.shape):
+        out[index] = tape.constant(raw[index])
+    return out
+
+
+def _raw(x: Any) -> np.ndarray:
+    """The entries of anything array-like as an object array."""
+    if isinstance(x, (list, tuple)):
+        parts = [_raw(part) for part in x]
+        out = np.empty((len(parts), *(parts[0].shape if parts else ())), dtype=object)
+        for k, part in enumerate(parts):
+            out[k] = part if part.shape else part.item()
+        return out
+    if hasattr(x, "detach"):
+        x = x.detach().cpu().numpy()
+    if isinstance(x, Fraction) or not hasattr(x, "shape"):
+        out = np.empty((), dtype=object)
+        out[()] = x
+        return out
+    return np.asarray(x).astype(object)
+
+
+def _elementwise(function: Callable[..., Any]) -> Callable[..., Entries]:
     """``function`` on tape numbers, broadcast over arrays."""
 
-    def on_arrays(*args: Any, **kwargs: Any) -> Traced:
+    def on_arrays(tape: Tape, *args: Any, **kwargs: Any) -> Entries:
         operands = [x for x in args if x is not None]
-        tape = tape_of(operands)
         lifted = [entries_of(x, tape) for x in operands]
         grid = np.broadcast(*lifted) if len(lifted) > 1 else None
         shape = grid.shape if grid is not None else lifted[0].shape
@@ -26,18 +60,25 @@ def _elementwise(function: Callable[..., Any]) -> Callable[..., Traced]:
         wide = [np.broadcast_to(x, shape) for x in lifted]
         for index in np.ndindex(shape):
             out[index] = function(*(x[index] for x in wide))
-        return Traced(out, tape)
+        return out
 
     return on_arrays
 
 
-def _over(reducer: Callable[[Sequence[Number], Tape], Any]) -> Callable[..., Traced]:
+def _over(reducer: Callable[[Sequence[Number], Tape], Any]) -> Callable[..., Entries]:
     """A reduction of the entries along ``dim`` (all of them without one)."""
 
     def on_array(
-        x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False, **more: Any
+        tape: Tape,
+        x: Any,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        axis: Any = None,
+        keepdims: bool = False,
+        **more: Any,
     ) -> Any:
-        tape, entries = tape_of([x]), entries_of(x, tape_of([x]))
+        entries = entries_of(x, tape)
         where = dim if dim is not None else axis
         axes = tuple(range(entries.ndim)) if where is None else tuple(a % entries.ndim for a in np.atleast_1d(where))
         rest = [a for a in range(entries.ndim) if a not in axes]
@@ -47,7 +88,7 @@ def _over(reducer: Callable[[Sequence[Number], Tape], Any]) -> Callable[..., Tra
             out[index] = reducer(list(moved[index]), tape)
         if keepdim or keepdims:
             out = out.reshape([1 if a in axes else entries.shape[a] for a in range(entries.ndim)])
-        return Traced(out, tape)
+        return out
 
     return on_array
 
@@ -72,10 +113,10 @@ def _all(xs: Sequence[Any], tape: Tape) -> Comparison:
     return reduce(lambda a, b: a & b, xs)
 
 
-def _softmax(x: Traced, dim: Any = None, *args: Any, axis: Any = None, **more: Any) -> Traced:
+def _softmax(tape: Tape, x: Entries, dim: Any = None, *args: Any, axis: Any = None, **more: Any) -> Entries:
     """Softmax through differences of logits: 1 / sum_j exp(x_j - x_i) keeps balls tight, and two logits give a
     sigmoid."""
-    entries, tape = entries_of(x, x.tape), x.tape
+    entries = entries_of(x, tape)
     where = dim if dim is not None else axis
     if where is None:
         raise NotTraceable("softmax needs dim")
@@ -88,16 +129,17 @@ def _softmax(x: Traced, dim: Any = None, *args: Any, axis: Any = None, **more: A
                 out[(*row, i)] = (own - logits[1 - i]).apply("sigmoid")
             else:
                 out[(*row, i)] = 1 / _total([(other - own).exp() for other in logits], tape)
-    return Traced(np.moveaxis(out, -1, where), tape)
+    return np.moveaxis(out, -1, where)
 
 
-def _log_softmax(x: Traced, dim: Any = None, *args: Any, axis: Any = None, **more: Any) -> Traced:
+def _log_softmax(tape: Tape, x: Entries, dim: Any = None, *args: Any, axis: Any = None, **more: Any) -> Entries:
     where = dim if dim is not None else axis
-    return x - _over(_logsumexp)(x, dim=where, keepdim=True)
+    return x - _over(_logsumexp)(tape, x, dim=where, keepdim=True)
 
 
 def _norm(
-    x: Traced,
+    tape: Tape,
+    x: Entries,
     p: Any = None,
     dim: Any = None,
     keepdim: bool = False,
@@ -106,68 +148,63 @@ def _norm(
     axis: Any = None,
     keepdims: bool = False,
     **more: Any,
-) -> Traced:
+) -> Entries:
     """The vector norms 1, 2, inf and the Frobenius norm."""
     which = ord if ord is not None else p
     where, keep = (dim if dim is not None else axis), keepdim or keepdims
     flat = where is None or np.ndim(where) > 0
     if which in (None, "fro") or (which == 2 and not (flat and x.ndim == 2 and ord is not None)):
-        return FUNCTIONS["sqrt"](_over(_total)(FUNCTIONS["square"](x), dim=where, keepdim=keep))
+        return FUNCTIONS["sqrt"](tape, _over(_total)(tape, FUNCTIONS["square"](tape, x), dim=where, keepdim=keep))
     if which == 1 and (x.ndim == 1 or not flat):
-        return _over(_total)(FUNCTIONS["abs"](x), dim=where, keepdim=keep)
+        return _over(_total)(tape, FUNCTIONS["abs"](tape, x), dim=where, keepdim=keep)
     if which in (math.inf, "inf") and (x.ndim == 1 or not flat):
-        return _over(_largest)(FUNCTIONS["abs"](x), dim=where, keepdim=keep)
+        return _over(_largest)(tape, FUNCTIONS["abs"](tape, x), dim=where, keepdim=keep)
     raise NotTraceable(f"no exact form of the norm of order {which!r} on shape {x.shape}")
 
 
-def _matmul(a: Any, b: Any) -> Traced:
-    tape = tape_of([a, b])
-    return Traced(np.matmul(entries_of(a, tape), entries_of(b, tape)), tape)
+def _matmul(tape: Tape, a: Any, b: Any) -> Entries:
+    return np.matmul(entries_of(a, tape), entries_of(b, tape))
 
 
-def _dot(a: Any, b: Any) -> Traced:
-    tape = tape_of([a, b])
-    return Traced(np.dot(entries_of(a, tape), entries_of(b, tape)), tape)
+def _dot(tape: Tape, a: Any, b: Any) -> Entries:
+    return np.dot(entries_of(a, tape), entries_of(b, tape))
 
 
-def _outer(a: Any, b: Any) -> Traced:
-    tape = tape_of([a, b])
-    return Traced(np.multiply.outer(entries_of(a, tape).ravel(), entries_of(b, tape).ravel()), tape)
+def _outer(tape: Tape, a: Any, b: Any) -> Entries:
+    return np.multiply.outer(entries_of(a, tape).ravel(), entries_of(b, tape).ravel())
 
 
-def _einsum(pattern: str, *operands: Any, **more: Any) -> Traced:
+def _einsum(tape: Tape, pattern: str, *operands: Any, **more: Any) -> Entries:
     operands = operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands
-    tape = tape_of(operands)
-    return Traced(np.einsum(pattern, *(entries_of(x, tape) for x in operands), optimize=False), tape)
+    return np.einsum(pattern, *(entries_of(x, tape) for x in operands), optimize=False)
 
 
-def _joined(join: Callable[..., np.ndarray]) -> Callable[..., Traced]:
-    def on_arrays(arrays: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Traced:
-        tape = tape_of(arrays)
-        return Traced(join([entries_of(x, tape) for x in arrays], axis=dim if axis is None else axis), tape)
+def _joined(join: Callable[..., np.ndarray]) -> Callable[..., Entries]:
+    def on_arrays(tape: Tape, arrays: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Entries:
+        return join([entries_of(x, tape) for x in arrays], axis=dim if axis is None else axis)
 
     return on_arrays
 
 
-def _shaped(function: Callable[..., np.ndarray]) -> Callable[..., Traced]:
+def _shaped(function: Callable[..., np.ndarray]) -> Callable[..., Entries]:
     """A function that only moves entries around."""
 
-    def on_array(x: Traced, *args: Any, **kwargs: Any) -> Traced:
-        return Traced(function(x.entries, *args, **kwargs), x.tape)
+    def on_array(tape: Tape, x: Entries, *args: Any, **kwargs: Any) -> Entries:
+        return function(x, *args, **kwargs)
 
     return on_array
 
 
-def _pair_max(a: Any, b: Any = None, *args: Any, **kwargs: Any) -> Traced:
-    if isinstance(b, Traced) or hasattr(b, "shape"):
-        return _elementwise(lambda u, v: u.tape.apply("max", u, v))(a, b)
-    return _over(_largest)(a, b, *args, **kwargs)
+def _pair_max(tape: Tape, a: Any, b: Any = None, *args: Any, **kwargs: Any) -> Entries:
+    if hasattr(b, "shape"):
+        return _elementwise(lambda u, v: tape.apply("max", u, v))(tape, a, b)
+    return _over(_largest)(tape, a, b, *args, **kwargs)
 
 
-def _pair_min(a: Any, b: Any = None, *args: Any, **kwargs: Any) -> Traced:
-    if isinstance(b, Traced) or hasattr(b, "shape"):
-        return _elementwise(lambda u, v: u.tape.apply("min", u, v))(a, b)
-    return _over(_smallest)(a, b, *args, **kwargs)
+def _pair_min(tape: Tape, a: Any, b: Any = None, *args: Any, **kwargs: Any) -> Entries:
+    if hasattr(b, "shape"):
+        return _elementwise(lambda u, v: tape.apply("min", u, v))(tape, a, b)
+    return _over(_smallest)(tape, a, b, *args, **kwargs)
 
 
 def _flat_shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
@@ -185,8 +222,8 @@ def _table() -> dict[str, Callable[..., Any]]:
         "absolute": unary["abs"],
         "fabs": unary["abs"],
         "negative": unary["neg"],
-        "positive": lambda x: x,
-        "pos": lambda x: x,
+        "positive": lambda tape, x: x,
+        "pos": lambda tape, x: x,
         "expit": unary["sigmoid"],
         "atan": _elementwise(lambda x: x.apply("atan")),
         "arctan": _elementwise(lambda x: x.apply("atan")),
@@ -219,7 +256,7 @@ def _table() -> dict[str, Callable[..., Any]]:
         "mv": _matmul,
         "mm": _matmul,
         "bmm": _matmul,
-        "rmatmul": lambda a, b: _matmul(b, a),
+        "rmatmul": lambda tape, a, b: _matmul(tape, b, a),
         "dot": _dot,
         "inner": _dot,
         "vdot": _dot,
@@ -244,12 +281,12 @@ def _table() -> dict[str, Callable[..., Any]]:
         "expand_dims": _shaped(np.expand_dims),
         "squeeze": _shaped(np.squeeze),
         "flip": _shaped(np.flip),
-        "clone": lambda x: x,
-        "double": lambda x: x,
-        "to": lambda x, *a, **k: x,
-        "dim": lambda x: x.ndim,
-        "numel": lambda x: x.entries.size,
-        "size": lambda x, d=None: x.shape if d is None else x.shape[d],
+        "clone": lambda tape, x: x,
+        "double": lambda tape, x: x,
+        "to": lambda tape, x, *a, **k: x,
+        "dim": lambda tape, x: x.ndim,
+        "numel": lambda tape, x: x.size,
+        "size": lambda tape, x, d=None: x.shape if d is None else x.shape[d],
     }
     binary: dict[str, Callable[[Any, Any], Any]] = {
         "add": lambda a, b: a + b,

@@ -2,19 +2,19 @@
 
 A ``Traced`` array looks like a tensor to ``torch.softmax(x, -1)``, ``x.norm()``, ``np.exp(x)`` and ``A @ x``; every
 entry is a number of the tape. What it does not understand is an error that names the function: the search still runs
-such a side in torch, but balls and sympy cannot.
+such a side in torch, but there it can neither be enclosed in balls nor handed to sympy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from attnlab.analysis.exact.tape import Comparison, NotTraceable, Tape
+from attnlab.analysis.exact import functions
+from attnlab.analysis.exact.functions import FUNCTIONS
+from attnlab.analysis.exact.tape import Comparison, NotTraceable, Number, Tape
 
 TRACED = (
     "exp",
@@ -100,10 +100,8 @@ class Traced:
         return float(self.entries.item())
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        from attnlab.analysis.exact.functions import FUNCTIONS
-
         if name in FUNCTIONS:
-            return partial(FUNCTIONS[name], self)
+            return lambda *args, **kwargs: _call(name, (self, *args), kwargs)
         if name.startswith("__"):
             raise AttributeError(name)
         raise NotTraceable(f"no exact form of .{name}(); known functions: {', '.join(TRACED)}")
@@ -147,34 +145,14 @@ def trace(side: Callable[..., Any], arguments: dict[str, Any], tape: Tape) -> np
 
 def entries_of(result: Any, tape: Tape) -> np.ndarray:
     """A result as an object array of numbers on the tape."""
-    if isinstance(result, Comparison):
-        return np.array([result], dtype=object).reshape(())
-    raw = _raw(result)
-    if any(isinstance(x, Comparison) for x in raw.flat):
-        return raw
-    out = np.empty(raw.shape, dtype=object)
-    for index in np.ndindex(raw.shape):
-        out[index] = tape.constant(raw[index])
-    return out
+    return functions.entries_of(_lowered(result), tape)
 
 
-def _raw(x: Any) -> np.ndarray:
-    """The entries of anything array-like as an object array."""
+def _lowered(x: Any) -> Any:
+    """An argument with the object arrays in the place of traced ones."""
     if isinstance(x, Traced):
         return x.entries
-    if isinstance(x, (list, tuple)):
-        parts = [_raw(part) for part in x]
-        out = np.empty((len(parts), *(parts[0].shape if parts else ())), dtype=object)
-        for k, part in enumerate(parts):
-            out[k] = part if part.shape else part.item()
-        return out
-    if hasattr(x, "detach"):
-        x = x.detach().cpu().numpy()
-    if isinstance(x, Fraction) or not hasattr(x, "shape"):
-        out = np.empty((), dtype=object)
-        out[()] = x
-        return out
-    return np.asarray(x).astype(object)
+    return type(x)(map(_lowered, x)) if type(x) in (list, tuple) else x
 
 
 def tape_of(values: Sequence[Any]) -> Tape:
@@ -187,12 +165,13 @@ def tape_of(values: Sequence[Any]) -> Tape:
 
 
 def _call(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    from attnlab.analysis.exact.functions import FUNCTIONS
-
     key = name.strip("_")
-    if key in FUNCTIONS:
-        return FUNCTIONS[key](*args, **kwargs)
-    raise NotTraceable(f"no exact form of {name}; known functions: {', '.join(TRACED)}")
+    if key not in FUNCTIONS:
+        raise NotTraceable(f"no exact form of {name}; known functions: {', '.join(TRACED)}")
+    tape = tape_of([*args, *kwargs.values()])
+    lowered = {word: _lowered(value) for word, value in kwargs.items()}
+    result = FUNCTIONS[key](tape, *_lowered(tuple(args)), **lowered)
+    return Traced(result, tape) if isinstance(result, (np.ndarray, Number, Comparison)) else result
 
 
 def _operator(name: str) -> Callable[..., Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
@@ -15,9 +16,6 @@ from numpy.typing import ArrayLike
 
 from attnlab.analysis.figures.marks import matrix
 from attnlab.analysis.figures.style import DIVERGING, SEQUENTIAL
-
-if TYPE_CHECKING:
-    from attnlab.analysis.figures.panel import Panel
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,15 @@ class ColourScale:
         return Normalize(self.low, self.high)
 
 
+@dataclass(frozen=True)
+class Coloured:
+    """What a colour bar explains: the artist, what its values are, and the scale if panels may share it."""
+
+    artist: Any
+    label: str
+    scale: ColourScale | None = None
+
+
 def colour_scale(*matrices: ArrayLike, symmetric: bool = True) -> ColourScale:
     """One scale for several matrices: from -m to m with m the largest absolute value, or from least to largest.
 
@@ -59,19 +66,19 @@ def colour_scale(*matrices: ArrayLike, symmetric: bool = True) -> ColourScale:
     return ColourScale(low, high, signed=False) if low < high else ColourScale(low - 0.5, high + 0.5, signed=False)
 
 
-def add_colour_bars(figure: Figure, panels: Sequence[Panel]) -> None:
-    """One bar at the right for each group of panels with the same scale and name."""
-    groups: dict[tuple[Any, str], list[Panel]] = {}
-    for panel in panels:
-        if panel.mappable is not None:
-            artist, label, scale = panel.mappable
-            groups.setdefault((scale if scale is not None else id(artist), label), []).append(panel)
+def add_colour_bars(figure: Figure, drawn: Sequence[tuple[Coloured, Axes]]) -> None:
+    """One bar at the right for each group of what is drawn with the same scale and name, beside the axes it stands on."""
+    groups: dict[tuple[Any, str], list[tuple[Coloured, Axes]]] = {}
+    for each, axes in drawn:
+        groups.setdefault((each.scale if each.scale is not None else id(each.artist), each.label), []).append(
+            (each, axes)
+        )
     # a bar is put outside those that are there: the first group's comes last and ends up furthest right
     for (_, label), group in reversed(groups.items()):
-        hosts = list(dict.fromkeys(panel.host.axes for panel in group))
+        hosts, artist = list(dict.fromkeys(axes for _, axes in group)), group[0][0].artist
         many = len(hosts) > 2
         bar = figure.colorbar(
-            group[0].mappable[0],
+            artist,
             ax=hosts,
             location="right",
             label=label,
@@ -81,8 +88,8 @@ def add_colour_bars(figure: Figure, panels: Sequence[Panel]) -> None:
             shrink=0.7 if many else 1.0,
         )
         bar.outline.set_linewidth(0.4)
-        if isinstance(group[0].mappable[0], ContourSet):
-            levels = group[0].mappable[0].levels
+        if isinstance(artist, ContourSet):
+            levels = artist.levels
             bar.set_ticks(levels[:: 1 if len(levels) <= 8 else 2], minor=False)
             bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}".replace("-", "−"))
             bar.ax.yaxis.set_minor_locator(NullLocator())

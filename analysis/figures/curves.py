@@ -43,7 +43,7 @@ def prediction(
     ends = _ends(low, high, x)
     if ends is not None:
         panel.axes.fill_between(x, *ends, color=look.colour, alpha=0.16, linewidth=0)
-    on_map = {"path_effects": casing(2.6)} if panel.mappable else {}
+    on_map = {"path_effects": casing(2.6)} if panel.coloured else {}
     (line,) = panel.axes.plot(x, y, color=look.colour, linestyle=look.line_style, zorder=2.5, **on_map)
     panel.entry(label, line)
     panel.end_label(label, _last(y), look.colour, of_line=True)
@@ -71,7 +71,7 @@ def measurement(
     counts, centre, low, high = mean_and_interval(y, confidence)
     _points(panel, x, centre, low, high, label, series, dodge)
     panel.record(Mark(panel.name, "measurement", label, x, centre, low, high, n=counts))
-    panel.plate.tell(f"Points: means over replicas, bars: {_percent(confidence)} t intervals of the mean", counts)
+    panel.sheet.tell(f"Points: means over replicas, bars: {_percent(confidence)} t intervals of the mean", counts)
     _tell_missing(panel, label, y)
 
 
@@ -98,7 +98,7 @@ def estimate(
         raise ValueError(f"low and high of {label!r} must enclose y; give ends of the interval, not its half widths")
     _points(panel, x, y, low, high, label, series, 0.0)
     panel.record(Mark(panel.name, "estimate", label, x, y, low, high))
-    panel.plate.tell(f"{label}: bars are {interval}")
+    panel.sheet.tell(f"{label}: bars are {interval}")
 
 
 @style()
@@ -135,11 +135,11 @@ def band(
     (line,) = panel.axes.plot(t, centre, color=look.colour, linestyle=look.line_style, zorder=2.2)
     if individuals:
         _replica_lines(panel, t, values, label, look.colour)
-        panel.plate.tell(SINGLE, counts)
+        panel.sheet.tell(SINGLE, counts)
     panel.entry(label, shade, line)
     panel.end_label(label, _last(centre), look.colour, of_line=True)
     panel.record(Mark(panel.name, "band", label, t, centre, low, high, n=counts))
-    panel.plate.tell(meaning, counts)
+    panel.sheet.tell(meaning, counts)
     _tell_missing(panel, label, values)
 
 
@@ -159,7 +159,7 @@ def replica_lines(
         look.colour,
         of_line=True,
     )
-    panel.plate.tell(SINGLE, [len(values)])
+    panel.sheet.tell(SINGLE, [len(values)])
     _tell_missing(panel, label, values)
 
 
@@ -306,7 +306,7 @@ def _last(values: np.ndarray) -> float:
 def _tell_missing(panel: Panel, label: str, values: np.ndarray) -> None:
     bad = np.count_nonzero(~np.all(np.isfinite(values), axis=1))
     if bad:
-        panel.plate.tell(f"{label}: {bad} of {len(values)} replicas are left out where they are not finite")
+        panel.sheet.tell(f"{label}: {bad} of {len(values)} replicas are left out where they are not finite")
 
 
 def _percent(level: float) -> str:

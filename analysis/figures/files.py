@@ -10,23 +10,24 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from attnlab.analysis.figures.marks import as_csv
+from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from attnlab.analysis.figures.plate import Plate
+from attnlab.analysis.figures.marks import Mark, as_csv
 
 
-def write_figure(plate: Plate, folder: Path, name: str) -> list[Path]:
+def write_figure(
+    figure: Figure, marks: Iterable[Mark], folder: Path, name: str, title: str = "", caption: str = ""
+) -> list[Path]:
     """``name.png``, ``name.pdf``, ``name.svg``, ``name.csv`` in ``folder``, each complete or absent."""
-    title, caption = plate.title or name, plate.caption or plate.title or name
+    title, caption = title or name, caption or title or name
     contents = {
-        "png": _render(plate, "png", {"Software": None, "Title": title, "Description": caption}),
-        "pdf": _render(plate, "pdf", {"CreationDate": None, "Title": title, "Subject": caption}),
-        "svg": _render(plate, "svg", {"Date": None, "Title": title, "Description": caption}),
-        "csv": as_csv(plate.marks).encode(),
+        "png": _render(figure, "png", {"Software": None, "Title": title, "Description": caption}),
+        "pdf": _render(figure, "pdf", {"CreationDate": None, "Title": title, "Subject": caption}),
+        "svg": _render(figure, "svg", {"Date": None, "Title": title, "Description": caption}),
+        "csv": as_csv(marks).encode(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -37,10 +38,10 @@ def write_figure(plate: Plate, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def _render(plate: Plate, ending: str, metadata: dict[str, str | None]) -> bytes:
+def _render(figure: Figure, ending: str, metadata: dict[str, str | None]) -> bytes:
     """The file as bytes; None takes out what matplotlib would say by itself."""
     out = io.BytesIO()
-    plate.figure.savefig(out, format=ending, metadata=metadata)
+    figure.savefig(out, format=ending, metadata=metadata)
     return out.getvalue()
 
 

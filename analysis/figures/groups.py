@@ -36,7 +36,7 @@ def bars(panel: Panel, groups: Sequence[str], values: Mapping[str, ArrayLike], *
         )
         panel.entry(label, drawn)
         panel.record(Mark(panel.name, "bar", label, at, centre, low, high, n=counts, categories=tuple(groups)))
-        panel.plate.tell(f"Bars: means over replicas with {100 * confidence:.6g} % t intervals", counts)
+        panel.sheet.tell(f"Bars: means over replicas with {100 * confidence:.6g} % t intervals", counts)
     panel.axes.axhline(0, color=INK, linewidth=0.6)
     _name_groups(panel, groups)
 
@@ -68,7 +68,7 @@ def strip(panel: Panel, groups: Sequence[str], values: Mapping[str, ArrayLike]) 
         for number, row in enumerate(data):
             panel.record(Mark(panel.name, "replica", label, at, row, replica=number, categories=tuple(groups)))
         panel.record(Mark(panel.name, "median", label, at, medians, n=finite.sum(axis=0), categories=tuple(groups)))
-        panel.plate.tell("Points: single replicas, short lines: their medians", finite.sum(axis=0))
+        panel.sheet.tell("Points: single replicas, short lines: their medians", finite.sum(axis=0))
     _name_groups(panel, groups)
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
-
-if TYPE_CHECKING:
-    from attnlab.analysis.figures.panel import Panel
 
 OUTSIDE = {"below": "outside lower center", "above": "outside upper center", "right": "outside right upper"}
 INSIDE = (
@@ -42,13 +39,13 @@ def panel_legend(axes: Axes, entries: dict[str, list[Any]], where: str) -> None:
     axes.legend(_handles(entries), list(entries), **places.get(where, {"loc": where}), handler_map=_over())
 
 
-def shared_legend(figure: Figure, panels: Iterable[Panel], where: str, columns: int | None) -> None:
-    """A legend of all panels' series, each label once, outside the grid."""
+def shared_legend(figure: Figure, panels: Iterable[dict[str, list[Any]]], where: str, columns: int | None) -> None:
+    """A legend of the entries of all panels, each label once, outside the grid."""
     if where not in OUTSIDE:
         raise ValueError(f"where must be one of {', '.join(OUTSIDE)}, got {where!r}")
     entries: dict[str, list[Any]] = {}
     for panel in panels:
-        for label, handles in panel.unexplained().items():
+        for label, handles in panel.items():
             entries.setdefault(label, handles)
     if not entries:
         raise ValueError("no panel has a series with a label, so there is nothing for a legend to say")

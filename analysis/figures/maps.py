@@ -9,7 +9,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
 from numpy.typing import ArrayLike
 
-from attnlab.analysis.figures.colours import ColourScale, colour_scale
+from attnlab.analysis.figures.colours import Coloured, ColourScale, colour_scale
 from attnlab.analysis.figures.marks import Mark, matrix, named, places, vector
 from attnlab.analysis.figures.panel import Panel
 from attnlab.analysis.figures.style import INK, TERRAIN, casing, style
@@ -64,7 +64,7 @@ def heat_map(
                 line(index - 0.5, color=INK, linewidth=0.7, linestyle=(0, (2.5, 1.8)))
     if annotate:
         _annotate(panel, values, mesh, scale, annotate)
-    panel.mappable = (mesh, label, scale)
+    panel.coloured = Coloured(mesh, label, scale)
     y, x = (index.ravel().astype(float) for index in np.indices(values.shape))
     panel.record(Mark(panel.name, "heat map", label, x, y, z=values.ravel()))
 
@@ -101,7 +101,7 @@ def contour(
         for text in texts:
             # limits set later may leave a label outside: it must neither show nor take room
             text.set(clip_on=True, in_layout=False)
-    panel.mappable = (filled, label, None)
+    panel.coloured = Coloured(filled, label)
     column, row = np.meshgrid(x, y)
     panel.record(Mark(panel.name, "contour", label, column.ravel(), row.ravel(), z=z.ravel()))
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 from matplotlib.ticker import NullLocator
 
+from attnlab.analysis.figures.colours import Coloured
 from attnlab.analysis.figures.legend import panel_legend
 from attnlab.analysis.figures.marks import Mark, named
+from attnlab.analysis.figures.sheet import Sheet
 from attnlab.analysis.figures.style import GREY, Look, style
-
-if TYPE_CHECKING:
-    from attnlab.analysis.figures.plate import Plate
 
 SCALES = ("linear", "log", "symlog")
 MAPS = ("heat map",)
@@ -39,12 +38,14 @@ class Panel:
     ``panel.record(Mark(...))``. ``name`` is what the data file calls the panel.
     """
 
-    def __init__(self, plate: Plate, axes: Axes, name: str, letter: str = "") -> None:
-        self.plate, self.axes, self.name = plate, axes, name
+    def __init__(self, sheet: Sheet, axes: Axes, name: str, letter: str = "") -> None:
+        self.sheet, self.axes, self.name = sheet, axes, name
         self.host: Panel = self
         self.needs = {"x": True, "y": True}
         self.entries: dict[str, list[Any]] = {}
-        self.mappable: tuple[Any, str, Any] | None = None
+        self.attached: list[Panel] = []
+        self.coloured: Coloured | None = None
+        self.hidden = False
         self._letter, self._heading = letter, ""
         self._named: set[str] = set()
         self._ends: list[_End] = []
@@ -107,24 +108,25 @@ class Panel:
         self.axes.set_axis_off()
         self.axes.set_title("", loc="left")
         self.needs = {"x": False, "y": False}
-        self._named.add("hidden")
+        self.hidden = True
 
     @style()
     def beside(self, width: float = 0.2, gap: float = 0.06, name: str = "right") -> Panel:
         """A narrow panel at the right side of this one, of its height; ``width``, ``gap`` in parts of its width."""
         axes = self.axes.inset_axes((1 + gap, 0.0, width, 1.0))
-        panel = Panel(self.plate, axes, f"{self.name}, {named(name, 'name')}")
+        panel = Panel(self.sheet, axes, f"{self.name}, {named(name, 'name')}")
         panel.host = self
-        self.plate.attach(panel)
+        panel.attached = self.attached  # also what stands beside a panel that stands beside another
+        self.attached.append(panel)
         return panel
 
     def look(self, series: str) -> Look:
         """The look of a series on this plate."""
-        return self.plate.look(series)
+        return self.sheet.look(series)
 
     def record(self, mark: Mark) -> None:
         """Write down what was drawn."""
-        self.plate.record(mark)
+        self.sheet.record(mark)
 
     def entry(self, label: str, *handles: Any) -> None:
         """Offer artists to the legend under a label; those of one label are shown on top of each other."""
@@ -136,8 +138,8 @@ class Panel:
 
     def check(self) -> None:
         """Raise ValueError if the panel is empty, an axis has no name, or a log axis would hide points."""
-        mine = [mark for mark in self.plate.marks if mark.panel == self.name]
-        if "hidden" in self._named:
+        mine = [mark for mark in self.sheet.marks if mark.panel == self.name]
+        if self.hidden:
             return
         if not mine:
             raise ValueError(f"panel {self.name} is empty; draw on it, or say panel.hide()")

@@ -6,7 +6,7 @@ functions in :mod:`attnlab.analysis.figures` draw on its panels and write down w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -17,15 +17,15 @@ from matplotlib.transforms import Bbox
 from attnlab.analysis.figures.colours import add_colour_bars
 from attnlab.analysis.figures.files import write_figure
 from attnlab.analysis.figures.legend import shared_legend
-from attnlab.analysis.figures.marks import Mark, named
 from attnlab.analysis.figures.panel import Panel
-from attnlab.analysis.figures.style import COLUMN_WIDTHS, Look, look_of, style
+from attnlab.analysis.figures.sheet import Sheet
+from attnlab.analysis.figures.style import COLUMN_WIDTHS, style
 
 PANEL_ASPECT = 0.74
 """Height over width of a panel when a plate is given no height."""
 
 
-class Plate:
+class Plate(Sheet):
     """A grid of panels, the record of what they show, and the files they are saved as.
 
     ``plate[i, j]`` is the panel in row i and column j, ``plate[k]`` the k-th, row by row; ``plate.panels`` holds all.
@@ -57,12 +57,8 @@ class Plate:
         for name, count in (("rows", rows), ("columns", columns)):
             if int(count) != count or count < 1:
                 raise ValueError(f"{name} must be a whole number, at least 1, got {count!r}")
+        super().__init__()
         self.title, self.caption = title, ""
-        self.marks: list[Mark] = []
-        self.facts: dict[str, set[int]] = {}
-        self._looks: dict[str, Look] = {}
-        self._finished = False
-        self._attached: list[Panel] = []
         self._legend: tuple[str, int | None] | None = None
         inches = _inches(width)
         with style():
@@ -107,31 +103,6 @@ class Plate:
     def __len__(self) -> int:
         return len(self.panels)
 
-    def look(self, series: str) -> Look:
-        """The look of a series: the next free one at its first mention, the same ever after."""
-        if named(series, "series") not in self._looks:
-            self._looks[series] = look_of(len(self._looks))
-        return self._looks[series]
-
-    def record(self, mark: Mark) -> None:
-        """Write down what was drawn; a piece of your own calls it for everything it shows."""
-        if self._finished:
-            raise ValueError(f"{mark.kind} {mark.series!r} comes after the plate was saved; draw first, save last")
-        self.marks.append(mark)
-
-    def tell(self, fact: str, counts: Iterable[int] = ()) -> None:
-        """Keep a sentence for the caption, with the numbers of replicas it speaks of."""
-        self.facts.setdefault(fact, set()).update(int(count) for count in counts)
-
-    @property
-    def draws_replicas(self) -> bool:
-        """Whether anything on the plate comes from replicas, and so from seeds."""
-        return any(self.facts.values())
-
-    def attach(self, panel: Panel) -> None:
-        """Take a panel drawn beside one of the grid into the checks; :meth:`Panel.beside` calls it."""
-        self._attached.append(panel)
-
     def labels(self, x: str | None = None, y: str | None = None) -> None:
         """Name the axes of all panels, or of the outer ones where the axis is shared."""
         for panel in self.panels:
@@ -152,17 +123,17 @@ class Plate:
         with style():
             if not self._finished:
                 self._finish()
-            return write_figure(self, Path(folder), name)
+            return write_figure(self.figure, self.marks, Path(folder), name, self.title, self.caption)
 
     def _finish(self) -> None:
-        drawn = (*self.panels, *self._attached)
+        drawn = (*self.panels, *(beside for panel in self.panels for beside in panel.attached))
         for panel in drawn:
             panel.check()
         for panel in drawn:
             panel.finish(legend_elsewhere=self._legend is not None)
-        add_colour_bars(self.figure, drawn)
+        add_colour_bars(self.figure, [(panel.coloured, panel.host.axes) for panel in drawn if panel.coloured])
         if self._legend:
-            shared_legend(self.figure, drawn, *self._legend)
+            shared_legend(self.figure, [panel.unexplained() for panel in drawn], *self._legend)
         # heat maps have a fixed shape: let the panels close up around them
         if all(panel.axes.get_aspect() != "auto" for panel in self.panels):
             self.figure.set_layout_engine("compressed")

@@ -149,7 +149,7 @@ def scatter(panel, x, y, label):
     )
     panel.entry(label, points)
     panel.record(figures.Mark(panel.name, "scatter", label, x[order], y[order]))
-    panel.plate.tell("Points: single systems", [len(x)])
+    panel.sheet.tell("Points: single systems", [len(x)])
 
 
 LAYERS = {
