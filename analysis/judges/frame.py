@@ -137,13 +137,19 @@ def why(outcome: Outcome, found: Located, n: int, low: float, high: float) -> st
 
 
 def judge(check: Callable[..., Verdict], arguments: Mapping[str, Any], twin: Twin) -> Verdict:
-    """Run the check on the claim and on its twin; HOLDS needs the twin REFUTED."""
+    """Run the check on the claim and on its twin; HOLDS needs the twin REFUTED.
+
+    An UNDECIDED verdict of a check that drew from the error budget wants replicas, unless the check says otherwise.
+    """
     verdict = check(**arguments)
     try:
         rival = check(**{**arguments, **twin.arguments})
     except ValueError as error:
         raise ValueError(f"twin {twin.label!r}: {error}") from error
-    return verdict.with_twin(twin, rival.outcome)
+    verdict = verdict.with_twin(twin, rival.outcome)
+    if verdict.outcome is Outcome.UNDECIDED and not verdict.wants and verdict.confidence is not None:
+        return replace(verdict, wants="replicas")
+    return verdict
 
 
 def as_twin(judge_name: str, twin: Any, arguments: Mapping[str, Any], shorthand: str | None) -> Twin:

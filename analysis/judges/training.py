@@ -23,7 +23,7 @@ from attnlab.analysis.judges.frame import (
 )
 from attnlab.analysis.statistics.intervals import finite_array
 from attnlab.analysis.verdicts.ledger import draw
-from attnlab.analysis.verdicts.verdict import TRAIN_LONGER, Outcome, Twin, Verdict
+from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
 PATIENCE = 10  # doublings of the training time that a curve on its way is still given
 
@@ -97,7 +97,8 @@ def settles(
                 blank,
                 outcome=Outcome.UNDECIDED,
                 reason=f"at step {t[-1]:.0f} still {remaining:.3g} outside the margin and moving: the last "
-                f"doubling of the time brought it nearer by {moved:.3g}; {TRAIN_LONGER}",
+                f"doubling of the time brought it nearer by {moved:.3g}",
+                wants="training",
             )
         return replace(
             blank,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-TRAIN_LONGER = "train longer"  # ends the reason of a verdict that more replicas would not decide
+KINDS = ("published", "identity", "construction", "anchor", "extrapolation")  # what a claim can be, see Verdict
 
 
 class Outcome(StrEnum):
@@ -58,10 +58,20 @@ class Verdict:
     predicted (``in``, ``<=``, ``>=``, ``>``), and ``tightness`` says how sharp a one-sided bound is (1 is sharp).
     ``witness`` is a plain record from which the refutation can be replayed. Numbers that a judge has no use for are
     ``None``. ``reason`` is one line; it is never empty unless the verdict is HOLDS.
+
+    ``judged_by`` names the judge (``equivalence``, ``bound``, ...). ``kind`` says what the claim is: ``published`` (a
+    statement that the paper makes), ``identity`` (theory against theory, a derivation check), ``construction``,
+    ``anchor`` (our value against a published number) or ``extrapolation`` (a statement that we formulate).
+    ``resolves`` is the smallest relative change of the prediction that the same data refute at the same margin; None
+    where there is no formula to change. ``wants`` says what would decide an UNDECIDED verdict, ``"replicas"`` or
+    ``"training"``; ``""`` is neither. ``null`` is the outcome of the same check on the null control ``null_label``, such
+    as "nothing is learnt", which must be REFUTED.
+
+    A verdict has no truth value: ``if verdict`` raises, as a REFUTED one would be as true as one that HOLDS.
     """
 
     outcome: Outcome
-    kind: str
+    judged_by: str
     of: str = ""
     predicted: float | None = None
     measured: float | None = None
@@ -79,6 +89,16 @@ class Verdict:
     witness: dict[str, Any] | None = None
     name: str = ""
     parts: tuple[Verdict, ...] = ()
+    kind: str = "published"
+    resolves: float | None = None
+    wants: str = ""
+    null: Outcome | None = None
+    null_label: str = ""
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"a verdict has no truth value (this one is {self.outcome}): use verdict.holds, or `verdict is not None`"
+        )
 
     @property
     def holds(self) -> bool:
@@ -87,9 +107,9 @@ class Verdict:
 
     @property
     def more_replicas_may_decide(self) -> bool:
-        """Whether it is UNDECIDED for want of replicas, and not because the training is not at its end."""
+        """Whether it is UNDECIDED for want of replicas alone: no undecided part waits for longer training."""
         undecided = [part for part in self.parts or (self,) if part.outcome is Outcome.UNDECIDED]
-        return self.outcome is Outcome.UNDECIDED and not any(part.reason.endswith(TRAIN_LONGER) for part in undecided)
+        return bool(undecided) and self.outcome is Outcome.UNDECIDED and all(p.wants == "replicas" for p in undecided)
 
     def named(self, name: str) -> Verdict:
         """The same verdict under a name, for a part of a combined claim."""
@@ -130,10 +150,14 @@ class Verdict:
             words.append(f"[{self.interval[0]:.4g}, {self.interval[1]:.4g}]")
         if self.tightness is not None:
             words.append(f"tightness {self.tightness:.4g}")
+        if self.resolves is not None:
+            words.append(f"resolves {percent(self.resolves)}")
         if self.n is not None:
             words.append(f"n={self.n} {_plural(self.unit, self.n)}")
         if self.twin_outcome is not None:
             words.append(f"twin {self.twin_outcome.lower()}")
+        if self.null is not None:
+            words.append(f"{self.null_label} {self.null.lower()}")
         words.append(self.reason)
         return "  ".join(word for word in words if word)
 
@@ -153,6 +177,7 @@ class Verdict:
         return {
             "verdict": str(self.outcome),
             "name": self.name,
+            "judged_by": self.judged_by,
             "kind": self.kind,
             "level": self.level,
             "of": self.of,
@@ -167,6 +192,10 @@ class Verdict:
             "unit": self.unit,
             "twin": self.twin,
             "twin_verdict": None if self.twin_outcome is None else str(self.twin_outcome),
+            "resolves": _number(self.resolves),
+            "wants": self.wants,
+            "null": None if self.null is None else str(self.null),
+            "null_label": self.null_label,
             "reason": self.reason,
             "witness": _plain(self.witness),
             "parts": [part.record() for part in self.parts],
@@ -187,6 +216,13 @@ def all_of(*parts: Verdict, of: str = "") -> Verdict:
             break
     prefix = f"{deciding.name}: " if deciding.name and deciding.reason else ""
     return replace(deciding, of=of or deciding.of, name="", parts=parts, reason=prefix + deciding.reason)
+
+
+def percent(share: float) -> str:
+    """``0.4 %``: a share in two digits, down to what is readable; ``nothing`` where no change at all would be seen."""
+    if not math.isfinite(share):
+        return "nothing"
+    return f"{100 * share:.2g} %" if 100 * share < 99.5 else f"{100 * share:.0f} %"
 
 
 def _plural(unit: str, n: int) -> str:

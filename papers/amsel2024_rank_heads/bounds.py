@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Twin, Verdict, all_of, bounded, exponent
-from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
+from attnlab.analysis import Twin, all_of, bounded, exponent
 from attnlab.papers.amsel2024_rank_heads.constructions import RANDOM
 from attnlab.papers.amsel2024_rank_heads.paper import PAIRS, bound_of, pair_cells, paper, per_replica
+from attnlab.papers.lab.conditions import not_yet
 from attnlab.simulators.head_rank.pairs import train_on_pairs
 from attnlab.simulators.head_rank.random_heads import random_heads
 from attnlab.theory.head_rank import lower_bounds as theory
@@ -30,12 +30,7 @@ def never_below(setting, lab, kind, twin):
     error = np.concatenate([each["error"] + 5 * each["error_se"] for each in runs])
     bound, rival = (per_replica(runs, [law(each) for each in cells]) for law in (bound_of, twin[1]))
     if (error >= rival).all() and (error >= bound).all():
-        return Verdict(
-            Outcome.UNDECIDED,
-            "condition",
-            n=error.size,
-            reason=f"no model is below the rival bound ({twin[0]}); {TRAIN_LONGER}",
-        )
+        return not_yet(f"no model is below the rival bound ({twin[0]})", n=error.size)
     return bounded(error, bound, side="below", of="every replica", twin=Twin.of(twin[0], bound=rival))
 
 

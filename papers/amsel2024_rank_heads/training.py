@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, bounded, ordered
-from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
+from attnlab.analysis import Twin, agrees, all_of, bounded, ordered
 from attnlab.papers.amsel2024_rank_heads.paper import CONTEXTS, SWEEPS, copies_of, deep, paper, ranks_of
+from attnlab.papers.lab.conditions import not_yet
 from attnlab.simulators.head_rank.farthest import train_farthest
 from attnlab.theory.head_rank import full_rank_head as target
 
@@ -26,12 +26,7 @@ def not_trained(*runs, setting):
     limit = target.linear_predictor_error(setting.dim, setting.n_points) / 2
     worst = max(float(each["error"].mean()) for each in runs)
     if worst > limit:
-        return Verdict(
-            Outcome.UNDECIDED,
-            "condition",
-            n=runs[0].n,
-            reason=f"a full-rank model is at {worst:.3g}, to be below {limit:.3g}; {TRAIN_LONGER}",
-        )
+        return not_yet(f"a full-rank model is at {worst:.3g}, to be below {limit:.3g}", n=runs[0].n)
     return None
 
 
@@ -60,7 +55,7 @@ def rank_beats_heads(setting, lab):
             if rank < setting.dim
         ),
     )
-    if verdict := not_trained(full, setting=setting):
+    if (verdict := not_trained(full, setting=setting)) is not None:
         return verdict
     n = min(each.n for each in (full, *lower))
     best = np.log(np.min([each["error"][:n] for each in lower], axis=0))
@@ -86,7 +81,7 @@ def heads_help_slowly(setting, lab):
     """
     single = replace(setting, rank=1)
     full, one, four = lab.simulate(train_farthest, setting, single, replace(single, copies=copies_of(setting)[-1]))
-    if verdict := not_trained(full, setting=setting):
+    if (verdict := not_trained(full, setting=setting)) is not None:
         return verdict
     n = min(one.n, four.n)
     return bounded(np.log(one["error"][:n] / four["error"][:n]), math.log(2), twin=Twin.of("no help", bound=0.0))
@@ -112,7 +107,7 @@ def context_length(setting, lab):
     for n_points in (CONTEXTS[0], CONTEXTS[-1]):
         own = replace(setting, n_points=n_points)
         full, low = lab.simulate(train_farthest, own, replace(own, rank=1))
-        if verdict := not_trained(full, setting=own):
+        if (verdict := not_trained(full, setting=own)) is not None:
             return verdict
         n = min(full.n, low.n)
         a, b = np.log(full["error"][:n]), np.log(low["error"][:n])
@@ -144,7 +139,7 @@ def heads_are_projections(setting, lab):
     ranks = ranks_of(setting)
     twice = replace(setting, n_replicas=2 * setting.n_replicas)
     runs = lab.simulate(train_farthest, *(replace(twice, rank=rank) for rank in ranks))
-    if verdict := not_trained(runs[-1], setting=setting):
+    if (verdict := not_trained(runs[-1], setting=setting)) is not None:
         return verdict
     within = 0.4 * min(np.diff([_angle(rank, setting.dim) for rank in ranks]))
     return all_of(
@@ -182,7 +177,7 @@ def temperature_law(setting, lab):
     Twin: beta read off without the factor 1/sqrt(r) of the scores.
     """
     runs = lab.simulate(train_farthest, setting)
-    if verdict := not_trained(runs, setting=setting):
+    if (verdict := not_trained(runs, setting=setting)) is not None:
         return verdict
     ratio = runs["error"] * runs["size"].mean(-1) / target.near_tie_constant(setting.dim, setting.n_points - 1)
     return agrees(ratio, 1.0, within=0.3, twin=Twin.of("no 1/sqrt(r)", measured=ratio * setting.dim**0.5))
@@ -207,7 +202,7 @@ def depth_keeps_the_gap(setting, lab):
     """
     low = replace(setting, rank=1, n_replicas=2 * setting.n_replicas)
     full, one, two = lab.simulate(train_farthest, replace(low, rank=setting.rank), deep(low, 1), deep(low))
-    if verdict := not_trained(full, setting=setting):
+    if (verdict := not_trained(full, setting=setting)) is not None:
         return verdict
     n = min(full.n, one.n, two.n)
     a, b, c = (np.log(each["error"][:n]) for each in (full, one, two))

@@ -307,7 +307,7 @@ def sharpness(setting, lab):
     for claim in paper.claims.values():
         if claim.forms is not None:
             verdict = claim.function(setting, lab)
-            if verdict.tightness is not None and verdict.kind != "identity":
+            if verdict.tightness is not None and verdict.judged_by != "identity":
                 rows.append((claim.name.replace("_", " "), max(1 - verdict.tightness, 1e-16), strongest(verdict)))
     plate = Plate(width=4.6, height=1.0 + 0.16 * len(rows))
     plate[0].scale(x="log")

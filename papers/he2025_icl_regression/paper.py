@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Verdict
-from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
+from attnlab.papers.lab.conditions import outside, too_few
 from attnlab.papers.lab.declare import Paper, Source
 from attnlab.simulators.in_context_regression import training as simulator
 from attnlab.simulators.in_context_regression.training import Setting
@@ -94,28 +93,14 @@ def trained(setting, lab):
     return (
         runs["steps"][0],
         {name: values[past] for name, values in runs.items()},
-        not_yet(past, "are past the plateau"),
+        too_few(past, "are past the plateau"),
     )
 
 
 def needs_two_heads(setting):
     """The verdict on a single head, where the statement says nothing."""
     if setting.n_heads < 2:
-        return Verdict(
-            Outcome.VACUOUS, "assumption", reason=f"n_heads={setting.n_heads}: the statement is about H >= 2"
-        )
-    return None
-
-
-def not_yet(condition, what):
-    """The verdict if fewer than two replicas meet a condition that longer training may bring about."""
-    if condition.sum() < 2:
-        return Verdict(
-            Outcome.UNDECIDED,
-            "condition",
-            n=int(condition.sum()),
-            reason=f"{condition.sum()} of {len(condition)} replicas {what}; {TRAIN_LONGER}",
-        )
+        return outside(f"n_heads={setting.n_heads}: the statement is about H >= 2")
     return None
 
 

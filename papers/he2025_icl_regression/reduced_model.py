@@ -7,15 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import Twin, agrees, all_of, bounded, converges, follows, ordered, share
-from attnlab.papers.he2025_icl_regression.paper import (
-    best_one_head,
-    best_pair,
-    needs_two_heads,
-    not_yet,
-    paper,
-    sizes,
-    weighted,
-)
+from attnlab.papers.he2025_icl_regression.paper import best_one_head, best_pair, needs_two_heads, paper, sizes, weighted
+from attnlab.papers.lab.conditions import too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.simulators.in_context_regression.reduced_flow import FlowSetting, train_reduced
 from attnlab.simulators.in_context_regression.reduced_risk import (
@@ -152,7 +145,7 @@ def growth(setting, lab):
     The mean over heads is damped by the noise of the context, so the growth is read off the spread over heads. Twins: the
     flow of the full gradient (rate 2); signs decided by omega alone.
     """
-    if verdict := needs_two_heads(setting):
+    if (verdict := needs_two_heads(setting)) is not None:
         return verdict
     runs = lab.simulate(train_reduced, setting)
     time, omega, mu = 2 * runs["time"][0], runs["omega"], runs["mu"]  # the simulator's time is of -grad loss
@@ -195,7 +188,7 @@ def drift_exponents(setting, lab):
     The power of the speed does not depend on when a replica arrived in the valley, as that of the time does. Twin of
     each: the other.
     """
-    if verdict := needs_two_heads(setting):
+    if (verdict := needs_two_heads(setting)) is not None:
         return verdict
     both = lab.simulate(
         train_reduced, replace(setting, parametrisation="direct"), replace(setting, parametrisation="product")
@@ -208,7 +201,7 @@ def drift_exponents(setting, lab):
         time = 2 * runs["time"][0]  # the simulator's time is of -grad loss
         late = time >= time[-1] / 5
         past = runs["effective_loss"][:, np.argmax(late)] < (single + several) / 2
-        if verdict := not_yet(past, "are past the plateau"):
+        if (verdict := too_few(past, "are past the plateau")) is not None:
             return verdict
         size = weighted(np.abs(runs["mu"]), np.abs(runs["omega"]))[past][:, late]
         speed, middle = -np.diff(size) / np.diff(time[late]), np.sqrt(size[:, 1:] * size[:, :-1])

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import Twin, agrees, all_of, bounded, settles, share
-from attnlab.papers.he2025_icl_regression.paper import not_yet, paper
+from attnlab.papers.he2025_icl_regression.paper import paper
+from attnlab.papers.lab.conditions import too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.simulators.in_context_regression.several_tasks import MultiTaskSetting, train_multitask
 from attnlab.theory.in_context_regression import gradient_descent_risks as risks
@@ -87,7 +88,7 @@ def superposition(setting, lab):
     Twins: one preconditioner for both tasks (distance and risk), independent signs, heads that serve one task each.
     """
     runs, left, best, saddle = solved(setting, lab, len(setting.supports) + 1)
-    if verdict := not_yet(left, "have left the saddle"):
+    if (verdict := too_few(left, "have left the saddle")) is not None:
         return verdict
     steps, runs = runs["steps"][0], {k: v[left] for k, v in runs.items()}
     outside = [(setting.dim / len(s) - 1) ** 0.5 for s in setting.supports]  # |I - P| / |P|
@@ -140,7 +141,7 @@ def heads_split(setting, lab):
     """
     runs, left, _, _ = solved(setting, lab, 2 * len(setting.supports))
     arrived = left & (runs["projector_distance"][:, -1].mean(-1) < 0.15)
-    if verdict := not_yet(arrived, "have solved the tasks"):
+    if (verdict := too_few(arrived, "have solved the tasks")) is not None:
         return verdict
     return share(sharing(runs)[arrived, -1] < 0.2, at_least=0.9, twin=0.99)
 
@@ -163,7 +164,7 @@ def heads_share_or_split(setting, lab):
     Twin: one preconditioner for both tasks.
     """
     runs, left, best, saddle = solved(setting, lab, 2 * len(setting.supports))
-    if verdict := not_yet(left, "have left the saddle"):
+    if (verdict := too_few(left, "have left the saddle")) is not None:
         return verdict
     steps, runs = runs["steps"][0], {k: v[left] for k, v in runs.items()}
     outside = [(setting.dim / len(s) - 1) ** 0.5 for s in setting.supports]
@@ -209,7 +210,7 @@ def fewest_heads(setting, lab):
     verdicts = []
     for runs, heads, other in zip(both, (n + 1, n), (n, n + 1), strict=True):
         there = runs["loss"][:, -1] < risk[heads] + (risk[n] - risk[n + 1]) / 2
-        if verdict := not_yet(there, f"have reached the risk of {heads} heads"):
+        if (verdict := too_few(there, f"have reached the risk of {heads} heads")) is not None:
             return verdict
         distance, rival = (multi_task.multi_task_few_heads_distance_exact(n, h) for h in (heads, other))
         verdicts.append(

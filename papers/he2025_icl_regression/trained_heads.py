@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, follows, ordered, settles, share
+from attnlab.analysis import Twin, agrees, all_of, follows, ordered, settles, share
 from attnlab.papers.he2025_icl_regression.paper import (
     SHORT,
     needs_two_heads,
-    not_yet,
     one_head_optimum,
     paper,
     single_head,
@@ -18,6 +17,7 @@ from attnlab.papers.he2025_icl_regression.paper import (
     trained,
     weighted,
 )
+from attnlab.papers.lab.conditions import outside, too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.simulators.in_context_regression import training as simulator
 from attnlab.theory.in_context_regression import gradient_descent_risks as risks
@@ -52,10 +52,10 @@ def diagonal_kq(setting, lab):
     Twins: a head reads one direction (a rank-one block has diagonal energy 3 / (d + 2) in the mean); the sizes of omega
     are as free as those of mu.
     """
-    if verdict := needs_two_heads(setting):
+    if (verdict := needs_two_heads(setting)) is not None:
         return verdict
     steps, runs, early = trained(setting, lab)
-    if early:
+    if early is not None:
         return early
     size = np.abs(runs["mu"])
     diagonal = settles(
@@ -91,10 +91,10 @@ def zero_sum_ov(setting, lab):
     Redundant heads of one sign keep compensating covariate entries for long, so rows are summed over the sign group.
     Twins: a generic row (energy share 1 / (d + 1)); heads that draw their signs independently.
     """
-    if verdict := needs_two_heads(setting):
+    if (verdict := needs_two_heads(setting)) is not None:
         return verdict
     steps, runs, early = trained(setting, lab)
-    if early:
+    if early is not None:
         return early
     energy = np.nanmean(runs["group_last_entry_energy"], axis=-1)
     label = settles(
@@ -121,10 +121,10 @@ def sign_matching(setting, lab):
 
     Twin: signs match across heads as well as within them (each mu is compared with the omega of the next head).
     """
-    if verdict := needs_two_heads(setting):
+    if (verdict := needs_two_heads(setting)) is not None:
         return verdict
     _, runs, early = trained(setting, lab)
-    if early:
+    if early is not None:
         return early
     omega, mu = runs["omega"][:, -1], runs["mu"][:, -1]
     active = np.abs(mu) > 0.05 * np.abs(mu).max(-1, keepdims=True)
@@ -159,10 +159,10 @@ def debiased_gd(setting, lab):
     plain. This tells the two apart; their risks, 1 % apart at d = 5 and L = 40 (plain is the lower one), do not before
     the last heads have aligned. Twins: plain gradient descent (coefficient), one head (step size and risk).
     """
-    if verdict := needs_two_heads(setting):
+    if (verdict := needs_two_heads(setting)) is not None:
         return verdict
     steps, runs, early = trained(setting, lab)
-    if early:
+    if early is not None:
         return early
     d, L, sigma = sizes(setting)
     eta = runs["step_size"][:, -1]
@@ -222,16 +222,16 @@ def drift(setting, lab):
 
     Twins: omega still grows to its limit; omega shrinks alone, and the product with it.
     """
-    if verdict := needs_two_heads(setting):
+    if (verdict := needs_two_heads(setting)) is not None:
         return verdict
     steps, runs, early = trained(setting, lab)
-    if early:
+    if early is not None:
         return early
     omega = trailing_mean(steps, np.log(np.abs(runs["group_omega"]).mean(-1)))
     product = trailing_mean(steps, np.log(np.abs(runs["step_size"])))
     half = np.searchsorted(steps, steps[-1] / 2)
     there = np.isfinite(omega[:, half])  # past the plateau for the last half, too
-    if verdict := not_yet(there, "are past the plateau for half of the training"):
+    if (verdict := too_few(there, "are past the plateau for half of the training")) is not None:
         return verdict
     omega, product = omega[there], product[there]
     falls = ordered(
@@ -265,16 +265,12 @@ def longer_prompts(setting, lab):
 
     Twin: linear attention without normalisation, tuned at the training length, whose risk grows with the square of L'.
     """
-    if verdict := needs_two_heads(setting):
+    if (verdict := needs_two_heads(setting)) is not None:
         return verdict
     if max(setting.test_lengths) <= setting.n_context:
-        return Verdict(
-            Outcome.VACUOUS,
-            "assumption",
-            reason=f"test_lengths={setting.test_lengths} holds none beyond n_context={setting.n_context}",
-        )
+        return outside(f"test_lengths={setting.test_lengths} holds none beyond n_context={setting.n_context}")
     _, runs, early = trained(setting, lab)
-    if early:
+    if early is not None:
         return early
     d, L, sigma = sizes(setting)
     lengths, eta = np.array(setting.test_lengths), runs["step_size"][:, -1]
@@ -323,7 +319,7 @@ def preconditioned_gd(setting, lab):
 
     Twin: the plain inverse covariance, without the term that the finite context adds.
     """
-    if verdict := needs_two_heads(setting):
+    if (verdict := needs_two_heads(setting)) is not None:
         return verdict
     runs = lab.simulate(simulator.train, setting)
     covariance = preconditioned.autoregressive_covariance(setting.dim, setting.covariance_decay)

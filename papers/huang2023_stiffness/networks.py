@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Twin, Verdict, all_of, bounded, follows, ordered, settles, trend
-from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
+from attnlab.analysis import Twin, all_of, bounded, follows, ordered, settles, trend
 from attnlab.papers.huang2023_stiffness.paper import EASY, EASY_SCALES, HARD, KINDS, SHORT, paper, peak
+from attnlab.papers.lab.conditions import too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.simulators.stiffness.euler_chains import GateSetting, train_gates
 from attnlab.simulators.stiffness.gated_networks import train_gated
@@ -33,13 +33,8 @@ def depth_bursts(setting, lab):
     """
     runs = lab.simulate(train_gated, setting)
     solved = runs["accuracy"][:, 0] >= 0.95
-    if solved.sum() < 2:
-        return Verdict(
-            Outcome.UNDECIDED,
-            "condition",
-            n=int(solved.sum()),
-            reason=f"{solved.sum()} of {len(solved)} replicas solve the task; {TRAIN_LONGER}",
-        )
+    if (few := too_few(solved, "solve the task")) is not None:
+        return few
     before, after = (peak(runs[name][solved, 0]) for name in ("index_before", "index"))
     return ordered(before, after, of="median over replicas", twin=Twin.of("reversed", smaller=after, larger=before))
 

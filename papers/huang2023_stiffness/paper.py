@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Verdict
+from attnlab.papers.lab.conditions import outside
 from attnlab.papers.lab.declare import Paper, Scales, Source
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_positive
 from attnlab.simulators.stiffness.gated_networks import GATES, SpiralSetting
@@ -100,9 +100,7 @@ def without(values, needed, name):
     """The verdict if a setting lacks values that a statement speaks of; None if it has them."""
     missing = [value for value in needed if value not in values]
     if missing:
-        return Verdict(
-            Outcome.VACUOUS, "assumption", reason=f"{name}={values!r} lacks {missing!r}, which the statement is about"
-        )
+        return outside(f"{name}={values!r} lacks {missing!r}, which the statement is about")
     return None
 
 

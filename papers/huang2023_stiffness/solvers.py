@@ -41,7 +41,9 @@ def solution_bursts(setting, lab):
 
     On the circle it takes half of the period. Twin: half of the absolute change, which is briefer still.
     """
-    if verdict := without(setting.eccentricities, [max(*setting.eccentricities, ECCENTRIC)], "eccentricities"):
+    if (
+        verdict := without(setting.eccentricities, [max(*setting.eccentricities, ECCENTRIC)], "eccentricities")
+    ) is not None:
         return verdict
     runs = lab.simulate(kepler_steps, setting)
     parts = []
@@ -90,7 +92,7 @@ def adaptive_steps(setting, lab):
 
     Twins: steps proportional to 1 / sqrt(index), which lie between the two.
     """
-    if verdict := without(setting.powers, (0.0, 1.0), "powers"):
+    if (verdict := without(setting.powers, (0.0, 1.0), "powers")) is not None:
         return verdict
     relative, runs = relative_errors(setting, lab)
     speed = speed_of(setting, runs["centre"][0])
@@ -140,7 +142,7 @@ def best_power(setting, lab):
 
     Twins: the pairs crossed; the order reversed.
     """
-    if verdict := without(setting.powers, (0.0, 0.5, 1.0, 1.5, 2.0), "powers"):
+    if (verdict := without(setting.powers, (0.0, 0.5, 1.0, 1.5, 2.0), "powers")) is not None:
         return verdict
     runs = lab.simulate(euler_rules, setting)
     square = 2 * steps.euler_error_approx(
@@ -179,7 +181,9 @@ def kepler_steps_follow_the_index(setting, lab):
 
     Twins: steps proportional to the inverse of the absolute speed, index^(-4/3) near pericentre; a correlation that rises.
     """
-    if verdict := without(setting.eccentricities, [max(*setting.eccentricities, ECCENTRIC)], "eccentricities"):
+    if (
+        verdict := without(setting.eccentricities, [max(*setting.eccentricities, ECCENTRIC)], "eccentricities")
+    ) is not None:
         return verdict
     runs = lab.simulate(kepler_steps, setting)
     es = np.array(setting.eccentricities)
@@ -211,7 +215,7 @@ def index_is_not_stiffness(setting, lab):
 
     Twins: the opposite signs; the stability interval of the classical method of order four; an eigenvalue that orders all steps.
     """
-    if verdict := without(setting.mu, (10.0, 30.0, 100.0), "mu"):
+    if (verdict := without(setting.mu, (10.0, 30.0, 100.0), "mu")) is not None:
         return verdict
     runs = lab.simulate(van_der_pol_steps, setting)
     correlation, eigenvalue = (

@@ -20,10 +20,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from attnlab.analysis.verdicts.verdict import KINDS, Verdict
+from attnlab.papers.lab.conditions import Covered, uncovered, value_of
+
+Kind = Literal["published", "identity", "construction", "anchor", "extrapolation"]
 Scale = Literal["smoke", "desk", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "desk", "paper")
 _LEVELS = "for all inputs: every form of the statement at its level, and its twin refuted there"
@@ -80,7 +84,13 @@ class Scales:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the literature with the function that predicts, measures and judges it."""
+    """A statement of the literature with the function that predicts, measures and judges it.
+
+    ``kind`` says whose statement it is: ``published`` (the paper makes it, at conditions that it allows), ``identity``
+    (theory against theory), ``construction``, ``anchor`` (our value against a published number) or ``extrapolation``
+    (we formulate it). Only ``published`` counts as HOLDS of a paper. ``reads`` names the fields of the setting that the
+    prediction depends on, ``covers`` the values of fields that it covers; outside them the claim is VACUOUS.
+    """
 
     paper: str
     name: str
@@ -98,6 +108,9 @@ class Claim:
     why_these_scales: str = ""
     note: str = ""
     forms: Callable[..., Any] | None = None
+    kind: Kind = "published"
+    reads: tuple[str, ...] = ()
+    covers: Mapping[str, Covered] = field(default_factory=dict, hash=False)
 
     @property
     def id(self) -> str:
@@ -108,6 +121,13 @@ class Claim:
     def statement(self) -> str:
         """What is claimed: the first paragraph of the function's docstring."""
         return _first_paragraph(self.function)
+
+    def judge(self, setting: Any, lab: Any) -> Verdict:
+        """The verdict at a setting, with the claim's kind: VACUOUS, before anything is simulated, where it covers nothing."""
+        verdict = uncovered(self.covers, setting, (self.setting.smoke, self.setting.desk, self.setting.paper))
+        if verdict is None:
+            verdict = self.function(setting, lab)
+        return replace(verdict, kind=self.kind)
 
 
 @dataclass(frozen=True)
@@ -172,11 +192,16 @@ class Paper:
         scales: Sequence[Scale] = SCALES,
         why_these_scales: str = "",
         note: str = "",
+        kind: Kind = "published",
+        reads: Sequence[str] = (),
+        covers: Mapping[str, Covered] | None = None,
     ) -> Callable:
         """Register ``function(setting, lab) -> Verdict`` as the claim ``name``.
 
         ``parts`` is the number of judged parts, among which the claim's share of the run's error budget is divided.
-        ``expected="REFUTED"`` is for a published statement that is false. ``undecided_at_smoke`` gives the reason why
+        ``expected="REFUTED"`` is for a statement that is false; it is heeded for every ``kind``, and only a published one
+        is shown as "published and REFUTED". ``reads`` and ``covers`` say which fields of the setting the prediction reads
+        and which of their values it covers (:mod:`attnlab.papers.lab.conditions`). ``undecided_at_smoke`` gives the reason why
         the smoke scale cannot decide. ``scales`` lists where the claim can be decided at all, with the reason.
         """
         if not statements:
@@ -185,6 +210,10 @@ class Paper:
             self._known(number)
         if parts < 1:
             raise ValueError(f"claim {self.key}.{name}: parts must be at least 1, got {parts!r}")
+        if kind not in KINDS:
+            raise ValueError(f"claim {self.key}.{name}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
+        if expected not in ("HOLDS", "REFUTED"):
+            raise ValueError(f"claim {self.key}.{name}: expected must be 'HOLDS' or 'REFUTED', got {expected!r}")
         if tuple(scales) != SCALES and not why_these_scales:
             raise ValueError(f"claim {self.key}.{name}: say why it is decided at {', '.join(scales)} only")
 
@@ -208,7 +237,11 @@ class Paper:
                 tuple(scales),
                 why_these_scales,
                 note,
+                kind=kind,
+                reads=tuple(reads),
+                covers=dict(covers or {}),
             )
+            self._check_fields(self.claims[name])
             return function
 
         return register
@@ -225,6 +258,7 @@ class Paper:
         judged: str = "",
         expected: Literal["HOLDS", "REFUTED"] = "HOLDS",
         note: str = "",
+        kind: Kind = "published",
     ) -> Callable:
         """Register ``function(setting) -> {level: for-all claim}``: the forms of one statement, the most general first.
 
@@ -249,6 +283,7 @@ class Paper:
                 judged=judged or _LEVELS,
                 expected=expected,
                 note=note,
+                kind=kind,
             )(judged_forms)
             self.claims[name] = replace(self.claims[name], forms=function)
             return function
@@ -309,6 +344,16 @@ class Paper:
     def _known(self, number: int) -> None:
         if number not in self.statements:
             raise ValueError(f"{self.key} has no statement {number}; it has {sorted(self.statements)}")
+
+    def _check_fields(self, claim: Claim) -> None:
+        """Every field that the claim reads or covers exists at every scale, and the claim covers its own settings."""
+        for scale in SCALES:
+            setting = claim.setting.at(scale)
+            for name in claim.reads:
+                value_of(setting, name)
+            outside = uncovered(claim.covers, setting, (claim.setting.at(scale),))
+            if outside is not None and scale in claim.scales:
+                raise ValueError(f"{claim.id} does not cover its own setting at {scale}: {outside.reason}")
 
     def _new(self, name: str) -> None:
         if name in self.claims or name in self.figures:

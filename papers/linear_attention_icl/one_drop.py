@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, bounded, follows, identical
+from attnlab.analysis import Twin, agrees, all_of, bounded, follows, identical
+from attnlab.papers.lab.conditions import outside
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.linear_attention_icl.paper import (
     REST,
@@ -35,11 +36,8 @@ GRID = np.linspace(-25, 35, 61)
 def not_small(setting):
     """The verdict on starts at which the exact formulas do not hold."""
     if setting.init_scale > 0.05:
-        return Verdict(
-            Outcome.VACUOUS,
-            "assumption",
-            reason=f"init_scale={setting.init_scale}: the formulas are for "
-            "small starts, up to 0.05, with errors of its square",
+        return outside(
+            f"init_scale={setting.init_scale}: the formulas are for small starts, up to 0.05, with errors of its square"
         )
     return None
 
@@ -67,8 +65,8 @@ def sigmoid(setting, lab):
     Twin: the norm of all initial weights in place of the growing component: the curve comes too early.
     """
     if len(set(setting.spectrum)) > 1:
-        return Verdict(Outcome.VACUOUS, "assumption", reason=f"spectrum={setting.spectrum} is not white")
-    if verdict := not_small(setting):
+        return outside(f"spectrum={setting.spectrum} is not white")
+    if (verdict := not_small(setting)) is not None:
         return verdict
     runs = lab.simulate(simulator.train, setting)
     d, lam = len(setting.spectrum), setting.spectrum[0]
@@ -107,10 +105,10 @@ def reduced_flow(setting, lab):
 
     Twin: all eigen-components rise together, as they do for white covariance.
     """
-    if verdict := not_small(setting):
+    if (verdict := not_small(setting)) is not None:
         return verdict
     if len(set(setting.spectrum)) == 1:
-        return Verdict(Outcome.VACUOUS, "assumption", reason="white covariance: see sigmoid")
+        return outside("white covariance: see sigmoid")
     runs = lab.simulate(simulator.train, setting)
     grid, predicted, shifts = since_start(setting, runs)
     found = shifted(runs["time"][0], components(setting, runs), shifts, grid)

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, converges, follows
+from attnlab.analysis import Twin, agrees, all_of, converges, follows
+from attnlab.papers.lab.conditions import outside, too_few
 from attnlab.papers.lab.declare import Scales
-from attnlab.papers.linear_attention_icl.paper import levels, paper, tends, too_few
+from attnlab.papers.linear_attention_icl.paper import levels, paper, tends
 from attnlab.simulators.linear_attention import training as simulator
 from attnlab.simulators.linear_attention.risk import RiskSetting, risk
 from attnlab.simulators.linear_attention.training import Setting
@@ -69,7 +70,7 @@ def one_step_is_best(setting, lab):
     learnt = np.einsum("ra,rbc->rabc", runs["p"][:, -1], runs["W"][:, -1]).reshape(runs.n, -1)
     risk_of_learnt = risk_on_test(runs, learnt)
     past = risk_of_learnt < levels(setting.spectrum, setting.n_context)[-2:].mean()
-    if verdict := too_few(past, "are past the last saddle"):
+    if (verdict := too_few(past, "are past the last saddle", least=8)) is not None:
         return verdict
     excess = (risk_of_learnt - risk_on_test(runs, as_whole_layer(best, runs.n)))[past]
     loss = theory.risk_exact(rival, S, setting.n_context) - theory.best_risk_exact(S, setting.n_context)
@@ -108,11 +109,9 @@ def gradient_flow(setting, lab):
     """
     S = np.diag(setting.spectrum)
     if setting.start != "balanced" or setting.init_scale >= theory.small_start_bound(S, setting.n_context):
-        return Verdict(
-            Outcome.VACUOUS,
-            "assumption",
-            reason=f"start={setting.start!r}, init_scale={setting.init_scale}: the "
-            f"theorem is about balanced starts below {theory.small_start_bound(S, setting.n_context):.3g}",
+        return outside(
+            f"start={setting.start!r}, init_scale={setting.init_scale}: the "
+            f"theorem is about balanced starts below {theory.small_start_bound(S, setting.n_context):.3g}"
         )
     runs = lab.simulate(simulator.train, setting)
     (value, block), (other, rival) = (theory.balanced_limit_weights_exact(S, n) for n in (setting.n_context, 10**9))
@@ -213,7 +212,7 @@ def covariate_shift(setting, lab):
     """
     S, shift = np.diag(setting.spectrum), shifted_spectrum(setting)
     if shift == setting.spectrum:
-        return Verdict(Outcome.VACUOUS, "assumption", reason=f"spectrum={setting.spectrum}: its reverse is no shift")
+        return outside(f"spectrum={setting.spectrum}: its reverse is no shift")
     trained = lab.simulate(simulator.train, setting)["matrix"][:, -1].mean(0)
     runs = lab.simulate(
         risk,

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Verdict, agrees, settles
+from attnlab.analysis import agrees, settles
 from attnlab.analysis.statistics.intervals import has_spread
-from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
 from attnlab.papers.lab.declare import Paper, Scales, Source
 from attnlab.simulators.linear_attention.training import Setting
 from attnlab.theory.linear_attention import dynamics
@@ -167,18 +166,6 @@ def tends(steps, curves, predicted, *, within, twin):
     return agrees(curves[:, -1], predicted, within=within, of="every replica", twin=replace(twin, arguments=arguments))
 
 
-def too_few(condition, what):
-    """The verdict if fewer than eight replicas meet a condition that longer training may bring about."""
-    if condition.sum() < 8:
-        return Verdict(
-            Outcome.UNDECIDED,
-            "condition",
-            n=int(condition.sum()),
-            reason=f"{condition.sum()} of {len(condition)} replicas {what}; {TRAIN_LONGER}",
-        )
-    return None
-
-
 __all__ = [
     "REST",
     "STAIRS",
@@ -194,5 +181,4 @@ __all__ = [
     "shifted",
     "stair_sizes",
     "tends",
-    "too_few",
 ]

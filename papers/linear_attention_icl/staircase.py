@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Twin, Verdict, agrees, aligned, all_of, bounded, follows, ordered, share
+from attnlab.analysis import Twin, agrees, aligned, all_of, bounded, follows, ordered, share
+from attnlab.papers.lab.conditions import outside, too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.linear_attention_icl.one_step import relative_distance
 from attnlab.papers.linear_attention_icl.paper import (
@@ -21,7 +22,6 @@ from attnlab.papers.linear_attention_icl.paper import (
     plateaus,
     shifted,
     stair_sizes,
-    too_few,
 )
 from attnlab.simulators.linear_attention import softmax
 from attnlab.simulators.linear_attention import training as simulator
@@ -55,7 +55,7 @@ def plateau_losses(setting, lab):
     verdicts = []
     for m in range(1, min(4, len(L) - 1)):
         there = at[:, m] >= 0
-        if verdict := too_few(there, f"rest at plateau {m} and leave it"):
+        if (verdict := too_few(there, f"rest at plateau {m} and leave it", least=8)) is not None:
             return verdict
         rival, _ = without_finite_context(setting, m)
         measured = runs["population_loss"][there, at[there, m]]
@@ -90,7 +90,7 @@ def principal_components(setting, lab):
     at, verdicts = plateaus(setting, runs), []
     for m in range(1, min(4, at.shape[1])):
         there = at[:, m] >= 0
-        if verdict := too_few(there, f"rest at plateau {m} and leave it"):
+        if (verdict := too_few(there, f"rest at plateau {m} and leave it", least=8)) is not None:
             return verdict
         target, (_, rival) = dynamics.plateau_matrix_exact(m, *stair_sizes(setting)), without_finite_context(setting, m)
         matrix = runs["matrix"][there, at[there, m]]
@@ -126,7 +126,7 @@ def order(setting, lab):
     times = crossing_times(runs["time"][0], np.moveaxis(components(setting, runs), 1, 2))
     times = times[:, np.argsort(-np.array(setting.spectrum), kind="stable")]
     there = np.isfinite(times[:, :-1]).all(-1)
-    if verdict := too_few(there, "learn all but the last component"):
+    if (verdict := too_few(there, "learn all but the last component", least=8)) is not None:
         return verdict
     steps = times[there][:, 1:] - np.where(np.isfinite(times[there][:, :-1]), times[there][:, :-1], 0)
     return share(
@@ -168,7 +168,7 @@ def aligned_heads(setting, lab):
     learnt = components(setting, runs)[:, -1] > 0.9
     one = learnt & (part > 0.9)
     all_learnt = learnt.any(-1) & (one == learnt).all(-1)
-    if verdict := too_few(all_learnt, "have learnt each eigenvector with one head"):
+    if (verdict := too_few(all_learnt, "have learnt each eigenvector with one head", least=8)) is not None:
         return verdict
 
     def of_head(values):
@@ -269,7 +269,7 @@ def drop_shape(setting, lab):
     runs = lab.simulate(simulator.train, setting)
     curves = drops(setting, runs)
     there = np.isfinite(curves).all((1, 2))
-    if verdict := too_few(there, "make each drop with one head"):
+    if (verdict := too_few(there, "make each drop with one head", least=8)) is not None:
         return verdict
     predicted = predicted_drop(setting)
     slope = 0.5**2 - 0.5**5  # of u at u = 1/2, in units of CLOCK
@@ -315,9 +315,7 @@ def rank_rule(setting, lab):
     Twin of each: the other law. With rank one all plateaus are of the first kind, with full rank all of the second.
     """
     if len(setting.spectrum) < 4:
-        return Verdict(
-            Outcome.VACUOUS, "assumption", reason=f"spectrum={setting.spectrum}: four eigenvalues are needed"
-        )
+        return outside(f"spectrum={setting.spectrum}: four eigenvalues are needed")
     small = replace(setting, init_scale=setting.init_scale / SMALLER, n_steps=int(SMALLER * setting.n_steps))
     ranks = (1, 2, 4)
     runs = lab.simulate(simulator.train, *(replace(each, rank=rank) for each in (setting, small) for rank in ranks))

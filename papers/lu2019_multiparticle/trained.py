@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Twin, Verdict, all_of, bounded, ordered
-from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
+from attnlab.analysis import Twin, all_of, bounded, ordered
+from attnlab.papers.lab.conditions import not_yet
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lu2019_multiparticle.paper import paper
 from attnlab.simulators.particle_flow.stacks import KINDS, StackSetting, train_stacks
@@ -46,12 +46,7 @@ def not_trained(*runs):
     """The verdict while the ends are no nearer to the flow's than half of the straight line's bend: nothing was learnt yet."""
     share = max(float(np.mean(each["error"] / each["straight_error"].max(1))) for each in runs)
     if share > 0.5:
-        return Verdict(
-            Outcome.UNDECIDED,
-            "condition",
-            n=runs[0].n,
-            reason=f"errors at the end are {share:.2g} of the bend of the flow, to be below 0.5; {TRAIN_LONGER}",
-        )
+        return not_yet(f"errors at the end are {share:.2g} of the bend of the flow, to be below 0.5", n=runs[0].n)
     return None
 
 
@@ -81,7 +76,7 @@ def equal_parameters(setting, lab):
     lead.
     """
     transformer, macaron = both(setting, lab)
-    if verdict := not_trained(transformer, macaron):
+    if (verdict := not_trained(transformer, macaron)) is not None:
         return verdict
     before, after = log_ratios(transformer, macaron)
     return ordered(before, after, twin=Twin.of("training widens the lead", smaller=after, larger=before))
@@ -104,7 +99,7 @@ def shared_layers_follow_the_flow(setting, lab):
     Twin: the straight line from start to end at constant speed.
     """
     runs = both(setting, lab)
-    if verdict := not_trained(*runs):
+    if (verdict := not_trained(*runs)) is not None:
         return verdict
     return all_of(
         *(
@@ -131,7 +126,7 @@ def own_layers_leave_the_flow(setting, lab):
     Only the composition of the layers is trained, and many paths have one end. Twin: as near as layers of shared weights.
     """
     runs = both(setting, lab)
-    if verdict := not_trained(*runs):
+    if (verdict := not_trained(*runs)) is not None:
         return verdict
     same = {name: getattr(setting, name) for name in ("depths", "horizon", "n_states", "batch", "n_steps")}
     shared = both(replace(SHARED, **same), lab)
@@ -162,7 +157,7 @@ def tuned_to_their_depth(setting, lab):
     A stack that samples a flow would get better. Twins: the teacher's weights are as good; the teacher's weights at both depths.
     """
     runs = both(setting, lab)
-    if verdict := not_trained(*runs):
+    if (verdict := not_trained(*runs)) is not None:
         return verdict
     verdicts = []
     for kind, each in zip(KINDS, runs, strict=True):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, bounded, ordered, share, trend
-from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
+from attnlab.analysis import Twin, agrees, all_of, bounded, ordered, share, trend
+from attnlab.papers.lab.conditions import not_yet
 from attnlab.papers.mahdavi2024_memorization.paper import DIMENSION, paper
 from attnlab.simulators.memorization.dimension import jacobian_ranks
 from attnlab.simulators.memorization.training import memorise
@@ -42,9 +42,7 @@ def too_short(setting):
     """The verdict on layers that were hardly trained, or None."""
     if setting.n_steps >= LEAST_STEPS:
         return None
-    return Verdict(
-        Outcome.UNDECIDED, "condition", reason=f"n_steps={setting.n_steps} is below {LEAST_STEPS}; {TRAIN_LONGER}"
-    )
+    return not_yet(f"n_steps={setting.n_steps} is below {LEAST_STEPS}")
 
 
 def sweep(setting, lab, name, values):
@@ -123,7 +121,7 @@ def linear_in_heads(setting, lab):
 
     Twins: the reversed order, faster than 3/2 or slower than the square root.
     """
-    if verdict := too_short(setting):
+    if (verdict := too_short(setting)) is not None:
         return verdict
     heads, runs = by_heads(setting, lab)
     curves = np.stack([each["memorised"] - each["most_frequent"] for each in runs], axis=1).astype(float)
@@ -149,7 +147,7 @@ def grows_with_context(setting, lab):
 
     Twins: a curve that falls; two tokens that give one answer.
     """
-    if verdict := too_short(setting):
+    if (verdict := too_short(setting)) is not None:
         return verdict
     contexts, runs = by_contexts(setting, lab)
     curves = np.stack([each["memorised"] for each in runs], axis=1)
@@ -181,7 +179,7 @@ def width_growth_ends(setting, lab):
 
     Twins: the reversed order; growth in proportion to the parameters.
     """
-    if verdict := too_short(setting):
+    if (verdict := too_short(setting)) is not None:
         return verdict
     widths, runs = by_widths(setting, lab)
     enough = theory.sufficient_head_dim(GRIDS[lab.scale]["wide_context"], setting.dim)
@@ -212,7 +210,7 @@ def own_contexts_memorise_more(setting, lab):
 
     Twin: the reversed order.
     """
-    if verdict := too_short(setting):
+    if (verdict := too_short(setting)) is not None:
         return verdict
     heads, own = own_contexts(setting, lab, "n_heads")
     shared = sweep(setting, lab, "n_heads", heads)
@@ -257,7 +255,7 @@ def trained_beats_frozen(setting, lab):
 
     Frozen ones explain R on average. Twin: as much as there are parameters.
     """
-    if verdict := too_short(setting):
+    if (verdict := too_short(setting)) is not None:
         return verdict
     heads, runs = regression(setting, lab, "n_heads")
     verdicts = []
@@ -317,7 +315,7 @@ def heads_specialise(setting, lab):
 
     Twin: the reversed order.
     """
-    if verdict := too_short(setting):
+    if (verdict := too_short(setting)) is not None:
         return verdict
     trained, start = lab.simulate(memorise, setting, replace(setting, n_steps=1))
     after, before = ((each["largest_weight"] > 0.99).mean((1, 2)) for each in (trained, start))

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import Twin, agrees, all_of, exhaustive, ordered, trend
+from attnlab.papers.lab.conditions import too_few
 from attnlab.papers.lab.declare import Scales
-from attnlab.papers.reddy2024_abrupt_icl.paper import DESK, PAPER, circuit_for, first_time, not_yet, paper
+from attnlab.papers.reddy2024_abrupt_icl.paper import DESK, PAPER, circuit_for, first_time, paper
 from attnlab.simulators.induction_heads import training as simulator
 from attnlab.simulators.induction_heads.circuit import train_circuit
 
@@ -222,7 +223,9 @@ def independent_pace(setting, lab):
     many = replace(setting, n_steps=2 * setting.n_steps // 3, n_replicas=5 * setting.n_replicas // 2, **TIMED)
     cells = [replace(many, n_classes=factor * setting.n_classes) for factor in (4, 16)]
     soon, late = (np.log(each[np.isfinite(each)]) for each in times(lab, cells, "context"))
-    if verdict := not_yet(np.arange(max(len(soon), len(late))) < min(len(soon), len(late)), "have learnt in context"):
+    if (
+        verdict := too_few(np.arange(max(len(soon), len(late))) < min(len(soon), len(late)), "have learnt in context")
+    ) is not None:
         return verdict
     slack = np.log(2) / 2
     slower = ordered(soon, late + slack, paired=False, twin=Twin.of("shared", larger=late - slack))

@@ -75,7 +75,7 @@ def accuracy_and_loss(setting, lab):
 )
 def attention_maps(setting, lab):
     _, runs, _, early = trained(setting, lab)
-    kept = lab.simulate(simulator.train, setting) if early else runs
+    kept = lab.simulate(simulator.train, setting) if early is not None else runs
     plate = figures.Plate(2, 2, width="double", height=4.6, letters=False)
     for column, when in enumerate(("before training", "after training")):
         for row, (name, y) in enumerate((("layer_1", "layer 1: from token"), ("layer_2", "layer 2: matching item"))):
@@ -114,10 +114,10 @@ def laid_over(setting, lab):
         panel = plate[index // 2, index % 2]
         inside = flow.times / unit <= NEAR[-1]
         figures.prediction(panel, flow.times[inside] / unit, getattr(exact, name)[inside], "exact flow")
-        if not early:
+        if early is None:
             figures.band(panel, NEAR, rescaled(steps, runs[name], half, NEAR), "trained networks")
         each_steps, each, each_half, late = learners(circuits)
-        if not late:
+        if late is None:
             figures.band(panel, NEAR, rescaled(each_steps, each[name], each_half, NEAR), "trained circuits")
         panel.labels(x=r"time $t / t_{1/2}$" if index > 1 else "", y=label)
         panel.limits(y=(-0.02, 1.05))

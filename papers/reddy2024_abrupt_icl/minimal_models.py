@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import Twin, agrees, all_of, follows, ordered, share
+from attnlab.papers.lab.conditions import too_few
 from attnlab.papers.reddy2024_abrupt_icl.paper import (
     CIRCUITS,
     FEW,
@@ -15,7 +16,6 @@ from attnlab.papers.reddy2024_abrupt_icl.paper import (
     first_time,
     learners,
     needs_the_context,
-    not_yet,
     paper,
     rescaled,
     trained,
@@ -43,7 +43,7 @@ def three_numbers(setting, lab):
 
     Twin: labels are read without layer 1, which is held at uniform attention.
     """
-    if verdict := needs_the_context(setting):
+    if (verdict := needs_the_context(setting)) is not None:
         return verdict
     runs = lab.simulate(train_circuit, setting, without_label_bias(setting), replace(setting, layer_1=False))
     three, two, blind = (each["accuracy_context"][:, -1] > LEARNT for each in runs)
@@ -71,13 +71,15 @@ def laid_over(setting, lab):
     too few that have learnt."""
     steps, runs, half, early = trained(setting, lab)
     found = (
-        [{name: rescaled(steps, runs[name], half, AT) for name in (*COMPARED, "label_attention")}] if not early else []
+        [{name: rescaled(steps, runs[name], half, AT) for name in (*COMPARED, "label_attention")}]
+        if early is None
+        else []
     )
     circuit = circuit_for(setting, lab)
     for each in lab.simulate(train_circuit, circuit, without_label_bias(circuit)):
         steps, runs, half, late = learners(each)
-        early = early or late
-        if not late:
+        early = late if early is None else early
+        if late is None:
             found.append({name: rescaled(steps, runs[name], half, AT) for name in (*COMPARED, "label_attention")})
     return found, early
 
@@ -97,10 +99,10 @@ def laid_over_the_network(setting, lab):
 
     Twins: the measures rise in proportion to the time; attention to labels as in the two-number circuit.
     """
-    if verdict := needs_the_context(setting):
+    if (verdict := needs_the_context(setting)) is not None:
         return verdict
     found, early = laid_over(setting, lab)
-    if early:
+    if early is not None:
         return early
     network, three, two = (
         {name: curves[np.isfinite(curves).all(-1)] for name, curves in each.items()} for each in found
@@ -143,17 +145,17 @@ def nested_order(setting, lab):
 
     Twins: the reversed orders; a rise at half of the half-time.
     """
-    if verdict := needs_the_context(setting):
+    if (verdict := needs_the_context(setting)) is not None:
         return verdict
     steps, runs, half, early = learners(lab.simulate(train_circuit, without_label_bias(setting)))
-    if early:
+    if early is not None:
         return early
     curves = {
         name: rescaled(steps, runs[name] - runs[name][:, :1], half, np.array([0.5, 1.0, 1.25]))
         for name in ("xi", "alpha", "beta1")
     }
     seen = np.isfinite(curves["xi"]).all(-1)
-    if verdict := not_yet(seen, "have run for 1.25 half-times"):
+    if (verdict := too_few(seen, "have run for 1.25 half-times")) is not None:
         return verdict
     shares = {name: each[seen, 0] / each[seen, 1] for name, each in curves.items()}
     parts = [

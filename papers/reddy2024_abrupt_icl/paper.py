@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Verdict
-from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
+from attnlab.papers.lab.conditions import outside, too_few
 from attnlab.papers.lab.declare import Paper, Scales, Source
 from attnlab.simulators.induction_heads import training as simulator
 from attnlab.simulators.induction_heads.circuit import CircuitSetting
@@ -134,35 +133,19 @@ def learners(runs):
     there = runs["accuracy_context"][:, -1] > LEARNT
     kept = {name: values[there] for name, values in runs.items()}
     half = first_time(runs["steps"][0], kept["accuracy_context"], 0.5)
-    return runs["steps"][0], kept, half, not_yet(there, "have learnt in context")
+    return runs["steps"][0], kept, half, too_few(there, "have learnt in context")
 
 
 def needs_the_context(setting):
     """The verdict where labels need not be read off the context, or where random labels of it are right by chance."""
     if setting.p_novel < 1 or setting.burstiness > 1:
-        return Verdict(
-            Outcome.VACUOUS,
-            "assumption",
-            reason=f"p_novel={setting.p_novel}, burstiness={setting.burstiness}: the "
-            "statement is about p_novel=1 and burstiness=1",
+        return outside(
+            f"p_novel={setting.p_novel}, burstiness={setting.burstiness}: the "
+            "statement is about p_novel=1 and burstiness=1"
         )
     if setting.n_labels <= setting.n_context:
-        return Verdict(
-            Outcome.VACUOUS,
-            "assumption",
-            reason=f"n_labels={setting.n_labels}, n_context={setting.n_context}: the "
-            "statement is about more labels than the context holds",
-        )
-    return None
-
-
-def not_yet(condition, what):
-    """The verdict if fewer than two replicas meet a condition that longer training may bring about."""
-    if condition.sum() < 2:
-        return Verdict(
-            Outcome.UNDECIDED,
-            "condition",
-            n=int(condition.sum()),
-            reason=f"{condition.sum()} of {len(condition)} replicas {what}; {TRAIN_LONGER}",
+        return outside(
+            f"n_labels={setting.n_labels}, n_context={setting.n_context}: the "
+            "statement is about more labels than the context holds"
         )
     return None

@@ -54,7 +54,7 @@ def abrupt(setting, lab):
     Twins: what is learnt is in the weights; the rise is as gradual as that of the share of predictions that are labels of
     the context, each in units of its own half-time.
     """
-    if verdict := needs_the_context(setting):
+    if (verdict := needs_the_context(setting)) is not None:
         return verdict
     N, L = sizes(setting)
     everyone = lab.simulate(simulator.train, setting)
@@ -64,7 +64,7 @@ def abrupt(setting, lab):
         twin=Twin.of("learning in weights", successes=everyone["accuracy_weights"][:, -1] > LEARNT),
     )
     steps, runs, half, early = trained(setting, lab)
-    if early:
+    if early is not None:
         return early
     width = rise(steps, runs["accuracy_context"], 1 / N) / half
     listed = runs["context_share"]
@@ -93,10 +93,10 @@ def random_choice(setting, lab):
     Twins: the right one is found half of the time; no more labels of the context than by chance; the preference at the
     half-time of the jump.
     """
-    if verdict := needs_the_context(setting):
+    if (verdict := needs_the_context(setting)) is not None:
         return verdict
     steps, runs, half, early = trained(setting, lab)
-    if early:
+    if early is not None:
         return early
     N, L = sizes(setting)
 
@@ -138,10 +138,10 @@ def match_attention_waits(setting, lab):
 
     Twin: it is a share 1/N of the attention to all labels.
     """
-    if verdict := needs_the_context(setting):
+    if (verdict := needs_the_context(setting)) is not None:
         return verdict
     steps, runs, half, early = trained(setting, lab)
-    if early:
+    if early is not None:
         return early
     uniform = float(theory.uniform_measures(*sizes(setting)).match_attention)
     before, labels = (
@@ -165,10 +165,10 @@ def item_attention_waits(setting, lab):
 
     Twin: it grows with the share of predictions that are labels of the context.
     """
-    if verdict := needs_the_context(setting):
+    if (verdict := needs_the_context(setting)) is not None:
         return verdict
     steps, runs, half, early = trained(setting, lab)
-    if early:
+    if early is not None:
         return early
     N, L = sizes(setting)
     uniform = float(theory.uniform_measures(N, L).item_attention)
@@ -191,10 +191,10 @@ def head_at_the_jump(setting, lab):
 
     Twins: they form when predictions become labels of the context; attention stays uniform.
     """
-    if verdict := needs_the_context(setting):
+    if (verdict := needs_the_context(setting)) is not None:
         return verdict
     steps, runs, half, early = trained(setting, lab)
-    if early:
+    if early is not None:
         return early
     listed = np.log(half_way(steps, runs["context_share"]) / half)
     uniform = theory.uniform_measures(*sizes(setting))
@@ -232,10 +232,10 @@ def order_of_events(setting, lab):
 
     Twins: the reversed orders.
     """
-    if verdict := needs_the_context(setting):
+    if (verdict := needs_the_context(setting)) is not None:
         return verdict
     steps, runs, _, early = trained(setting, lab)
-    if early:
+    if early is not None:
         return early
     when = {
         name: np.log(half_way(steps, runs[name]))
@@ -277,7 +277,7 @@ def as_many_labels_fail(setting, lab):
 
     Twin of each: the other.
     """
-    if verdict := needs_the_context(setting):
+    if (verdict := needs_the_context(setting)) is not None:
         return verdict
     more, same = lab.simulate(simulator.train, setting, as_many_labels(setting))
     success = [runs["accuracy_context"][:, -1] > LEARNT for runs in (more, same)]

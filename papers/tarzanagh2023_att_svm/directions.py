@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, bounded, exhaustive, ordered, settles, share, trend
-from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
+from attnlab.papers.lab.conditions import not_yet, too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.tarzanagh2023_att_svm.paper import (
     DESK,
@@ -129,9 +129,7 @@ def slow_directions(setting, lab):
     nearer sigma to one, the slower the angle decays. Twin: what is left out stays for ever, slope 0.
     """
     if setting.n_steps < 5_000:
-        return Verdict(
-            Outcome.UNDECIDED, "condition", reason=f"n_steps={setting.n_steps} is below 5 000; {TRAIN_LONGER}"
-        )
+        return not_yet(f"n_steps={setting.n_steps} is below 5 000")
     runs = lab.simulate(simulator.train, factored(setting))
     late = last_decade(runs["steps"][0])
     measured, predicted = [], []
@@ -222,13 +220,8 @@ def local_optimality(setting, lab):
     runs = lab.simulate(simulator.train, replace(setting, inner_dim=0))
     chosen = selection(runs)
     there = angles(runs, chosen.frobenius)[:, -1] < 0.1
-    if there.sum() < 2:
-        return Verdict(
-            Outcome.UNDECIDED,
-            "condition",
-            n=int(there.sum()),
-            reason=f"{there.sum()} of {runs.n} replicas are within 0.1 rad of their direction; {TRAIN_LONGER}",
-        )
+    if (few := too_few(there, "are within 0.1 rad of their direction")) is not None:
+        return few
     return share(
         chosen.locally[there], at_least=0.75, twin=Twin.of("globally optimal", successes=chosen.globally[there])
     )
@@ -264,6 +257,7 @@ def local_direction(setting, lab):
             "condition",
             n=len(local),
             reason=f"{len(local)} of {len(best)} replicas select other tokens than the best-scoring ones",
+            wants="replicas",
         )
     rival = np.array([solved("frobenius", runs["keys"][i], runs["queries"][i], best[i]).weights for i in local])
     part = {"W": runs["W"][local]}
@@ -307,7 +301,9 @@ def cone_of_attraction(setting, lab):
     of the selected one. Twin: descent keeps whatever token leads at its start.
     """
     start = np.array(setting.starts)
-    if short := too_short(setting.n_steps * setting.learning_rate, 2 * np.linalg.norm(start, axis=1).max()):
+    if (
+        short := too_short(setting.n_steps * setting.learning_rate, 2 * np.linalg.norm(start, axis=1).max())
+    ) is not None:
         return short
     runs = lab.simulate(prompts, setting)
     kept = runs["attention"][0, :, 0].argmax(-1) == 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from attnlab.analysis import Outcome, Verdict
 from attnlab.analysis.judges.training import PATIENCE
-from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
+from attnlab.papers.lab.conditions import not_yet
 from attnlab.papers.lab.declare import Paper, Source
 from attnlab.simulators.max_margin_attention.training import Setting
 from attnlab.theory.max_margin_attention import frobenius as svm
@@ -161,7 +161,8 @@ def unless_moving(verdict: Verdict, steps: np.ndarray, distances: np.ndarray, wi
         verdict,
         outcome=Outcome.UNDECIDED,
         witness=None,
-        reason=f"the largest distance fell from {before:.3g} to {last:.3g} in the last doubling; {TRAIN_LONGER}",
+        reason=f"the largest distance fell from {before:.3g} to {last:.3g} in the last doubling",
+        wants="training",
     )
 
 
@@ -169,8 +170,4 @@ def too_short(length: float, needed: float) -> Verdict | None:
     """UNDECIDED for a path of normalised descent (steps times rate) that is too short for its limit to be read off."""
     if length >= needed:
         return None
-    return Verdict(
-        Outcome.UNDECIDED,
-        "condition",
-        reason=f"n_steps x learning rate = {length:g} is below {needed:g}; {TRAIN_LONGER}",
-    )
+    return not_yet(f"n_steps x learning rate = {length:g} is below {needed:g}")

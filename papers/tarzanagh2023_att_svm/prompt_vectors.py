@@ -149,7 +149,7 @@ def two_losses(setting, lab):
 
     Twins: the finite part of another loss; the direction of the high-scoring token.
     """
-    if short := too_short(setting.n_steps * setting.learning_rate, 200):
+    if (short := too_short(setting.n_steps * setting.learning_rate, 200)) is not None:
         return short
     found = lab.simulate(prompts, *(replace(setting, loss=loss) for loss in LOSSES))
     C = np.array(setting.scores)[:, 0, 1]
@@ -208,7 +208,7 @@ def joint_training(setting, lab):
     (0.5, 1.5), whose constraint is felt at r = 2; inputs that all support the head give the plain machine at every r. Twins: the
     plain machine; the fully relaxed one; the head of the first two inputs read with equal labels.
     """
-    if short := too_short(setting.n_steps * min(setting.prompt_rates), 200):
+    if (short := too_short(setting.n_steps * min(setting.prompt_rates), 200)) is not None:
         return short
     tight = replace(setting, tokens=(*setting.tokens[:2], ((0.0, 0.0), THIRD_TIGHT)))
     loose_runs, tight_runs = lab.simulate(joint, setting, tight)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, follows, settles
-from attnlab.analysis.verdicts.verdict import TRAIN_LONGER
+from attnlab.analysis import Twin, agrees, all_of, follows, settles
+from attnlab.papers.lab.conditions import not_yet, outside, too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.tarzanagh2023_att_svm.directions import MARGIN
 from attnlab.papers.tarzanagh2023_att_svm.paper import (
@@ -204,13 +204,8 @@ def angle_rate(setting, lab):
     runs = lab.simulate(simulator.train, replace(setting, inner_dim=0))
     machine = selection(runs).frobenius
     near = svm.angle(runs["W"][:, -1], machine) < 0.1
-    if near.sum() < 2:
-        return Verdict(
-            Outcome.UNDECIDED,
-            "condition",
-            n=int(near.sum()),
-            reason=f"{near.sum()} of {runs.n} replicas are within 0.1 rad of their direction; {TRAIN_LONGER}",
-        )
+    if (few := too_few(near, "are within 0.1 rad of their direction")) is not None:
+        return few
     ends, slopes = slopes_of_decades(runs["steps"][0], np.log(svm.misalignment(runs["W"], machine[:, None]))[near])
     return settles(ends, slopes, -2.0, within=0.2, twin=Twin.of("inverse norm", predicted=-1.0))
 
@@ -237,12 +232,7 @@ def reduced_flow(setting, lab):
     runs = lab.simulate(simulator.train, setting)
     measured, predicted, law = flows(setting, runs)
     if len(measured) < 2:
-        return Verdict(
-            Outcome.UNDECIDED,
-            "condition",
-            n=len(measured),
-            reason=f"{len(measured)} of {runs.n} replicas end at locally optimal tokens; {TRAIN_LONGER}",
-        )
+        return not_yet(f"{len(measured)} of {runs.n} replicas end at locally optimal tokens", n=len(measured))
     law = np.maximum(law, np.finfo(float).tiny)
     from_flow, from_law = (np.log10(measured / reference) for reference in (predicted, law))
     return follows(
@@ -289,11 +279,9 @@ def two_tokens(setting, lab):
     Twin: the form without its linear term, 2 sinh a.
     """
     if (setting.n_inputs, setting.n_tokens) != (1, 2):
-        return Verdict(
-            Outcome.VACUOUS,
-            "assumption",
-            reason=f"n_inputs={setting.n_inputs}, n_tokens={setting.n_tokens}: the "
-            "closed form is that of one input of two tokens",
+        return outside(
+            f"n_inputs={setting.n_inputs}, n_tokens={setting.n_tokens}: the "
+            "closed form is that of one input of two tokens"
         )
     runs = lab.simulate(simulator.train, setting)
     time = setting.learning_rate * runs["steps"][0]

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attnlab.analysis import Outcome, Twin, Verdict, aligned, all_of, ordered
+from attnlab.analysis import Twin, aligned, all_of, ordered
+from attnlab.papers.lab.conditions import too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.tarzanagh2023_att_svm.paper import paper
 from attnlab.simulators.max_margin_attention import training as simulator
@@ -80,16 +81,10 @@ def several(runs):
     return Several(index, off[index], *map(np.array, zip(*rows, strict=True)))
 
 
-def too_few(chosen, runs, condition, what):
+def too_few_accepted(chosen, runs, condition, what):
     """The verdict if fewer than two replicas can be judged."""
-    if condition.sum() >= 2:
-        return None
-    return Verdict(
-        Outcome.UNDECIDED,
-        "condition",
-        n=int(condition.sum()),
-        reason=f"{len(chosen.index)} of {runs.n} replicas are accepted, {condition.sum()} of them {what}",
-    )
+    accepted = f"are accepted and {what} ({len(chosen.index)} of {runs.n} are accepted)"
+    return too_few(condition, accepted, wants="replicas")
 
 
 @paper.claim(
@@ -110,7 +105,7 @@ def several_tokens(setting, lab):
     """
     runs = lab.simulate(simulator.train, setting)
     chosen = several(runs)
-    if few := too_few(chosen, runs, np.ones(len(chosen.index), bool), "of use"):
+    if (few := too_few_accepted(chosen, runs, np.ones(len(chosen.index), bool), "of use")) is not None:
         return few
     best, middle, worst = (np.log10(curves[:, -1]) for curves in (chosen.combined, chosen.generalised, chosen.single))
     first, second = (
@@ -176,7 +171,7 @@ def relaxed_machine(setting, lab):
 
 def _machine(setting, lab, right, rival):
     runs, chosen, use, apart = switched_off(setting, lab)
-    if few := too_few(chosen, runs, use, "have an input that is switched off"):
+    if (few := too_few_accepted(chosen, runs, use, "have an input that is switched off")) is not None:
         return few
     W = runs["W"][chosen.index[use], -1]
     return aligned(

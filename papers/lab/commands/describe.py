@@ -33,6 +33,8 @@ def listing(papers: Sequence[Paper], latest: dict[str, Any]) -> tuple[dict[str, 
                 "id": c.id,
                 "statement": c.statement,
                 "source": c.source,
+                "kind": c.kind,
+                "expected": c.expected,
                 "scales": list(c.scales),
                 "latest": _latest(latest.get(c.id)),
             }
@@ -45,7 +47,8 @@ def listing(papers: Sequence[Paper], latest: dict[str, Any]) -> tuple[dict[str, 
         for claim in claims:
             shown = claim["latest"]
             verdict = f"{shown['verdict']} ({shown['scale']})" if shown else "not run yet"
-            lines.append(f"  {claim['id']:<{width}}  {verdict:<19} {_short(claim['statement'])}")
+            kind = "" if claim["kind"] == "published" else f"({claim['kind']}) "
+            lines.append(f"  {claim['id']:<{width}}  {verdict:<19} {kind}{_short(claim['statement'])}")
         for figure in figures:
             lines.append(f"  {figure['id']:<{width}}  {'figure':<19} {_short(figure['caption'])}")
         lines.append("")
@@ -132,7 +135,10 @@ def _claim_record(claim: Claim, latest: dict[str, Any]) -> dict[str, Any]:
         "source": claim.source,
         "judged": claim.judged,
         "parts": claim.parts,
+        "kind": claim.kind,
         "expected": claim.expected,
+        "reads": list(claim.reads),
+        "covers": _covers(claim),
         "undecided_at_smoke": claim.undecided_at_smoke or None,
         "scales": list(claim.scales),
         "why_these_scales": claim.why_these_scales or None,
@@ -153,6 +159,9 @@ def _claim_lines(claim: Claim, latest: dict[str, Any]) -> list[str]:
         ("judged", claim.judged),
         ("note", claim.note),
         ("caveat", claim.undecided_at_smoke and f"may stay undecided at smoke: {claim.undecided_at_smoke}"),
+        ("kind", claim.kind if claim.kind != "published" else ""),
+        ("reads", ", ".join(claim.reads)),
+        ("covered", "; ".join(f"{name} {words}" for name, words in _covers(claim).items())),
         ("expected", claim.expected if claim.expected != "HOLDS" else ""),
     ]
     for name, value in rows:
@@ -172,6 +181,11 @@ def _claim_lines(claim: Claim, latest: dict[str, Any]) -> list[str]:
             " " * 12,
         )
     return [*lines, ""]
+
+
+def _covers(claim: Claim) -> dict[str, str]:
+    """The values of fields that the prediction covers, in words."""
+    return {name: " ".join(filter(None, [c.words, c.why and f"({c.why})"])) for name, c in claim.covers.items()}
 
 
 def _forms(claim: Claim) -> dict[str, str]:

@@ -56,7 +56,7 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
                 look=None if options.replicas else look,
             ):
                 try:
-                    verdict = claim.function(settings[claim.id], lab)
+                    verdict = claim.judge(settings[claim.id], lab)
                 except ValueError as error:
                     raise UsageError(f"{claim.id} cannot be evaluated at this setting: {error}") from error
             excused = options.scale == "smoke" and claim.undecided_at_smoke

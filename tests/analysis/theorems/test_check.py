@@ -176,7 +176,7 @@ def test_a_construction_is_checked_for_every_input():
         twin=Twin.of("no normalisation", where={"w": lambda x: torch.exp(x) / 4}),
     )
     verdict = check(claim, "searched", budget=8)
-    assert verdict.kind == "construction" and verdict.twin_outcome is Outcome.REFUTED
+    assert verdict.judged_by == "construction" and verdict.twin_outcome is Outcome.REFUTED
 
 
 def test_a_mean_over_a_law_is_judged_by_hoeffding():

@@ -107,3 +107,15 @@ def test_a_twin_needs_a_name_and_something_to_replace():
         Twin.of("nothing")
     with pytest.raises(ValueError, match="label and at least one"):
         Twin.of("", predicted=1.0)
+
+
+def test_a_verdict_has_no_truth_value():
+    for outcome in Outcome:
+        with pytest.raises(TypeError, match=r"verdict\.holds"):
+            bool(Verdict(outcome, "test"))
+
+
+def test_more_replicas_help_only_where_no_undecided_part_waits_for_training():
+    few, early = (Verdict(Outcome.UNDECIDED, "test", reason="r", wants=wants) for wants in ("replicas", "training"))
+    assert few.more_replicas_may_decide and not early.more_replicas_may_decide
+    assert not all_of(few, early).more_replicas_may_decide and all_of(few, few).more_replicas_may_decide

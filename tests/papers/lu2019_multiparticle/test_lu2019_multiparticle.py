@@ -247,7 +247,7 @@ def test_stacks_with_other_properties_do_not(name, changes):
 )
 def test_stacks_that_have_not_learnt_the_flow_decide_nothing(name):
     found = judged(name, error=0.2)
-    assert found.outcome == "UNDECIDED" and found.reason.endswith("train longer")
+    assert found.outcome == "UNDECIDED" and found.wants == "training"
 
 
 def test_the_straight_line_is_told_from_the_flow():
