@@ -267,10 +267,8 @@ class Paper:
         """
 
         def register(function: Callable) -> Callable:
-            from attnlab.papers.lab.run.quantified import judge
-
             def judged_forms(setting: Any, lab: Any) -> Any:
-                return judge(self.claims[name], setting, lab)
+                return lab.quantified(self.claims[name], setting)
 
             judged_forms.__doc__ = function.__doc__
             self.claim(

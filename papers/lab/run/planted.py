@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from attnlab.analysis.verdicts.verdict import Verdict
+from attnlab.papers.lab.declare import Claim
+from attnlab.papers.lab.run.quantified import judge
 from attnlab.papers.lab.run.workbench import Runs
 
 Arrays = dict[str, np.ndarray]
@@ -28,6 +31,10 @@ class PlantedLab:
         **named: Arrays | Callable[[Any], Arrays],
     ) -> None:
         self.give, self.named, self.scale, self.seed = give, named, scale, seed
+
+    def quantified(self, claim: Claim, setting: Any) -> Verdict:
+        """The verdict on a claim about all inputs, as ``Lab.quantified`` returns; nothing of it is planted."""
+        return judge(claim, setting, self.seed)
 
     def simulate(self, simulation: Any, *settings: Any) -> Runs | list[Runs]:
         """One ``Runs`` for one setting, else a list of them, as ``Lab.simulate`` returns."""

@@ -38,18 +38,14 @@ def forms_of(claim: Claim, setting: Any) -> dict[str, Quantified]:
     }
 
 
-def judge(claim: Claim, setting: Any, lab: Any) -> Verdict:
+def judge(claim: Claim, setting: Any, seed: int) -> Verdict:
     """The verdict on all forms at their levels; the numbers are those of the most general form."""
-
-    def all_forms() -> Verdict:
-        verdicts = {}
-        for level, form in forms_of(claim, setting).items():
-            verdict = check(form, level, budget=budget_of(level, setting.budget_seconds), seed=lab.seed)
-            note = f" {form.source}" if form.source != claim.source else ""
-            verdicts[level] = replace(verdict, of=f"{verdict.of}{note}")
-        return combined(verdicts)
-
-    return lab.once((claim.id, setting), all_forms)
+    verdicts = {}
+    for level, form in forms_of(claim, setting).items():
+        verdict = check(form, level, budget=budget_of(level, setting.budget_seconds), seed=seed)
+        note = f" {form.source}" if form.source != claim.source else ""
+        verdicts[level] = replace(verdict, of=f"{verdict.of}{note}")
+    return combined(verdicts)
 
 
 def budget_of(level: str, seconds: float) -> float:

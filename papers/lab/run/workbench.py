@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.papers.lab.declare import Scale
+from attnlab.analysis.verdicts.verdict import Verdict
+from attnlab.papers.lab.declare import Claim, Scale
 from attnlab.papers.lab.errors import UsageError
 from attnlab.papers.lab.run import executor as executors
 from attnlab.papers.lab.run.display import Display
@@ -185,6 +186,12 @@ class Lab:
             if key not in self._bench.judged:
                 self._bench.judged[key] = judge()
             return self._bench.judged[key]
+
+    def quantified(self, claim: Claim, setting: Any) -> Verdict:
+        """The verdict on a claim about all inputs, from those of its forms."""
+        from attnlab.papers.lab.run.quantified import judge
+
+        return self.once((claim.id, setting), lambda: judge(claim, setting, self.seed))
 
     def simulate(self, simulation: Any, *settings: Any) -> Any:
         """The runs of ``simulation`` at one setting, or the list of runs at several (computed side by side).

@@ -15,6 +15,7 @@ from attnlab.papers.classical_facts import attention_output, depth, log_sum_exp,
 from attnlab.papers.classical_facts import entropy as entropy_facts
 from attnlab.papers.classical_facts import paper as module
 from attnlab.papers.classical_facts.paper import paper
+from attnlab.papers.lab.run.planted import PlantedLab
 from attnlab.papers.lab.run.quantified import forms_of
 
 SMOKE = paper.default.smoke
@@ -124,20 +125,10 @@ def test_a_proof_is_found_at_its_level(name, level):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [claim.name for claim in QUANTIFIED])
 def test_every_fact_holds_at_smoke(name):
-    verdict = paper.claims[name].function(SMOKE, AtOnce())
+    verdict = paper.claims[name].function(SMOKE, PlantedLab())
     assert verdict.holds, verdict.line()
     assert [part.name for part in verdict.parts] == list(forms_of(paper.claims[name], SMOKE))
     assert all(part.holds and part.level == part.name for part in verdict.parts)
-
-
-class AtOnce:
-    """A lab that judges at once."""
-
-    seed = 0
-
-    @staticmethod
-    def once(key, judge):
-        return judge()
 
 
 class Planted:
