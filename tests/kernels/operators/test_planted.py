@@ -1,0 +1,31 @@
+"""A member with one false word fails exactly the check that looks at it."""
+
+import pytest
+
+from attnlab.kernels.compiled.compiler import compiler_report
+
+from .checks import CHECKS
+from .planted import PLANTED, Planted
+
+
+def failing(operator):
+    found = []
+    for name, check in CHECKS.items():
+        if name in operator.facts.skips or (name == "cost" and compiler_report()["compiler"] is None):
+            continue
+        try:
+            check(operator)
+        except (AssertionError, RuntimeError):
+            found.append(name)
+    return found
+
+
+def test_the_member_without_a_fault_passes():
+    assert failing(Planted()) == []
+
+
+@pytest.mark.parametrize("cls", PLANTED, ids=lambda cls: cls.__name__)
+def test_a_false_word_fails_its_check_and_no_other(cls):
+    if PLANTED[cls] == "cost" and compiler_report()["compiler"] is None:
+        pytest.skip("work is counted by the compiled path, which needs a C compiler")
+    assert failing(cls()) == [PLANTED[cls]]

@@ -1,0 +1,1 @@
+"""Laws and costs of the scores attention began with; one file per operator of the atlas."""
