@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from attnlab.theory.costs.visible import plain_attention
+
 
 def participation(score_std: float) -> float:
     r"""Limit of :math:`n\, \mathbb E \sum_j W_j^2` for many keys below half the freezing point.
@@ -61,8 +63,7 @@ def multiply_adds(sizes: Any, *, causal: bool = False, scale: float | None = Non
 
     ``sizes``: a record with n, queries, d, d_v, n_heads.
     """
-    hidden = sizes.queries * (sizes.queries - 1) // 2 if causal else 0
-    return sizes.n_heads * (sizes.queries * sizes.n - hidden) * (sizes.d + sizes.d_v)
+    return plain_attention(sizes, causal)
 
 
 def state_numbers(sizes: Any, *, scale: float | None = None) -> int:

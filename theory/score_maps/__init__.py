@@ -1,0 +1,1 @@
+"""Laws and costs of score maps beside softmax; one file per operator of the atlas."""
