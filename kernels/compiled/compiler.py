@@ -6,6 +6,9 @@ into place in one step, so that many processes may build at once; the file ends 
 is checked before it is loaded. Without a compiler, or if anything fails, ``load`` returns None, the reason is in
 ``compiler_report()``, and everything runs on torch.
 
+A library is code that runs with all rights of the user. The cache is therefore private: a folder or file that another user
+owns, or that others may write, is refused, and so is a build whose hash does not match.
+
 ``ATTNLAB_CACHE`` names the cache folder (default ``$XDG_CACHE_HOME/attnlab`` or ``~/.cache/attnlab``), ``ATTNLAB_CC``
 the compiler (default ``cc``, then ``gcc``, ``clang``); an empty ``ATTNLAB_CC`` switches C off. ``ATTNLAB_ARCH`` names the
 instruction set that builds are made for, as ``-march`` takes it (default ``native``; ``x86-64-v3`` for a build that other
@@ -19,17 +22,25 @@ import functools
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from attnlab.kernels.compiled.provenance import Told, teller
 
 HEADERS = Path(__file__).parent
 FLAGS = ("-O3", "-ffp-contract=fast", "-fno-math-errno", "-std=gnu11", "-shared", "-fPIC")
 _MARK = b"attnlab-build-1\0"
 _DIGEST = 32
-_failures: dict[str, str] = {}
+_DAY = 86400.0
+_ADVICE = "set ATTNLAB_CACHE to a folder that only you can write"
+_failures: dict[str, str] = {}  # file name to reason
+_loaded: dict[str, str] = {}  # source with its macros to the hash of the library's bytes
+_missing: dict[str, str] = {}  # source with its macros to the reason
 _lock = threading.Lock()
 
 
@@ -48,6 +59,17 @@ def load(source: Path, **defines: int) -> ctypes.CDLL | None:
     return _load(str(source), tuple(sorted(defines.items())))
 
 
+def working_target() -> tuple[str | None, str]:
+    """A hash of compiler and processor if a library can be built, kept and loaded here; else None and the reason."""
+    compiler, reason = _find(os.environ.get("ATTNLAB_CC"), _arch())
+    if compiler is None:
+        return None, reason
+    probe = load(HEADERS / "probe.c", ANSWER=42)
+    if probe is None or probe.answer() != 42:
+        return None, _failures.get("probe.c", "the probe does not answer")
+    return compiler.target[:12], ""
+
+
 def compiler_report() -> dict[str, object]:
     """What ``attnlab doctor`` prints: the compiler, its target, the cache folder, the builds that failed and why."""
     compiler, reason = _find(os.environ.get("ATTNLAB_CC"), _arch())
@@ -59,6 +81,12 @@ def compiler_report() -> dict[str, object]:
         "cache": str(cache_folder()),
         "failed": dict(_failures),
     }
+
+
+@teller("compiled kernels")
+def libraries() -> Told:
+    """The libraries that this process has loaded, and those it could not have."""
+    return {"loaded": dict(_loaded), "missing": dict(_missing)}
 
 
 def cache_folder() -> Path:
@@ -74,9 +102,10 @@ def cache_folder() -> Path:
 def _load_cached(
     source: str, defines: tuple[tuple[str, int], ...], cc: str | None, arch: str, cache: str
 ) -> ctypes.CDLL | None:
+    name = " ".join([Path(source).name, *(f"{key}={value}" for key, value in defines)])
     compiler, reason = _find(cc, arch)
     if compiler is None:
-        return _fail(source, reason)
+        return _fail(source, name, reason)
     try:
         text = Path(source).read_bytes()
         headers = b"".join(
@@ -85,12 +114,19 @@ def _load_cached(
         macros = [f"-D{name}={value}" for name, value in defines]
         identity = repr((text, headers, compiler.arch, FLAGS, macros, compiler.version, compiler.target))
         key = hashlib.sha256(identity.encode()).hexdigest()
-        path = Path(cache) / "kernels" / f"{Path(source).stem}-{key[:32]}.so"
-        if not _intact(path):
+        path = _private(Path(cache) / "kernels") / f"{Path(source).stem}-{key[:32]}.so"
+        digest = _intact(path)
+        if digest is None:
             _build(compiler, source, macros, path)
-        return ctypes.CDLL(str(path))
+            digest = _intact(path)
+        if digest is None:
+            raise OSError(f"{path} is not as it was built")
+        built = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
-        return _fail(source, f"{type(error).__name__}: {error}")
+        return _fail(source, name, f"{type(error).__name__}: {error}")
+    _loaded[name] = digest
+    _missing.pop(name, None)
+    return built
 
 
 def _load(source: str, defines: tuple[tuple[str, int], ...]) -> ctypes.CDLL | None:
@@ -98,8 +134,9 @@ def _load(source: str, defines: tuple[tuple[str, int], ...]) -> ctypes.CDLL | No
         return _load_cached(source, defines, os.environ.get("ATTNLAB_CC"), _arch(), str(cache_folder()))
 
 
-def _fail(source: str, reason: str) -> None:
+def _fail(source: str, name: str, reason: str) -> None:
     _failures[Path(source).name] = reason
+    _missing[name] = reason
     return None
 
 
@@ -125,19 +162,48 @@ def _arch() -> str:
     return os.environ.get("ATTNLAB_ARCH") or "native"
 
 
-def _intact(path: Path) -> bool:
-    """Whether the file is there and ends with the mark and the hash of the rest."""
+def _private(folder: Path) -> Path:
+    """The cache folder, made for this user alone, with all links followed; refused if somebody else could fill it.
+
+    Whoever may write a folder may put another file in the place of ours, and so may whoever may rename a folder above it.
+    A folder with the sticky bit (``/tmp``) protects what others own in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = folder.resolve()
+    if os.name != "posix":
+        return folder
+    for place in (folder, *folder.parents):
+        status = place.stat()
+        inside = place in (folder, folder.parent)
+        if status.st_uid != os.geteuid() and (inside or status.st_uid != 0):
+            raise PermissionError(
+                f"{place} belongs to another user, whose libraries would run with your rights; {_ADVICE}"
+            )
+        open_to = status.st_mode & (
+            stat.S_IWOTH if status.st_gid == os.getegid() and not inside else stat.S_IWOTH | stat.S_IWGRP
+        )
+        if open_to and not status.st_mode & stat.S_ISVTX:
+            raise PermissionError(f"{place} may be written by others: `chmod go-w {place}`, or {_ADVICE}")
+    return folder
+
+
+def _intact(path: Path) -> str | None:
+    """The hash of a library that is there, is ours alone, and ends with the mark and the hash of the rest; else None."""
     try:
-        content = path.read_bytes()
-    except OSError:
-        return False
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if os.name == "posix" and (status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+                return None  # it is built again in its place
+            content = file.read()
+    except FileNotFoundError:
+        return None
     tail = len(_MARK) + _DIGEST
     body, mark, digest = content[:-tail], content[-tail:-_DIGEST], content[-_DIGEST:]
-    return mark == _MARK and hashlib.sha256(body).digest() == digest
+    return digest.hex() if mark == _MARK and hashlib.sha256(body).digest() == digest else None
 
 
 def _build(compiler: Compiler, source: str, macros: list[str], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _sweep(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as folder:
         made = Path(folder) / "kernel.so"
         command = [
@@ -154,9 +220,20 @@ def _build(compiler: Compiler, source: str, macros: list[str], path: Path) -> No
         run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if run.returncode:
             raise OSError(f"{compiler.path} failed on {Path(source).name}: {run.stderr.strip()[-2000:]}")
+        made.chmod(0o700)
         body = made.read_bytes()
         with made.open("ab") as file:
             file.write(_MARK + hashlib.sha256(body).digest())
             file.flush()
             os.fsync(file.fileno())
         os.replace(made, path)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed builds left behind: a build takes ten minutes at most, so folders of a day ago are dead."""
+    for left in folder.glob("build-*"):
+        try:
+            if left.is_dir() and time.time() - left.stat().st_mtime > _DAY:
+                shutil.rmtree(left, ignore_errors=True)
+        except OSError:
+            continue

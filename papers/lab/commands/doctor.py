@@ -12,7 +12,18 @@ from typing import Any
 from attnlab.papers.lab.commands.options import add_out, folder, show
 from attnlab.papers.lab.errors import UsageError
 
-_REQUIRED = ("numpy", "scipy", "sympy", "matplotlib", "torch", "rich", "jinja2", "clarabel", "python-flint")
+_REQUIRED = (
+    "numpy",
+    "scipy",
+    "sympy",
+    "matplotlib",
+    "torch",
+    "rich",
+    "jinja2",
+    "clarabel",
+    "python-flint",
+    "threadpoolctl",
+)
 _PACKAGES = {
     "required": _REQUIRED,
     "gpu": ("triton",),

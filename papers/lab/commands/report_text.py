@@ -11,7 +11,7 @@ def run_record(run: int, plan: dict[str, Any], store: Any, bench: Any, status: i
     """Which run this was, with what, and how it ended."""
     from importlib.metadata import version
 
-    from attnlab.papers.lab.run.identity import platform
+    from attnlab.papers.lab.run.machine import platform
     from attnlab.papers.lab.run.reproduce import BUDGET
 
     return {

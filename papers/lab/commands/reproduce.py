@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def run_plan(arguments: argparse.Namespace, plan: dict[str, Any], place: Path, number: int | None = None) -> int:
     """Run what ``plan`` names in the results folder ``place``, as a new run or as the run ``number`` once more."""
+    from attnlab.kernels.compiled.compiler import working_target
     from attnlab.papers.lab.commands.doctor import check_device
     from attnlab.papers.lab.commands.report_text import run_record, summary
     from attnlab.papers.lab.registry import select
@@ -67,6 +68,9 @@ def run_plan(arguments: argparse.Namespace, plan: dict[str, Any], place: Path, n
     store = Store(place)
     display = Display()
     workers = arguments.workers or os.cpu_count() or 1
+    target, reason = working_target()
+    if target is None:
+        display.say(f"simulations run on torch, without compiled kernels: {reason.splitlines()[0][:300]}")
     bench = Bench(store, display, seed=options.seed, device=device, workers=workers, address=arguments.on)
     try:
         run = store.begin_run(plan) if number is None else number

@@ -9,7 +9,8 @@ from typing import Any
 
 from attnlab.papers.lab.commands.options import add_out, folder, show
 from attnlab.papers.lab.errors import UsageError
-from attnlab.papers.lab.run.identity import code_fingerprint, platform
+from attnlab.papers.lab.run.fingerprint import code_fingerprint
+from attnlab.papers.lab.run.machine import platform
 from attnlab.papers.lab.run.store import DamagedBlock, Store
 
 

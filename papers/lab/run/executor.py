@@ -20,7 +20,10 @@ from typing import Any
 import numpy as np
 
 from attnlab.papers.lab.errors import UsageError
-from attnlab.papers.lab.run.identity import replica_seeds
+from attnlab.papers.lab.run.fingerprint import code_fingerprint
+from attnlab.papers.lab.run.identity import BlockIdentity, replica_seeds
+from attnlab.papers.lab.run.machine import one_thread, platform
+from attnlab.papers.lab.run.ran import VERSIONS, here
 from attnlab.papers.lab.run.spawned import SpawnContext
 from attnlab.papers.lab.run.store import pack, unpack, write_atomically
 
@@ -29,35 +32,41 @@ from attnlab.papers.lab.run.store import pack, unpack, write_atomically
 class BlockTask:
     """Everything a worker needs to compute one block of replicas."""
 
-    key: str
+    identity: BlockIdentity
     module: str
     function: str
     setting: Any
-    name: str
-    fields: dict[str, Any]
-    seed: int
-    first: int
-    size: int
-    device: str
+    roots: tuple[str, ...]
     checkpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """What a worker gives back: the arrays, the seconds of this attempt, and what really ran."""
+
+    arrays: dict[str, np.ndarray]
+    seconds: float
+    ran: dict[str, Any]
 
 
 _progress: Any = None  # the driver's queue, in a local worker
 
 
-def run_block(task: BlockTask) -> tuple[dict[str, np.ndarray], float]:
-    """Run one block; returns its arrays and the seconds it took (of this attempt)."""
-    import torch
-
+def run_block(task: BlockTask) -> BlockResult:
+    """Run one block on one thread. Where the code here is not the one asked for, nothing is computed: ``ran`` tells it."""
     from attnlab.simulators.ensemble import monitor
 
-    torch.set_num_threads(1)  # a block's bits must not depend on how many cores are free
+    asked = task.identity
     simulation = getattr(importlib.import_module(task.module), task.function)
-    seeds = replica_seeds(task.name, task.fields, task.seed, task.first, task.size)
+    code = code_fingerprint(*task.roots)
     started = time.perf_counter()
-    with monitor.use(BlockMonitor(task.key, task.checkpoint)):
-        arrays = simulation(task.setting, seeds, task.device)
-    return arrays, time.perf_counter() - started
+    with one_thread():
+        if code != asked.code or any(platform(asked.device).get(n) != asked.platform.get(n) for n in VERSIONS):
+            return BlockResult({}, 0.0, here(code, task.roots, asked.device))
+        seeds = replica_seeds(asked.simulation, asked.fields, asked.seed, asked.first, asked.size)
+        with monitor.use(BlockMonitor(asked.key, task.checkpoint)):
+            arrays = simulation(task.setting, seeds, asked.device)
+        return BlockResult(arrays, time.perf_counter() - started, here(code, task.roots, asked.device))
 
 
 class BlockMonitor:

@@ -21,7 +21,8 @@ from attnlab.papers.lab.declare import Claim, Scale
 from attnlab.papers.lab.errors import UsageError
 from attnlab.papers.lab.run import executor as executors
 from attnlab.papers.lab.run.display import Display
-from attnlab.papers.lab.run.identity import block_identity
+from attnlab.papers.lab.run.identity import block_identity, code_roots
+from attnlab.papers.lab.run.ran import settled
 from attnlab.papers.lab.run.store import DamagedBlock, Store
 
 
@@ -75,6 +76,7 @@ class Bench:
         self.closed = False
         self.judging = threading.Lock()
         self.judged: dict[Any, Any] = {}
+        self._said: set[str] = set()
 
     def block(self, simulation: Any, setting: Any, index: int) -> Future:
         """A future of the arrays of block ``index`` and of the seconds they once took."""
@@ -92,19 +94,9 @@ class Bench:
             except DamagedBlock as damage:
                 self.display.say(f"{simulation.name}: {damage}")
         checkpoint = None if self._address else str(self.store.checkpoint_path(key))
-        task = executors.BlockTask(
-            key,
-            simulation.module,
-            simulation.function.__name__,
-            setting,
-            simulation.name,
-            identity.fields,
-            self.seed,
-            identity.first,
-            identity.size,
-            self.device,
-            checkpoint,
-        )
+        roots = code_roots(simulation, setting)
+        function = simulation.function.__name__
+        task = executors.BlockTask(identity, simulation.module, function, setting, roots, checkpoint)
         self.display.add(
             key,
             f"{simulation.name} {_short(setting, simulation)} [{identity.first}–{identity.first + identity.size - 1}]",
@@ -112,11 +104,14 @@ class Bench:
 
         def keep(done: Future) -> None:
             try:
-                arrays, seconds = done.result()
-                self.store.put(key, identity.record(), arrays, seconds)
-                self.seconds += seconds
+                result = done.result()
+                kept, differs = settled(identity, result.ran)
+                if differs:
+                    self._say_once(f"{simulation.name}: {differs}")
+                self.store.put(kept.key, kept.record(), result.arrays, result.seconds)
+                self.seconds += result.seconds
                 self.display.done(key)
-                ready.set_result(arrays)
+                ready.set_result(result.arrays)
             except BrokenProcessPool:
                 ready.set_exception(
                     UsageError(
@@ -147,6 +142,13 @@ class Bench:
             self._executor.shutdown(wait=not now)
         else:
             self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _say_once(self, text: str) -> None:
+        with self._lock:
+            if text in self._said:
+                return
+            self._said.add(text)
+        self.display.say(text)
 
     def _submit(self, task: executors.BlockTask) -> Future:
         with self._lock:

@@ -96,3 +96,51 @@ def test_forcing_the_compiled_path_without_a_compiler_is_a_clear_error(monkeypat
     q = torch.ones(9, 4, 3)
     with pytest.raises(RuntimeError, match="needs a working C compiler"):
         attention(q, q, q, path="c")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes of files are POSIX")
+@pytest.mark.parametrize("where", ["", "kernels"])
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757])
+def test_a_cache_that_others_may_write_is_refused_with_a_reason(source, tmp_path, monkeypatch, needs_c, where, mode):
+    monkeypatch.setenv("ATTNLAB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "kernels").mkdir(parents=True, mode=0o700)
+    (tmp_path / "cache" / where).chmod(mode)
+    assert compiler.load(source, ANSWER=5) is None
+    assert "may be written by others" in compiler.libraries()["missing"]["little.c ANSWER=5"]
+    assert compiler.working_target()[0] is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+def test_a_cache_or_a_library_of_another_user_is_never_loaded(source, tmp_path, monkeypatch, needs_c):
+    monkeypatch.setenv("ATTNLAB_CACHE", str(tmp_path / "cache"))
+    assert compiler.load(source, ANSWER=6).answer() == 7
+    (built,) = (tmp_path / "cache" / "kernels").iterdir()
+    os.chown(built, 12345, 12345)
+    compiler._load_cached.cache_clear()
+    assert compiler.load(source, ANSWER=6).answer() == 7  # built again: the file is ours now
+    assert built.stat().st_uid == os.geteuid()
+    os.chown(tmp_path / "cache", 12345, 12345)
+    compiler._load_cached.cache_clear()
+    assert compiler.load(source, ANSWER=6) is None
+    assert "another user" in compiler.libraries()["missing"]["little.c ANSWER=6"]
+
+
+def test_what_killed_builds_left_is_removed_and_what_is_young_stays(source, tmp_path, monkeypatch, needs_c):
+    monkeypatch.setenv("ATTNLAB_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "kernels"
+    (folder / "build-old").mkdir(parents=True)
+    (folder / "build-new").mkdir()
+    os.utime(folder / "build-old", (1.0, 1.0))
+    folder.chmod(0o700)
+    assert compiler.load(source, ANSWER=8).answer() == 9
+    assert sorted(path.name for path in folder.glob("build-*")) == ["build-new"]
+
+
+def test_every_loaded_library_is_told_with_its_hash(source, tmp_path, monkeypatch, needs_c):
+    from attnlab.kernels.compiled.provenance import told
+
+    monkeypatch.setenv("ATTNLAB_CACHE", str(tmp_path / "cache"))
+    compiler.load(source, ANSWER=10)
+    (built,) = (tmp_path / "cache" / "kernels").iterdir()
+    assert told()["loaded"]["little.c ANSWER=10"] == built.read_bytes()[-32:].hex()
+    assert "little.c ANSWER=10" not in told()["missing"]

@@ -1,10 +1,16 @@
 import sys
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from attnlab.papers.lab.run.identity import block_identity, canonical, code_fingerprint, replica_seeds
+from attnlab.papers.lab.errors import UsageError
+from attnlab.papers.lab.run.executor import BlockTask, run_block
+from attnlab.papers.lab.run.fingerprint import code_fingerprint, forget, modules_behind
+from attnlab.papers.lab.run.identity import block_identity, canonical, code_roots, replica_seeds
+from attnlab.papers.lab.run.machine import one_thread, threads
+from attnlab.papers.lab.run.ran import settled
 
 
 @dataclass(frozen=True)
@@ -45,17 +51,154 @@ def test_the_fingerprint_ignores_comments_and_docstrings_and_sees_code(tmp_path,
     def fingerprint(text):
         (tmp_path / "fingerprinted.py").write_text(text)
         sys.modules.pop("fingerprinted", None)
-        code_fingerprint.cache_clear()
+        forget()
         return code_fingerprint("fingerprinted")
 
     base = fingerprint("def f(x):\n    return x + 1\n")
     assert fingerprint("'''About f.'''\ndef f(x):\n    '''Doc.'''\n    # why\n    return (x + 1)\n") == base
     assert fingerprint("def f(x):\n    return x + 2\n") != base
     assert fingerprint("from attnlab.papers.lab import errors\ndef f(x):\n    return x + 1\n") != base
-    code_fingerprint.cache_clear()
+    forget()
 
 
 def test_canonical_json_refuses_what_has_no_exact_text():
     assert canonical({"b": 1, "a": (0.1, "x")}) == '{"a":[0.1,"x"],"b":1}'
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical({"a": float("nan")})
+
+
+@pytest.fixture
+def picker(tmp_path, monkeypatch):
+    """A simulation outside the repository: beside it a helper, and what its setting picks by name."""
+    for name, text in {
+        "pick_sim": """
+            from dataclasses import dataclass
+            import importlib
+            import numpy as np
+            import pick_helper
+            from attnlab.simulators.ensemble.simulation import simulation
+
+            @dataclass(frozen=True)
+            class Setting:
+                operator: str = "one"
+                n_replicas: int = 2
+
+            @simulation(name="pick.run", block=2, code_of=lambda s: [f"pick_operators.{s.operator}"])
+            def run(setting: Setting, seeds, device):
+                value = importlib.import_module(f"pick_operators.{setting.operator}").VALUE
+                return {"x": np.full(len(seeds), pick_helper.twice(value))}
+            """,
+        "pick_helper": "def twice(x):\n    return 2 * x\n",
+        "pick_operators/__init__": "",
+        "pick_operators/one": "VALUE = 1\n",
+        "pick_operators/two": "VALUE = 2\n",
+    }.items():
+        (tmp_path / f"{name}.py").parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+    monkeypatch.syspath_prepend(tmp_path)
+    forget()
+    import pick_sim
+
+    yield pick_sim, tmp_path
+    for name in [name for name in sys.modules if name.startswith("pick_")]:
+        del sys.modules[name]
+    forget()
+
+
+def test_what_a_setting_picks_by_name_and_helpers_beside_it_are_part_of_the_identity(picker):
+    module, folder = picker
+
+    def key(operator="one"):
+        forget()
+        return block_identity(module.run, module.Setting(operator), 0, 0, "cpu").key
+
+    one, two = key(), key("two")
+    (folder / "pick_operators" / "two.py").write_text("VALUE = 3\n")
+    assert key() == one and key("two") != two  # only the one that was picked
+    (folder / "pick_helper.py").write_text("def twice(x):\n    return x + x + 0\n")
+    assert key() != one
+    with pytest.raises(ModuleNotFoundError, match=r"pick_operators\.three"):
+        key("three")
+
+
+def task_of(module, **more):
+    identity = block_identity(module.run, module.Setting(), 0, 0, "cpu")
+    return BlockTask(identity, "pick_sim", "run", module.Setting(), code_roots(module.run, module.Setting()), **more)
+
+
+def test_what_ran_comes_back_and_agrees(picker):
+    module, _ = picker
+    task = task_of(module)
+    result = run_block(task)
+    assert result.arrays["x"].tolist() == [2, 2] and result.ran["code"] == task.identity.code
+    assert settled(task.identity, result.ran) == (task.identity, "")
+
+
+def test_code_that_changed_is_refused_and_not_run(picker):
+    module, folder = picker
+    task = task_of(module)
+    (folder / "pick_helper.py").write_text("def twice(x):\n    return 7 * x\n")
+    forget()  # as a worker does that starts now
+    result = run_block(task)
+    assert not result.arrays
+    with pytest.raises(UsageError, match="ran other code for pick"):
+        settled(task.identity, result.ran)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"threads": {"openblas": 2}}, "2 threads of openblas"),
+        ({"platform": {"torch": "1.0"}}, "has torch 1.0 for"),
+        ({"device": "cuda"}, "on cuda, not on cpu"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_in_words(picker, change, message):
+    module, _ = picker
+    task = task_of(module)
+    ran = run_block(task).ran
+    for name, value in change.items():
+        ran[name] = ran[name] | value if isinstance(value, dict) else value
+    with pytest.raises(UsageError, match=message):
+        settled(task.identity, ran)
+
+
+@pytest.mark.parametrize(
+    "name, value", [("kernels", "torch"), ("instruction_set", "DEFAULT"), ("blas", "openblas Zen")]
+)
+def test_what_differs_in_platform_is_kept_under_its_own_identity_and_said(picker, name, value):
+    module, _ = picker
+    task = task_of(module)
+    ran = run_block(task).ran
+    ran["platform"][name] = value
+    kept, words = settled(task.identity, ran)
+    assert kept.key != task.identity.key and kept.platform[name] == value
+    assert f"{name} {value}, not {task.identity.platform[name]}" in words
+
+
+def test_a_block_runs_on_one_thread_of_every_library_and_gives_them_back():
+    import torch
+
+    before, known = torch.get_num_threads(), threads()
+    with one_thread():
+        assert not threads()
+        with one_thread():
+            assert not threads()
+        assert not threads()
+    assert torch.get_num_threads() == before and threads() == known
+
+
+def test_modules_picked_by_a_literal_name_and_tables_beside_a_package_count(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "lit_pack").mkdir()
+    (tmp_path / "lit_pack" / "__init__.py").write_text("")
+    (tmp_path / "lit_pack" / "table.json").write_text("[1]")
+    (tmp_path / "lit_pack" / "sim.py").write_text("import importlib\nm = importlib.import_module('lit_other')\n")
+    (tmp_path / "lit_other.py").write_text("X = 1\n")
+    forget()
+    assert {"lit_pack", "lit_pack.sim", "lit_other"} <= set(modules_behind("lit_pack.sim"))
+    before = code_fingerprint("lit_pack.sim")
+    (tmp_path / "lit_pack" / "table.json").write_text("[2]")
+    forget()
+    assert code_fingerprint("lit_pack.sim") != before
+    forget()

@@ -1,0 +1,178 @@
+"""The fingerprint of the code behind a result: what it runs, followed from import to import, without comments and docstrings.
+
+Followed are the modules of attnlab, those of the same top-level package as the simulation, and every module that lies neither
+in the standard library nor in ``site-packages`` (a user's own files beside a paper); of other packages the version counts.
+With a module count the packages around it, and the sources and tables (C, headers, JSON) that lie beside it.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import sys
+import sysconfig
+import threading
+from pathlib import Path
+
+_parsing = threading.RLock()  # Python's own parser fails now and then when threads use it at once
+_BESIDE = {".c", ".h", ".cu", ".json", ".npz", ".npy", ".csv"}
+_LIBRARIES = tuple(
+    Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+
+
+def code_fingerprint(*modules: str) -> str:
+    """SHA-256 of everything that the modules run, as it was when this process first read it.
+
+    Raises ``ModuleNotFoundError`` for a module that is not there.
+    """
+    return _fingerprint(tuple(sorted(set(modules))))
+
+
+def modules_behind(*modules: str) -> dict[str, str]:
+    """Every module that the fingerprint covers, with the digest of its file and of what lies beside it; and packages."""
+    with _parsing:
+        return dict(_behind(tuple(sorted(set(modules)))))
+
+
+def forget() -> None:
+    """Read all files again: for tests that edit them."""
+    for cache in (_fingerprint, _behind, _contents, _source_of, _beside):
+        cache.cache_clear()
+
+
+@functools.cache
+def _fingerprint(roots: tuple[str, ...]) -> str:
+    found = modules_behind(*roots)
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        digest.update(f"{name}\0{found[name]}\n".encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _behind(roots: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    own = {root.partition(".")[0] for root in roots} | {"attnlab"}
+    found: dict[str, str] = {}
+    queue = list(roots)
+    while queue:
+        name = queue.pop()
+        top = name.partition(".")[0]
+        if name in found or (top not in own and (top in found or top in sys.stdlib_module_names)):
+            continue
+        place = _source_of(name if top in own else top) or _source_of(name)  # a namespace package has no file itself
+        if place is None:
+            if name in roots:
+                raise ModuleNotFoundError(
+                    f"the code of a result includes the module {name!r}, which is not there", name=name
+                )
+            continue
+        if top not in own and _is_library(place[0]):
+            found[top] = _version(top)
+        elif top not in own and name != top:
+            own.add(top)  # a user's own package: follow it as a whole
+            queue.append(name)
+        else:
+            path, is_package = place
+            digest, imports = _contents(path, name if is_package else name.rpartition(".")[0])
+            found[name] = f"{digest} {_beside(path.parent)}" if is_package else digest
+            queue += imports
+            queue += [name.rsplit(".", k)[0] for k in range(1, name.count(".") + 1)]  # the packages around it run, too
+    return tuple(found.items())
+
+
+@functools.cache
+def _contents(path: Path, package: str) -> tuple[str, tuple[str, ...]]:
+    """Digest of a module's code, and what it imports."""
+    if path.suffix != ".py":  # a compiled extension: its bytes are its code
+        return hashlib.sha256(path.read_bytes()).hexdigest(), ()
+    tree = ast.parse(path.read_bytes())
+    imports = tuple(sorted(_imports(tree, package)))
+    return hashlib.sha256(ast.dump(_bare(tree)).encode()).hexdigest(), imports
+
+
+@functools.cache
+def _source_of(name: str) -> tuple[Path, bool] | None:
+    """The file of a module and whether it is a package; None if there is no such module or it has no file."""
+    if name == "__main__":
+        file = getattr(sys.modules.get(name), "__file__", None)
+        return (Path(file), False) if file else None
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):  # a part of the name is no package
+        return None
+    if spec is None or not spec.has_location or spec.origin is None:
+        return None
+    return Path(spec.origin), spec.submodule_search_locations is not None
+
+
+def _imports(tree: ast.Module, package: str) -> set[str]:
+    """Names that the tree imports, anywhere in it; of ``from a import b`` both a and a.b, which may be a module."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            home = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                home = ".".join([*above, *([home] if home else [])])
+            names |= {home, *(f"{home}.{alias.name}" for alias in node.names)} if home else set()
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+                names.add(node.args[0].value)
+    return names
+
+
+def _bare(tree: ast.Module) -> ast.Module:
+    """The tree without docstrings."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            body = node.body
+            if (
+                body
+                and isinstance(body[0], ast.Expr)
+                and isinstance(body[0].value, ast.Constant)
+                and isinstance(body[0].value.value, str)
+            ):
+                node.body = body[1:] or [ast.Pass()]
+    return tree
+
+
+@functools.cache
+def _beside(folder: Path) -> str:
+    """Digest of the sources and tables of a package that are not Python."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _BESIDE and path.is_file():
+            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _is_library(path: Path) -> bool:
+    """Whether a file belongs to the standard library or to an installed package."""
+    resolved = path.resolve()
+    return bool({"site-packages", "dist-packages"} & set(resolved.parts)) or any(
+        resolved.is_relative_to(folder) for folder in _LIBRARIES
+    )
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """The version of an installed package, by the name it is imported under."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        names = _distributions().get(package, [])
+        return (
+            " ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names))) or "unknown version"
+        )
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(importlib.metadata.packages_distributions())
