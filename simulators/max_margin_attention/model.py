@@ -156,6 +156,10 @@ class NormalisedEach:
     n_parameters: int = 2
     floor: float = 1e-30
 
+    @property
+    def normalised_parts(self) -> int:
+        return self.n_parameters
+
     def part(self, rows: slice) -> NormalisedEach:
         return self
 
