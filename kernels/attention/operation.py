@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import autograd, cpu, gpu, sdpa, torch_internals
+from attnlab.kernels.attention import autograd, cpu, gpu, plain, sdpa, torch_internals
 from attnlab.kernels.attention.biases import Bias, as_bias
 from attnlab.kernels.attention.dispatch import choose_path
 from attnlab.kernels.attention.masks import Causal, Mask, as_visible
@@ -62,6 +62,8 @@ def attention(
     A row without a visible key has output 0 and passes no gradient.
     """
     key = None
+    if path == "auto" and plain.only():
+        path = "reference"
     _check_tensors(q, k, v)
     if bias is None and not statistics and not isinstance(scale, Tensor) and _by_value(mask):
         key = q.shape, k.shape, v.shape, q.dtype, q.device, score, mask, scale, path

@@ -33,7 +33,12 @@ class Text:
     def calls(self, nest: Nest) -> list[str]:
         """The calls that run a nest."""
         for loop in nest.outer:
-            if nest.reduction and loop is not nest.example and loop.size > 8 and not any(loop.size % b == 0 for b in (2, 3, 5, 7)):
+            if (
+                nest.reduction
+                and loop is not nest.example
+                and loop.size > 8
+                and not any(loop.size % b == 0 for b in (2, 3, 5, 7))
+            ):
                 first, second = Loop(loop.size - loop.size % 4), Loop(loop.size % 4)
                 pieces = [
                     nest.put({loop: Index.of(first)}, [first]),
@@ -58,15 +63,24 @@ class Text:
         for entry, chosen in enumerate(itertools.product(*replaced.values())):
             put = dict(zip(replaced, chosen, strict=True))
             value = number(body.value(nest.node, tuple(each.put(put) for each in nest.at)))
-            _, place = address({nest.array.node: nest.array}, nest.array.node, tuple(each.put(put) for each in nest.out))
+            _, place = address(
+                {nest.array.node: nest.array}, nest.array.node, tuple(each.put(put) for each in nest.out)
+            )
             target = f"o[{place.text(_Serials())}]"
             if not nest.reduction:
                 store.append(f"{target} = {value.text};")
                 continue
             start.append(f"vec a{entry} = splat({'0' if nest.reduction == 'sum' else '-HUGE_NUMBER'});")
-            update.append(f"a{entry} += {value.text};" if nest.reduction == "sum" else f"a{entry} = larger(a{entry}, {value.text});")
+            update.append(
+                f"a{entry} += {value.text};"
+                if nest.reduction == "sum"
+                else f"a{entry} = larger(a{entry}, {value.text});"
+            )
             store.append(f"{target} {'+=' if nest.accumulates else '='} a{entry};")
-        lines = [(max((loops.index(loop) + 1 for loop in needed if loop in loops), default=0), text) for needed, text in body.lines]
+        lines = [
+            (max((loops.index(loop) + 1 for loop in needed if loop in loops), default=0), text)
+            for needed, text in body.lines
+        ]
         depth = len(order)
         if nest.reduction:
             lines += [(depth, text) for text in start] + [(len(loops), text) for text in update]
@@ -96,7 +110,11 @@ class Text:
             name = self.tables.setdefault(source, f"table_{len(self.tables)}")
             return f"{name}{moved}"
         kind, name = source.attributes["name"].split(" ", 1)
-        return f"values + {self.parameters[name]}{moved}" if kind == "parameter" else f"others[{self.others.index(name)}]{moved}"
+        return (
+            f"values + {self.parameters[name]}{moved}"
+            if kind == "parameter"
+            else f"others[{self.others.index(name)}]{moved}"
+        )
 
     def _nested(self, nest: Nest, loops: list[Loop], lines: list[tuple[int, str]], depth: int, after: list[str]) -> str:
         names = {loop: f"i{place}" for place, loop in enumerate(loops)}
@@ -175,15 +193,21 @@ def source(graph: Graph, plan: Plan, parameters: dict[str, int], others: list[st
         lines += [call for nest in plain for call in text.calls(nest)]
         if tiled:
             made = {nest.array for nest in tiled if nest.accumulates}
-            lines += [f"memset(whole + {plan.whole[array]}, 0, {array.node.size} * sizeof(vec));" for array in sorted(made, key=plan.whole.get)]
+            lines += [
+                f"memset(whole + {plan.whole[array]}, 0, {array.node.size} * sizeof(vec));"
+                for array in sorted(made, key=plan.whole.get)
+            ]
             calls = [call for nest in tiled for call in text.calls(nest)]
             lines.append(f"for (int64_t at = 0; at < {plan.examples}; at += {plan.tile}) {{")
-            lines.append(f"    const int64_t n = {plan.examples} - at < {plan.tile} ? {plan.examples} - at : {plan.tile};")
+            lines.append(
+                f"    const int64_t n = {plan.examples} - at < {plan.tile} ? {plan.examples} - at : {plan.tile};"
+            )
             lines += [f"    {call}" for call in calls] + ["}"]
     loss, gradient = (plan.whole[plan.arrays[node]] for node in plan.results[:2])
     lines.append(f"update(values, whole + {gradient}, states, rate, factors);")
     tables = "".join(
-        f"static const real {name}[] = {{{', '.join(literal(v) for v in node.attributes['values'])}}};\n" for node, name in text.tables.items()
+        f"static const real {name}[] = {{{', '.join(literal(v) for v in node.attributes['values'])}}};\n"
+        for node, name in text.tables.items()
     )
     functions = "".join(f"NOINLINE void {name}{whole}" for whole, name in text.functions.items())
     constants = {

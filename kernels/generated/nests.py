@@ -86,7 +86,16 @@ class Nest:
             return [new for each in old for new in (loops if each in replaced else [each])]
 
         sums = {node: moved(index) for node, index in self.sums.items()}
-        return Nest(self.array, self.node, self.reduction, moved(self.out), moved(self.at), listed(self.outer), listed(self.inner), sums)
+        return Nest(
+            self.array,
+            self.node,
+            self.reduction,
+            moved(self.out),
+            moved(self.at),
+            listed(self.outer),
+            listed(self.inner),
+            sums,
+        )
 
 
 class Stored:
@@ -194,7 +203,10 @@ def viewed(node: Node, index: tuple[Index, ...]) -> tuple[Index, ...]:
         axis = how["axis"]
         return (*index[:axis], index[axis] * how["step"] + how["start"], *index[axis + 1 :])
     if node.op == "flip":
-        return tuple(each * -1 + (n - 1) if i in how["axes"] else each for i, (each, n) in enumerate(zip(index, node.shape, strict=True)))
+        return tuple(
+            each * -1 + (n - 1) if i in how["axes"] else each
+            for i, (each, n) in enumerate(zip(index, node.shape, strict=True))
+        )
     try:
         return reshaped(index, node.shape, source.shape)
     except NotAffine:

@@ -59,7 +59,9 @@ def _batch_sizes(stored: Stored) -> list[int]:
 
 def _work_outside(plan: Plan) -> int:
     """Work of the nests outside of tiles."""
-    return sum(math.prod(loop.size for loop in (*nest.outer, *nest.inner)) for plain, _ in plan.levels for nest in plain)
+    return sum(
+        math.prod(loop.size for loop in (*nest.outer, *nest.inner)) for plain, _ in plan.levels for nest in plain
+    )
 
 
 def _with_examples(stored: Stored, results: list[Node], examples: int) -> Plan:
@@ -158,7 +160,10 @@ class _Planner:
             inner = found in tried.inner
             if inner and (tried.reduction != "sum" or not of_batch):
                 continue
-            if not inner and not any(each.factor(found) * self.examples == size for each, size in zip(tried.out, nest.array.node.shape, strict=True)):
+            if not inner and not any(
+                each.factor(found) * self.examples == size
+                for each, size in zip(tried.out, nest.array.node.shape, strict=True)
+            ):
                 continue
             if all(_same_example(array, place, found) for array, place in tried.reads if isinstance(array, Array)):
                 return tried, found
@@ -171,7 +176,9 @@ class _Planner:
         if node not in self.results and not first.reduction and len(nests) == 1:
             for source, place in first.reads:
                 if isinstance(source, Array) and all(place.factor(loop) for loop in first.outer):
-                    axes.sort(key=lambda axis: -max((place.factor(loop) for loop, _ in first.out[axis].terms), default=0))
+                    axes.sort(
+                        key=lambda axis: -max((place.factor(loop) for loop, _ in first.out[axis].terms), default=0)
+                    )
                     break
         if first.example is not None and not first.accumulates:
             axes.sort(key=lambda axis: first.out[axis].factor(first.example) == 0)
@@ -185,7 +192,15 @@ class _Planner:
     def _arranged(self) -> Plan:
         level: dict[Array, int] = {}
         for array, nests in self.nests.items():
-            level[array] = max((self._ready(level, source, nests[0]) for nest in nests for source, _ in nest.reads if isinstance(source, Array)), default=0)
+            level[array] = max(
+                (
+                    self._ready(level, source, nests[0])
+                    for nest in nests
+                    for source, _ in nest.reads
+                    if isinstance(source, Array)
+                ),
+                default=0,
+            )
         levels: list[tuple[list[Nest], list[Nest]]] = [([], []) for _ in range(max(level.values()) + 1)]
         last: dict[Array, int] = {}
         crossing: set[Array] = set(self.arrays[node] for node in self.results)
@@ -220,7 +235,14 @@ class _Planner:
         late = made.accumulates or made.example is not None and nest.example is None
         return level[source] + late
 
-    def _place_tiled(self, makers: list[Nest], nests: list[Nest], crossing: set[Array], last: dict[Array, int], tiled: dict[Array, int]) -> None:
+    def _place_tiled(
+        self,
+        makers: list[Nest],
+        nests: list[Nest],
+        crossing: set[Array],
+        last: dict[Array, int],
+        tiled: dict[Array, int],
+    ) -> None:
         """Places for the arrays of a tile, those that never live at once on top of each other."""
         live: list[tuple[int, int, int]] = []  # place, end, last use
         time = {nest: index for index, nest in enumerate(nests)}

@@ -110,8 +110,12 @@ class Step:
         if self._scratch.numel() < needed:
             self._scratch = _aligned(torch.zeros(needed, dtype=torch.uint8))
         pointers = (ctypes.c_void_p * max(len(states), 1))(*(each.data_ptr() for each in states))
-        packed = (ctypes.c_void_p * max(len(self.others), 1))(*(each.data_ptr() if each is not None else None for each in self.others))
-        sizes = (ctypes.c_int64 * max(len(self.others), 1))(*(each.shape[1] if each is not None else 0 for each in self.others))
+        packed = (ctypes.c_void_p * max(len(self.others), 1))(
+            *(each.data_ptr() if each is not None else None for each in self.others)
+        )
+        sizes = (ctypes.c_int64 * max(len(self.others), 1))(
+            *(each.shape[1] if each is not None else 0 for each in self.others)
+        )
         row, step = (0, 0) if numbers is None else (numbers.stride(0), numbers.stride(1))
         self.library.run(
             ctypes.c_int64(self.n_replicas), ctypes.c_int64(n_steps), ctypes.c_void_p(values.data_ptr()), pointers,

@@ -15,9 +15,14 @@ from torch import Tensor
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from attnlab.kernels.attention.plain import plain_formulas
 from attnlab.kernels.generated.graph import Graph, Node, Refused
 
 _KEPT = ("select_backward", "slice_backward", "_softmax_backward_data", "_log_softmax_backward_data", "select_scatter")
+_MOVES = {
+    "alias", "clone", "detach", "lift_fresh_copy", "contiguous", "view", "_unsafe_view", "reshape", "permute", "expand",
+    "unsqueeze", "squeeze", "select", "slice", "split_with_sizes", "gather", "index", "flip",
+}  # fmt: skip
 _WIDEST = 64  # entries along an axis that may be compared one by one, to sort or to scatter
 
 
@@ -36,9 +41,16 @@ def traced(
 
         return torch.func.grad_and_value(total)(parameters)
 
-    table = {op: rule for op, rule in core_aten_decompositions().items() if op.name().split("::")[1].split(".")[0] not in _KEPT}
+    table = {
+        op: rule
+        for op, rule in core_aten_decompositions().items()
+        if op.name().split("::")[1].split(".")[0] not in _KEPT
+    }
     try:
-        module = make_fx(torch.func.functionalize(both, remove="mutations"), decomposition_table=table)(parameters, others)
+        with plain_formulas():
+            module = make_fx(torch.func.functionalize(both, remove="mutations"), decomposition_table=table)(
+                parameters, others
+            )
     except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
         raise Refused(f"tracing failed: {type(error).__name__}: {str(error).splitlines()[0][:200]}") from error
     graph = Graph(dtype)
@@ -73,7 +85,10 @@ def _evaluated(graph: Graph, node: torch.fx.Node, env: dict[Any, Any]) -> Any:
         raise Refused(f"operation {node.target.name()}")
     value = node.meta.get("val")
     for each in value if isinstance(value, (tuple, list)) else (value,):
-        if isinstance(each, Tensor) and (each.is_complex() or each.is_floating_point() and each.dtype != graph.dtype):
+        other = isinstance(each, Tensor) and (
+            each.is_complex() or each.is_floating_point() and each.dtype != graph.dtype
+        )
+        if other and name not in _MOVES:  # numbers of another precision may only be moved, until they are converted
             raise Refused(f"operation {node.target.name()} in {each.dtype} among {graph.dtype}")
     args = [_lifted(graph, arg) if isinstance(arg, Tensor) else arg for arg in args]
     return rule(graph, *args, **kwargs)
@@ -172,7 +187,11 @@ def _relu(g: Graph, a: Node) -> Node:
 
 @_rule("elu")
 def _elu(g: Graph, a: Node, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Node:
-    low = g.pointwise("mul", g.pointwise("sub", g.pointwise("exp", g.pointwise("minimum", g.pointwise("mul", a, input_scale), 0.0)), 1.0), alpha)
+    low = g.pointwise(
+        "mul",
+        g.pointwise("sub", g.pointwise("exp", g.pointwise("minimum", g.pointwise("mul", a, input_scale), 0.0)), 1.0),
+        alpha,
+    )
     return g.pointwise("mul", g.pointwise("where", g.pointwise("gt", a, 0.0), a, low), scale)
 
 
@@ -183,11 +202,21 @@ def _sigmoid(g: Graph, a: Node) -> Node:
 
 @_rule("sign")
 def _sign(g: Graph, a: Node) -> Node:
-    return g.pointwise("sub", g.pointwise("real", g.pointwise("gt", a, 0.0)), g.pointwise("real", g.pointwise("lt", a, 0.0)))
+    return g.pointwise(
+        "sub", g.pointwise("real", g.pointwise("gt", a, 0.0)), g.pointwise("real", g.pointwise("lt", a, 0.0))
+    )
 
 
 @_rule("clamp")
-def _clamp(g: Graph, a: Node, low: float | None = None, high: float | None = None, *, min: float | None = None, max: float | None = None) -> Node:  # noqa: A002
+def _clamp(
+    g: Graph,
+    a: Node,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+) -> Node:  # noqa: A002
     low, high = low if min is None else min, high if max is None else max
     a = a if low is None else g.pointwise("maximum", a, low)
     return a if high is None else g.pointwise("minimum", a, high)
@@ -297,7 +326,9 @@ def _joined(g: Graph, parts: Sequence[Any], axis: int = 0) -> Node:
 
 
 @_rule("slice_scatter")
-def _slice_replaced(g: Graph, a: Node, b: Node, axis: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Node:
+def _slice_replaced(
+    g: Graph, a: Node, b: Node, axis: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Node:
     axis %= len(a.shape)
     chosen = range(a.shape[axis])[slice(start, end, step)]
     if step != 1:
@@ -379,7 +410,9 @@ def _largest_and_place(g: Graph, a: Node, axis: int | None = None, keep: bool = 
 
 
 @_rule("linalg_vector_norm")
-def _norm(g: Graph, a: Node, order: float = 2, axes: Sequence[int] | None = None, keep: bool = False, **kwargs: Any) -> Node:
+def _norm(
+    g: Graph, a: Node, order: float = 2, axes: Sequence[int] | None = None, keep: bool = False, **kwargs: Any
+) -> Node:
     if order != 2:
         raise Refused(f"operation aten::linalg_vector_norm of order {order}")
     return g.pointwise("sqrt", g.reduce("sum", g.pointwise("mul", a, a), tuple(axes or ()), keep))
@@ -501,7 +534,9 @@ def _put(g: Graph, a: Node, indices: Sequence[Any], values: Node, accumulate: bo
     values = g.reshape(g.expand(values, (*before, *common, *after)), (*before, count, *after))
     wide = (*before, n, count, *after)
     many = g.expand(g.reshape(values, (*before, 1, count, *after)), wide)
-    hit = g.pointwise("eq", g.reshape(index, (count, *(1,) * len(after))), g.reshape(g.iota(n), (n, 1, *(1,) * len(after))))
+    hit = g.pointwise(
+        "eq", g.reshape(index, (count, *(1,) * len(after))), g.reshape(g.iota(n), (n, 1, *(1,) * len(after)))
+    )
     total = g.reduce("sum", g.pointwise("where", g.expand(hit, wide), many, 0.0), (len(before) + 1,))
     return g.pointwise("add", a, g.reshape(total, a.shape))
 

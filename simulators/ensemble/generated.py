@@ -20,8 +20,11 @@ from attnlab.kernels.generated.graph import Refused
 from attnlab.kernels.generated.step import Step, text_of
 from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent, NormalisedGradientDescent, State
+from attnlab.simulators.ensemble.plan import Plan
 
 NUMBERS = "numbers"
+WORTH = 3_000
+"""Steps times replicas from which the second of tracing and building pays."""
 
 
 class GeneratedSteps:
@@ -58,13 +61,27 @@ class GeneratedSteps:
 
 
 def generated_steps(
-    model: Any, task: Any, optimiser: Any, layout: Layout, values: Tensor
+    model: Any, task: Any, optimiser: Any, layout: Layout, values: Tensor, plan: Plan
 ) -> tuple[GeneratedSteps | None, str]:
-    """The generated steps of the replicas in ``values (replica, parameter)``, or None and the reason."""
-    try:
-        return GeneratedSteps(model, task, optimiser, layout, values), ""
-    except Refused as reason:
-        return None, str(reason)
+    """The generated steps of the replicas in ``values (replica, parameter)``, or None and the reason.
+
+    Errors: ``ValueError`` with the reason if the plan insists.
+    """
+    insists = plan.path == "generated"
+    if plan.path == "autograd":
+        return None, "as the plan says"
+    if plan.device != "cpu":
+        reason = f"device {plan.device}"
+    elif not insists and plan.n_steps * len(values) < WORTH:
+        reason = f"{plan.n_steps} steps of {len(values)} replicas are less than {WORTH}"
+    else:
+        try:
+            return GeneratedSteps(model, task, optimiser, layout, values), ""
+        except Refused as refused:
+            reason = str(refused)
+    if insists:
+        raise ValueError(f"path='generated' cannot be had: {reason}; use path='auto'")
+    return None, reason
 
 
 def _update(optimiser: Any) -> tuple[str, list[str], Callable[[int], tuple[float, float]]]:
@@ -119,7 +136,9 @@ def _numbers_in(thing: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[A
             yield from _numbers_in(value, (*way, key))
 
 
-def _with(thing: Any, which: int, held: dict[str, tuple[int, tuple[Any, ...], Tensor]], others: dict[str, Tensor]) -> Any:
+def _with(
+    thing: Any, which: int, held: dict[str, tuple[int, tuple[Any, ...], Tensor]], others: dict[str, Tensor]
+) -> Any:
     """A copy of an object with the tensors per replica replaced."""
     for name, (whose, way, _) in held.items():
         if whose == which:

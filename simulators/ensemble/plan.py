@@ -16,6 +16,9 @@ from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import State
 
 
+PATHS = ("auto", "generated", "autograd")
+
+
 class Model(Protocol):
     """What the trainer asks of a model; it may also have ``part(rows)`` if it holds numbers per replica."""
 
@@ -47,7 +50,8 @@ class Plan:
     that is not 0. A replica whose loss exceeds ``diverged_above`` in size, or is not finite, has diverged (Adam with a
     huge learning rate goes far away without leaving the finite numbers). ``label`` tells the trainings of one
     simulation apart. ``compiled(model, task, optimiser, seeds, dtype)`` gives the compiled steps of a chunk, or None where
-    there are none; it is asked on the CPU only.
+    there are none; it is asked on the CPU only. ``path``: ``"auto"`` generates the step where that can be done and pays
+    (:mod:`attnlab.simulators.ensemble.generated`), ``"generated"`` insists on it, ``"autograd"`` never does.
     """
 
     n_steps: int
@@ -60,6 +64,7 @@ class Plan:
     diverged_above: float = 1e8
     label: str = "train"
     compiled: Callable[[Any, Any, Any, Sequence[np.random.SeedSequence], torch.dtype], Compiled | None] | None = None
+    path: str = "autograd"
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Run:
     ``loss[r, i]``: mean of the batch losses of the updates that led from ``loss_steps[i-1]`` to ``loss_steps[i]`` (at
     step 0: the loss of the first batch). ``records``: observed arrays ``(replica, record, ...)``. ``diverged_at``:
     number of updates after which loss, parameters or optimiser state were not finite or the loss too large; -1: never.
+    ``path``: what made the updates, ``"generated (hash)"``, ``"compiled"`` or ``"autograd (reason)"``.
     """
 
     parameters: Parameters
@@ -76,6 +82,7 @@ class Run:
     loss: np.ndarray
     records: dict[str, np.ndarray]
     diverged_at: np.ndarray
+    path: str
 
 
 def log_spaced_steps(n_steps: int, n_records: int) -> tuple[int, ...]:
@@ -95,6 +102,8 @@ def checked_plan(plan: Plan, record: Sequence[Record]) -> Plan:
     """The plan with its defaults filled in."""
     if not (isinstance(plan.n_steps, int) and plan.n_steps >= 1):
         raise ValueError(f"n_steps={plan.n_steps!r} is not a whole number of at least 1")
+    if plan.path not in PATHS:
+        raise ValueError(f"path={plan.path!r} is unknown; use one of {', '.join(PATHS)}")
     if plan.chunk < 0 or plan.checkpoint_steps < 0 or not plan.checkpoint_seconds >= 0:
         raise ValueError(
             f"chunk={plan.chunk!r}, checkpoint_steps={plan.checkpoint_steps!r} and checkpoint_seconds="

@@ -4,8 +4,9 @@ Every replica draws from its own random streams, so that what it sees depends on
 beside it. A run that is killed goes on from its last checkpoint with the same bits. A replica that
 diverges is recorded and frozen; the others go on.
 
-A *step* makes one update of a chunk of replicas by differentiating ``task.loss`` with autograd. For a hot model,
-``Plan.compiled`` puts compiled code in its place, which makes its own batches and many updates in one call.
+A *step* makes one update of a chunk of replicas by differentiating ``task.loss``: in C generated from the loss
+(:mod:`attnlab.simulators.ensemble.generated`), or with autograd. For a hot model, ``Plan.compiled`` puts hand-written code in its
+place, which makes its own batches and many updates in one call.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from attnlab.simulators.ensemble import random_streams
+from attnlab.simulators.ensemble.generated import generated_steps
 from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.monitor import current
 from attnlab.simulators.ensemble.optimisers import Optimiser, State
@@ -124,10 +126,16 @@ class _Ensemble:
             raise ValueError("two records observe the same name; give every observed array its own name")
         self.recent_loss: float | None = None
         size = plan.chunk or max(1, _CHUNK_BYTES // (plan.dtype.itemsize * max(task.largest_array(model), 1)))
+        self.generated, reason = generated_steps(model, task, optimiser, self.layout, self.values, plan)
+        self.path = f"autograd ({reason})"
+        if self.generated is not None:
+            size, self.path = len(seeds), f"generated ({self.generated.digest[:16]})"
         self.chunks = [
             _Chunk(self, slice(low, min(low + size, len(seeds))), model, task, optimiser, seeds)
             for low in range(0, len(seeds), size)
         ]
+        if all(chunk.compiled is not None for chunk in self.chunks):
+            self.path = "compiled"
 
     def advance(self, start: int, stop: int) -> None:
         """Make the updates ``start`` to ``stop - 1`` of all replicas and see which of them diverged."""
@@ -200,7 +208,7 @@ class _Ensemble:
         for name, steps in self.record_steps.items():
             self.records[name][gone[:, None] & (steps >= self.diverged_at[:, None])] = np.nan
         loss[gone[:, None] & (ends > self.diverged_at[:, None]) | ~np.isfinite(loss)] = np.nan
-        return Run(self.layout.split(self.values), ends, loss, self.records, self.diverged_at)
+        return Run(self.layout.split(self.values), ends, loss, self.records, self.diverged_at, self.path)
 
 
 class _Chunk:
@@ -222,6 +230,7 @@ class _Chunk:
         self.streams = ensemble.streams[rows]
         own = optimiser.part(rows)
         self.compiled = None
+        self.generated = ensemble.generated
         if plan.compiled is not None and plan.device == "cpu":
             self.compiled = plan.compiled(self.model, self.task, own, seeds[rows], plan.dtype)
         self.step = autograd_step(self.model, self.task, own, ensemble.layout)
@@ -234,6 +243,8 @@ class _Chunk:
         """Make the updates ``start`` to ``stop - 1``; returns the losses ``(replica, step)`` before each."""
         if self.compiled is not None:
             return self._advance_compiled(start, stop)
+        if self.generated is not None:
+            return self._advance_generated(start, stop)
         losses = []
         for count in range(start, stop):
             self.observe(count)
@@ -248,6 +259,19 @@ class _Chunk:
         for low, high in itertools.pairwise(ends):
             self.observe(low)
             losses.append(self.compiled.run(self.values, self.state, low, high))
+        return np.concatenate(losses, axis=1).astype(np.float64)
+
+    def _advance_generated(self, start: int, stop: int) -> np.ndarray:
+        """The same in calls that also end where numbers are to be drawn."""
+        seen = {count for index in self.ensemble.record_index for count in index if start <= count < stop}
+        drawn = set(range(start, stop, self.block)) if self.task.numbers_per_step else set()
+        losses = []
+        for low, high in itertools.pairwise([*sorted(seen | drawn | {start}), stop]):
+            self.observe(low)
+            self._numbers(low)
+            at = low % self.block
+            numbers = self.numbers[:, at : at + high - low] if self.task.numbers_per_step else None
+            losses.append(self.generated.run(self.values, self.state, numbers, low, high))
         return np.concatenate(losses, axis=1).astype(np.float64)
 
     def _numbers(self, count: int) -> Tensor | None:
