@@ -16,6 +16,10 @@ from attnlab.kernels.generated.plan import Plan, evaluated
 
 VERSION = "1"
 _HEADER, _RUN = ((Path(__file__).parent / name).read_text() for name in ("generated.h", "run.h"))
+_STEP = (
+    "static void step(vec *values, vec *const *states, const vec *const *others, vec *whole, vec *tile, vec rate, "
+    "const double *factors)"
+)
 _BLOCKS = (8, 7, 6, 5, 4, 3, 2, 1)
 _ACCUMULATORS = 20
 
@@ -216,8 +220,5 @@ def source(graph: Graph, plan: Plan, parameters: dict[str, int], others: list[st
     }  # fmt: skip
     defines = "".join(f"#define {name} {value}\n" for name, value in constants.items())
     body = "".join(f"    {line}\n" for line in lines)
-    return (
-        f"/* attnlab generated step, emitter {VERSION} */\n{defines}{_HEADER}{tables}{functions}{update}"
-        f"static void step(vec *values, vec *const *states, const vec *const *others, vec *whole, vec *tile, vec rate, const double *factors) {{\n{body}}}\n"
-        f"{_RUN}"
-    )
+    head = f"/* attnlab generated step, emitter {VERSION} */\n{defines}{_HEADER}{tables}{functions}{update}"
+    return f"{head}{_STEP} {{\n{body}}}\n{_RUN}"

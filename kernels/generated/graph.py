@@ -56,7 +56,8 @@ class Graph:
     def node(self, op: str, args: tuple[Node, ...], shape: tuple[int, ...], **attributes: Any) -> Node:
         shape = tuple(int(size) for size in shape)
         boolean = op in BOOLEAN or (
-            op in VIEWS | PIECES | {"take"} and args[0].boolean or op == "where" and args[1].boolean and args[2].boolean
+            (op in VIEWS | PIECES | {"take"} and args[0].boolean)
+            or (op == "where" and args[1].boolean and args[2].boolean)
         )
         key = (op, tuple(map(id, args)), shape, tuple(sorted((k, repr(v)) for k, v in attributes.items())))
         if key not in self.known:
@@ -137,9 +138,9 @@ class Graph:
         if first is not None and second is not None:
             x, y = torch.tensor([first, second], dtype=self.dtype)
             return self.number(float(getattr(torch, op)(x, y)), shape)
-        if second == 1 and op in ("mul", "div") or second == 0 and op in ("add", "sub"):
+        if (second == 1 and op in ("mul", "div")) or (second == 0 and op in ("add", "sub")):
             return self.expand(a, shape)
-        if first == 1 and op == "mul" or first == 0 and op == "add":
+        if (first == 1 and op == "mul") or (first == 0 and op == "add"):
             return self.expand(b, shape)
         if op == "div" and second:
             return self.pointwise("mul", a, 1 / second)

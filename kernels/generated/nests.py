@@ -144,7 +144,7 @@ class Stored:
                 continue
             users = self._readers(node)
             grows = any(grown for _, grown in users)
-            if own and (len(users) > 1 and own > _CHEAP or grows and own > 0 or own > 40):
+            if own and ((len(users) > 1 and own > _CHEAP) or (grows and own > 0) or own > 40):
                 self.kept.add(node)
                 cost[node] = 0
 

@@ -25,18 +25,23 @@ def adam(beta1: float, beta2: float, eps: float, weight_decay: float) -> str:
 
 def descent(momentum: float, weight_decay: float) -> str:
     """Gradient descent; the state is the momentum, if there is one."""
-    decayed = f"g[i]{_decay(weight_decay)}"
-    moved = f"states[0][i] = states[0][i] * (real){momentum!r} + ({decayed})" if momentum else decayed
-    return f"{_HEAD}    for (int64_t i = 0; i < PARAMETERS; i++) {{\n        const vec d = {moved};\n        z[i] -= h * d;\n    }}\n}}\n"
+    moved = f"g[i]{_decay(weight_decay)}"
+    if momentum:
+        moved = f"states[0][i] = states[0][i] * (real){momentum!r} + ({moved})"
+    return (
+        f"{_HEAD}    for (int64_t i = 0; i < PARAMETERS; i++) {{\n        const vec d = {moved};\n"
+        "        z[i] -= h * d;\n    }\n}\n"
+    )
 
 
 def normalised(parts: int, floor: float) -> str:
     """Descent of unit direction, for each of ``parts`` equally large parts on its own."""
     return (
-        f"{_HEAD}    for (int64_t low = 0; low < PARAMETERS; low += PARAMETERS / {parts}) {{\n"
-        f"        vec square = splat(0);\n        for (int64_t i = low; i < low + PARAMETERS / {parts}; i++) square += g[i] * g[i];\n"
+        f"{_HEAD}    const int64_t n = PARAMETERS / {parts};\n"
+        "    for (int64_t low = 0; low < PARAMETERS; low += n) {\n        vec square = splat(0);\n"
+        "        for (int64_t i = low; i < low + n; i++) square += g[i] * g[i];\n"
         f"        const vec size = h / larger(root(square), splat((real){floor!r}));\n"
-        f"        for (int64_t i = low; i < low + PARAMETERS / {parts}; i++) z[i] -= g[i] * size;\n    }}\n}}\n"
+        "        for (int64_t i = low; i < low + n; i++) z[i] -= g[i] * size;\n    }\n}\n"
     )
 
 

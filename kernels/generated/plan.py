@@ -93,7 +93,7 @@ class _Planner:
         """Whether a node depends on what is not a parameter."""
         if node.op == "input":
             return node.attributes["name"].startswith("other")
-        return node.op == "table" and node.size >= self.examples > 0 or any(self.data[arg] for arg in node.args)
+        return (node.op == "table" and node.size >= self.examples > 0) or any(self.data[arg] for arg in node.args)
 
     def _add(self, node: Node) -> None:
         outer = [Loop(size) for size in node.shape if size > 1]
@@ -232,7 +232,7 @@ class _Planner:
     def _ready(self, level: dict[Array, int], source: Array, nest: Nest) -> int:
         """The first level at which a nest can read an array."""
         made = self.nests[source][0]
-        late = made.accumulates or made.example is not None and nest.example is None
+        late = made.accumulates or (made.example is not None and nest.example is None)
         return level[source] + late
 
     def _place_tiled(

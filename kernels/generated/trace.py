@@ -86,7 +86,7 @@ def _evaluated(graph: Graph, node: torch.fx.Node, env: dict[Any, Any]) -> Any:
     value = node.meta.get("val")
     for each in value if isinstance(value, (tuple, list)) else (value,):
         other = isinstance(each, Tensor) and (
-            each.is_complex() or each.is_floating_point() and each.dtype != graph.dtype
+            each.is_complex() or (each.is_floating_point() and each.dtype != graph.dtype)
         )
         if other and name not in _MOVES:  # numbers of another precision may only be moved, until they are converted
             raise Refused(f"operation {node.target.name()} in {each.dtype} among {graph.dtype}")
@@ -95,7 +95,7 @@ def _evaluated(graph: Graph, node: torch.fx.Node, env: dict[Any, Any]) -> Any:
 
 
 def _holds_node(args: Any) -> bool:
-    return any(isinstance(arg, Node) or isinstance(arg, (tuple, list)) and _holds_node(arg) for arg in args)
+    return any(isinstance(arg, Node) or (isinstance(arg, (tuple, list)) and _holds_node(arg)) for arg in args)
 
 
 def _lifted(graph: Graph, arg: Any) -> Any:
@@ -216,7 +216,7 @@ def _clamp(
     *,
     min: float | None = None,
     max: float | None = None,
-) -> Node:  # noqa: A002
+) -> Node:
     low, high = low if min is None else min, high if max is None else max
     a = a if low is None else g.pointwise("maximum", a, low)
     return a if high is None else g.pointwise("minimum", a, high)
@@ -232,7 +232,7 @@ def _where(g: Graph, condition: Node, yes: Any, no: Any) -> Node:
 
 @_rule("_to_copy")
 def _converted(g: Graph, a: Node, dtype: torch.dtype | None = None, **kwargs: Any) -> Node:
-    if dtype is None or dtype == torch.bool and a.boolean:
+    if dtype is None or (dtype == torch.bool and a.boolean):
         return a
     if dtype == torch.bool:
         return g.pointwise("ne", a, 0.0)
@@ -462,8 +462,8 @@ def _summed_up(g: Graph, a: Node, axis: int, **kwargs: Any) -> Node:
     shape = last.shape
     rows = g.reshape(last, (1, last.size // n, n))
     found = g.reshape(g.matmul(rows, g.constant(torch.ones(n, n).triu()[None])), shape)
-    back = list(range(axis)) + [len(shape) - 1] + list(range(axis, len(shape) - 1))
-    return g.permute(found, tuple(back))
+    back = (*range(axis), len(shape) - 1, *range(axis, len(shape) - 1))
+    return g.permute(found, back)
 
 
 # ---- positions that are data

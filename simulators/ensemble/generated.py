@@ -55,7 +55,7 @@ class GeneratedSteps:
         return self.text.digest
 
     def run(self, values: Tensor, state: State, numbers: Tensor | None, start: int, stop: int) -> np.ndarray:
-        """Make updates ``start`` to ``stop - 1`` in place with ``numbers (replica, step, number)``; losses ``(replica, step)``."""
+        """Make updates ``start`` to ``stop - 1`` in place with ``numbers (replica, step, number)``; the losses before them."""
         factors = np.array([self.factors(step) for step in range(start, stop)], dtype=np.float64)
         return self.step.run(values, [state[name] for name in self.state_names], numbers, self.rates, factors)
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import State
 
-
 PATHS = ("auto", "generated", "autograd")
 
 
