@@ -9,6 +9,16 @@ from typing import Any
 
 _MODULES = {
     "verdicts.verdict": ("Outcome", "Twin", "Verdict", "all_of"),
+    "verdicts.budget": (
+        "budget",
+        "euler_step",
+        "finite_size",
+        "relative",
+        "replicas",
+        "rounding",
+        "sampling",
+        "step_size",
+    ),
     "verdicts.ledger": ("ErrorLedger", "LedgerError"),
     "statistics.intervals": (
         "clopper_pearson",
@@ -25,7 +35,7 @@ _MODULES = {
     "judges.order": ("ordered", "share"),
     "judges.rates": ("exponent", "trend"),
     "judges.limits": ("converges",),
-    "judges.paths": ("aligned", "follows"),
+    "judges.paths": ("aligned", "follows", "frozen"),
     "judges.exact": ("exhaustive", "identical"),
     "judges.training": ("settles",),
     "theorems.statement.domains": (

@@ -35,7 +35,8 @@ def identical(
         eps: spacing of floating-point numbers at one; by default that of the coarser type of a and b.
 
     Infinities must be equal. A NaN in a alone is a refutation; in b it is an error, for nothing equals it. No error
-    probability is drawn. ``measured`` is the largest difference in units of eps times scale.
+    probability is drawn. ``measured`` is the largest difference in units of eps times scale; ``resolves`` is the change of
+    b, as a share of its scale, that would be refuted: the budget and what of it is used.
     """
     arguments = {"a": a, "b": b, "rounding": rounding}
     twin = as_twin("identical", twin, arguments, "b")
@@ -64,7 +65,8 @@ def identical(
         measured = float(errors[worst])
         blank = replace(blank, measured=measured if math.isfinite(measured) else None)
         if measured <= budget:
-            return blank
+            spacing = _spacing(x, y) if eps is None else eps
+            return replace(blank, resolves=(budget + measured) * spacing)
         at = [int(i) for i in worst]
         left, right = x[worst].item(), y[worst].item()
         reason = f"entry {at} is {left!r} against {right!r}; {int(np.sum(errors > budget))} of {x.size} entries differ"

@@ -27,8 +27,10 @@ from attnlab.analysis.statistics.intervals import (
     mean_interval,
     quantile_interval,
 )
-from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
+from attnlab.analysis.verdicts.budget import Budget
+from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict, percent
 
+BLUNT = 0.05  # a verdict that cannot resolve this share of its prediction says why
 WITNESS_VALUES = 64  # a witness lists the replicas' values up to this many
 
 _OF = re.compile(r"(?:(mean|median|quantile (0?\.\d+)) over .+|(every) .+)")
@@ -136,20 +138,127 @@ def why(outcome: Outcome, found: Located, n: int, low: float, high: float) -> st
     return f"n={n} does not decide: half-width {half:.3g}, {room:.3g} from the edge of the margin{more}"
 
 
-def judge(check: Callable[..., Verdict], arguments: Mapping[str, Any], twin: Twin) -> Verdict:
-    """Run the check on the claim and on its twin; HOLDS needs the twin REFUTED.
+def judge(
+    check: Callable[..., Verdict],
+    arguments: Mapping[str, Any],
+    twin: Twin,
+    *,
+    vary: Callable[[float], Mapping[str, Any]] | None = None,
+    null: Twin | None = None,
+) -> Verdict:
+    """Run the check on the claim, on its twin and on its null control; HOLDS needs both of them REFUTED.
 
-    An UNDECIDED verdict of a check that drew from the error budget wants replicas, unless the check says otherwise.
+    ``vary(e)`` gives the arguments of the prediction changed by the share e; from it comes what the data resolve. An
+    UNDECIDED verdict of a check that drew from the error budget wants replicas, unless the check says otherwise.
     """
     verdict = check(**arguments)
+    if isinstance(arguments.get("within"), Budget):
+        verdict = replace(verdict, margin_from=str(arguments["within"]))
     try:
         rival = check(**{**arguments, **twin.arguments})
     except ValueError as error:
         raise ValueError(f"twin {twin.label!r}: {error}") from error
     verdict = verdict.with_twin(twin, rival.outcome)
+    if null is not None:
+        verdict = _with_null(verdict, null, check(**{**arguments, **null.arguments}))
     if verdict.outcome is Outcome.UNDECIDED and not verdict.wants and verdict.confidence is not None:
-        return replace(verdict, wants="replicas")
-    return verdict
+        verdict = replace(verdict, wants="replicas")
+    if vary is None or verdict.outcome in (Outcome.REFUTED, Outcome.VACUOUS):
+        return verdict
+    return with_resolution(verdict, resolution(lambda e: _refuted(check, {**arguments, **vary(e)})))
+
+
+def resolution(refuted: Callable[[float], bool]) -> float:
+    """The smallest e (to 1 %) for which both ``refuted(e)`` and ``refuted(-e)``; infinite if 100-fold changes pass."""
+
+    def both(e: float) -> bool:
+        return refuted(e) and refuted(-e)
+
+    high = next((e for e in (1.0, 10.0, 100.0) if both(e)), math.inf)
+    low = high / 10
+    while math.isfinite(high) and low > 1e-16 and both(low):
+        low, high = low / 10, low
+    while math.isfinite(high) and high > 1.01 * low > 1e-16:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if both(middle) else (middle, high)
+    return high
+
+
+def with_resolution(verdict: Verdict, resolves: float) -> Verdict:
+    """The verdict with what its data resolve; one that cannot resolve 5 % says what sets the limit, and what would help."""
+    verdict = replace(verdict, resolves=resolves)
+    if resolves <= BLUNT or verdict.outcome is not Outcome.HOLDS:
+        return verdict
+    return replace(verdict, reason="; ".join(filter(None, [verdict.reason, _blunt(verdict)])))
+
+
+def changed(
+    name: str, predicted: ArrayLike, scale: float | None, twin: Twin, kind: str = "mean"
+) -> Callable[[float], dict[str, Any]]:
+    """The argument ``name`` changed by a share e: p (1 + e), or p + e ``scale`` in a declared scale.
+
+    A prediction that is zero everywhere changes in units of its twin's distance, if no scale is declared.
+    """
+
+    def vary(e: float) -> dict[str, Any]:
+        p = np.asarray(predicted, dtype=np.float64)
+        size = None if scale is None else margin("scale", scale)
+        if size is None and not np.any(p):
+            size = rival_distance(name, predicted, twin, kind)
+        return {name: p * (1 + e) if size is None else p + e * size}
+
+    return vary
+
+
+def _refuted(check: Callable[..., Verdict], arguments: Mapping[str, Any]) -> bool:
+    """Whether the check refutes these arguments; values that a prediction cannot have count as refuted."""
+    try:
+        return check(**arguments).outcome is Outcome.REFUTED
+    except ValueError:
+        return True
+
+
+def _blunt(verdict: Verdict) -> str:
+    """Why a verdict resolves so little: its margin, or its interval; and what would make it sharper."""
+    share = percent(verdict.resolves)
+    if verdict.margin is None or verdict.interval is None or not all(map(math.isfinite, verdict.interval)):
+        return f"resolves {share} only"
+    half = (verdict.interval[1] - verdict.interval[0]) / 2
+    if half > verdict.margin:
+        return (
+            f"resolves {share} only: the half-width is {half:.2g} at margin {verdict.margin:.2g}; more replicas would"
+        )
+    return (
+        f"resolves {share} only: the margin is {verdict.margin:.2g}, the half-width {half:.2g}; a smaller margin would"
+    )
+
+
+def as_null(judge_name: str, null: Any, arguments: Mapping[str, Any], data: str) -> Twin | None:
+    """The null control, checked: it replaces the measured values by those of a run in which nothing is learnt."""
+    if null is None:
+        return None
+    if not isinstance(null, Twin):
+        null = Twin.of("nothing is learnt", **{data: null})
+    for name in null.arguments:
+        if name not in arguments:
+            raise ValueError(
+                f"the null control replaces {name!r}, which {judge_name} lacks; it has {', '.join(arguments)}"
+            )
+    return null
+
+
+def _with_null(verdict: Verdict, null: Twin, seen: Verdict) -> Verdict:
+    """HOLDS needs the null control REFUTED; else the claim is VACUOUS, and says which movement it needs."""
+    verdict = replace(verdict, null=seen.outcome, null_label=null.label)
+    if verdict.outcome is not Outcome.HOLDS or seen.outcome is Outcome.REFUTED:
+        return verdict
+    reason = f"the same check passes where {null.label}"
+    if seen.interval is not None and seen.measured is not None and all(map(math.isfinite, seen.interval)):
+        half = (seen.interval[1] - seen.interval[0]) / 2
+        moved = abs(seen.measured - seen.predicted) if seen.relation == "in" else seen.measured
+        needed = half + (seen.margin if seen.relation == "in" else abs(seen.predicted))
+        reason += f", {moved:.3g} away from the prediction: a movement above {needed:.3g} is needed"
+    return replace(verdict, outcome=Outcome.VACUOUS, reason=reason)
 
 
 def as_twin(judge_name: str, twin: Any, arguments: Mapping[str, Any], shorthand: str | None) -> Twin:

@@ -98,7 +98,7 @@ def converges(
             blank, outcome=outcome, measured=measured, interval=found.interval, reason=reason, witness=witness
         )
 
-    verdict = judge(check, arguments, twin)
+    verdict = judge(check, arguments, twin, vary=lambda e: {"rate": rate * (1 + e)})
     return out_of_reach(verdict, twin, rival_distance("rate", rate, twin))
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from attnlab.analysis.judges.frame import (
     Located,
+    as_null,
     as_twin,
     decide,
     decide_every,
@@ -41,6 +42,7 @@ def ordered(
     of: str = "mean over replicas",
     unit: str = "replica",
     confidence: float | None = None,
+    null: Twin | None = None,
 ) -> Verdict:
     r"""One quantity exceeds another by more than ``by``: larger - smaller > by.
 
@@ -52,6 +54,7 @@ def ordered(
         twin: a larger ``by`` that the data must refute, or ``Twin.of(label, ...)`` replacing ``smaller``, ``larger`` or
             ``by``; the reversed order is ``Twin.of("reversed", smaller=larger, larger=smaller)``.
         of: as in :func:`attnlab.analysis.agrees`, of the differences.
+        null: the null control, ``Twin.of("nothing is learnt", smaller=..., larger=...)`` with the values at the start.
     """
     arguments = {"smaller": smaller, "larger": larger, "by": by}
     twin = as_twin("ordered", twin, arguments, "by")
@@ -95,7 +98,7 @@ def ordered(
             witness = values_witness(d, by=step) if pairs else both
         return replace(blank, outcome=outcome, witness=witness, reason=why(outcome, found, blank.n, above, math.inf))
 
-    return judge(check, arguments, twin)
+    return judge(check, arguments, twin, null=as_null("ordered", null, arguments, "larger"))
 
 
 def share(
@@ -108,13 +111,14 @@ def share(
     twin: Twin | float,
     unit: str = "replica",
     confidence: float | None = None,
+    null: Twin | ArrayLike | None = None,
 ) -> Verdict:
     r"""The share of replicas (of the population they are drawn from) for which something is true.
 
     Exactly one of: ``at_least``, ``at_most``, or ``predicted`` with ``within``. Judged by the Clopper-Pearson interval,
     which is never below its level, whatever n is. ``successes`` is boolean, shape (replica,). ``twin`` is a rival
     number for the same argument (a larger ``at_least``, a smaller ``at_most``, another ``predicted``), or ``Twin.of``,
-    also with ``successes``. If no outcome of n replicas could give HOLDS, ``reason`` says how many replicas could.
+    also with ``successes``; ``null`` gives the successes at the frozen start. If no outcome of n replicas could give HOLDS, ``reason`` says how many replicas could.
     """
     given = {
         name: value
@@ -174,7 +178,8 @@ def share(
             reason=why(outcome, found, n, low, high),
         )
 
-    verdict = judge(check, arguments, twin)
+    vary = None if within is None else (lambda e: {"predicted": min(max(predicted * (1 + e), 0.0), 1.0)})
+    verdict = judge(check, arguments, twin, vary=vary, null=as_null("share", null, arguments, "successes"))
     return out_of_reach(verdict, twin, None if within is None else rival_distance("predicted", predicted, twin))
 
 

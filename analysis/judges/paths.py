@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.interpolate import PchipInterpolator
 
 from attnlab.analysis.judges.frame import (
     Located,
+    as_null,
     as_twin,
     decide,
     decide_every,
@@ -21,8 +23,10 @@ from attnlab.analysis.judges.frame import (
     nothing_to_judge,
     out_of_reach,
     read_of,
+    resolution,
     values_witness,
     why,
+    with_resolution,
 )
 from attnlab.analysis.statistics.intervals import finite_array, finite_vector, mean_interval
 from attnlab.analysis.verdicts.ledger import draw
@@ -41,6 +45,7 @@ def follows(
     of: str = "mean over replicas",
     unit: str = "replica",
     confidence: float | None = None,
+    null: Twin | ArrayLike | None = None,
 ) -> Verdict:
     r"""Trajectories stay close to the predicted one, at all recorded times at once.
 
@@ -60,6 +65,11 @@ def follows(
             interval holds at all times and components at once (each with its part of the error: record few times).
         twin: the rival trajectory (an array or function), or ``Twin.of(label, predicted=...)``, also with
             ``trajectories`` or ``within``.
+        null: the null control, ``frozen(trajectories)``: stopped at their start, which the same check must refute; if it
+            does not, the claim is VACUOUS and says which movement it needs.
+
+    ``resolves`` is the share by which the amplitude of the prediction (its way from its first value) and its time constant
+    may change before the data refute it, the larger of the two.
     """
     arguments = {"trajectories": trajectories, "predicted": predicted, "within": within, "refined": refined}
     twin = as_twin("follows", twin, arguments, "predicted")
@@ -114,8 +124,18 @@ def follows(
         witness = values_witness(distances, within=w, farthest=moment) if outcome is Outcome.REFUTED else None
         return replace(blank, outcome=outcome, reason=reason, witness=witness)
 
-    verdict = judge(check, arguments, rival)
+    verdict = judge(check, arguments, rival, null=as_null("follows", null, arguments, "trajectories"))
+    if verdict.outcome not in (Outcome.REFUTED, Outcome.VACUOUS):
+        verdict = with_resolution(verdict, max(_resolutions(check, arguments, reference, clock)))
     return _too_near(verdict, twin, reference, clock, unit_of_length)
+
+
+def frozen(trajectories: ArrayLike) -> np.ndarray:
+    """Every trajectory ``(replica, time, ...)`` stopped at its first record: the null control "nothing is learnt"."""
+    x = finite_array("trajectories", trajectories)
+    if x.ndim < 2:
+        raise ValueError(f"trajectories must have shape (replica, time, ...), got {x.shape}")
+    return np.repeat(x[:, :1], x.shape[1], axis=1)
 
 
 def aligned(
@@ -129,6 +149,7 @@ def aligned(
     of: str = "mean over replicas",
     unit: str = "replica",
     confidence: float | None = None,
+    null: Twin | ArrayLike | None = None,
 ) -> Verdict:
     r"""Vectors point in the predicted direction, up to an angle (in radians).
 
@@ -144,6 +165,10 @@ def aligned(
         signed: if False, opposite directions count as the same (eigenvectors), and angles lie in [0, pi/2].
         of: as in :func:`attnlab.analysis.agrees`, of the angles.
         twin: the rival direction, or ``Twin.of(label, direction=...)``, also with ``vectors``.
+        null: the null control, the vectors at the frozen start, or ``Twin.of(label, vectors=...)``.
+
+    ``resolves`` is the angle by which the direction may be turned, out of the plane it makes with the vector measured,
+    before the data refute it: the relative size of the error of a unit vector.
     """
     if (within_angle is None) == (min_cosine is None):
         raise ValueError(f"give one of within_angle={within_angle!r} (radians) and min_cosine={min_cosine!r}")
@@ -160,7 +185,7 @@ def aligned(
         raise ValueError(f"an angle of {limit:.4g} admits every direction; it must be below {largest:.4g}")
     error, kind = draw("aligned", confidence), read_of(of)[0]
 
-    def check(vectors: ArrayLike, direction: ArrayLike) -> Verdict:
+    def check(vectors: ArrayLike, direction: ArrayLike, turned: float = 0.0) -> Verdict:
         v = finite_array("vectors", vectors)
         blank = Verdict(
             Outcome.UNDECIDED,
@@ -174,7 +199,7 @@ def aligned(
         )
         if len(v) == 0:
             return nothing_to_judge(blank, unit)
-        angles = _angles(v, finite_array("direction", direction), signed)
+        angles = _turned(_angles(v, finite_array("direction", direction), signed), turned)
         found = locate(angles, of, error)
         interval = max(0.0, found.interval[0]), min(largest, found.interval[1])
         if found.trouble:
@@ -190,7 +215,13 @@ def aligned(
             witness=values_witness(angles, within_angle=limit) if outcome is Outcome.REFUTED else None,
         )
 
-    verdict = judge(check, arguments, twin)
+    verdict = judge(
+        check,
+        arguments,
+        twin,
+        vary=lambda e: {"turned": min(abs(e), math.pi / 2)},
+        null=as_null("aligned", null, arguments, "vectors"),
+    )
     if set(twin.arguments) != {"direction"} or verdict.n == 0:
         return verdict
     shape = np.shape(vectors)
@@ -232,6 +263,34 @@ def _mean_path(differences: np.ndarray, unit_of_length: float, error: float) -> 
     ends = np.array([mean_interval(column, 1 - error / flat.shape[1]) for column in flat.T])
     nearest = np.where(ends[:, 0] * ends[:, 1] <= 0, 0.0, np.abs(ends).min(axis=1))
     return Located(estimate, (float(nearest.max()), float(np.abs(ends).max())))
+
+
+def _resolutions(
+    check: Callable[..., Verdict], arguments: dict, reference: np.ndarray, clock: np.ndarray | None
+) -> list[float]:
+    """By which share amplitude and time constant of the prediction must change for the data to refute it."""
+
+    def refuted(path: np.ndarray) -> bool:
+        return check(**{**arguments, "predicted": path, "refined": None}).outcome is Outcome.REFUTED
+
+    way = reference - reference[:1]
+    if not np.any(way):
+        return [resolution(lambda e: refuted(reference * (1 + e)))]
+    t = np.arange(len(reference), dtype=float) if clock is None else clock
+    shares = [resolution(lambda e: refuted(reference + e * way))]
+    if len(t) > 2 and np.all(np.diff(t) > 0):
+        between = PchipInterpolator(t, reference, axis=0)
+        origin = min(0.0, float(t[0]))
+        shares.append(resolution(lambda e: refuted(between(np.clip(origin + (t - origin) * (1 + e), t[0], t[-1])))))
+    return shares
+
+
+def _turned(angles: np.ndarray, by: float) -> np.ndarray:
+    """The angles after the direction is turned by an angle at right angles to each: cos = cos(angle) cos(by)."""
+    if by == 0:
+        return angles
+    half = np.sin(angles / 2) ** 2 + np.cos(angles) * math.sin(by / 2) ** 2
+    return 2 * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
 
 
 def _too_near(verdict: Verdict, twin: Twin, reference: np.ndarray, clock: np.ndarray | None, size: float) -> Verdict:

@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike
 
 from attnlab.analysis.judges.frame import (
     Located,
+    as_null,
     as_twin,
+    changed,
     decide,
     decide_every,
     every_replica,
@@ -46,6 +48,8 @@ def exponent(
     of: str = "mean over replicas",
     unit: str = "replica",
     confidence: float | None = None,
+    scale: float | None = None,
+    null: Twin | ArrayLike | None = None,
 ) -> Verdict:
     r"""y grows like a power of x over the stated window: y ~ x^predicted.
 
@@ -60,6 +64,8 @@ def exponent(
         of: what is taken of the replicas' slopes, as in :func:`attnlab.analysis.agrees`, or "mean curve": the slope
             of the logarithm of the mean curve (jackknife interval), for curves that are noisy or cross zero.
         twin: the rival exponent, or ``Twin.of(label, predicted=...)``, also with ``x``, ``y``, ``within``.
+        scale: the unit in which ``resolves`` counts where the exponent is 0 (by default the twin's distance).
+        null: the null control, the curves of runs in which nothing is learnt, or ``Twin.of(label, y=...)``.
     """
     arguments = {"x": x, "y": y, "predicted": predicted, "within": within}
     twin = as_twin("exponent", twin, arguments, "predicted")
@@ -94,7 +100,13 @@ def exponent(
             reason = f"{reason}; {bends.trouble}" if bends.trouble else reason
         return replace(blank, outcome=outcome, witness=_curve_witness(outcome, u, curves), reason=reason)
 
-    verdict = judge(check, arguments, twin)
+    verdict = judge(
+        check,
+        arguments,
+        twin,
+        vary=changed("predicted", predicted, scale, twin),
+        null=as_null("exponent", null, arguments, "y"),
+    )
     return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin))
 
 
@@ -108,6 +120,7 @@ def trend(
     of: str = "mean over replicas",
     unit: str = "replica",
     confidence: float | None = None,
+    null: Twin | ArrayLike | None = None,
 ) -> Verdict:
     r"""y rises (or falls) with x: its slope in that direction exceeds ``by``.
 
@@ -120,6 +133,7 @@ def trend(
             the mean curve is monotone, each step judged with its part of the error.
         twin: a larger ``by`` that the data must refute, or ``Twin.of(label, ...)`` replacing ``x``, ``y``,
             ``direction`` or ``by``; ``Twin.of("falls", direction="falling")`` is the opposite claim.
+        null: as in :func:`exponent`.
     """
     arguments = {"x": x, "y": y, "direction": direction, "by": by}
     twin = as_twin("trend", twin, arguments, "by")
@@ -161,7 +175,7 @@ def trend(
             witness=values_witness(slopes, by=step) if outcome is Outcome.REFUTED else None,
         )
 
-    return judge(check, arguments, twin)
+    return judge(check, arguments, twin, null=as_null("trend", null, arguments, "y"))
 
 
 def _deterministic(blank: Verdict, u: np.ndarray, v: np.ndarray, low: float, high: float) -> Verdict:

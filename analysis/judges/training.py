@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from attnlab.analysis.judges.frame import (
+    as_null,
     as_twin,
+    changed,
     decide,
     judge,
     locate,
@@ -37,6 +39,8 @@ def settles(
     twin: Twin | ArrayLike,
     unit: str = "replica",
     confidence: float | None = None,
+    scale: float | None = None,
+    null: Twin | ArrayLike | None = None,
 ) -> Verdict:
     r"""A quantity tends to its prediction as training goes on; judged at the last step.
 
@@ -54,6 +58,8 @@ def settles(
         predicted: one number, or one a replica.
         within: the margin, chosen beforehand.
         twin: a rival prediction, or ``Twin.of(label, predicted=...)`` or ``Twin.of(label, curves=...)``.
+        scale: as in :func:`attnlab.analysis.agrees`.
+        null: the null control, ``frozen(curves)``: the curves stopped at their start, which the same check must refute.
     """
     arguments = {"steps": steps, "curves": curves, "predicted": predicted, "within": within}
     twin = as_twin("settles", twin, arguments, "predicted")
@@ -107,5 +113,11 @@ def settles(
             reason=f"{why(outcome, found, last.size, -w, w)}; it has stopped approaching the prediction",
         )
 
-    verdict = judge(check, arguments, twin)
+    verdict = judge(
+        check,
+        arguments,
+        twin,
+        vary=changed("predicted", predicted, scale, twin),
+        null=as_null("settles", null, arguments, "curves"),
+    )
     return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin))

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from attnlab.analysis.judges.frame import (
+    as_null,
     as_twin,
+    changed,
     decide,
     decide_every,
     every_replica,
@@ -21,6 +23,7 @@ from attnlab.analysis.judges.frame import (
     per_replica,
     read_of,
     replicas,
+    resolution,
     rival_distance,
     values_witness,
     why,
@@ -38,6 +41,8 @@ def agrees(
     of: str = "mean over replicas",
     unit: str = "replica",
     confidence: float | None = None,
+    scale: float | None = None,
+    null: Twin | ArrayLike | None = None,
 ) -> Verdict:
     r"""A measured number equals its prediction up to a margin chosen beforehand (an equivalence test).
 
@@ -58,6 +63,10 @@ def agrees(
             "median over replicas" and "quantile 0.9 over replicas" (order statistics, no assumption), or "every
             replica": a statement about the replicas at hand, which needs no interval; ``reason`` then tells the share
             of all replicas that it vouches for.
+        scale: the unit in which ``resolves`` counts where the prediction is 0, or where its own size is not what matters;
+            by default the prediction itself, and for 0 the distance of the twin.
+        null: the null control "nothing is learnt": the values measured at the frozen start, which the same check must
+            refute (else VACUOUS), or ``Twin.of(label, measured=...)``.
 
     If ``within`` is not below the distance between prediction and twin, then even data equal to the prediction could
     not refute the twin: such a check is VACUOUS (or INVALID, if the data fit both), never merely UNDECIDED.
@@ -92,7 +101,13 @@ def agrees(
         witness = values_witness(d, predicted=0.0, within=w) if outcome is Outcome.REFUTED else None
         return replace(blank, outcome=outcome, witness=witness, reason=why(outcome, found, d.size, -w, w))
 
-    verdict = judge(check, arguments, twin)
+    verdict = judge(
+        check,
+        arguments,
+        twin,
+        vary=changed("predicted", predicted, scale, twin, kind),
+        null=as_null("agrees", null, arguments, "measured"),
+    )
     return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin, kind))
 
 
@@ -106,6 +121,7 @@ def bounded(
     of: str = "mean over replicas",
     unit: str = "replica",
     confidence: float | None = None,
+    null: Twin | ArrayLike | None = None,
 ) -> Verdict:
     r"""A measured number respects a one-sided bound.
 
@@ -117,6 +133,8 @@ def bounded(
     are judged). ``twin`` is a sharper rival bound that the data must violate, or ``Twin.of(label, bound=...)``; a rival
     that no data satisfying the claim could violate is an error. ``tightness`` is measured / bound for a bound above and
     bound / measured for one below (1 is sharp; None if the signs differ); of the sharpest replica for "every replica".
+    ``resolves`` is the smallest sharpening of the bound, b (1 - e) from above and b / (1 - e) from below, that the data
+    refute: 1 - tightness but for the interval and ``within``. ``null`` as in :func:`agrees`.
 
     >>> bounded([0.41, 0.44, 0.40, 0.43, 0.42, 0.41, 0.43, 0.42], 0.5, twin=0.3).outcome.value
     'HOLDS'
@@ -162,7 +180,20 @@ def bounded(
         witness = values_witness(d, bound=0.0, within=slack, side=side) if outcome is Outcome.REFUTED else None
         return replace(blank, outcome=outcome, witness=witness, reason=why(outcome, found, d.size, low, high))
 
-    return judge(check, arguments, twin)
+    verdict = judge(check, arguments, twin, null=as_null("bounded", null, arguments, "measured"))
+    if verdict.outcome in (Outcome.REFUTED, Outcome.VACUOUS):
+        return verdict
+    base = np.asarray(bound, dtype=np.float64)
+
+    def sharper_is_refuted(e: float) -> bool:
+        if e < 0:
+            return True  # a looser bound is no rival
+        share = min(e, 1.0)
+        shift = np.abs(base) * (share if side == "above" else share / max(1 - share, 1e-300))
+        rival = check(**{**arguments, "bound": base - sign * shift})
+        return rival.outcome is Outcome.REFUTED
+
+    return replace(verdict, resolves=resolution(sharper_is_refuted))
 
 
 def _reject_looser_rival(arguments: dict, twin: Twin, sign: float) -> None:

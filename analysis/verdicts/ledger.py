@@ -161,6 +161,12 @@ def draw(judge: str, confidence: float | None = None) -> float:
     return account.ledger._draw(account, judge, confidence)
 
 
+def next_error() -> float:
+    """What :func:`draw` would give the next judge, without drawing it."""
+    account = _CURRENT.get()
+    return 1 - DEFAULT_CONFIDENCE if account is None else account.error / account.parts
+
+
 def _overdrawn(account: _Account, judge: str, error: float, drawn: float, confidence: float | None) -> str:
     start = (
         f"claim {account.claim!r} has drawn {drawn:.3g} of its share {account.error:.3g} "

@@ -65,7 +65,7 @@ class Verdict:
     ``resolves`` is the smallest relative change of the prediction that the same data refute at the same margin; None
     where there is no formula to change. ``wants`` says what would decide an UNDECIDED verdict, ``"replicas"`` or
     ``"training"``; ``""`` is neither. ``null`` is the outcome of the same check on the null control ``null_label``, such
-    as "nothing is learnt", which must be REFUTED.
+    as "nothing is learnt", which must be REFUTED. ``margin_from`` is the error budget that the margin adds up.
 
     A verdict has no truth value: ``if verdict`` raises, as a REFUTED one would be as true as one that HOLDS.
     """
@@ -94,6 +94,7 @@ class Verdict:
     wants: str = ""
     null: Outcome | None = None
     null_label: str = ""
+    margin_from: str = ""
 
     def __bool__(self) -> bool:
         raise TypeError(
@@ -194,6 +195,7 @@ class Verdict:
             "twin_verdict": None if self.twin_outcome is None else str(self.twin_outcome),
             "resolves": _number(self.resolves),
             "wants": self.wants,
+            "margin_from": self.margin_from,
             "null": None if self.null is None else str(self.null),
             "null_label": self.null_label,
             "reason": self.reason,
@@ -206,7 +208,7 @@ def all_of(*parts: Verdict, of: str = "") -> Verdict:
     """The conjunction of named verdicts: holds if all hold, is refuted if one is.
 
     Order of precedence: REFUTED, INVALID, VACUOUS, UNDECIDED, HOLDS. The numbers shown are those of the part that
-    decides (the first with the combined outcome).
+    decides (the first with the combined outcome); ``resolves`` is that of the bluntest part, ``null`` the worst.
     """
     if not parts:
         raise ValueError("all_of needs at least one verdict, got none")
@@ -215,7 +217,18 @@ def all_of(*parts: Verdict, of: str = "") -> Verdict:
         if deciding is not None:
             break
     prefix = f"{deciding.name}: " if deciding.name and deciding.reason else ""
-    return replace(deciding, of=of or deciding.of, name="", parts=parts, reason=prefix + deciding.reason)
+    nulls = [part for part in parts if part.null is not None]
+    null = next((part for part in nulls if part.null is not Outcome.REFUTED), nulls[0] if nulls else deciding)
+    return replace(
+        deciding,
+        of=of or deciding.of,
+        name="",
+        parts=parts,
+        reason=prefix + deciding.reason,
+        resolves=max((part.resolves for part in parts if part.resolves is not None), default=None),
+        null=null.null,
+        null_label=null.null_label,
+    )
 
 
 def percent(share: float) -> str:

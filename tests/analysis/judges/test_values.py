@@ -169,7 +169,7 @@ def test_a_twin_may_replace_the_data():
 def test_skewed_replicas_are_pointed_out():
     values = np.array([0.1, 0.12, 0.11, 0.13, 0.1, 0.12, 0.11, 0.14, 0.1, 3.0])
     assert "the median is safe" in agrees(values, 0.4, within=9.0, twin=30.0).reason
-    assert agrees(SAMPLE, 0.4, within=9.0, twin=30.0).reason == ""
+    assert "the median is safe" not in agrees(SAMPLE, 0.4, within=9.0, twin=30.0).reason
 
 
 def test_a_refuted_mean_carries_the_values_to_judge_again():
