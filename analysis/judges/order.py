@@ -118,7 +118,8 @@ def share(
     Exactly one of: ``at_least``, ``at_most``, or ``predicted`` with ``within``. Judged by the Clopper-Pearson interval,
     which is never below its level, whatever n is. ``successes`` is boolean, shape (replica,). ``twin`` is a rival
     number for the same argument (a larger ``at_least``, a smaller ``at_most``, another ``predicted``), or ``Twin.of``,
-    also with ``successes``; ``null`` gives the successes at the frozen start. If no outcome of n replicas could give HOLDS, ``reason`` says how many replicas could.
+    also with ``successes``; ``null`` gives the successes at the frozen start. If no outcome of
+    n replicas could give HOLDS, ``reason`` says how many replicas could.
     """
     given = {
         name: value
