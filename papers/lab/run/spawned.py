@@ -3,13 +3,14 @@
 A process that is started by "spawn" first imports the main module of its parent under another name, so that functions
 defined there can be found. A script without ``if __name__ == "__main__"`` would start its work once more in each
 worker. Workers of the lab import simulations from their modules and need nothing of the main module; so it has no file
-and no specification while one starts.
+and no specification while one starts. A worker has one BLAS thread: the workers are the parallelism, and the bits of a
+result must not depend on how many cores there are.
 """
 
 from __future__ import annotations
 
 import multiprocessing.context
-import multiprocessing.process
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,12 +18,15 @@ from contextlib import contextmanager
 from typing import Any
 
 
+BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
 class _Process(multiprocessing.context.SpawnProcess):
-    """A spawned process whose main module is empty."""
+    """A spawned process whose main module is empty and whose BLAS has one thread."""
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        with _main_hidden():
+        with _starting_a_worker():
             return multiprocessing.context.SpawnProcess._Popen(process_obj)
 
 
@@ -32,17 +36,21 @@ class SpawnContext(multiprocessing.context.SpawnContext):
     Process = _Process  # type: ignore[assignment]
 
 
-_hiding = threading.Lock()
+_starting = threading.Lock()
 
 
 @contextmanager
-def _main_hidden() -> Iterator[None]:
+def _starting_a_worker() -> Iterator[None]:
     main = sys.modules["__main__"]
-    with _hiding:
+    with _starting:
         kept = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
+        added = [name for name in BLAS_THREADS if name not in os.environ]
         main.__spec__ = None
         main.__dict__.pop("__file__", None)
+        os.environ.update(dict.fromkeys(added, "1"))
         try:
             yield
         finally:
             vars(main).update(kept)
+            for name in added:
+                os.environ.pop(name, None)

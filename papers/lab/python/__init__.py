@@ -1,0 +1,1 @@
+"""The laboratory from Python: calls, what they return, and how that looks in a notebook."""

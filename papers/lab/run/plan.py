@@ -1,0 +1,57 @@
+"""Carry out a plan, the plain record of what a run was asked for: the same for the command line, ``resume`` and Python."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attnlab.papers.lab.commands.doctor import check_device
+from attnlab.papers.lab.commands.report_text import run_record
+from attnlab.papers.lab.registry import select
+from attnlab.papers.lab.run.display import Display
+from attnlab.papers.lab.run.reproduce import Options, exit_status, reproduce
+from attnlab.papers.lab.run.store import Store
+from attnlab.papers.lab.run.workbench import Bench, Runs
+
+log = logging.getLogger("attnlab")
+log.addHandler(logging.NullHandler())
+
+
+def carry_out(
+    plan: dict[str, Any],
+    place: Path,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    display: Display | None = None,
+    number: int | None = None,
+    keep: Callable[[str, list[Runs]], None] | None = None,
+) -> dict[str, Any]:
+    """Run what ``plan`` names in the results folder ``place``, as a new run or as the run ``number`` once more.
+
+    ``plan`` has the keys targets, overrides, scale, replicas, seed and device. ``keep`` is handed the runs of every claim.
+    Returns ``{"claims", "figures", "elsewhere", "run"}``; the exit status is in ``["run"]["status"]``.
+    """
+    selection = select(plan["targets"])
+    device = check_device(plan["device"])
+    options = Options(plan["scale"], plan["overrides"], plan["replicas"], plan["seed"], keep)
+    store = Store(place)
+    display = display or Display()
+    bench = Bench(store, display, seed=options.seed, device=device, workers=workers or os.cpu_count() or 1, address=address)
+    try:
+        run = store.begin_run(plan) if number is None else number
+        log.info("run %d: %s at %s scale, seed %d", run, " ".join(plan["targets"]), options.scale, options.seed)
+        result = reproduce(selection, options, bench, run)
+        status = exit_status(result["claims"])
+        store.end_run(run, status)
+        result["run"] = run_record(run, plan, store, bench, status)
+        for claim in result["claims"]:
+            log.info("%s %s", claim["verdict"], claim["id"])
+    finally:
+        display.close()
+        bench.close()
+        store.close()
+    return result
