@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -129,6 +130,11 @@ class Claim:
             verdict = self.function(setting, lab)
         return replace(verdict, kind=self.kind)
 
+    def _repr_html_(self) -> str:
+        from attnlab.papers.lab.python.pages import claim_html
+
+        return claim_html(self)
+
 
 @dataclass(frozen=True)
 class PaperFigure:
@@ -149,6 +155,10 @@ class PaperFigure:
         return f"{self.paper}.{self.name}"
 
 
+#: Every paper that exists in this process, the latest of its key.
+DECLARED: weakref.WeakValueDictionary[str, Paper] = weakref.WeakValueDictionary()
+
+
 @dataclass
 class Paper:
     """One paper: its sources, its numbered statements, and the claims and figures registered on it.
@@ -165,6 +175,9 @@ class Paper:
     figures: dict[str, PaperFigure] = field(default_factory=dict)
     untestable: dict[int, str] = field(default_factory=dict)
     default: Scales | None = None
+
+    def __post_init__(self) -> None:
+        DECLARED[self.key] = self
 
     def scales(self, *, smoke: Any, desk: Any, paper: Any) -> Scales:
         """Set (and return) the settings that claims and figures use unless they name their own."""
@@ -326,6 +339,11 @@ class Paper:
         target = target_of(self, caller.f_globals.get("__file__"))
         return main(["reproduce", target, *(sys.argv[1:] if argv is None else argv)])
 
+    def _repr_html_(self) -> str:
+        from attnlab.papers.lab.python.pages import paper_html
+
+        return paper_html(self)
+
     def in_order(self) -> list[Claim]:
         """The claims by the first statement they cover."""
         return sorted(self.claims.values(), key=lambda claim: min(claim.statements))
@@ -354,7 +372,8 @@ class Paper:
                 raise ValueError(f"{claim.id} does not cover its own setting at {scale}: {outside.reason}")
 
     def _new(self, name: str) -> None:
-        if name in self.claims or name in self.figures:
+        known = self.claims.get(name) or self.figures.get(name)
+        if known is not None and known.function.__module__ != "__main__":  # a notebook's cell may be run again
             raise ValueError(f"{self.key}.{name} is registered twice; rename one of them")
 
     def _setting(self, setting: Scales | None, name: str) -> Scales:

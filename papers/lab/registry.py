@@ -7,6 +7,7 @@ Papers come from ``papers/KEY/paper.py`` of this package, from entry points of i
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +53,10 @@ def target_of(paper: Paper, file: str | None = None) -> str:
     """A target that names the paper: its key where it is known by key, the file that declares it, or the object adopted."""
     if paper.key in _homes() and paper.key not in _adopted and load(paper.key) is paper:
         return paper.key
+    for module in {item.function.__module__ for item in (*paper.claims.values(), *paper.figures.values())}:
+        place = getattr(sys.modules.get(module), "__file__", None)
+        if module != "__main__" and place and paper.key in places.keys_of(Path(place)):
+            file = place if places.module_of(Path(place))[1] == module else file
     if file is not None and paper.key in places.keys_of(Path(file)):
         return str(Path(file).resolve())
     return adopt(paper)

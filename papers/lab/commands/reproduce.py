@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,11 +36,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge the targets, draw their figures, print the verdicts."""
+    from attnlab.papers.lab import places
     from attnlab.papers.lab.overrides import split_tokens
 
     targets, overrides = split_tokens([*arguments.tokens, *(token for group in arguments.set for token in group)])
     plan = {
-        "targets": targets,
+        "targets": [places.absolute(target) for target in targets],
         "overrides": overrides,
         "scale": arguments.scale,
         "replicas": arguments.replicas,
@@ -52,38 +52,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def run_plan(arguments: argparse.Namespace, plan: dict[str, Any], place: Path, number: int | None = None) -> int:
-    """Run what ``plan`` names in the results folder ``place``, as a new run or as the run ``number`` once more."""
-    from attnlab.kernels.compiled.compiler import working_target
-    from attnlab.papers.lab.commands.doctor import check_device
-    from attnlab.papers.lab.commands.report_text import run_record, summary
-    from attnlab.papers.lab.registry import select
-    from attnlab.papers.lab.run.display import Display
-    from attnlab.papers.lab.run.reproduce import Options, exit_status, reproduce
-    from attnlab.papers.lab.run.store import Store
-    from attnlab.papers.lab.run.workbench import Bench
+    """Run the plan, print its verdicts, return the exit status."""
+    from attnlab.papers.lab.commands.report_text import summary
+    from attnlab.papers.lab.run.plan import carry_out
 
-    selection = select(plan["targets"])
-    device = check_device(plan["device"])
-    options = Options(plan["scale"], plan["overrides"], plan["replicas"], plan["seed"])
-    store = Store(place)
-    display = Display()
-    workers = arguments.workers or os.cpu_count() or 1
-    target, reason = working_target()
-    if target is None:
-        display.say(f"simulations run on torch, without compiled kernels: {reason.splitlines()[0][:300]}")
-    bench = Bench(store, display, seed=options.seed, device=device, workers=workers, address=arguments.on)
-    try:
-        run = store.begin_run(plan) if number is None else number
-        result = reproduce(selection, options, bench, run)
-        status = exit_status(result["claims"])
-        store.end_run(run, status)
-        result["run"] = run_record(run, plan, store, bench, status)
-    finally:
-        display.close()
-        bench.close()
-        store.close()
+    result = carry_out(plan, place, workers=arguments.workers, address=arguments.on, number=number)
     text = summary(result)
     show(arguments, result, text)
     if arguments.json:
         print(text, file=sys.stderr)
-    return status
+    return result["run"]["status"]

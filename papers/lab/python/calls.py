@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnlab.papers.lab import registry
-from attnlab.papers.lab.declare import SCALES, Claim, Paper, PaperFigure, Scale
+from attnlab.papers.lab import places, registry
+from attnlab.papers.lab.declare import DECLARED, SCALES, Claim, Paper, PaperFigure, Scale
 from attnlab.papers.lab.errors import UsageError, nearest
 
 Target = str | Paper | Claim | PaperFigure | Callable[..., Any] | Path
@@ -135,23 +135,15 @@ def _target(each: Target) -> str:
     if isinstance(each, Path):
         return str(each.resolve())
     if isinstance(each, str):
-        return registry.absolute(each)
+        return places.absolute(each)
     if isinstance(each, Paper):
         return registry.target_of(each)
-    if isinstance(each, (Claim, PaperFigure)):
-        return _item(each.paper, each.name)
-    for paper in registry.loaded():
+    for paper in list(DECLARED.values()):
         for item in (*paper.claims.values(), *paper.figures.values()):
-            if item.function is each:
-                return f"{registry.target_of(paper)}.{item.name}"
+            if item is each or item.function is each:
+                home = registry.target_of(paper)
+                return f"{home}::{item.name}" if places.is_path(home) else f"{home}.{item.name}"
     raise UsageError(f"{each!r} is no target: give a name, a path, a Paper, a Claim, or the function of a claim")
-
-
-def _item(key: str, name: str) -> str:
-    for paper in registry.loaded():
-        if paper.key == key:
-            registry.target_of(paper)
-    return f"{key}.{name}"
 
 
 def _seeds(seed: int | Sequence[int]) -> list[int]:

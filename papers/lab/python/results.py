@@ -76,7 +76,7 @@ class ClaimResult:
         raise TypeError(f"a verdict has no truth value (this one is {self.outcome}): use .holds or .as_expected")
 
     def __repr__(self) -> str:
-        from attnlab.papers.lab.commands.report_text import verdict_lines
+        from attnlab.papers.lab.commands.verdict_text import verdict_lines
 
         return "\n".join(verdict_lines(self.record))
 
@@ -135,7 +135,9 @@ class Results(Mapping[str, ClaimResult]):
         """The claims of one seed."""
         claims = tuple(claim for claim in self.claims if claim.record["seed"] == seed)
         if not claims:
-            raise UsageError(f"no claims at seed {seed}; the seeds are {sorted({c.record['seed'] for c in self.claims})}")
+            raise UsageError(
+                f"no claims at seed {seed}; the seeds are {sorted({c.record['seed'] for c in self.claims})}"
+            )
         return Results(claims, self.figures, tuple(r for r in self.runs if r["seed"] == seed), self.elsewhere, seed)
 
     def __getitem__(self, name: str) -> ClaimResult:
@@ -144,7 +146,9 @@ class Results(Mapping[str, ClaimResult]):
         if len(found) == 1:
             return found[0]
         if not found:
-            raise KeyError(f"no claim {name!r} among the results{nearest(name, [c.id for c in self.claims])}")
+            known = [claim.id for claim in self.claims]
+            known = known if "." in name else [each.partition(".")[2] for each in known]
+            raise KeyError(f"no claim {name!r} among the results{nearest(name, known)}")
         seeds = sorted({claim.record["seed"] for claim in found})
         how = f".at(seed) with seed in {seeds}" if len(seeds) > 1 else f"one of {[claim.id for claim in found]}"
         raise KeyError(f"{len(found)} claims are called {name!r}; use {how}")
@@ -172,7 +176,9 @@ class Results(Mapping[str, ClaimResult]):
         try:
             import pandas
         except ImportError:
-            raise UsageError("to_pandas() needs pandas: pip install pandas; .arrays() gives the same as arrays") from None
+            raise UsageError(
+                "to_pandas() needs pandas: pip install pandas; .arrays() gives the same as arrays"
+            ) from None
         return pandas.DataFrame([_row(claim.record) for claim in self.claims])
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -67,6 +68,27 @@ def run_block(task: BlockTask) -> BlockResult:
         with monitor.use(BlockMonitor(asked.key, task.checkpoint)):
             arrays = simulation(task.setting, seeds, asked.device)
         return BlockResult(arrays, time.perf_counter() - started, here(code, task.roots, asked.device))
+
+
+def has_module(simulation: Any) -> bool:
+    """Whether another process finds the simulation: it lies in a module that is not the main one."""
+    module = simulation.module
+    return module != "__main__" and getattr(sys.modules.get(module), "__spec__", None) is not None
+
+
+def run_here(simulation: Any, setting: Any, seed: int, index: int, device: str) -> tuple[dict[str, np.ndarray], float]:
+    """Run a block in this process: the same replicas, on one torch thread, as a worker would."""
+    import torch
+
+    fields = {name: getattr(setting, name) for name in sorted(simulation.reads)}
+    seeds = replica_seeds(simulation.name, fields, seed, index * simulation.block, simulation.block)
+    started, threads = time.perf_counter(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        arrays = simulation(setting, seeds, device)
+    finally:
+        torch.set_num_threads(threads)
+    return arrays, time.perf_counter() - started
 
 
 class BlockMonitor:

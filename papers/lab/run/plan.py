@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attnlab.kernels.compiled.compiler import working_target
 from attnlab.papers.lab.commands.doctor import check_device
 from attnlab.papers.lab.commands.report_text import run_record
 from attnlab.papers.lab.registry import select
@@ -40,7 +41,12 @@ def carry_out(
     options = Options(plan["scale"], plan["overrides"], plan["replicas"], plan["seed"], keep)
     store = Store(place)
     display = display or Display()
-    bench = Bench(store, display, seed=options.seed, device=device, workers=workers or os.cpu_count() or 1, address=address)
+    target, reason = working_target()
+    if target is None:
+        display.say(f"simulations run on torch, without compiled kernels: {reason.splitlines()[0][:300]}")
+    bench = Bench(
+        store, display, seed=options.seed, device=device, workers=workers or os.cpu_count() or 1, address=address
+    )
     try:
         run = store.begin_run(plan) if number is None else number
         log.info("run %d: %s at %s scale, seed %d", run, " ".join(plan["targets"]), options.scale, options.seed)

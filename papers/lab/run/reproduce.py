@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from attnlab.papers.lab.declare import Claim, PaperFigure, Scale
 from attnlab.papers.lab.errors import UsageError, environment_error
 from attnlab.papers.lab.overrides import apply, check_known
 from attnlab.papers.lab.registry import Selection
-from attnlab.papers.lab.run.workbench import Bench, Lab
+from attnlab.papers.lab.run.workbench import Bench, Lab, Runs
 
 BUDGET = 0.01  # chance that a run of true claims says anything false
 LOOKS = 2  # an undecided claim is judged once more, on twice the replicas
@@ -30,6 +30,7 @@ class Options:
     overrides: Mapping[str, str] = dataclasses.field(default_factory=dict)
     replicas: int | None = None
     seed: int = 0
+    keep: Callable[[str, list[Runs]], None] | None = None  # is handed the runs that each claim saw
 
 
 def reproduce(selection: Selection, options: Options, bench: Bench, run: int) -> dict[str, Any]:
@@ -63,6 +64,8 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
             if options.replicas or excused or not lab.used or not verdict.more_replicas_may_decide:
                 break
         record = claim_record(claim, verdict, options, settings[claim.id], lab, time.perf_counter() - started)
+        if options.keep is not None:
+            options.keep(claim.id, lab.runs)
         bench.store.put_verdict(run, record | {"looks": look})
         return record | {"looks": look}
 

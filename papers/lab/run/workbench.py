@@ -29,13 +29,13 @@ from attnlab.papers.lab.run.store import DamagedBlock, Store
 class Runs(Mapping[str, np.ndarray]):
     """Arrays of a simulation with the replica axis first, replicas that diverged left out.
 
-    ``n`` replicas are in the arrays; ``diverged`` lists ``(replica, step)`` of those left out.
+    ``n`` replicas are in the arrays; ``diverged`` lists ``(replica, step)`` of those left out; ``setting`` is what was run.
     """
 
-    def __init__(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, name: str, arrays: dict[str, np.ndarray], setting: Any = None) -> None:
         steps = arrays.get("diverged_at")
         kept = np.ones(len(next(iter(arrays.values()))), bool) if steps is None else steps < 0
-        self.name = name
+        self.name, self.setting = name, setting
         self.n = int(kept.sum())
         self.diverged = [] if steps is None else [(int(r), int(steps[r])) for r in np.flatnonzero(~kept)]
         self._arrays = {key: value[kept] for key, value in arrays.items()}
@@ -51,6 +51,10 @@ class Runs(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._arrays)
+
+    def __repr__(self) -> str:
+        arrays = ", ".join(f"{key} {value.shape}" for key, value in self._arrays.items())
+        return f"Runs of {self.name}, {self.n} replicas: {arrays}"
 
 
 class Bench:
@@ -74,12 +78,16 @@ class Bench:
         self._executor: Any = None
         self.seconds = 0.0
         self.closed = False
+        self._running_here = threading.Lock()
+        self._told: set[str] = set()
         self.judging = threading.Lock()
         self.judged: dict[Any, Any] = {}
         self._said: set[str] = set()
 
     def block(self, simulation: Any, setting: Any, index: int) -> Future:
         """A future of the arrays of block ``index`` and of the seconds they once took."""
+        if not executors.has_module(simulation):
+            return self._here(simulation, setting, index)
         identity = block_identity(simulation, setting, self.seed, index, self.device)
         key = identity.key
         with self._lock:
@@ -130,6 +138,28 @@ class Bench:
             keep(failed)
         return ready
 
+    def _here(self, simulation: Any, setting: Any, index: int) -> Future:
+        """A block of a simulation that no other process can import: run in this one and kept in memory only."""
+        key = f"{id(simulation)} {setting!r} {index}"
+        with self._lock:
+            if key in self._blocks:
+                return self._blocks[key]
+            self._blocks[key] = ready = Future()
+            if simulation.name not in self._told:
+                self._told.add(simulation.name)
+                self.display.say(
+                    f"{simulation.name} is defined in a script or a cell: it runs in this process, and its results are not "
+                    "stored; move it into a module beside to use workers and the store"
+                )
+        try:
+            with self._running_here:
+                arrays, seconds = executors.run_here(simulation, setting, self.seed, index, self.device)
+            self.seconds += seconds
+            ready.set_result(arrays)
+        except BaseException as error:  # handed to whoever waits for the block
+            ready.set_exception(error)
+        return ready
+
     def close(self, *, now: bool = False) -> None:
         """Stop the workers; ``now`` ends them in the middle of their blocks (their checkpoints stay)."""
         self.closed = True
@@ -172,6 +202,7 @@ class Lab:
         self.scale = scale
         self.diverged: list[str] = []
         self.used: set[str] = set()
+        self.runs: list[Runs] = []
         self.seed = bench.seed
         self._bench = bench
         self._replicas = replicas
@@ -207,10 +238,11 @@ class Lab:
             blocks = [self._bench.block(simulation, setting, i) for i in range(math.ceil(n / simulation.block))]
             futures.append((setting, n, blocks))
         results = []
-        for _, n, blocks in futures:
+        for setting, n, blocks in futures:
             parts = [block.result() for block in blocks]
             joined = {key: np.concatenate([part[key] for part in parts])[:n] for key in parts[0]}
-            runs = Runs(simulation.name, joined)
+            runs = Runs(simulation.name, joined, setting)
+            self.runs.append(runs)
             self.used.add(simulation.name)
             self.diverged += [
                 f"{simulation.name}: replica {r} at step {s}, seed {self._bench.seed}" for r, s in runs.diverged
