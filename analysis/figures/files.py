@@ -24,9 +24,9 @@ def write_figure(
     """``name.png``, ``name.pdf``, ``name.svg``, ``name.csv`` in ``folder``, each complete or absent."""
     title, caption = title or name, caption or title or name
     contents = {
-        "png": _render(figure, "png", {"Software": None, "Title": title, "Description": caption}),
-        "pdf": _render(figure, "pdf", {"CreationDate": None, "Title": title, "Subject": caption}),
-        "svg": _render(figure, "svg", {"Date": None, "Title": title, "Description": caption}),
+        "png": rendered(figure, "png", {"Software": None, "Title": title, "Description": caption}),
+        "pdf": rendered(figure, "pdf", {"CreationDate": None, "Title": title, "Subject": caption}),
+        "svg": rendered(figure, "svg", {"Date": None, "Title": title, "Description": caption}),
         "csv": as_csv(marks).encode(),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def write_figure(
     return paths
 
 
-def _render(figure: Figure, ending: str, metadata: dict[str, str | None]) -> bytes:
+def rendered(figure: Figure, ending: str, metadata: dict[str, str | None]) -> bytes:
     """The file as bytes; None takes out what matplotlib would say by itself."""
     out = io.BytesIO()
     figure.savefig(out, format=ending, metadata=metadata)

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from attnlab.analysis.figures.colours import add_colour_bars
-from attnlab.analysis.figures.files import write_figure
+from attnlab.analysis.figures.files import rendered, write_figure
+from attnlab.analysis.figures.html import figure_html
 from attnlab.analysis.figures.legend import shared_legend
 from attnlab.analysis.figures.panel import Panel
 from attnlab.analysis.figures.sheet import Sheet
@@ -124,6 +125,13 @@ class Plate(Sheet):
             if not self._finished:
                 self._finish()
             return write_figure(self.figure, self.marks, Path(folder), name, self.title, self.caption)
+
+    def _repr_html_(self) -> str:
+        """The picture and its caption, at the end of a notebook's cell; like :meth:`save`, this ends the drawing."""
+        with style():
+            if not self._finished:
+                self._finish()
+            return figure_html(rendered(self.figure, "png", {}), self.caption, 10 * self.figure.get_figwidth())
 
     def _finish(self) -> None:
         drawn = (*self.panels, *(beside for panel in self.panels for beside in panel.attached))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from attnlab.analysis.figures.html import figure_html
 from attnlab.analysis.verdicts.html import FONT, verdict_html, verdict_table
 from attnlab.papers.lab.errors import UsageError, nearest
 
@@ -199,16 +199,6 @@ class Results(Mapping[str, ClaimResult]):
     def _repr_html_(self) -> str:
         table = verdict_table(self.records()) if self.claims else ""
         return table + "".join(figure._repr_html_() for figure in self.figures.values())
-
-
-def figure_html(png: bytes, caption: str) -> str:
-    """A picture on white ground with its caption under it."""
-    picture = base64.b64encode(png).decode()
-    return (
-        f'<figure style="margin: 0.6rem 0; max-width: 44rem"><img alt="{escape(caption, quote=True)}" '
-        f'style="background: white; width: 100%; max-width: 44rem" src="data:image/png;base64,{picture}">'
-        f'<figcaption style="{FONT}; opacity: 0.8">{escape(caption)}</figcaption></figure>'
-    )
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
