@@ -31,7 +31,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(next((word for word in words if not word.startswith("-")), None))
+    if "_ARGCOMPLETE" in os.environ:
+        from attnlab.papers.lab.commands.completion import complete, words_typed
+
+        complete(_parser(next(iter(words_typed()), None)))
+    wanted = next((word for word in words if not word.startswith("-")), None)
+    parser = _parser(wanted)
+    if wanted is not None and wanted not in commands():
+        from attnlab.papers.lab.errors import nearest
+
+        parser.error(f"unknown command {wanted!r}{nearest(wanted, commands())}")
     arguments, left = parser.parse_known_args(words)
     if left and hasattr(arguments, "tokens") and not any(token.startswith("-") for token in left):
         arguments.tokens += left  # argparse takes no positional argument after an option
@@ -81,6 +90,19 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"attnlab: {message}; see `{self.prog} --help`\n")
 
 
+class _Version(argparse.Action):
+    """Look the version up only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"attnlab {version('attnlab')}")
+        parser.exit()
+
+
 def _parser(wanted: str | None) -> argparse.ArgumentParser:
     """The parser of all commands, with the arguments of the wanted one."""
     parser = _Parser(
@@ -90,6 +112,7 @@ def _parser(wanted: str | None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for name, line in commands().items():
         made = subparsers.add_parser(

@@ -12,14 +12,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "targets", nargs="*", metavar="TARGET", help="paper, paper.claim or paper.figN (a prefix will do)"
     )
+    parser.add_argument("--full", action="store_true", help="of a whole paper: every claim in full, not one screen")
     add_out(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what each target says and how it is judged."""
     from attnlab.papers.lab.commands.describe import description, latest_verdicts
+    from attnlab.papers.lab.commands.one_screen import one_screen
     from attnlab.papers.lab.registry import select
 
     verdicts = latest_verdicts(folder(arguments))
-    show(arguments, *description(arguments.targets, select(arguments.targets), verdicts))
+    selection = select(arguments.targets)
+    record, text = description(arguments.targets, selection, verdicts)
+    if not selection.explicit and not arguments.full:
+        text = "\n\n".join(one_screen(paper, verdicts) for paper in selection.papers)
+    show(arguments, record, text)
     return 0
