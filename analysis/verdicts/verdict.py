@@ -173,6 +173,11 @@ class Verdict:
                 words.append(f"± {self.margin:.4g}" if self.relation == "in" else f"(slack {self.margin:.4g})")
         return " ".join(word for word in words if word)
 
+    def _repr_html_(self) -> str:
+        from attnlab.analysis.verdicts.html import verdict_html
+
+        return verdict_html(self.record())
+
     def record(self) -> dict[str, Any]:
         """A plain, JSON-ready record: numbers finite or None, no numpy types."""
         return {

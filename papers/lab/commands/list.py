@@ -38,5 +38,7 @@ def markdown(papers: Sequence[Paper]) -> str:
             claim.expected == "REFUTED" and getattr(claim, "kind", "published") == "published"
             for claim in paper.claims.values()
         )
-        lines.append(f"| `{paper.key}` | {paper.title} | {len(paper.claims)} | {false or ''} | {len(paper.figures) or ''} |")
+        lines.append(
+            f"| `{paper.key}` | {paper.title} | {len(paper.claims)} | {false or ''} | {len(paper.figures) or ''} |"
+        )
     return "\n".join(lines)

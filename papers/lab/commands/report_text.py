@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
-from attnlab.analysis.verdicts.verdict import percent
+from attnlab.papers.lab.commands.verdict_text import WIDTH, verdict_table
 
 
 def run_record(run: int, plan: dict[str, Any], store: Any, bench: Any, status: int) -> dict[str, Any]:
@@ -29,24 +30,14 @@ def run_record(run: int, plan: dict[str, Any], store: Any, bench: Any, status: i
 
 def summary(result: dict[str, Any]) -> str:
     """One line a verdict, most important word first; then the figures' paths and what other scales decide."""
-    claims, lines = result["claims"], []
-    width = max((len(c["id"]) for c in claims), default=0)
-    for claim in claims:
-        kind = "" if claim.get("kind", "published") == "published" else f"({claim['kind']})  "
-        lines.append(f"{claim['verdict']:<10} {claim['id']:<{width}}  {kind}{_numbers(claim)}")
-        if claim["parts"] and claim["verdict"] not in ("HOLDS",):
-            lines += [f"{'':<11}  {part['verdict']:<10} {part['name']}: {_numbers(part)}" for part in claim["parts"]]
-        if claim["reason"] and claim["verdict"] != "HOLDS":
-            lines.append(f"{'':<11}  {claim['reason']}")
-        if claim.get("wants"):
-            lines.append(f"{'':<11}  wants {'more replicas' if claim['wants'] == 'replicas' else 'longer training'}")
-        if claim["excuse"]:
-            lines.append(f"{'':<11}  expected at smoke: {claim['excuse']}")
-        for diverged in claim["diverged"]:
-            lines.append(f"{'':<11}  diverged: {diverged}")
+    claims = result["claims"]
+    width = max((len(c["id"]) for c in (*claims, *result["figures"])), default=0)
+    lines = verdict_table(claims)
     if result["elsewhere"]:
         lines.append("")
-        lines += [f"at --scale {row['scales']}: {row['id']} ({row['reason']})" for row in result["elsewhere"]]
+        for row in result["elsewhere"]:
+            text = f"at --scale {row['scales']}: {row['id']} ({row['reason']})"
+            lines += textwrap.wrap(text, WIDTH, subsequent_indent="           ")
     if result["figures"]:
         lines.append("")
         lines += [f"figure     {figure['id']:<{width}}  {figure['files'][0]}" for figure in result["figures"]]
@@ -54,8 +45,9 @@ def summary(result: dict[str, Any]) -> str:
     run = result["run"]
     lines += [
         "",
-        f"{total}; run {run['id']} in {run['out']}, {run['core_seconds']:.0f} core-seconds of simulation, "
-        f"error budget {run['error_budget']:g}",
+        total,
+        f"run {run['id']} in {run['out']}: {run['core_seconds']:.0f} core-seconds of simulation, error budget "
+        f"{run['error_budget']:g}",
     ]
     return "\n".join(lines)
 
@@ -77,27 +69,3 @@ def count_by_kind(claims: list[dict[str, Any]]) -> str:
 def plural(kind: str) -> str:
     """``identities``, ``anchors``, ..."""
     return kind[:-1] + "ies" if kind.endswith("y") else kind + "s"
-
-
-def _numbers(record: dict[str, Any]) -> str:
-    """Measured against predicted, with margin, interval, n and twin, as far as the judge has them."""
-    words = [record["of"]] if record["of"] else []
-    if record["measured"] is not None:
-        words.append(f"{record['measured']:.5g}")
-    if record["predicted"] is not None:
-        words.append(f"for {record['predicted']:.5g}" + (f" ± {record['margin']:.2g}" if record["margin"] else ""))
-    if record["interval"] and None not in record["interval"]:
-        words.append("[{:.5g}, {:.5g}]".format(*record["interval"]))
-    if record["level"]:
-        words.append(record["level"])
-    if record["n"]:
-        words.append(f"n={record['n']}")
-    if record.get("resolves") is not None:
-        words.append(f"resolves {percent(record['resolves'])}")
-    if record["twin_verdict"]:
-        words.append(f"twin {record['twin_verdict'].lower()}")
-    if record.get("null"):
-        words.append(f"{record['null_label']} {record['null'].lower()}")
-    if record["parts"]:
-        words.append(f"({len(record['parts'])} parts)")
-    return "  ".join(words)

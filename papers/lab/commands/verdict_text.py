@@ -6,34 +6,43 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attnlab.analysis.verdicts.verdict import percent
+
 WIDTH = 100
 _INDENT = " " * 11  # the verdict's column
-
 _WANTS = {"replicas": "more replicas would decide it", "training": "longer training would decide it"}
 
 
-def verdict_lines(record: Mapping[str, Any], width: int = 0) -> list[str]:
-    """The lines of one claim's record; ``width`` aligns the numbers of several claims.
+def verdict_table(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of all claims: numbers beside the names where they fit for all, else below them."""
+    width = max((len(_name(record)) for record in records), default=0)
+    fit = all(len(_INDENT) + width + 2 + len(_numbers(record)) <= WIDTH for record in records)
+    return [line for record in records for line in verdict_lines(record, width if fit else None)]
 
-    Measured, interval, predicted and margin, n, and the smallest change of the prediction that the data refute stand on the
-    first line. The twin is named where it is not refuted.
+
+def verdict_lines(record: Mapping[str, Any], width: int | None = 0) -> list[str]:
+    """The lines of one claim's record; ``width`` is that of the names, None puts the numbers on a line of their own.
+
+    The numbers: measured with its interval, predicted with its margin, n, and the smallest change of the prediction that
+    the data refute. A twin is named only where it is not refuted and the verdict does not say so.
     """
-    first = f"{record['verdict']:<10} {record['id']:<{width}}"
-    numbers = _numbers(record)
-    joined = f"{first}  {numbers}" if numbers else first.rstrip()
-    lines = [joined] if len(joined) <= WIDTH else [first.rstrip(), *_below(numbers)]
+    first, numbers = f"{record['verdict']:<10} {_name(record)}", _numbers(record)
+    joined = f"{first:<{len(_INDENT) + (width or 0)}}  {numbers}"
+    if not numbers or (width is not None and len(joined) <= WIDTH):
+        lines = [joined.rstrip()]
+    else:
+        lines = [first, *_below(numbers)]
     for note in _notes(record):
         lines += _below(note)
-    if record["parts"] and record["verdict"] != "HOLDS":
+    if record["verdict"] != "HOLDS" and not record["excuse"]:
         for part in record["parts"]:
             lines += _below(f"{part['verdict']:<9} {part['name']}  {_numbers(part)}", " " * 21)
     return lines
 
 
-def verdict_table(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The lines of all claims, numbers aligned."""
-    width = max((len(record["id"]) for record in records), default=0)
-    return [line for record in records for line in verdict_lines(record, min(width, 46))]
+def _name(record: Mapping[str, Any]) -> str:
+    kind = record.get("kind", "published")
+    return record["id"] if kind == "published" else f"{record['id']} ({kind})"
 
 
 def _numbers(record: Mapping[str, Any]) -> str:
@@ -50,32 +59,27 @@ def _numbers(record: Mapping[str, Any]) -> str:
     if record["n"]:
         words.append(f"n={record['n']}")
     if record.get("resolves") is not None:
-        words.append(f"resolves {share(record['resolves'])}")
+        words.append(f"resolves {percent(record['resolves'])}")
     if record["parts"]:
         words.append(f"({len(record['parts'])} parts)")
     return "  ".join(words)
 
 
 def _notes(record: Mapping[str, Any]) -> list[str]:
-    kind, outcome = record.get("kind", "published"), record["verdict"]
-    notes = [] if kind == "published" else [f"{kind}: not a statement of the paper"]
+    outcome, diverged = record["verdict"], [f"diverged: {each}" for each in record["diverged"]]
+    if record["excuse"]:
+        return [f"as expected at smoke: {record['excuse']}", *diverged]
+    notes = []
     if outcome != "HOLDS":
-        expected = "as expected: " if record["as_expected"] else ""
-        notes += [f"{expected}{record['reason'] or record.get('note', '')}"] if expected or record["reason"] else []
-    if record["twin_verdict"] and record["twin_verdict"] != "REFUTED":
-        notes.append(f"twin {record['twin_verdict'].lower()}: {record['twin']}")
-    if record.get("null"):
+        said = ["as expected"] * record["as_expected"] + [record["reason"]] * bool(record["reason"])
+        notes += [": ".join(said)] if said else []
+    if outcome == "REFUTED" and record["twin_verdict"] not in (None, "REFUTED"):
+        notes.append(f"its twin {record['twin_verdict'].lower()}: {record['twin']}")
+    if record.get("null") and record["null"] != "REFUTED":
         notes.append(f"{record['null_label']}: {record['null'].lower()}")
     if record.get("wants"):
         notes.append(_WANTS.get(record["wants"], f"wants {record['wants']}"))
-    if record["excuse"]:
-        notes.append(f"expected at smoke: {record['excuse']}")
-    return notes + [f"diverged: {each}" for each in record["diverged"]]
-
-
-def share(x: float) -> str:
-    """``0.4 %``; two digits."""
-    return f"{100 * x:.2g} %" if abs(100 * x) < 99.5 else f"{100 * x:.0f} %"
+    return notes + diverged
 
 
 def _below(text: str, hanging: str = _INDENT) -> list[str]:
