@@ -60,8 +60,8 @@ def reproduce(
     """
     from attnlab.papers.lab.python.results import ClaimResult, FigureResult, Results
     from attnlab.papers.lab.run.display import Display
+    from attnlab.papers.lab.run.fingerprint import forget
     from attnlab.papers.lab.run.folder import default_folder
-    from attnlab.papers.lab.run.identity import code_fingerprint
     from attnlab.papers.lab.run.plan import carry_out
 
     if scale not in SCALES:
@@ -77,7 +77,7 @@ def reproduce(
         "replicas": replicas,
         "device": device,
     }
-    code_fingerprint.cache_clear()  # files may have been edited since the last call
+    forget()  # files may have been edited since the last call
     claims: list[ClaimResult] = []
     figures: dict[str, FigureResult] = {}
     runs, elsewhere = [], ()

@@ -77,17 +77,12 @@ def has_module(simulation: Any) -> bool:
 
 
 def run_here(simulation: Any, setting: Any, seed: int, index: int, device: str) -> tuple[dict[str, np.ndarray], float]:
-    """Run a block in this process: the same replicas, on one torch thread, as a worker would."""
-    import torch
-
+    """Run a block in this process: the same replicas, on one thread, as a worker would."""
     fields = {name: getattr(setting, name) for name in sorted(simulation.reads)}
     seeds = replica_seeds(simulation.name, fields, seed, index * simulation.block, simulation.block)
-    started, threads = time.perf_counter(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    started = time.perf_counter()
+    with one_thread():
         arrays = simulation(setting, seeds, device)
-    finally:
-        torch.set_num_threads(threads)
     return arrays, time.perf_counter() - started
 
 

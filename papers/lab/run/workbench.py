@@ -79,7 +79,6 @@ class Bench:
         self.seconds = 0.0
         self.closed = False
         self._running_here = threading.Lock()
-        self._told: set[str] = set()
         self.judging = threading.Lock()
         self.judged: dict[Any, Any] = {}
         self._said: set[str] = set()
@@ -145,12 +144,10 @@ class Bench:
             if key in self._blocks:
                 return self._blocks[key]
             self._blocks[key] = ready = Future()
-            if simulation.name not in self._told:
-                self._told.add(simulation.name)
-                self.display.say(
-                    f"{simulation.name} is defined in a script or a cell: it runs in this process, and its results are not "
-                    "stored; move it into a module beside to use workers and the store"
-                )
+        self._say_once(
+            f"{simulation.name} is defined in a script or a cell: it runs in this process, and its results are not stored; "
+            "move it into a module beside to use workers and the store"
+        )
         try:
             with self._running_here:
                 arrays, seconds = executors.run_here(simulation, setting, self.seed, index, self.device)

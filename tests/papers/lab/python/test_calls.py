@@ -144,7 +144,7 @@ def test_a_script_without_a_main_guard_runs_once(toy, tmp_path):
 
 def test_an_edited_simulator_is_seen_by_the_next_call(tmp_path, monkeypatch):
     """A notebook stays open while files change: the second call must not use the fingerprint of the first."""
-    from attnlab.papers.lab.run.identity import code_fingerprint
+    from attnlab.papers.lab.run.fingerprint import code_fingerprint
 
     (tmp_path / "edited_sim.py").write_text("X = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
