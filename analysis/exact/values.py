@@ -15,7 +15,8 @@ from typing import Any
 import flint
 from flint import arb
 
-from attnlab.analysis.exact.tape import Tape
+from attnlab.analysis.exact.reading import read
+from attnlab.analysis.exact.tape import EIGEN, LEAVES, Tape, operands
 
 
 def torch_values(tape: Tape, outputs: Sequence[int], inputs: Mapping[str, Any]) -> list[Any]:
@@ -34,9 +35,22 @@ def torch_values(tape: Tape, outputs: Sequence[int], inputs: Mapping[str, Any]) 
         "sin": torch.sin,
         "cos": torch.cos,
         "atan": torch.atan,
+        "log1p": torch.log1p,
+        "expm1": torch.expm1,
+        "tan": torch.tan,
+        "asin": torch.asin,
+        "acos": torch.acos,
+        "asinh": torch.asinh,
+        "acosh": torch.acosh,
+        "atanh": torch.atanh,
         "erf": torch.erf,
+        "erfc": torch.erfc,
+        "lgamma": torch.lgamma,
         "abs": torch.abs,
         "square": torch.square,
+        "floor": torch.floor,
+        "select_ge": lambda m, a, b: torch.where(m >= 0, a, b),
+        "select_gt": lambda m, a, b: torch.where(m > 0, a, b),
         "add": torch.add,
         "mul": torch.mul,
         "div": torch.div,
@@ -52,9 +66,17 @@ def torch_values(tape: Tape, outputs: Sequence[int], inputs: Mapping[str, Any]) 
             values.append(like + float(args[0]))
         elif op == "pi":
             values.append(like + torch.pi)
+        elif op in EIGEN:
+            rows = args[0]
+            matrix = torch.stack([values[k] for k in operands(op, args)], dim=1).reshape(len(like), rows, -1)
+            found = torch.linalg.eigvalsh(matrix) if op == "eigenvalue" else torch.linalg.svdvals(matrix)
+            values.append(found[:, args[1] if op == "eigenvalue" else args[2]])
         else:
             values.append(functions[op](*(values[k] for k in args)))
-    return [values[k] for k in outputs]
+    return [values[k] for k in outputs] if outputs is not ALL else values
+
+
+ALL: Sequence[int] = ()  # as ``outputs``: every entry
 
 
 def ball_values(tape: Tape, inputs: Mapping[tuple[str, int], arb]) -> list[arb]:
@@ -66,9 +88,11 @@ def ball_values(tape: Tape, inputs: Mapping[tuple[str, int], arb]) -> list[arb]:
         elif op == "constant":
             value = exact_ball(args[0])
         elif op == "rounded":
-            value = rounded_ball(float(args[0]))
+            value = exact_ball(args[0]) + exact_ball(args[1]) * arb(0, 1)
         elif op == "pi":
             value = arb.pi()
+        elif op in EIGEN:
+            value = _spectrum(op, args, [values[j] for j in operands(op, args)])
         else:
             value = _BALLS[op](*(values[j] for j in args))
         values.append(value.nonnegative_part() if tape.nonnegative[k] else value)
@@ -87,16 +111,20 @@ def ball_gradient(tape: Tape, values: Sequence[arb], output: int) -> dict[tuple[
         op, args = tape.entries[k]
         if op == "input":
             gradient[args] = seed
-        elif op not in ("constant", "rounded", "pi"):
-            slopes = _SLOPES[op](values[k], *(values[j] for j in args))
-            for j, slope in zip(args, slopes, strict=True):
+        elif op not in LEAVES:
+            reads = operands(op, args)
+            slopes = _SLOPES[op](values[k], *(values[j] for j in reads)) if op not in EIGEN else [_UNKNOWN] * len(reads)
+            for j, slope in zip(reads, slopes, strict=True):
                 step = seed if slope is None else seed * slope
                 adjoint[j] = step if adjoint[j] is None else adjoint[j] + step
     return gradient
 
 
 def sympy_values(tape: Tape, outputs: Sequence[int], symbol: Callable[[str, int], Any]) -> list[Any]:
-    """The outputs as exact sympy expressions; ``symbol(name, position)`` gives the symbol of an input."""
+    """The outputs as exact sympy expressions; ``symbol(name, position)`` gives the symbol of an input.
+
+    A computed constant is a symbol as well, ``symbol("", entry)``: a proof must hold for every real it may stand for.
+    """
     import sympy
 
     build = {
@@ -109,9 +137,22 @@ def sympy_values(tape: Tape, outputs: Sequence[int], symbol: Callable[[str, int]
         "sin": sympy.sin,
         "cos": sympy.cos,
         "atan": sympy.atan,
+        "log1p": lambda a: sympy.log(1 + a),
+        "expm1": lambda a: sympy.exp(a) - 1,
+        "tan": sympy.tan,
+        "asin": sympy.asin,
+        "acos": sympy.acos,
+        "asinh": sympy.asinh,
+        "acosh": sympy.acosh,
+        "atanh": sympy.atanh,
         "erf": sympy.erf,
+        "erfc": sympy.erfc,
+        "lgamma": sympy.loggamma,
         "abs": sympy.Abs,
         "square": lambda a: a**2,
+        "floor": sympy.floor,
+        "select_ge": lambda m, a, b: sympy.Piecewise((a, m >= 0), (b, True)),
+        "select_gt": lambda m, a, b: sympy.Piecewise((a, m > 0), (b, True)),
         "add": lambda a, b: a + b,
         "mul": lambda a, b: a * b,
         "div": lambda a, b: a / b,
@@ -120,18 +161,20 @@ def sympy_values(tape: Tape, outputs: Sequence[int], symbol: Callable[[str, int]
         "power": lambda a, b: a**b,
     }
     values: list[Any] = []
-    for op, args in tape.entries:
+    for k, (op, args) in enumerate(tape.entries):
         if op == "input":
             values.append(symbol(*args))
         elif op == "constant":
             values.append(sympy.Rational(args[0].numerator, args[0].denominator))
         elif op == "rounded":
-            values.append(sympy.Rational(repr(float(args[0]))))
+            values.append(symbol("", k))
         elif op == "pi":
             values.append(sympy.pi)
+        elif op in EIGEN:
+            values.append(sympy.Symbol(f"{op}_{k}"))  # known by its name only: nothing is proved of it
         else:
             values.append(build[op](*(values[j] for j in args)))
-    return [values[k] for k in outputs]
+    return [values[k] for k in outputs] if outputs is not ALL else values
 
 
 def exact_ball(value: Fraction | float | int) -> arb:
@@ -140,9 +183,10 @@ def exact_ball(value: Fraction | float | int) -> arb:
     return arb(flint.fmpq(fraction.numerator, fraction.denominator))
 
 
-def rounded_ball(value: float) -> arb:
-    """A ball around all reals that round to a float."""
-    return arb(value, math.ulp(value) / 2)
+def read_ball(value: Any) -> arb:
+    """The ball of everything that a written number may stand for."""
+    centre, radius = read(value)
+    return exact_ball(centre) + exact_ball(radius) * arb(0, 1)
 
 
 def _increasing(function: Callable[[arb], arb]) -> Callable[[arb], arb]:
@@ -188,6 +232,88 @@ def _sqrt(x: arb) -> arb:
     return x.sqrt() if x.is_exact() or not x.lower() >= 0 else x.lower().sqrt().union(x.upper().sqrt())
 
 
+def _unary(function: Callable[[arb], arb], inside: Callable[[arb], bool]) -> Callable[[arb], arb]:
+    """An increasing function through its ends, where the whole ball lies in its domain."""
+    return lambda x: function(x) if x.is_exact() or not inside(x) else function(x.lower()).union(function(x.upper()))
+
+
+def _floor(x: arb) -> arb:
+    return x.lower().floor().union(x.upper().floor())
+
+
+def _select(strict: bool) -> Callable[[arb, arb, arb], arb]:
+    def on_balls(m: arb, a: arb, b: arb) -> arb:
+        if (m > 0) if strict else (m >= 0):
+            return a
+        if (m <= 0) if strict else (m < 0):
+            return b
+        return a.union(b) if a.is_finite() and b.is_finite() and m.is_finite() else _UNKNOWN
+
+    return on_balls
+
+
+def _select_slopes(strict: bool) -> Callable[..., tuple[arb, arb, arb]]:
+    """Slopes where one branch is certain; a jump has none."""
+
+    def slopes(v: arb, m: arb, a: arb, b: arb) -> tuple[arb, arb, arb]:
+        if (m > 0) if strict else (m >= 0):
+            return arb(0), arb(1), arb(0)
+        if (m <= 0) if strict else (m < 0):
+            return arb(0), arb(0), arb(1)
+        return _UNKNOWN, _UNKNOWN, _UNKNOWN
+
+    return slopes
+
+
+def _spectrum(op: str, args: Sequence[Any], entries: Sequence[arb]) -> arb:
+    """An eigenvalue of a symmetric matrix, or a singular value, if the enclosures of all are apart or the ball is small.
+
+    Eigenvalues come isolated from flint; where they cannot be told apart, Weyl's inequality around the midpoints encloses
+    each: it moves by at most the Frobenius norm of the change.
+    """
+    if not all(x.is_finite() for x in entries):
+        return _UNKNOWN
+    if op == "eigenvalue":
+        n, position = args[0], args[1]
+        size = arb(0)
+        for x in entries:
+            size += arb(x.rad()) ** 2
+        matrix = [[arb(entries[n * i + j].mid()) for j in range(n)] for i in range(n)]
+        ordered = _eigenvalues(matrix)
+        return ordered[position] + size.sqrt() * arb(0, 1) if ordered else _UNKNOWN
+    rows, columns, position = args[:3]
+    size = arb(0)
+    for x in entries:
+        size += arb(x.rad()) ** 2
+    m = [[arb(entries[columns * i + j].mid()) for j in range(columns)] for i in range(rows)]
+    if rows > columns:
+        m = [list(row) for row in zip(*m, strict=True)]
+    gram = [[sum((a * b for a, b in zip(u, v, strict=True)), arb(0)) for v in m] for u in m]
+    ordered = _eigenvalues(gram)
+    if not ordered:
+        return _UNKNOWN
+    return ordered[len(ordered) - 1 - position].nonnegative_part().sqrt() + size.sqrt() * arb(0, 1)
+
+
+def _eigenvalues(matrix: list[list[arb]]) -> list[arb]:
+    """Ascending eigenvalues of a symmetric matrix, enclosed; an empty list where flint cannot tell them apart."""
+    if all(matrix[i][j] == 0 for i in range(len(matrix)) for j in range(len(matrix)) if i != j):
+        found = [matrix[i][i] for i in range(len(matrix))]
+    else:
+        try:
+            found = [z.real for z in flint.acb_mat(matrix).eig(multiple=True)]
+        except ValueError:
+            return []
+    found.sort(key=lambda x: float(x.mid()))
+    ordered = []
+    for k, x in enumerate(found):  # equal or overlapping ones: each lies in the union of those it may be
+        for y in [*found[:k], *found[k + 1 :]]:
+            if y is not x and y.overlaps(x):
+                x = x.union(y)
+        ordered.append(x)
+    return ordered
+
+
 def _sign(x: arb) -> arb:
     if x > 0:
         return arb(1)
@@ -205,6 +331,8 @@ def _chosen(a: arb, b: arb) -> tuple[arb, arb]:
     return arb(0.5, 0.5), arb(0.5, 0.5)
 
 
+_UNKNOWN = arb("nan")
+
 _BALLS: dict[str, Callable[..., arb]] = {
     "neg": lambda a: -a,
     "exp": _increasing(arb.exp),
@@ -215,7 +343,20 @@ _BALLS: dict[str, Callable[..., arb]] = {
     "sin": arb.sin,
     "cos": arb.cos,
     "atan": _increasing(arb.atan),
+    "log1p": _unary(arb.log1p, lambda x: x > -1),
+    "expm1": _increasing(arb.expm1),
+    "tan": arb.tan,
+    "asin": _unary(arb.asin, lambda x: -1 <= x <= 1),
+    "acos": arb.acos,
+    "asinh": _increasing(arb.asinh),
+    "acosh": _unary(arb.acosh, lambda x: x >= 1),
+    "atanh": _unary(arb.atanh, lambda x: -1 < x < 1),
     "erf": _increasing(arb.erf),
+    "erfc": arb.erfc,
+    "lgamma": arb.lgamma,
+    "floor": _floor,
+    "select_ge": _select(strict=False),
+    "select_gt": _select(strict=True),
     "abs": _abs,
     "square": _square,
     "add": lambda a, b: a + b,
@@ -236,7 +377,20 @@ _SLOPES: dict[str, Callable[..., tuple[arb | None, ...]]] = {
     "sin": lambda v, a: (a.cos(),),
     "cos": lambda v, a: (-a.sin(),),
     "atan": lambda v, a: (1 / (1 + _square(a)),),
+    "log1p": lambda v, a: (1 / (1 + a),),
+    "expm1": lambda v, a: (a.exp(),),
+    "tan": lambda v, a: (1 + _square(v),),
+    "asin": lambda v, a: (1 / (1 - _square(a)).sqrt(),),
+    "acos": lambda v, a: (-1 / (1 - _square(a)).sqrt(),),
+    "asinh": lambda v, a: (1 / (1 + _square(a)).sqrt(),),
+    "acosh": lambda v, a: (1 / (_square(a) - 1).sqrt(),),
+    "atanh": lambda v, a: (1 / (1 - _square(a)),),
     "erf": lambda v, a: (2 * (-_square(a)).exp() / arb.pi().sqrt(),),
+    "erfc": lambda v, a: (-2 * (-_square(a)).exp() / arb.pi().sqrt(),),
+    "lgamma": lambda v, a: (a.digamma(),),
+    "floor": lambda v, a: (arb(0) if v.is_exact() else _UNKNOWN,),
+    "select_ge": _select_slopes(strict=False),
+    "select_gt": _select_slopes(strict=True),
     "abs": lambda v, a: (_sign(a),),
     "square": lambda v, a: (2 * a,),
     "add": lambda v, a, b: (None, None),

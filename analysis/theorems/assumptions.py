@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attnlab.analysis.theorems.check import check
+from attnlab.analysis.theorems.levels.run import BUDGET
 from attnlab.analysis.theorems.statement.claim import Claim, ClaimError
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict
 
@@ -47,8 +48,8 @@ class Audit:
         ]
 
 
-def audit(claim: Claim, budget: float = 20.0, seed: int = 0) -> Audit:
-    """Search the claim with each of its assumptions dropped; ``budget`` seconds for all searches together.
+def audit(claim: Claim, budget: int = BUDGET, seed: int = 0) -> Audit:
+    """Search the claim with each of its assumptions dropped, with ``budget`` evaluations each.
 
     Raises :class:`ClaimError` if the claim has no assumptions or named sizes still open.
     """
@@ -56,12 +57,11 @@ def audit(claim: Claim, budget: float = 20.0, seed: int = 0) -> Audit:
         raise ClaimError("the claim has no assumptions to audit; state them with assuming={'name': condition}")
     if claim.open_sizes:
         raise ClaimError(f"audit one size at a time: audit(claim.at({sorted(claim.open_sizes)[0]}=4))")
-    share = budget / (1 + len(claim.assumptions))
-    whole = check(claim, "searched", budget=share, seed=seed)
-    return Audit(claim, whole, tuple(_without(claim, a.name, share, seed) for a in claim.assumptions))
+    whole = check(claim, "searched", budget=budget, seed=seed)
+    return Audit(claim, whole, tuple(_without(claim, a.name, budget, seed) for a in claim.assumptions))
 
 
-def _without(claim: Claim, assumption: str, budget: float, seed: int) -> Dropped:
+def _without(claim: Claim, assumption: str, budget: int, seed: int) -> Dropped:
     try:
         verdict = check(claim.without(assumption), "searched", budget=budget, seed=seed)
     except ClaimError as undefined:

@@ -22,7 +22,7 @@ mean = for_all(x=Vector("n", 0, 1)).bound(lambda x, n: x.sum() / n, at_most=1, s
                                           twin=Twin.of("<0.9>", at_most=0.9), source="Lemma 1")
 false = for_all(x=Real(0, 1)).bound(lambda x: x * (1 - x), at_most=0.2, name="false")
 
-@theorem(mean, level="searched", budget=60)
+@theorem(mean, level="searched")
 def test_mean(verdict):
     assert verdict.tightness > 0.99
 
@@ -30,11 +30,11 @@ def test_mean(verdict):
 def test_mean_sampled():
     pass
 
-@theorem(false, level="searched", budget=60)
+@theorem(false, level="searched")
 def test_false():
     raise AssertionError("the body must not run")
 
-@theorem(false, level="searched", budget=60, expect="REFUTED")
+@theorem(false, level="searched", expect="REFUTED")
 def test_known_false():
     pass
 

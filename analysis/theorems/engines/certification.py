@@ -26,6 +26,10 @@ from attnlab.analysis.theorems.engines.exact_form import RecordedClaim
 from attnlab.analysis.theorems.statement.claim import Claim
 
 BITS = 64
+BUDGET = 100_000
+OPERATIONS = 60  # scalar operations in balls per evaluation of the budget
+SECONDS_PER_OPERATION = 1.5e-6
+LEAST_SECONDS = 20.0
 MAX_BOXES = 400_000
 MEETING_BOXES = 8_000  # enough to try, once the two sides are seen to meet
 STUCK = 2.0**-20  # a box this narrow (relative to the domain) that is still open: the sides meet there
@@ -43,13 +47,17 @@ class Certificate:
     upper: float = math.nan
     point: dict[str, np.ndarray] | None = None
     advice: str = ""
+    operations: int = 0  # scalar operations left
 
 
-def certify(claim: Claim, budget: float, negated: bool = False) -> Certificate:
-    """Prove ``lower <= upper`` on the whole domain (``negated``: ``lower > upper`` everywhere) within ``budget``
-    seconds of processor time (so that a busy machine proves as much)."""
-    deadline = time.thread_time() + budget
-    total = Certificate()
+def certify(claim: Claim, budget: int = BUDGET, negated: bool = False) -> Certificate:
+    """Prove ``lower <= upper`` on the whole domain (``negated``: ``lower > upper`` everywhere).
+
+    ``budget`` counts evaluations as a search does; it buys ``OPERATIONS`` scalar operations in balls each. Processor time
+    is capped at ten times what these should take.
+    """
+    total = Certificate(operations=budget * OPERATIONS)
+    deadline = time.thread_time() + max(LEAST_SECONDS, 10 * SECONDS_PER_OPERATION * total.operations)
     try:
         with ctx.workprec(BITS):
             for recorded, cover, whole in cases(claim):
@@ -92,7 +100,7 @@ class _Search:
         self._push(heap, counter, self.root)
         while heap and total.status == "proved":
             limit = MEETING_BOXES if self._meets() else MAX_BOXES
-            if time.thread_time() > deadline or total.boxes > limit:
+            if total.operations < 0 or total.boxes > limit or time.thread_time() > deadline:
                 total.status, total.advice = "undecided", self._out_of_budget(heap)
                 return
             node = heapq.heappop(heap)
@@ -111,6 +119,7 @@ class _Search:
         """Bound a box; put it on the heap unless it is done, infeasible or monotone."""
         while True:
             self.total.boxes += 1
+            self.total.operations -= 3 * len(self.tape.entries)
             bound, split, reduced = self._bound(box)
             if reduced is None:
                 break
@@ -123,7 +132,7 @@ class _Search:
         sides = [arb(lo) if lo == hi else arb(lo).union(arb(hi)) for lo, hi in box]
         values = ball_values(self.tape, dict(zip(self.keys, sides, strict=True)))
         natural = values[self.gap]
-        if self._certain(natural) or any(values[k] < 0 for k in self.recorded.margins):
+        if self._certain(natural) or self._infeasible(values):
             return None, 0, None
         middles = [arb((lo + hi) / 2) for lo, hi in box]
         at_middle = ball_values(self.tape, dict(zip(self.keys, middles, strict=True)))
@@ -157,13 +166,17 @@ class _Search:
             out[i], changed = (end, end), True
         return out if changed else None
 
+    def _infeasible(self, values: list[arb]) -> bool:
+        """Whether no point of a box meets the assumptions."""
+        return any((values[k] <= 0) if strict else (values[k] < 0) for k, strict in self.recorded.margins)
+
     def _certain(self, ball: arb) -> bool:
         return bool(ball < 0 if self.negated else ball <= 0)
 
     def _seen(self, box: list[tuple[fmpq, fmpq]], at_middle: list[arb]) -> bool:
         """Record the excess at a centre; True if the claim certainly fails there."""
         gap = at_middle[self.gap]
-        if not gap.is_finite() or not all(at_middle[k] >= 0 for k in self.recorded.margins):
+        if not gap.is_finite() or not all((at_middle[k] > 0) if strict else (at_middle[k] >= 0) for k, strict in self.recorded.margins):
             return False
         value = float(gap.mid())
         if value > self.total.excess:

@@ -1,7 +1,8 @@
 """Free coordinates of a claim's domains, for gradient search: boxes keep their bounds, curved domains get a smooth map.
 
 Sphere: ``z -> radius z / |z|``. Simplex: ``z -> z^2 / |z|^2`` (it reaches the faces, a softmax would not). Positive
-definite: eigenvectors from the QR of a free matrix, log eigenvalues in their box. Integers and permutations have no
+definite: eigenvectors from the QR of a free matrix, log eigenvalues in their box. An unbounded side of a box is walked in
+``sinh z``, so that steps grow with the distance; :meth:`Latent.reach` says how far. Integers and permutations have no
 coordinates; discrete moves change them.
 """
 
@@ -25,17 +26,23 @@ from attnlab.analysis.theorems.statement.domains import (
     Sphere,
 )
 
-FAR = 1e6  # coordinates of unbounded variables stay within this
+FREE = 1e6  # coordinates of curved domains stay within this
+FARTHEST = 1e150  # where squares still are floats
 
 
 class Latent:
     """The coordinates of all continuous variables of a claim, side by side: ``low <= z <= high``, z of shape
     (batch, n)."""
 
-    def __init__(self, claim: Claim) -> None:
-        self.variables = {name: _support(domain) for name, domain in claim.variables.items()}
+    def __init__(self, claim: Claim, reach: float = 1e2) -> None:
+        self.variables = {name: support(domain) for name, domain in claim.variables.items()}
         self.moving = [name for name, domain in self.variables.items() if _width(domain)]
-        bounds = [_bounds(self.variables[name]) for name in self.moving]
+        self.unbounded = any(isinstance(d, Box) and not d.bounded for d in self.variables.values())
+        self.reach(reach)
+
+    def reach(self, distance: float) -> None:
+        """How far from its end, or from zero, an unbounded coordinate may go."""
+        bounds = [_bounds(self.variables[name], distance) for name in self.moving]
         self.low = np.concatenate([low for low, _ in bounds]) if bounds else np.zeros(0)
         self.high = np.concatenate([high for _, high in bounds]) if bounds else np.zeros(0)
 
@@ -43,6 +50,17 @@ class Latent:
     def size(self) -> int:
         """How many coordinates there are."""
         return self.low.size
+
+    def groups(self) -> list[tuple[int, int, Box]]:
+        """``(start, stop, box)`` of the coordinates that are entries of a bounded box."""
+        out, start = [], 0
+        for name in self.moving:
+            domain = self.variables[name]
+            width = _width(domain)
+            if isinstance(domain, Box) and domain.bounded:
+                out.append((start, start + width, domain))
+            start += width
+        return out
 
     def pack(self, points: Mapping[str, np.ndarray]) -> np.ndarray:
         """Coordinates of points, (batch, size)."""
@@ -63,28 +81,8 @@ class Latent:
         return out
 
 
-def starts(domain: Domain, n: int, generator: np.random.Generator) -> np.ndarray:
-    """Varied starting values: draws, corners, sparse and multi-scale values of a box; draws of any other domain."""
-    values = domain.draw(n, generator)
-    base = _support(domain)
-    if not isinstance(base, Box):
-        return values
-    low = max(float(base.low), -FAR)
-    high = min(float(base.high), FAR)
-    kind = generator.integers(0, 4, size=n)
-    scale = 10.0 ** generator.uniform(-2, 2, n)
-    wide = (-1,) + (1,) * len(base.shape)
-    corner = np.where(generator.random(values.shape) < 0.5, low, high)
-    if not base.bounded:
-        corner = generator.standard_normal(values.shape) * scale.reshape(wide)
-    zero = min(max(0.0, low), high)
-    sparse = np.where(generator.random(values.shape) < 0.3, values, zero)
-    shrunk = zero + (values - zero) * np.minimum(scale, 1.0).reshape(wide)
-    values = np.select([(kind == k).reshape(wide) for k in (1, 2, 3)], [corner, sparse, shrunk], values)
-    return np.clip(values, low, high)
-
-
-def _support(domain: Domain) -> Domain:
+def support(domain: Domain) -> Domain:
+    """The domain itself, or what is known to be possible under a law."""
     return domain.support if isinstance(domain, Distribution) and domain.support is not None else domain
 
 
@@ -95,18 +93,26 @@ def _width(domain: Domain) -> int:
     return n + domain.shape[0] if isinstance(domain, PositiveDefinite) else n
 
 
-def _bounds(domain: Domain) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(domain: Domain, distance: float) -> tuple[np.ndarray, np.ndarray]:
     n = _width(domain)
     if isinstance(domain, Box):
-        return np.full(n, max(float(domain.low), -FAR)), np.full(n, min(float(domain.high), FAR))
-    low, high = np.full(n, -FAR), np.full(n, FAR)
+        far = math.asinh(distance)
+        if domain.bounded:
+            return np.full(n, float(domain.low)), np.full(n, float(domain.high))
+        return np.full(n, 0.0 if math.isfinite(domain.low) or math.isfinite(domain.high) else -far), np.full(n, far)
+    low, high = np.full(n, -FREE), np.full(n, FREE)
     if isinstance(domain, PositiveDefinite):
-        inside = MARGIN * domain.high if domain.low < domain.high else 0.0
-        low[-domain.n :], high[-domain.n :] = math.log(domain.low + inside), math.log(domain.high - inside)
+        inside = MARGIN * float(domain.high) if domain.low < domain.high else 0.0
+        low[-domain.n :] = math.log(float(domain.low) + inside)
+        high[-domain.n :] = math.log(float(domain.high) - inside)
     return low, high
 
 
 def _encode(domain: Domain, values: np.ndarray) -> np.ndarray:
+    if isinstance(domain, Box) and not domain.bounded:
+        if math.isfinite(domain.low):
+            return np.arcsinh(values - float(domain.low))
+        return np.arcsinh(float(domain.high) - values if math.isfinite(domain.high) else values)
     if isinstance(domain, Simplex):
         return np.sqrt(values)
     if isinstance(domain, PositiveDefinite):
@@ -124,4 +130,10 @@ def _decode(domain: Domain, z: torch.Tensor) -> torch.Tensor:
         q, _ = torch.linalg.qr(z[:, : -domain.n].reshape(-1, *domain.shape))
         a = (q * z[:, None, -domain.n :].exp()) @ q.mT
         return (a + a.mT) / 2
+    if isinstance(domain, Box) and not domain.bounded:
+        z = z.sinh()
+        if math.isfinite(domain.low):
+            z = float(domain.low) + z
+        elif math.isfinite(domain.high):
+            z = float(domain.high) - z
     return z.reshape(len(z), *domain.shape)

@@ -13,8 +13,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from attnlab.analysis.exact.reading import highest, lowest
 from attnlab.analysis.exact.tape import NotTraceable, Number, Tape
-from attnlab.analysis.exact.traced_array import Traced
 from attnlab.analysis.theorems.engines.exact_form import RecordedClaim, entry_inputs, record_claim
 from attnlab.analysis.theorems.statement.claim import Claim
 from attnlab.analysis.theorems.statement.domains import (
@@ -40,8 +40,8 @@ class Cover:
 
     ends: dict[Key, tuple[Fraction, Fraction]] = field(default_factory=dict)
 
-    def inputs(self, tape: Tape, name: str, domain: Domain) -> Traced:
-        """The traced value of a variable over its covering box."""
+    def inputs(self, tape: Tape, name: str, domain: Domain) -> np.ndarray:
+        """The entries of a variable over its covering box."""
         if isinstance(domain, Distribution):
             if domain.support is None:
                 raise NotTraceable(f"{name} is known by its law only; give its support, or use level='sampled'")
@@ -50,16 +50,17 @@ class Cover:
             if not domain.bounded:
                 raise NotTraceable(f"{name} is unbounded; give low and high, or substitute a bounded variable")
             value = entry_inputs(tape, name, domain)
-            for k in range(value.entries.size):
-                self.ends[name, k] = Fraction(domain.low), Fraction(domain.high)
+            for k in range(value.size):
+                self.ends[name, k] = lowest(domain.low), highest(domain.high)
             return value
         build = {Sphere: self._sphere, Simplex: self._simplex, PositiveDefinite: self._positive_definite}.get(
             type(domain)
         )
         if build is None:
             raise NotTraceable(f"no covering box is known for {name} in {domain}")
-        entries = build(tape, name, domain)
-        return Traced(np.array(entries, dtype=object).reshape(domain.shape), tape)
+        entries = np.empty(len(found := build(tape, name, domain)), dtype=object)
+        entries[:] = found
+        return entries.reshape(domain.shape)
 
     def _coordinate(self, tape: Tape, name: str, k: int, low: Fraction, high: Fraction) -> Number:
         self.ends[name, k] = low, high
@@ -83,11 +84,13 @@ class Cover:
         for k in range(domain.n - 1):
             t = self._coordinate(tape, name, k, Fraction(0), Fraction(1))
             entries.append(rest * t)
-            rest = rest * (1 - t)
+            left = 1 - t
+            tape.nonnegative[left.index] = True
+            rest = rest * left
         return [*entries, rest]
 
     def _positive_definite(self, tape: Tape, name: str, domain: PositiveDefinite) -> list[Number]:
-        low, high = Fraction(domain.low), Fraction(domain.high)
+        low, high = lowest(domain.low), highest(domain.high)
         if domain.n == 1:
             return [self._coordinate(tape, name, 0, low, high)]
         if domain.n > 2:
@@ -122,7 +125,7 @@ def point_of(claim: Claim, middle: dict[Key, float], whole: dict[str, np.ndarray
             continue
         base = domain.support if isinstance(domain, Distribution) and domain.support is not None else domain
         tape = Tape()
-        entries = Cover().inputs(tape, name, base).entries
+        entries = Cover().inputs(tape, name, base)
         point[name] = np.array([_float(tape, x, name, middle) for x in entries.flat]).reshape(domain.shape)
         if isinstance(base, PositiveDefinite):
             point[name] = (point[name] + point[name].T) / 2

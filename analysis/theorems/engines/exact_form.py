@@ -1,8 +1,14 @@
-"""A claim's sides on a tape: from the functions by tracing, from sympy by walking the expression tree."""
+"""A claim's sides on a tape: from the functions by recording what they do, from sympy by walking the expression tree.
+
+A side is written in torch if torch can run it on tensors that need a gradient, and in numpy otherwise; the same choice
+holds wherever the side is evaluated. Sides run with float64 as torch's default, so ``torch.tensor(0.1)`` inside a side is
+a float64 number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
@@ -10,31 +16,41 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.analysis.exact.tape import Comparison, NotTraceable, Number, Tape
-from attnlab.analysis.exact.traced_array import Traced, entries_of, trace
+from attnlab.analysis.exact.arrays import as_objects, infinite, lift
+from attnlab.analysis.exact.reading import lowest
+from attnlab.analysis.exact.tape import Condition, NotTraceable, Number, Tape
 from attnlab.analysis.theorems.statement.claim import Claim, is_sympy, parameters, symbol_home
 from attnlab.analysis.theorems.statement.domains import Box, Domain, Simplex
 
+FAILURES = (TypeError, RuntimeError, ValueError, AttributeError, NotImplementedError, IndexError, KeyError)
 _KEPT_TAPES = 32
+
+Inputs = Callable[[Tape, str, Domain], np.ndarray]
+Margin = tuple[int, bool]  # an entry that is >= 0, or > 0 if strict
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One part of a claim on its tape: the entries it returns (row-major) and their shape."""
+    """One part of a claim on its tape: the entries it returns (row-major) and their shape; margins of a condition."""
 
     tape: Tape
     outputs: list[int]
     shape: tuple[int, ...]
+    strict: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
 class RecordedClaim:
-    """Both sides and all margins on one tape; ``lower[k] <= upper[k]`` is claimed where every margin is >= 0."""
+    """Both sides and all margins on one tape; ``lower[k] <= upper[k]`` is claimed where every margin is met.
+
+    ``path`` holds the conditions of the branches that were taken, if it was recorded at one point.
+    """
 
     tape: Tape
     lower: list[int]
     upper: list[int]
-    margins: list[int]
+    margins: list[Margin]
+    path: list[Margin]
 
 
 def record(claim: Claim, side: Any, condition: bool = False, whole: Mapping[str, np.ndarray] | None = None) -> Recorded:
@@ -43,23 +59,29 @@ def record(claim: Claim, side: Any, condition: bool = False, whole: Mapping[str,
     Raises :class:`NotTraceable` with the reason if the side cannot be recorded.
     """
     tape = Tape()
-    numbers, shape = _entries(tape, _arguments(claim, tape, whole or {}, entry_inputs), side, condition)
+    found = _Recording(claim, tape, whole or {}, entry_inputs, None, False)
+    if condition:
+        margins = found.margins(side)
+        return Recorded(tape, [x.index for x, _ in margins], (len(margins),), tuple(s for _, s in margins))
+    numbers, shape = found.side(side)
     return Recorded(tape, [x.index for x in numbers], shape)
 
 
 def record_claim(
     claim: Claim,
     whole: Mapping[str, np.ndarray] | None = None,
-    inputs: Callable[[Tape, str, Domain], Traced] | None = None,
+    inputs: Inputs | None = None,
+    point: Mapping[str, np.ndarray] | None = None,
 ) -> RecordedClaim:
     """The whole claim on one tape. An identity becomes ``|left - right| <= within``.
 
-    ``inputs(tape, name, domain)`` builds the traced value of a variable from other coordinates than its entries.
+    ``inputs(tape, name, domain)`` builds the entries of a variable from other coordinates than its own. At a ``point``
+    branches are allowed, and the tape is that of the branches taken there.
     """
     tape = Tape()
-    arguments = _arguments(claim, tape, whole or {}, inputs or entry_inputs)
-    left, a = _entries(tape, arguments, claim.left, False)
-    right, b = _entries(tape, arguments, claim.right, False)
+    found = _Recording(claim, tape, whole or {}, inputs or entry_inputs, point, point is not None)
+    left, a = found.side(claim.left)
+    right, b = found.side(claim.right)
     if a != b and a != () and b != ():
         raise NotTraceable(f"the sides have shapes {a} and {b}")
     n = max(len(left), len(right))
@@ -69,28 +91,9 @@ def record_claim(
         right = [tape.constant(claim.within)] * n
     elif claim.sense == "at_least":
         left, right = right, left
-    margins = [x for a in claim.assumptions for x in _entries(tape, arguments, a.condition, True)[0]]
-    return RecordedClaim(tape, [x.index for x in left], [x.index for x in right], [x.index for x in margins])
-
-
-def _arguments(
-    claim: Claim, tape: Tape, whole: Mapping[str, np.ndarray], inputs: Callable[[Tape, str, Domain], Traced]
-) -> dict[str, Any]:
-    """What the sides are called with: traced variables, whole numbers, sizes, and the definitions built from these."""
-    known: dict[str, Any] = dict(claim.chosen)
-    for name, domain in claim.variables.items():
-        if domain.whole:
-            if name not in whole:
-                raise NotTraceable(f"{name} is a whole number or permutation without a value")
-            value = np.asarray(whole[name])
-            known[name] = int(value) if value.ndim == 0 else value
-        else:
-            known[name] = inputs(tape, name, domain)
-    for name, definition in claim.where.items():
-        needs = {p: known[p] for p, _ in parameters(definition) if p in known}
-        entries = trace(definition, needs, tape)
-        known[name] = Traced(entries, tape)
-    return known
+    margins = [(x.index, strict) for a in claim.assumptions for x, strict in found.margins(a.condition)]
+    path = [(x.index, strict) for x, strict in found.path]
+    return RecordedClaim(tape, [x.index for x in left], [x.index for x in right], margins, path)
 
 
 def recorded_at(claim: Claim, whole: Mapping[str, np.ndarray]) -> RecordedClaim:
@@ -100,109 +103,293 @@ def recorded_at(claim: Claim, whole: Mapping[str, np.ndarray]) -> RecordedClaim:
     if key not in tapes:
         if len(tapes) >= _KEPT_TAPES:
             tapes.clear()
-        tapes[key] = record_claim(claim, whole)
+        try:
+            tapes[key] = record_claim(claim, whole)
+        except NotTraceable as reason:
+            tapes[key] = reason
+    if isinstance(tapes[key], NotTraceable):
+        raise tapes[key]
     return tapes[key]
 
 
-def entry_inputs(tape: Tape, name: str, domain: Domain) -> Traced:
+def entry_inputs(tape: Tape, name: str, domain: Domain) -> np.ndarray:
     """A variable whose coordinates are its own entries."""
-    nonnegative = isinstance(domain, Simplex) or (isinstance(domain, Box) and domain.low >= 0)
+    low = lowest(domain.low) if isinstance(domain, Box) and np.isfinite(float(domain.low)) else None
+    nonnegative = isinstance(domain, Simplex) or (low is not None and low >= 0)
     entries = np.empty(domain.shape, dtype=object)
     for position, index in enumerate(np.ndindex(domain.shape)):
-        entries[index] = tape.input(name, position, nonnegative)
-    return Traced(entries, tape)
+        entries[index] = tape.input(name, position, nonnegative, low is not None and low > 0)
+    return entries
 
 
-def _entries(tape: Tape, arguments: dict[str, Any], side: Any, condition: bool) -> tuple[list[Number], tuple[int, ...]]:
-    if is_sympy(side):
-        found: Any = _from_sympy(tape, arguments, side)
-        entries = np.array(found, dtype=object).reshape(-1) if isinstance(found, list) else entries_of(found, tape)
-    elif callable(side):
-        entries = trace(side, {p: arguments[p] for p, _ in parameters(side) if p in arguments}, tape)
-    else:
-        entries = entries_of(side, tape)
-    numbers: list[Number] = []
-    for x in entries.flat:
-        numbers.extend(x.margins if isinstance(x, Comparison) else [x])
-    if not condition and any(isinstance(x, Comparison) for x in entries.flat):
-        raise NotTraceable("a side returns a comparison; return a number")
-    return numbers, entries.shape
+def at_one_point(claim: Claim, side: Any) -> Callable[[Mapping[str, Any]], Any]:
+    """A side written as a function, on one point, with definitions and sizes filled in."""
+    plan = [(name, definition, [p for p, _ in parameters(definition)]) for name, definition in claim.where.items()]
+    wanted = [p for p, _ in parameters(side)]
+
+    def one(point: Mapping[str, Any]) -> Any:
+        known = {**claim.chosen, **point}
+        for name, definition, needs in plan:
+            known[name] = definition(**{p: known[p] for p in needs if p in known})
+        return side(**{p: known[p] for p in wanted if p in known})
+
+    return one
+
+
+def written_in(claim: Claim, side: Any) -> str:
+    """``"torch"`` if torch runs the side on tensors that need a gradient, ``"numpy"`` otherwise."""
+    known = claim.__dict__.setdefault("_written_in", {})
+    if id(side) not in known:
+        one = at_one_point(claim, side)
+        try:
+            with sides_in_float64():
+                as_tensor(one(needing_gradients(_some_point(claim))))
+            known[id(side)] = ("torch", side)
+        except FAILURES:
+            known[id(side)] = ("numpy", side)
+    return known[id(side)][0]
+
+
+def needing_gradients(point: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """One point as tensors; float ones need a gradient, so that numpy cannot take them unseen."""
+    out = tensors_of(point)
+    for t in out.values():
+        t.requires_grad_(t.is_floating_point())
+    return out
+
+
+def tensors_of(points: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays as tensors of their own: float64, whole numbers as int64."""
+    import torch
+
+    return {
+        k: torch.as_tensor(
+            np.asarray(v), dtype=torch.int64 if np.issubdtype(np.asarray(v).dtype, np.integer) else torch.float64
+        ).clone()
+        for k, v in points.items()
+    }
+
+
+def as_tensor(x: Any) -> Any:
+    """What a side returns as one tensor."""
+    import torch
+
+    if isinstance(x, (list, tuple)):
+        return torch.stack([as_tensor(part) for part in x])
+    if isinstance(x, torch.Tensor):
+        return x
+    return torch.as_tensor(x, dtype=torch.bool if isinstance(x, (bool, np.bool_)) else torch.float64)
+
+
+@contextmanager
+def sides_in_float64() -> Iterator[None]:
+    """Torch's default type is float64 inside, and what it was after."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _some_point(claim: Claim) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    return {name: np.asarray(domain.draw(1, generator)[0]) for name, domain in claim.variables.items()}
+
+
+class _Recording:
+    """Records the parts of one claim on one tape."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        tape: Tape,
+        whole: Mapping[str, np.ndarray],
+        inputs: Inputs,
+        point: Mapping[str, np.ndarray] | None,
+        path: bool,
+    ) -> None:
+        self.claim, self.tape, self.may_branch = claim, tape, path
+        self.path: list[tuple[Number, bool]] = []
+        self.entries: dict[str, np.ndarray] = {}
+        missing = [name for name, domain in claim.variables.items() if domain.whole and name not in whole]
+        if missing and point is None:
+            raise NotTraceable(f"{missing[0]} is a whole number or permutation without a value")
+        self.point = {**_some_point(claim), **whole, **(point or {})}
+        for name, domain in claim.variables.items():
+            if not domain.whole:
+                self.entries[name] = np.asarray(inputs(tape, name, domain), dtype=object).reshape(domain.shape)
+
+    def side(self, side: Any) -> tuple[list[Number], tuple[int, ...]]:
+        """Numbers of a side, and its shape."""
+        entries = self._run(side)
+        if any(infinite(x) for x in entries.flat):
+            raise NotTraceable("a side is infinite")
+        return [lift(self.tape, x) for x in entries.flat], entries.shape
+
+    def margins(self, condition: Any) -> list[tuple[Number, bool]]:
+        """Margins of a condition with their strictness; a number counts as a margin >= 0."""
+        out: list[tuple[Number, bool]] = []
+        for x in self._run(condition).flat:
+            if isinstance(x, Condition):
+                out.extend(x.clauses)
+            elif isinstance(x, (bool, np.bool_)):
+                out.append((self.tape.constant(1 if x else -1), False))
+            elif not infinite(x):
+                out.append((self.tape.constant(x), False))
+            elif x < 0:
+                out.append((self.tape.constant(-1), False))
+        return out
+
+    def _run(self, side: Any) -> np.ndarray:
+        if is_sympy(side):
+            known = {**self.claim.chosen, **self.point, **self.entries}
+            found = _from_sympy(self.tape, known, side)
+            return np.array(found, dtype=object) if isinstance(found, list) else as_objects(found)
+        if not callable(side):
+            return as_objects(np.asarray(side, dtype=object) if not hasattr(side, "shape") else _detached(side))
+        one = at_one_point(self.claim, side)
+        with sides_in_float64():
+            if written_in(self.claim, side) == "torch":
+                from attnlab.analysis.exact.torch_recording import record_torch
+
+                run: Any = record_torch
+                function: Any = lambda point: as_tensor(one(point))  # noqa: E731
+                point: Any = tensors_of(self.point)
+            else:
+                from attnlab.analysis.exact.numpy_recording import record_numpy
+
+                run, function, point = record_numpy, one, {k: v[()] for k, v in self.point.items()}
+            entries, conditions = run(function, point, self.entries, self.tape, self.may_branch)
+        self.path.extend(conditions)
+        return entries
+
+
+def _detached(x: Any) -> np.ndarray:
+    return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
+
+
+_SYMPY_UNARY = {
+    "exp": "exp",
+    "log": "log",
+    "tanh": "tanh",
+    "sin": "sin",
+    "cos": "cos",
+    "tan": "tan",
+    "asin": "asin",
+    "acos": "acos",
+    "atan": "atan",
+    "asinh": "asinh",
+    "acosh": "acosh",
+    "atanh": "atanh",
+    "erf": "erf",
+    "erfc": "erfc",
+    "loggamma": "lgamma",
+    "floor": "floor",
+    "Abs": "abs",
+}
 
 
 def _from_sympy(tape: Tape, arguments: Mapping[str, Any], expression: Any) -> Any:
     """A sympy expression or relation as tape entries."""
     import sympy
 
-    unary = {
-        "exp": "exp",
-        "log": "log",
-        "tanh": "tanh",
-        "sin": "sin",
-        "cos": "cos",
-        "atan": "atan",
-        "erf": "erf",
-        "Abs": "abs",
-    }
-
-    def walk(e: Any) -> Any:
+    def constant(e: Any) -> Number:
         if e.is_Rational:
             return tape.constant(Fraction(int(e.p), int(e.q)))
-        if e.is_Float:
-            exact = sympy.Rational(e)
-            return tape.constant(Fraction(int(exact.p), int(exact.q)))
+        return tape.constant(float(e))
+
+    def truth(e: Any) -> Any:
+        if e in (sympy.true, sympy.false):
+            return bool(e)
+        if isinstance(e, (sympy.And, sympy.Or)):
+            return reduce((lambda a, b: a & b) if isinstance(e, sympy.And) else (lambda a, b: a | b), map(truth, e.args))
+        if isinstance(e, sympy.Not):
+            return ~truth(e.args[0])
+        relations = {
+            sympy.Le: lambda a, b: a <= b,
+            sympy.Lt: lambda a, b: a < b,
+            sympy.Ge: lambda a, b: a >= b,
+            sympy.Gt: lambda a, b: a > b,
+            sympy.Eq: lambda a, b: a == b,
+            sympy.Ne: lambda a, b: a != b,
+        }
+        relation = next((f for kind, f in relations.items() if isinstance(e, kind)), None)
+        if relation is None:
+            raise NotTraceable(f"no exact form of sympy's condition {e}")
+        return relation(walk(e.lhs), walk(e.rhs))
+
+    def walk(e: Any) -> Any:
+        if e.is_Rational or e.is_Float:
+            return constant(e)
         if e is sympy.pi:
             return tape.pi()
         if e is sympy.E:
             return tape.constant(1).exp()
         if e.is_Symbol or isinstance(e, sympy.Indexed):
-            return _symbol(arguments, e)
-        if isinstance(e, (sympy.Le, sympy.Lt)):
-            return walk(e.lhs) <= walk(e.rhs)
-        if isinstance(e, (sympy.Ge, sympy.Gt)):
-            return walk(e.lhs) >= walk(e.rhs)
-        if isinstance(e, sympy.And):
-            return reduce(lambda a, b: a & b, map(walk, e.args))
-        if isinstance(e, sympy.MatrixBase):
-            return [walk(x) for x in e]
+            return _symbol(tape, arguments, e)
         name = type(e).__name__
         if e.is_Add or e.is_Mul:
             return reduce((lambda a, b: a + b) if e.is_Add else (lambda a, b: a * b), map(walk, e.args))
         if e.is_Pow:
-            return walk(e.base).exp() if e.base is sympy.E else walk(e.base) ** walk(e.exp)
-        if name in unary:
-            return walk(e.args[0]).apply(unary[name])
+            return walk(e.base).exp() if e.base is sympy.E else _sympy_power(walk(e.base), e.exp, walk)
+        if name == "exp":
+            return walk(e.args[0]).exp()
+        if name == "log" and len(e.args) > 1:
+            return walk(e.args[0]).log() / walk(e.args[1]).log()
+        if name in _SYMPY_UNARY:
+            return walk(e.args[0]).apply(_SYMPY_UNARY[name])
         if name in ("Max", "Min"):
             return reduce(lambda a, b: tape.apply(name.lower(), a, b), map(walk, e.args))
-        if name in ("sinh", "cosh"):
-            return walk(e.rewrite(sympy.exp))
+        if name == "ceiling":
+            return -((-walk(e.args[0])).apply("floor"))
+        if name == "sign":
+            x = walk(e.args[0])
+            return tape.select(x > 0, tape.constant(1), tape.select(x < 0, tape.constant(-1), tape.constant(0)))
+        if name == "Heaviside":
+            x = walk(e.args[0])
+            at_zero = walk(e.args[1])
+            return tape.select(x > 0, tape.constant(1), tape.select(x < 0, tape.constant(0), at_zero))
+        if name == "Mod":
+            a, b = map(walk, e.args)
+            return a - (a / b).apply("floor") * b
+        if isinstance(e, sympy.Piecewise):
+            *cases, (last, condition) = e.args
+            if condition not in (sympy.true, True):
+                raise NotTraceable("a Piecewise without a case for the rest")
+            return reduce(lambda rest, c: tape.select(truth(c[1]), walk(c[0]), rest), reversed(cases), walk(last))
+        if name in ("sinh", "cosh", "coth", "sech", "csch", "sec", "csc", "cot"):
+            other = e.rewrite(sympy.exp) if name[-1] == "h" else e.rewrite(sympy.sin)
+            if type(other).__name__ != name:
+                return walk(other)
         raise NotTraceable(f"no exact form of sympy's {name}")
 
+    if isinstance(expression, sympy.MatrixBase):
+        return [walk(x) for x in expression]
+    if expression.is_Boolean or expression.is_Relational:
+        return truth(expression)
     return walk(expression)
 
 
-def _symbol(arguments: Mapping[str, Any], symbol: Any) -> Any:
+def _sympy_power(base: Number, exponent: Any, walk: Callable[[Any], Any]) -> Number:
+    return base ** (Fraction(int(exponent.p), int(exponent.q)) if exponent.is_Rational else walk(exponent))
+
+
+def _symbol(tape: Tape, arguments: Mapping[str, Any], symbol: Any) -> Any:
     """The number that a symbol ``x``, ``x_2`` or an indexed ``x[2]`` stands for."""
     if hasattr(symbol, "indices"):
         name, index = str(symbol.base), tuple(int(i) for i in symbol.indices)
-        value = arguments.get(name)
-        if value is None:
+        if name not in arguments:
             raise NotTraceable(f"{symbol} has no variable")
-        return value[index].entries.item()
+        return tape.constant(np.asarray(arguments[name])[index])
     home = symbol_home(str(symbol), list(arguments))
     if home is None:
         raise NotTraceable(f"{symbol} has no variable")
-    value, position = arguments[home[0]], home[1]
-    tape = next(v.tape for v in arguments.values() if isinstance(v, Traced))
-    if not isinstance(value, Traced):
-        return tape.constant(value if position is None else int(value[position]))
+    value, position = np.asarray(arguments[home[0]], dtype=object), home[1]
     if position is None and value.shape != ():
         raise NotTraceable(f"{symbol} is an array of shape {value.shape}; use {symbol}_0, {symbol}_1, ...")
-    return (
-        value.entries.reshape(-1)[position or 0]
-        if position is None or position < value.entries.size
-        else _outside(symbol, value)
-    )
-
-
-def _outside(symbol: Any, value: Traced) -> Any:
-    raise NotTraceable(f"{symbol} is outside its variable of shape {value.shape}")
+    if position is not None and position >= value.size:
+        raise NotTraceable(f"{symbol} is outside its variable of shape {value.shape}")
+    return tape.constant(value.reshape(-1)[position or 0])

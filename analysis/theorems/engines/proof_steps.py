@@ -35,6 +35,10 @@ def prove_all(statements: Sequence[dict[str, Any]]) -> tuple[bool, str]:
     for statement in statements:
         tape, ends = _rebuild(statement)
         symbols = {str(s): s for s in ends}
+        for k in statement["partial"]:
+            missing = _undefined(tape, k, symbols, ends)
+            if missing:
+                return False, missing
         for low, up in dict.fromkeys(zip(statement["lower"], statement["upper"], strict=True)):
             op, args = tape.entries[low]
             vanish = op == "abs" and tape.entries[up] == ("constant", (Fraction(0),))  # an exact identity
@@ -44,6 +48,37 @@ def prove_all(statements: Sequence[dict[str, Any]]) -> tuple[bool, str]:
                 return False, f"sympy finds no proof of {_short(lower)} {'== 0' if vanish else '<= ' + _short(upper)}"
             how.append(found)
     return True, "proved by " + ", ".join(dict.fromkeys(how))
+
+
+def _undefined(tape: Tape, k: int, symbols: dict[str, Symbol], ends: Ends) -> str:
+    """Why an entry may be undefined somewhere on the box, or an empty string if it is shown to be defined."""
+    op, args = tape.entries[k]
+    values = sympy_values(tape, list(args), partial(_symbol, symbols))
+    first, last = values[0], values[-1]
+    if op == "div":
+        return "" if positive(last, ends) or positive(-last, ends) else f"the divisor {_short(last)} may vanish"
+    if op in ("log", "lgamma"):
+        return "" if positive(first, ends) else f"{_short(first)} may not be positive, where {op} has no value"
+    if op == "log1p":
+        return "" if positive(1 + first, ends) else f"1 + {_short(first)} may not be positive, where log has no value"
+    if op == "sqrt":
+        return "" if nonnegative(first, ends) else f"{_short(first)} may be negative, where sqrt has no value"
+    if op == "power" and (positive(first, ends) or (nonnegative(first, ends) and positive(last, ends))):
+        return ""
+    if op in ("asin", "acos") and nonnegative(1 - first, ends) and nonnegative(1 + first, ends):
+        return ""
+    if op == "atanh" and positive(1 - first, ends) and positive(1 + first, ends):
+        return ""
+    if op == "acosh" and nonnegative(first - 1, ends):
+        return ""
+    return f"{op} of {_short(first)} is not shown to be defined on the whole domain"
+
+
+def positive(expression: Expr, ends: Ends) -> bool:
+    """Whether an expression is shown to be > 0 on the box: by its form, or by staying away from zero."""
+    if expression.is_positive or sympy.expand(expression).is_positive:
+        return True
+    return any(nonnegative(expression - c, ends) for c in (Rational(1), Rational(1, 10), Rational(1, 1000), Rational(1, 10**6)))
 
 
 def _symbol(symbols: dict[str, Symbol], name: str, k: int) -> Symbol:
@@ -94,7 +129,7 @@ def nonnegative(expression: Expr, ends: Ends) -> str:
 def _rebuild(statement: dict[str, Any]) -> tuple[Tape, Ends]:
     tape = Tape()
     for op, *args in statement["entries"]:
-        tape.entries.append((op, (Fraction(args[0]),) if op in ("constant", "rounded") else tuple(args)))
+        tape.entries.append((op, tuple(map(Fraction, args)) if op in ("constant", "rounded") else tuple(args)))
     ends: Ends = {}
     for name, k, low, high in statement["ends"]:
         a = -sympy.oo if low is None else Rational(low)

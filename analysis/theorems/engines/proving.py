@@ -10,9 +10,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.analysis.exact.tape import NotTraceable, Tape
-from attnlab.analysis.exact.traced_array import Traced
+from attnlab.analysis.exact.reading import highest, lowest
+from attnlab.analysis.exact.tape import LEAVES, NotTraceable, Tape, operands
 from attnlab.analysis.theorems.engines.cover import Cover
 from attnlab.analysis.theorems.engines.exact_form import RecordedClaim, entry_inputs, record_claim
 from attnlab.analysis.theorems.statement.claim import Claim
@@ -34,10 +34,13 @@ from attnlab.analysis.theorems.statement.domains import (
     Simplex,
     Sphere,
 )
-from attnlab.analysis.theorems.witness import confirm
+from attnlab.analysis.theorems.engines.confirmation import confirm
 
 MAX_OPERATIONS = 600  # sympy does not finish on more
 MAX_CASES = 24
+SECONDS = 20.0  # of processor time for sympy
+START_SECONDS = 2.0  # for the process to start
+SIMPLE_POINTS = 40
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,10 @@ class Proof:
     point: dict[str, np.ndarray] | None = None
 
 
-def prove(claim: Claim, budget: float) -> Proof:
-    """Prove a claim with sympy within ``budget`` seconds of processor time, or refute it at a simple point."""
-    deadline = time.thread_time() + 0.3 * budget
-    for point in simple_points(claim):
-        if time.thread_time() > deadline:
-            break
+def prove(claim: Claim, seconds: float = SECONDS) -> Proof:
+    """Prove a claim with sympy within ``seconds`` of processor time of a process of its own, or refute it at a simple
+    point. A busy machine gives it as much processor time as an idle one."""
+    for point in itertools.islice(simple_points(claim), SIMPLE_POINTS):
         if confirm(claim, point).violated:
             return Proof("refuted", "violation found at a simple point", point)
     try:
@@ -63,17 +64,24 @@ def prove(claim: Claim, budget: float) -> Proof:
         return Proof("undecided", f"no exact form: {reason}")
     if sum(len(s["entries"]) for s in statements) > MAX_OPERATIONS:
         return Proof("undecided", f"more than {MAX_OPERATIONS} operations; state it at a smaller size")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(START_SECONDS + seconds), math.ceil(START_SECONDS + seconds) + 1))
+
     try:
         done = subprocess.run(
             [sys.executable, "-m", "attnlab.analysis.theorems.engines.proof_steps"],
             input=json.dumps(statements),
             text=True,
             capture_output=True,
-            timeout=max(budget, 0.1),
+            timeout=20 * (START_SECONDS + seconds),
             check=False,
+            preexec_fn=limited,
         )
     except subprocess.TimeoutExpired:
-        return Proof("undecided", f"sympy did not finish in {budget:.3g} s; simplify the sides or raise the budget")
+        return Proof("undecided", f"sympy did not finish in {seconds:.3g} s; simplify the sides")
+    if done.returncode < 0:
+        return Proof("undecided", f"sympy did not finish in {seconds:.3g} s; simplify the sides")
     if done.returncode:
         return Proof("undecided", "sympy failed: " + (done.stderr.strip().splitlines() or ["no message"])[-1])
     answer = json.loads(done.stdout)
@@ -119,10 +127,10 @@ def _cases(claim: Claim) -> Iterator[tuple[RecordedClaim, dict[tuple[str, int], 
     for choice in itertools.product(*values):
         cover = Cover()
 
-        def inputs(tape: Tape, name: str, domain: Domain, cover: Cover = cover) -> Traced:
+        def inputs(tape: Tape, name: str, domain: Domain, cover: Cover = cover) -> np.ndarray:
             if isinstance(domain, Box) and not domain.bounded:
                 value = entry_inputs(tape, name, domain)
-                cover.ends.update({(name, k): (domain.low, domain.high) for k in range(value.entries.size)})
+                cover.ends.update({(name, k): (domain.low, domain.high) for k in range(value.size)})
                 return value
             return cover.inputs(tape, name, domain)
 
@@ -138,18 +146,39 @@ def _all_values(name: str, domain: Domain) -> list[np.ndarray]:
 
 
 def _statement(recorded: RecordedClaim, ends: dict[tuple[str, int], tuple[Any, Any]]) -> dict[str, Any]:
-    """One case as plain data."""
+    """One case as plain data; ``partial`` lists the entries that must be shown to be defined on the whole domain."""
+    tape = recorded.tape
 
     def plain(op: str, args: tuple[Any, ...]) -> list[Any]:
-        return [op, str(args[0])] if op in ("constant", "rounded") else [op, *args]
+        return [op, *map(str, args)] if op in ("constant", "rounded") else [op, *args]
 
+    constants = [("", k, *args) for k, (op, args) in enumerate(tape.entries) if op == "rounded"]
     return {
-        "entries": [plain(op, args) for op, args in recorded.tape.entries],
+        "entries": [plain(op, args) for op, args in tape.entries],
         "lower": recorded.lower,
         "upper": recorded.upper,
-        "ends": [[name, k, _end(low), _end(high)] for (name, k), (low, high) in ends.items()],
+        "partial": _partial(tape, [*recorded.lower, *recorded.upper]),
+        "ends": [[name, k, _end(low, lowest), _end(high, highest)] for (name, k), (low, high) in ends.items()]
+        + [["", k, str(centre - radius), str(centre + radius)] for _, k, centre, radius in constants],
     }
 
 
-def _end(value: Any) -> str | None:
-    return str(Fraction(value)) if math.isfinite(value) else None
+def _partial(tape: Tape, outputs: list[int]) -> list[int]:
+    """Entries that the outputs need and whose operation is not known to be defined wherever its arguments are."""
+    needed, stack = set(), list(outputs)
+    while stack:
+        k = stack.pop()
+        if k not in needed:
+            needed.add(k)
+            stack.extend(operands(*tape.entries[k]))
+    return [
+        k
+        for k in sorted(needed)
+        if tape.entries[k][0] not in LEAVES
+        and not tape.total[k]
+        and tape.entries[k][0] in ("div", "log", "log1p", "sqrt", "power", "tan", "asin", "acos", "acosh", "atanh", "lgamma")
+    ]
+
+
+def _end(value: Any, reading: Any) -> str | None:
+    return str(reading(value)) if math.isfinite(value) else None

@@ -10,8 +10,7 @@ References: C. J. Clopper, E. S. Pearson, Biometrika 26 (1934); W. Hoeffding, JA
 from __future__ import annotations
 
 import math
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -21,58 +20,62 @@ from attnlab.analysis.theorems.engines.evaluate import Evaluator, tensors
 from attnlab.analysis.theorems.statement.claim import Claim, ClaimError
 
 BATCH = 4096
+LOOKED = 8  # worst draws per batch and ranking that are looked at in higher precision
 
 Point = dict[str, np.ndarray]
 
 
 @dataclass
 class Sampled:
-    """Draws that met the assumptions, how many violate, the worst of them, and the range of the smaller side."""
+    """Draws that met the assumptions, how many violate in floats, the worst of these, and the range of the sides."""
 
     n: int = 0
     n_drawn: int = 0
     violations: int = 0
-    worst: float = -math.inf
     slack: float = math.inf  # smallest upper - lower
-    point: Point | None = None
+    worst: list[tuple[float, Point]] = field(default_factory=list)  # by gap, and by relative gap
     lower: tuple[float, float] = (math.inf, -math.inf)
     upper: tuple[float, float] = (math.inf, -math.inf)
 
-    def mass(self, error: float) -> tuple[float, float]:
+    def mass(self, error: float, violations: int | None = None) -> tuple[float, float]:
         """Two-sided Clopper-Pearson interval for the violating mass; one-sided at the same error if none violates."""
+        k = self.violations if violations is None else violations
         if self.n == 0:
             return 0.0, 1.0
-        if self.violations == 0:
+        if k == 0:
             return 0.0, -math.expm1(math.log(error) / self.n)
-        return clopper_pearson(self.violations, self.n, 1 - error)
+        return clopper_pearson(k, self.n, 1 - error)
 
 
-def sample(claim: Claim, n: int, seed: int, budget: float, evaluator: Evaluator) -> Sampled:
-    """Draw up to ``n`` points of the reference measures (a NaN at one that meets the assumptions is a ClaimError)."""
-    deadline, out = time.monotonic() + budget, Sampled()
+def sample(claim: Claim, n: int, seed: int, evaluator: Evaluator) -> Sampled:
+    """Draw ``n`` points of the reference measures (a NaN at one that meets the assumptions is a ClaimError)."""
+    out = Sampled()
     generator = np.random.default_rng([seed, 0x5A3D])
-    while out.n_drawn < n and (out.n_drawn == 0 or time.monotonic() < deadline):
+    while out.n_drawn < n:
         size = min(BATCH, n - out.n_drawn)
         points = {name: domain.draw(size, generator) for name, domain in claim.variables.items()}
         evaluator.check_numbers(points)
-        if out.n_drawn == 0:
-            evaluator.set_floor(points)
         there = tensors(points)
         with torch.no_grad():
-            score, meets = evaluator.score(there), (evaluator.margins(there) >= 0).all(dim=1)
             lower, upper = evaluator(there)
+            gaps = evaluator.gap_of(lower, upper)
+            meets = evaluator.meets(there)
             if claim.sense == "equals":
                 lower, upper = (lower - upper).abs(), torch.full_like(upper, claim.within)
         out.n_drawn += size
-        if meets.any():
-            out.n += int(meets.sum())
-            out.violations += int((score[meets] > 0).sum())
-            out.lower, out.upper = _range(out.lower, lower[meets]), _range(out.upper, upper[meets])
-            out.slack = min(out.slack, float((upper - lower)[meets].min()))
-            score = torch.where(meets, score, -math.inf)
-            k = int(torch.argmax(score))
-            if float(score[k]) > out.worst:
-                out.worst, out.point = float(score[k]), {name: v[k] for name, v in points.items()}
+        if not meets.any():
+            continue
+        out.n += int(meets.sum())
+        gap = torch.where(meets, gaps.amax(dim=1), torch.full_like(gaps[:, 0], -math.inf))
+        relative = torch.where(meets, (gaps / (lower.abs() + upper.abs() + 1e-300)).amax(dim=1), gap)
+        out.violations += int((gap > 0).sum())
+        out.lower, out.upper = _range(out.lower, lower[meets]), _range(out.upper, upper[meets])
+        out.slack = min(out.slack, float((upper - lower)[meets].min()))
+        for score in (gap, relative):
+            for k in torch.argsort(score, descending=True, stable=True)[:LOOKED].tolist():
+                if gap[k] > 0:
+                    out.worst.append((float(gap[k]), {name: np.array(v[k]) for name, v in points.items()}))
+    out.worst.sort(key=lambda c: -c[0])
     return out
 
 

@@ -1,224 +1,283 @@
-"""The level ``searched``: maximise the violation from many starts, by gradients in torch and by discrete moves.
+"""The level ``searched``: maximise the violation from many starts, by gradients, along structure and by discrete moves.
 
-A round draws a pool of varied points, climbs from the best and some random ones (Adam on the score, learning rates
-spread over the starts), moves integers and permutations where that helps, and polishes the best with L-BFGS in the
-free coordinates. Rounds end when the budget of rounds is spent, or early once a violation stops growing; the clock
-only cuts a search short, so with enough time the result depends on the seed alone.
+The objective is the violation itself on one scale for the whole claim, in half of the climbers relative to the sides at
+the point, as bounds on ratios need. A round looks at points of structure and at draws of many scales, climbs from the best
+and from random ones (Adam, then L-BFGS in the free coordinates, some of them with tied or fixed coordinates), and
+follows the inner parts of the recorded statement that hide slopes: the argument of an exponential, the two sides of a
+maximum, the margin of a case. Where assumptions hold on a thin set, points are first moved into it. Rounds end when the
+budget of evaluations is spent, or when a violation is confirmed; the result depends on the seed and the budget alone.
 """
 
 from __future__ import annotations
 
-import itertools
+import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from attnlab.analysis.theorems.engines.coordinates import Latent, starts
-from attnlab.analysis.theorems.engines.evaluate import FLOOR, Evaluator, arrays, tensors
-from attnlab.analysis.theorems.engines.lbfgs import minimise
+from attnlab.analysis.theorems.engines.climbing import Ties, ascend, feasible_first, polish
+from attnlab.analysis.theorems.engines.confirmation import Confirmation, confirm
+from attnlab.analysis.theorems.engines.coordinates import FARTHEST, Latent
+from attnlab.analysis.theorems.engines.evaluate import Evaluator, tensors
+from attnlab.analysis.theorems.engines.guidance import Guide
+from attnlab.analysis.theorems.engines.objective import Objective
+from attnlab.analysis.theorems.engines.starting_points import all_values, joined, structured, varied
 from attnlab.analysis.theorems.statement.claim import Claim
-from attnlab.analysis.theorems.statement.domains import Box, Integer, Permutation
+from attnlab.analysis.theorems.statement.domains import Box
 
 Point = dict[str, np.ndarray]
-STARTS = 64  # climbers a round
-ROUNDS = 8
-SHARP_ROUNDS = 4  # rounds for a bound that was seen to be attained
-STEPS = 100  # gradient steps a climber
-POLISHED = 16  # best points refined by L-BFGS a round
+BUDGET = 100_000  # evaluations of a claim
+SECONDS_PER_EVALUATION = 4e-5  # of processor time, expected; the cap is ten times the expected
+LEAST_SECONDS = 20.0
+STARTS = 64  # climbers per round
+POLISHED = 16  # best points refined by L-BFGS per round and objective
+KEPT = 40  # candidates kept per ranking
+CONFIRMED = 12  # candidates looked at in higher precision per round
 
 
 @dataclass
 class Found:
-    """What a search saw: the best points by score, best first, and how much was tried."""
+    """What a search saw: the best points by both rankings, and how much was tried."""
 
-    candidates: list[tuple[float, Point]] = field(default_factory=list)
+    absolute: list[tuple[float, Point]] = field(default_factory=list)
+    relative: list[tuple[float, Point]] = field(default_factory=list)
     n_starts: int = 0
+    n_evaluations: int = 0
     rounds: int = 0
     feasible: int = 0
-    n_nan: int = 0
+    undefined: list[Point] = field(default_factory=list)
     out_of_time: bool = False
+    exhausted: bool = False
     gradients: bool = True
+    reach: float = 0.0  # how far unbounded variables were followed
+    confirmed: tuple[Point, Confirmation] | None = None
+    doubts: list[tuple[Point, Confirmation]] = field(default_factory=list)
+    variation: float = 0.0  # range of the two sides over the first pool
+    scale: float = 1.0  # of the violation in ``absolute``
+
+    def candidates(self, n: int) -> list[Point]:
+        """The best points, of both rankings in turn, without repeats."""
+        out: list[Point] = []
+        seen: set[bytes] = set()
+        for pair in zip(self.absolute[:n], self.relative[:n], strict=False):
+            for _, point in pair:
+                key = b"".join(np.ascontiguousarray(v).tobytes() for v in point.values())
+                if key not in seen:
+                    seen.add(key)
+                    out.append(point)
+        return out
+
+    @property
+    def best_gap(self) -> float:
+        """The largest violation seen (negative: the smallest slack)."""
+        return self.best * self.scale
 
     @property
     def best(self) -> float:
-        """The largest score seen at a point that meets the assumptions."""
-        return self.candidates[0][0] if self.candidates else -np.inf
+        """The largest scaled violation seen at a point that meets the assumptions."""
+        return self.absolute[0][0] if self.absolute else -math.inf
 
 
-def search(claim: Claim, budget: float, seed: int, rounds: int = ROUNDS, evaluator: Evaluator | None = None) -> Found:
-    """Maximise the relative violation of a claim for at most ``rounds`` rounds or ``budget`` seconds."""
-    deadline = time.monotonic() + budget
-    evaluator = evaluator or Evaluator(claim, seed)
-    latent, found = Latent(claim), Found()
-    for k in range(rounds):
-        generator = np.random.default_rng([seed, k])
-        before = found.best
-        _round(_Climb(claim, evaluator, latent, generator, deadline), found, first=k == 0)
-        found.rounds += 1
-        if found.best > 0 and k > 0 and found.best <= before + 0.01 * abs(before):
-            break
-        if abs(found.best) <= 2 * FLOOR and k + 1 >= SHARP_ROUNDS:  # the bound is attained; further rounds repeat it
-            break
-        if time.monotonic() > deadline and k + 1 < rounds:
-            found.out_of_time = True
-            break
-    return found
+def search(
+    claim: Claim, budget: int = BUDGET, seed: int = 0, evaluator: Evaluator | None = None, confirming: bool = True
+) -> Found:
+    """Maximise the violation of a claim with about ``budget`` evaluations.
+
+    With ``confirming`` the best points are evaluated in higher precision after each round, and a certain violation ends
+    the search. Processor time is capped at ten times what is expected; ``out_of_time`` says if that cut it short.
+    """
+    run = _Run(claim, budget, seed, evaluator or Evaluator(claim, seed), confirming)
+    return run.search()
 
 
-@dataclass
-class _Climb:
-    """One round's tools."""
+class _Run:
+    def __init__(self, claim: Claim, budget: int, seed: int, evaluator: Evaluator, confirming: bool) -> None:
+        self.claim, self.budget, self.seed, self.evaluator, self.confirming = claim, budget, seed, evaluator, confirming
+        self.latent, self.found = Latent(claim), Found()
+        self.start = evaluator.count
+        self.deadline = time.process_time() + max(LEAST_SECONDS, 10 * SECONDS_PER_EVALUATION * budget)
+        self.checked: set[bytes] = set()
 
-    claim: Claim
-    evaluator: Evaluator
-    latent: Latent
-    generator: np.random.Generator
-    deadline: float
+    def spent(self) -> int:
+        return self.evaluator.count - self.start
 
     def late(self) -> bool:
-        return time.monotonic() > self.deadline
+        if time.process_time() > self.deadline:
+            self.found.out_of_time = True
+        return self.found.out_of_time or self.spent() >= self.budget
 
-    def objective(self, points: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Score with a penalty outside the assumptions, and whether the assumptions are met."""
-        score, margins = self.evaluator.score(points), self.evaluator.margins(points)
-        if margins.shape[1] == 0:
-            return score, torch.ones_like(score, dtype=torch.bool)
-        return score - (10 * (-margins).clamp(min=0)).sum(dim=1), (margins >= 0).all(dim=1)
+    def search(self) -> Found:
+        found = self.found
+        everything = all_values(self.claim, max(self.budget // (2 * self.evaluator.cost), 1))
+        if everything is not None:
+            self._exhaust(everything)
+            return found
+        self.objective = Objective(self.claim, self.evaluator)
+        self.guide = Guide(self.claim, self.objective)
+        k = 0
+        reach = 1e2
+        while not self.late() and k < 1000:
+            if self.latent.unbounded:
+                self.latent.reach(reach)
+                found.reach = max(found.reach, reach)
+            before = found.best
+            self._round(np.random.default_rng([self.seed, k]), k, reach)
+            found.rounds += 1
+            if self.confirming and found.confirmed is not None:
+                if found.best <= before + 0.01 * abs(before) or k > 3:
+                    break
+            reach = min(reach**1.6, FARTHEST)
+            k += 1
+        found.n_evaluations = self.spent()
+        return found
 
+    def _exhaust(self, points: Point) -> None:
+        n = len(next(iter(points.values())))
+        self.objective = Objective(self.claim, self.evaluator)
+        for start in range(0, n, 4096):
+            self._keep({name: v[start : start + 4096] for name, v in points.items()})
+        self.found.n_starts = self.found.n_evaluations = n
+        self.found.exhausted = True
+        if self.confirming:
+            self._confirm()
 
-def _round(climb: _Climb, found: Found, first: bool) -> None:
-    points = _pool(climb, 16 * STARTS)
-    if first:
-        climb.evaluator.set_floor(points)
-    with torch.no_grad():
-        score, meets = climb.objective(tensors(points))
-    found.n_nan += int((torch.isnan(score) & meets).sum())
-    found.feasible += int(meets.sum())
-    score = torch.nan_to_num(score, nan=-np.inf)
-    order = torch.argsort(score, descending=True, stable=True).numpy()
-    _keep(climb, found, {k: v[order[:STARTS]] for k, v in points.items()})
-    half = STARTS // 2
-    chosen = np.concatenate([order[:half], climb.generator.choice(order[half:], STARTS - half, replace=False)])
-    points = {k: v[chosen] for k, v in points.items()}
-    found.n_starts += STARTS
-    points = _ascend(climb, found, points)
-    _keep(climb, found, points)
-    if found.gradients and climb.latent.size:
-        _polish(climb, found)
-
-
-def _pool(climb: _Climb, n: int) -> Point:
-    """Varied points; in half of them, variables with equal domains start close together (as Lipschitz claims need)."""
-    points = {name: starts(domain, n, climb.generator) for name, domain in climb.claim.variables.items()}
-    names = list(points)
-    for a, b in itertools.pairwise(names):
-        domain = climb.claim.variables[b]
-        if climb.claim.variables[a] == domain and isinstance(domain, Box):
-            near = 10.0 ** climb.generator.uniform(-3, 0, n // 2).reshape(-1, *(1,) * len(domain.shape))
-            moved = points[a][: n // 2] + near * climb.generator.standard_normal(points[b][: n // 2].shape)
-            points[b][: n // 2] = np.clip(moved, float(domain.low), float(domain.high))
-    return points
-
-
-def _ascend(climb: _Climb, found: Found, points: Point) -> Point:
-    """Adam on the coordinates of all climbers at once, with discrete moves every tenth step; the best of each
-    climber."""
-    latent, fixed = climb.latent, tensors(points)
-    z = torch.as_tensor(latent.pack(points)).requires_grad_(True)
-    low, high = torch.as_tensor(latent.low), torch.as_tensor(latent.high)
-    scale = torch.where(high - low < 1e5, high - low, torch.ones_like(low)).clamp(min=1e-12)
-    rate = torch.logspace(-3, -0.5, len(z), dtype=torch.float64)[:, None] * scale
-    m, v = torch.zeros_like(z), torch.zeros_like(z)
-    best = torch.full((len(z),), -np.inf, dtype=torch.float64)
-    kept = {k: t.clone() for k, t in fixed.items()}
-    discrete = any(d.whole for d in climb.claim.variables.values())
-    for step in range(STEPS):
-        here = latent.unpack(z, fixed)
-        score, meets = climb.objective(here)
-        better = meets & (score.detach() > best)
-        best = torch.where(better, score.detach(), best)
-        for name, t in here.items():
-            kept[name][better] = t.detach()[better]
-        if step % 20 == 0 and climb.late():
-            break
-        found.gradients = score.requires_grad
+    def _round(self, generator: np.random.Generator, k: int, reach: float) -> None:
+        found, objective = self.found, self.objective
+        size = max(64, min(1024, self.budget // (16 * self.evaluator.cost)))
+        points = joined([structured(self.claim, size if k == 0 else size // 4, generator), self._pool(size, generator, reach)])
+        if k == 0:
+            objective.set_scale(points)
+            found.variation, found.scale = objective.variation, objective.scale
+        self._keep(points)
         with torch.no_grad():
-            if found.gradients and latent.size:
-                gradient = torch.nan_to_num(
-                    torch.autograd.grad(score, z, torch.ones_like(score))[0], nan=0.0, posinf=0.0, neginf=0.0
-                )
-                m, v = 0.9 * m + 0.1 * gradient, 0.99 * v + 0.01 * gradient**2
-                move = (m / (1 - 0.9 ** (step + 1))) / ((v / (1 - 0.99 ** (step + 1))).sqrt() + 1e-30)
-                z += rate * (1 - step / STEPS) * move
-            elif latent.size:
-                z.copy_(torch.as_tensor(latent.pack(arrays(kept))))
-                noise = torch.as_tensor(climb.generator.standard_normal(tuple(z.shape)))
-                z += rate * (1 - step / STEPS) * noise
-            z.copy_(torch.maximum(torch.minimum(z, high), low))
-            if discrete and (step % 10 == 0 or latent.size == 0):
-                fixed = _discrete_moves(climb, here, fixed, score)
-    return arrays(kept)
+            absolute, relative, meets = objective.scores(tensors(points))
+        found.feasible += int(meets.sum())
+        if not objective.differentiable:
+            found.gradients = False
+        chosen = self._chosen(absolute.numpy(), relative.numpy(), generator)
+        points = {name: v[chosen] for name, v in points.items()}
+        found.n_starts += len(chosen)
+        if objective.margin_scale is not None:
+            points = feasible_first(self.latent, objective, points, self.late)
+            self._keep(points)
+        kinds = np.arange(len(chosen)) % 2 == 0  # absolute and relative climbers
+        guided = self.guide.points(self.latent, points, generator, self.late) if self.latent.size else None
+        if guided is not None:
+            self._keep(guided)
+            points, kinds = self._with_guided(points, kinds, guided, generator)
+        ties = Ties.random(self.latent, len(kinds), generator, share=0.25) if self.latent.size else None
+        points = ascend(self.latent, objective, points, kinds, ties, generator, self.late)
+        self._keep(points)
+        if self.latent.size and objective.differentiable:
+            for absolute_kind in (True, False):
+                best = [p for _, p in (found.absolute if absolute_kind else found.relative)[:POLISHED]]
+                if best:
+                    start = {name: np.stack([p[name] for p in best]) for name in best[0]}
+                    self._keep(polish(self.latent, objective, start, absolute_kind, self.late))
+        self._snap(generator)
+        if self.confirming:
+            self._confirm()
 
+    def _pool(self, n: int, generator: np.random.Generator, reach: float) -> Point:
+        """Varied points; in a part of them, variables with equal domains start close together or equal."""
+        points = {name: varied(domain, n, generator, reach) for name, domain in self.claim.variables.items()}
+        names = list(points)
+        for a, b in zip(names, names[1:], strict=False):
+            domain = self.claim.variables[b]
+            if self.claim.variables[a] == domain and isinstance(domain, Box):
+                m = n // 2
+                near = 10.0 ** generator.uniform(-4, 0, m).reshape(-1, *(1,) * len(domain.shape))
+                near[: m // 8] = 0
+                moved = points[a][:m] + near * generator.standard_normal(points[b][:m].shape)
+                points[b][:m] = np.clip(moved, float(domain.low), float(domain.high))
+        return points
 
-def _discrete_moves(
-    climb: _Climb, here: Mapping[str, torch.Tensor], fixed: dict[str, torch.Tensor], score: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    """Propose one change to every whole-number variable of each climber and keep those that do not lower the score."""
-    proposed = {k: t.detach().clone() for k, t in here.items()}
-    for name, domain in climb.claim.variables.items():
-        n = len(proposed[name])
-        if isinstance(domain, Integer):
-            reach = np.maximum(
-                1, (10.0 ** climb.generator.uniform(0, np.log10(max(10, domain.high - domain.low)), n)).astype(np.int64)
-            )
-            step = torch.as_tensor(reach * climb.generator.choice([-1, 1], n))
-            proposed[name] = (proposed[name] + step).clamp(domain.low, domain.high)
-        elif isinstance(domain, Permutation):
-            rows = torch.arange(n)
-            i, j = torch.as_tensor(climb.generator.integers(0, domain.n, (2, n)))
-            swapped = proposed[name].clone()
-            swapped[rows, i], swapped[rows, j] = proposed[name][rows, j], proposed[name][rows, i]
-            proposed[name] = swapped
-    after, _ = climb.objective(proposed)
-    take = after >= score.detach()
-    out = dict(fixed)
-    for name, domain in climb.claim.variables.items():
-        if domain.whole:
-            out[name] = torch.where(take.reshape(-1, *(1,) * (fixed[name].ndim - 1)), proposed[name], fixed[name])
-    return out
+    def _chosen(self, absolute: np.ndarray, relative: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Rows to climb from: the best of each ranking, and random ones."""
+        n = len(absolute)
+        count = min(STARTS, max(8, self.budget // (128 * self.evaluator.cost)), n)
+        best = [np.argsort(-np.nan_to_num(s, nan=-np.inf), kind="stable")[: count // 4] for s in (absolute, relative)]
+        rest = generator.choice(n, count - 2 * (count // 4), replace=False)
+        return np.concatenate([np.stack(best, axis=1).ravel(), rest])
 
+    def _with_guided(
+        self, points: Point, kinds: np.ndarray, guided: Point, generator: np.random.Generator
+    ) -> tuple[Point, np.ndarray]:
+        """Replace the random climbers by the best of the guided points."""
+        with torch.no_grad():
+            absolute, relative, _ = self.objective.scores(tensors(guided))
+        n = len(kinds) // 4
+        order = np.argsort(-np.nan_to_num(absolute.numpy(), nan=-np.inf), kind="stable")[:n]
+        other = np.argsort(-np.nan_to_num(relative.numpy(), nan=-np.inf), kind="stable")[:n]
+        rows = np.concatenate([order, other])
+        m = len(kinds) - len(rows)
+        out = {name: np.concatenate([v[:m], guided[name][rows]]) for name, v in points.items()}
+        return out, np.concatenate([kinds[:m], np.arange(len(rows)) < len(order)])
 
-def _polish(climb: _Climb, found: Found) -> None:
-    """L-BFGS from the best points so far, in the free coordinates and within their bounds."""
-    best = [point for _, point in found.candidates[:POLISHED]]
-    if not best:
-        return
-    points = {k: np.stack([p[k] for p in best]) for k in best[0]}
-    fixed, latent = tensors(points), climb.latent
+    def _snap(self, generator: np.random.Generator) -> None:
+        """Round the best points onto structure nearby: equal coordinates, ends, simple numbers."""
+        best = self.found.candidates(6)
+        trials = []
+        for point in best:
+            for name, domain in self.claim.variables.items():
+                if not isinstance(domain, Box) or point[name].size == 0:
+                    continue
+                flat = point[name].ravel()
+                width = float(domain.high) - float(domain.low) if domain.bounded else max(1.0, np.abs(flat).max())
+                for digits in (1, 2, 3, 6):
+                    trials.append({**point, name: np.round(point[name], digits)})
+                order = np.argsort(flat)
+                for i, j in zip(order, order[1:], strict=False):
+                    if 0 < flat[j] - flat[i] < 0.05 * width:
+                        tied = flat.copy()
+                        tied[i] = tied[j]
+                        trials.append({**point, name: tied.reshape(point[name].shape)})
+                    if len(trials) > 256:
+                        break
+        if trials:
+            batch = {name: np.stack([t[name] for t in trials]) for name in trials[0]}
+            for name, domain in self.claim.variables.items():
+                if isinstance(domain, Box):
+                    batch[name] = np.clip(batch[name], float(domain.low), float(domain.high))
+            self._keep(batch)
 
-    def minus(z: torch.Tensor) -> torch.Tensor:
-        return -climb.objective(latent.unpack(z, fixed))[0]
+    def _keep(self, points: Point) -> None:
+        """Add points that meet the assumptions to the candidates of both rankings, and keep the best few."""
+        there = tensors(points)
+        with torch.no_grad():
+            absolute, relative, meets = self.objective.scores(there, written=True)
+        for k in torch.nonzero(meets & torch.isnan(absolute)).ravel().tolist()[:4]:
+            if len(self.found.undefined) < 8:
+                self.found.undefined.append({name: np.array(v[k]) for name, v in points.items()})
+        for scores, kept in ((absolute, self.found.absolute), (relative, self.found.relative)):
+            scores = torch.where(meets, torch.nan_to_num(scores, nan=-math.inf, posinf=1e300), -math.inf)
+            for k in torch.argsort(scores, descending=True, stable=True)[:KEPT].tolist():
+                if scores[k] == -math.inf:
+                    break
+                kept.append((float(scores[k]), {name: np.array(v[k]) for name, v in points.items()}))
+            kept.sort(key=lambda c: -c[0])
+            del kept[KEPT:]
 
-    z = minimise(
-        minus,
-        torch.as_tensor(latent.pack(points)),
-        torch.as_tensor(latent.low),
-        torch.as_tensor(latent.high),
-        late=climb.late,
-    )
-    _keep(climb, found, arrays(latent.unpack(z, fixed)))
-
-
-def _keep(climb: _Climb, found: Found, points: Point) -> None:
-    """Add points that meet the assumptions to the candidates, and keep the best few."""
-    there = tensors(points)
-    with torch.no_grad():
-        score = torch.nan_to_num(climb.evaluator.score(there), nan=-np.inf)
-        meets = (climb.evaluator.margins(there) >= 0).all(dim=1)
-    for k in torch.nonzero(meets & torch.isfinite(score)).ravel().tolist():
-        found.candidates.append((float(score[k]), {name: v[k] for name, v in points.items()}))
-    found.candidates.sort(key=lambda c: -c[0])
-    del found.candidates[2 * POLISHED :]
+    def _confirm(self) -> None:
+        """Evaluate new candidates with a violation in floats, or nearly one, in higher precision."""
+        looked = 0
+        for point in self.found.candidates(KEPT):
+            key = b"".join(np.ascontiguousarray(v).tobytes() for v in point.values())
+            if key in self.checked or looked >= CONFIRMED:
+                continue
+            gap = float(self.objective.gap_at(point))
+            if not gap > -self.objective.rounding_at(point):
+                continue
+            self.checked.add(key)
+            looked += 1
+            seen = confirm(self.claim, point)
+            if seen.violated:
+                if self.found.confirmed is None or seen.lower - seen.upper > (
+                    self.found.confirmed[1].lower - self.found.confirmed[1].upper
+                ):
+                    self.found.confirmed = (point, seen)
+                return
+            if gap > 0 and not seen.disproved:
+                self.found.doubts.append((point, seen))

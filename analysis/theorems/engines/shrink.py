@@ -9,28 +9,28 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 
+from attnlab.analysis.theorems.engines.confirmation import Confirmation, confirm
 from attnlab.analysis.theorems.engines.evaluate import Evaluator, tensors
 from attnlab.analysis.theorems.engines.search import search
 from attnlab.analysis.theorems.statement.claim import Claim, ClaimError
 from attnlab.analysis.theorems.statement.domains import Box
-from attnlab.analysis.theorems.witness import Confirmation, confirm
 
 MAX_TRIES = 3000  # candidates evaluated before the shrinking stops
-KEPT = 0.5  # share of the relative violation that the shrunk point must keep
+KEPT = 0.5  # share of the violation that the shrunk point must keep
 
 Point = dict[str, np.ndarray]
 
 
 def shrink(claim: Claim, point: Mapping[str, np.ndarray], evaluator: Evaluator) -> tuple[Point, Confirmation]:
-    """The simplest point found that keeps half of the relative violation, with its confirmation.
+    """The simplest point found that keeps half of the violation, or of the relative violation, with its confirmation.
 
     Candidates are tried one variable at a time, the simplest first, until none is accepted any more. If the result
     cannot be confirmed in higher precision, the original point is returned.
     """
     best = {k: np.array(v) for k, v in point.items()}
     original = {k: v.copy() for k, v in best.items()}
-    score = _score(evaluator, best)
-    goal = KEPT * score if score > 0 else score
+    gap, relative = _violation(evaluator, best)
+    goal = KEPT * gap, KEPT * relative
     tries = 0
     changed = True
     while changed and tries < MAX_TRIES:
@@ -43,7 +43,8 @@ def shrink(claim: Claim, point: Mapping[str, np.ndarray], evaluator: Evaluator) 
             tries += 1
             if tries > MAX_TRIES:
                 break
-            if _score(evaluator, trial) >= goal:
+            found = _violation(evaluator, trial)
+            if found[0] > 0 and (found[0] >= goal[0] or found[1] >= goal[1]):
                 best, changed = trial, True
     for candidate in (best, original):
         confirmation = confirm(claim, candidate)
@@ -52,7 +53,7 @@ def shrink(claim: Claim, point: Mapping[str, np.ndarray], evaluator: Evaluator) 
     return original, confirmation
 
 
-def smallest_size(claim: Claim, seed: int, budget: float) -> dict[str, object] | None:
+def smallest_size(claim: Claim, seed: int, budget: int) -> dict[str, object] | None:
     """The smallest sizes at which the claim fails too, with a point: a search at sizes 1, 2, 3, 4, 8, ... below the
     given ones."""
     if claim.family is None:
@@ -66,11 +67,10 @@ def smallest_size(claim: Claim, seed: int, budget: float) -> dict[str, object] |
             evaluator = Evaluator(small, seed)
         except ClaimError:  # a side that only exists at the given sizes
             return None
-        found = search(small, budget, seed, rounds=1, evaluator=evaluator)
-        for score, point in found.candidates[:3]:
-            if score > 0 and confirm(small, point).violated:
-                point, _ = shrink(small, point, evaluator)
-                return {"sizes": sizes, "point": {k: v.tolist() for k, v in point.items()}}
+        found = search(small, budget, seed, evaluator)
+        if found.confirmed is not None:
+            point, _ = shrink(small, found.confirmed[0], evaluator)
+            return {"sizes": sizes, "point": {k: v.tolist() for k, v in point.items()}}
     return None
 
 
@@ -103,14 +103,17 @@ def _kept_entries(size: int) -> Iterator[np.ndarray]:
         width //= 2
 
 
-def _score(evaluator: Evaluator, point: Point) -> float:
-    """The relative violation; minus infinity where an assumption fails."""
-    there = tensors({k: v[None] for k, v in point.items()})
+def _violation(evaluator: Evaluator, point: Point) -> tuple[float, float]:
+    """The violation and the relative violation; minus infinity where an assumption fails or a side has no value."""
+    there = tensors({k: np.asarray(v)[None] for k, v in point.items()})
     with torch.no_grad():
-        if not bool((evaluator.margins(there) >= 0).all()):
-            return -np.inf
-        score = float(evaluator.score(there)[0])
-    return score if np.isfinite(score) else -np.inf
+        if not bool(evaluator.meets(there).all()):
+            return -np.inf, -np.inf
+        lower, upper = evaluator(there)
+        gaps = evaluator.gap_of(lower, upper)[0]
+        k = int(torch.argmax(torch.nan_to_num(gaps, nan=-np.inf)))
+        gap, size = float(gaps[k]), float(lower[0, k].abs() + upper[0, k].abs())
+    return (gap, gap / size if size > 0 else gap) if np.isfinite(gap) else (-np.inf, -np.inf)
 
 
 def _cost(point: Point) -> float:

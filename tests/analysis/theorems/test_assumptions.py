@@ -21,7 +21,7 @@ def test_the_needed_assumption_is_found_and_the_idle_one_is_not():
             "first entry below 2": lambda x: x[0] <= 2,
         },
     )
-    report = audit(claim, budget=9)
+    report = audit(claim)
     needed, idle = report.dropped
     assert report.whole.holds and needed.matters and not idle.matters
     x = np.array(needed.verdict.witness["point"]["x"])
@@ -31,7 +31,7 @@ def test_the_needed_assumption_is_found_and_the_idle_one_is_not():
 
 def test_an_assumption_without_which_a_side_is_undefined_matters():
     claim = for_all(x=Real(-1, 1)).bound(lambda x: torch.sqrt(x), at_most=1.1, assuming={"sign": lambda x: x >= 0})
-    (dropped,) = audit(claim, budget=4).dropped
+    (dropped,) = audit(claim).dropped
     assert dropped.matters and "NaN" in dropped.reason
 
 

@@ -68,7 +68,7 @@ def test_shrinking_keeps_the_violation_and_removes_what_is_not_needed():
 
 def test_a_saved_witness_replays_with_the_same_numbers(tmp_path):
     claim = parabola(11.0)
-    verdict = check(claim, "searched", budget=4)
+    verdict = check(claim, "searched")
     file = save_witness(verdict, tmp_path / "witness.json")
     again = replay(file, {"parabola": claim})
     assert again.outcome is Outcome.REFUTED
@@ -77,7 +77,7 @@ def test_a_saved_witness_replays_with_the_same_numbers(tmp_path):
 
 
 def test_a_witness_does_not_refute_the_corrected_claim(tmp_path):
-    file = save_witness(check(parabola(11.0), "searched", budget=4), tmp_path / "witness.json")
+    file = save_witness(check(parabola(11.0), "searched"), tmp_path / "witness.json")
     corrected = replay(file, lambda name: parabola(12.0))
     assert corrected.outcome is Outcome.UNDECIDED and "does not refute" in corrected.reason
 
@@ -95,7 +95,7 @@ def test_a_witness_does_not_refute_the_corrected_claim(tmp_path):
     ],
 )
 def test_a_damaged_witness_is_an_error_that_names_the_entry(tmp_path, damage, words):
-    file = save_witness(check(parabola(11.0), "searched", budget=4), tmp_path / "witness.json")
+    file = save_witness(check(parabola(11.0), "searched"), tmp_path / "witness.json")
     record = json.loads(file.read_text())
     damage(record)
     file.write_text(json.dumps(record))
@@ -104,7 +104,7 @@ def test_a_damaged_witness_is_an_error_that_names_the_entry(tmp_path, damage, wo
 
 
 def test_a_point_moved_outside_the_domain_does_not_refute(tmp_path):
-    file = save_witness(check(parabola(11.0), "searched", budget=4), tmp_path / "witness.json")
+    file = save_witness(check(parabola(11.0), "searched"), tmp_path / "witness.json")
     record = json.loads(file.read_text())
     record["point"]["x"] = [3.0, 3.0, 3.0]
     verdict = replay(record, {"parabola": parabola(11.0)})
@@ -113,7 +113,7 @@ def test_a_point_moved_outside_the_domain_does_not_refute(tmp_path):
 
 def test_only_a_refuted_verdict_has_a_witness_to_save(tmp_path):
     with pytest.raises(WitnessError, match="only a REFUTED verdict"):
-        save_witness(check(parabola(12.0), "searched", budget=3), tmp_path / "witness.json")
+        save_witness(check(parabola(12.0), "searched"), tmp_path / "witness.json")
 
 
 def test_a_file_that_is_no_json_is_an_error(tmp_path):

@@ -39,7 +39,7 @@ def test_a_cubic_bound_is_proved_exactly_if_its_true_maximum_allows_it(coefficie
     maximum = max(np.polyval(coefficients, t) for t in [-1.0, 1.0, *inside])
     a, b, c, d = coefficients
     claim = for_all(x=Real(-1, 1)).bound(lambda x: a * x**3 + b * x**2 + c * x + d, at_most=maximum + slack)
-    result = certify(claim, 5.0)
+    result = certify(claim)
     assert result.status == ("proved" if slack > 0 else "refuted")
 
 
@@ -72,11 +72,11 @@ def test_a_cubic_bound_is_proved_exactly_if_its_true_maximum_allows_it(coefficie
     ids=lambda v: v if isinstance(v, str) else v.region,
 )
 def test_bounds_on_every_kind_of_domain(claim, status):
-    assert certify(claim, 10.0).status == status
+    assert certify(claim).status == status
 
 
 def test_a_bound_that_is_attained_inside_is_undecided_and_says_how_to_restate():
-    result = certify(for_all(x=Vector(2, -10, 10)).bound(two_way, at_most=0.5), 5.0)
+    result = certify(for_all(x=Vector(2, -10, 10)).bound(two_way, at_most=0.5))
     assert result.status == "undecided"
     assert "the two sides meet at" in result.advice and "slack" in result.advice and "symbolic" in result.advice
 
@@ -85,7 +85,7 @@ def test_a_lipschitz_claim_is_told_to_bound_the_jacobian():
     claim = for_all(x=Vector(2, -1, 1), y=Vector(2, -1, 1)).bound(
         lambda x, y: (x.softmax(-1) - y.softmax(-1)).norm(), at_most=lambda x, y: 0.6 * (x - y).norm()
     )
-    result = certify(claim, 20.0)
+    result = certify(claim)
     assert result.status == "undecided" and "both sides vanish" in result.advice and "Jacobian" in result.advice
 
 
@@ -97,7 +97,7 @@ def test_the_restated_lipschitz_claim_is_certified():
         return (p * u * u).sum() - (p * u).sum() ** 2
 
     claim = for_all(x=Vector(2, -4, 4), u=Sphere(2)).bound(form, at_most=0.6)
-    result = certify(claim, 20.0)
+    result = certify(claim)
     assert result.status == "proved" and result.dimension == 3
 
 
@@ -117,21 +117,21 @@ def test_the_restated_lipschitz_claim_is_certified():
     ids=["unbounded", "no exact form", "branch", "large matrix", "many integers", "law"],
 )
 def test_what_cannot_be_certified_comes_with_the_reason(claim, words):
-    result = certify(claim, 2.0)
+    result = certify(claim)
     assert result.status == "undecided" and words in result.advice
 
 
 def test_the_time_limit_is_kept_and_named():
     claim = for_all(x=Vector(8, -5, 5)).bound(lambda x: (x.softmax(-1) ** 2).sum(), at_least=0.1249)
-    result = certify(claim, 0.5)
+    result = certify(claim)
     assert result.status == "undecided" and "dimension 8" in result.advice
 
 
 def test_the_opposite_is_proved_strictly():
     parabola = for_all(x=Real(-1, 1)).bound(lambda x: x * x + 0.001, at_most=0.0)
-    assert certify(parabola, 2.0, negated=True).status == "proved"
+    assert certify(parabola, negated=True).status == "proved"
     touching = for_all(x=Real(-1, 1)).bound(lambda x: x * x, at_most=0.0)
-    assert certify(touching, 2.0, negated=True).status != "proved"
+    assert certify(touching, negated=True).status != "proved"
 
 
 @pytest.mark.parametrize("domain", [Simplex(4), Sphere(4), PositiveDefinite(2, 1, 3)], ids=str)

@@ -17,7 +17,7 @@ from attnlab.analysis.theorems.statement.domains import Real
 
 def _drawn(bound, n=8000):
     claim = for_all(x=Real(0, 1)).bound(lambda x: x, at_most=bound)
-    return sample(claim, n, 0, 10.0, Evaluator(claim))
+    return sample(claim, n, 0, Evaluator(claim))
 
 
 def test_no_violation_leaves_the_mass_at_which_none_would_be_seen():
@@ -40,7 +40,7 @@ def test_nothing_drawn_says_nothing():
 
 def test_assumptions_condition_the_mass():
     claim = for_all(x=Real(0, 1)).bound(lambda x: x, at_most=0.75, assuming=lambda x: x >= 0.5)
-    drawn = sample(claim, 8000, 0, 10.0, Evaluator(claim))
+    drawn = sample(claim, 8000, 0, Evaluator(claim))
     assert abs(drawn.n / drawn.n_drawn - 0.5) < 5 * 0.5 / math.sqrt(8000)
     assert abs(drawn.violations / drawn.n - 0.5) < 5 * 0.5 / math.sqrt(drawn.n)
 

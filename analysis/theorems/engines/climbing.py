@@ -1,0 +1,189 @@
+"""Moves of a search: Adam from all climbers at once, L-BFGS polishing, moves into thin assumptions, discrete moves.
+
+Climbers may be tied: some keep equal coordinates equal, or coordinates at zero or at an end of their box, so that a claim
+that fails only there is climbed there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from attnlab.analysis.theorems.engines.coordinates import Latent
+from attnlab.analysis.theorems.engines.evaluate import arrays, tensors
+from attnlab.analysis.theorems.engines.lbfgs import minimise
+from attnlab.analysis.theorems.engines.objective import INSIDE, Objective
+from attnlab.analysis.theorems.statement.domains import Integer, Permutation
+
+STEPS = 60  # gradient steps per climber
+Point = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Per climber: coordinate i is a copy of coordinate ``source[i]``, or fixed at ``value[i]`` where ``fixed[i]``."""
+
+    source: torch.Tensor
+    fixed: torch.Tensor
+    value: torch.Tensor
+
+    @classmethod
+    def random(cls, latent: Latent, n: int, generator: np.random.Generator, share: float) -> Ties:
+        """Ties for a share of the climbers, inside the boxes of the claim; the others are free."""
+        source = np.tile(np.arange(latent.size), (n, 1))
+        fixed, value = np.zeros((n, latent.size), dtype=bool), np.zeros((n, latent.size))
+        groups = [g for g in latent.groups()]
+        for row in range(n):
+            if not groups or generator.random() >= share:
+                continue
+            start, stop, box = groups[generator.integers(len(groups))]
+            kind, size = generator.integers(4), stop - start
+            twin = next((g for g in groups if g[2] == box and g[0] != start), None)
+            if kind == 0 and size > 1:
+                source[row, start:stop] = start
+            elif kind == 1 and size > 1:
+                i, j = start + generator.choice(size, 2, replace=False)
+                source[row, i] = j
+            elif kind == 2 and twin is not None:
+                source[row, twin[0] : twin[1]] = np.arange(start, stop)
+            else:
+                chosen = start + np.flatnonzero(generator.random(size) < 0.5)
+                low, high = float(box.low), float(box.high)
+                zero = min(max(0.0, low), high)
+                fixed[row, chosen] = True
+                value[row, chosen] = generator.choice([low, high, zero], len(chosen))
+        return cls(torch.as_tensor(source), torch.as_tensor(fixed), torch.as_tensor(value))
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.where(self.fixed, self.value, z.gather(1, self.source))
+
+
+def ascend(
+    latent: Latent,
+    objective: Objective,
+    points: Point,
+    kinds: np.ndarray,
+    ties: Ties | None,
+    generator: np.random.Generator,
+    late: Callable[[], bool],
+) -> Point:
+    """Adam on the coordinates of all climbers at once, with discrete moves between; the best of each climber."""
+    fixed = tensors(points)
+    absolute = torch.as_tensor(kinds)
+    z = torch.as_tensor(latent.pack(points)).requires_grad_(True)
+    low, high = torch.as_tensor(latent.low), torch.as_tensor(latent.high)
+    scale = torch.where(high - low < 1e5, high - low, torch.ones_like(low)).clamp(min=1e-12)
+    rate = torch.logspace(-3, -0.5, len(z), dtype=torch.float64)[torch.as_tensor(generator.permutation(len(z)))]
+    rate = rate[:, None] * scale
+    m, v = torch.zeros_like(z), torch.zeros_like(z)
+    best = torch.full((len(z),), -np.inf, dtype=torch.float64)
+    kept = {k: t.clone() for k, t in fixed.items()}
+    discrete = any(d.whole for d in objective.claim.variables.values())
+    for step in range(STEPS):
+        here = latent.unpack(ties(z) if ties is not None and latent.size else z, fixed)
+        score = objective.climbing(here, absolute)
+        if objective.margin_scale is not None:
+            reached = torch.where(objective.evaluator.meets(here), score.detach(), score.detach() - 1e6)
+        else:
+            reached = score.detach()
+        better = reached > best
+        best = torch.where(better, reached, best)
+        for name, t in here.items():
+            kept[name][better] = t.detach()[better]
+        if step % 10 == 0 and late():
+            break
+        with torch.no_grad():
+            if score.requires_grad and latent.size and objective.differentiable:
+                gradient = torch.nan_to_num(
+                    torch.autograd.grad(score, z, torch.ones_like(score))[0], nan=0.0, posinf=0.0, neginf=0.0
+                )
+                m, v = 0.9 * m + 0.1 * gradient, 0.99 * v + 0.01 * gradient**2
+                move = (m / (1 - 0.9 ** (step + 1))) / ((v / (1 - 0.99 ** (step + 1))).sqrt() + 1e-30)
+                z += rate * (1 - step / STEPS) * move
+            elif latent.size:
+                objective.differentiable = False
+                z.copy_(torch.as_tensor(latent.pack(arrays(kept))))
+                noise = torch.as_tensor(generator.standard_normal(tuple(z.shape)))
+                lonely = torch.as_tensor(generator.random(tuple(z.shape)) < 0.5)  # half of the moves along few axes
+                z += rate * (1 - step / STEPS) * torch.where(lonely, torch.zeros_like(noise), noise)
+            z.copy_(torch.maximum(torch.minimum(z, high), low))
+            if discrete and (step % 5 == 0 or latent.size == 0):
+                fixed = discrete_moves(objective, here, fixed, score.detach(), absolute, generator)
+    return arrays(kept)
+
+
+def discrete_moves(
+    objective: Objective,
+    here: Mapping[str, torch.Tensor],
+    fixed: dict[str, torch.Tensor],
+    score: torch.Tensor,
+    absolute: torch.Tensor,
+    generator: np.random.Generator,
+) -> dict[str, torch.Tensor]:
+    """Propose one change to every whole-number variable of each climber and keep those that do not lower the score."""
+    proposed = {k: t.detach().clone() for k, t in here.items()}
+    for name, domain in objective.claim.variables.items():
+        n = len(proposed[name])
+        if isinstance(domain, Integer):
+            reach = 10.0 ** generator.uniform(0, np.log10(max(10, domain.high - domain.low)), n)
+            step = torch.as_tensor(np.maximum(1, reach).astype(np.int64) * generator.choice([-1, 1], n))
+            proposed[name] = (proposed[name] + step).clamp(domain.low, domain.high)
+        elif isinstance(domain, Permutation):
+            rows = torch.arange(n)
+            i, j = torch.as_tensor(generator.integers(0, domain.n, (2, n)))
+            swapped = proposed[name].clone()
+            swapped[rows, i], swapped[rows, j] = proposed[name][rows, j], proposed[name][rows, i]
+            proposed[name] = swapped
+    with torch.no_grad():
+        take = objective.climbing(proposed, absolute) >= score
+    out = dict(fixed)
+    for name, domain in objective.claim.variables.items():
+        if domain.whole:
+            out[name] = torch.where(take.reshape(-1, *(1,) * (fixed[name].ndim - 1)), proposed[name], fixed[name])
+    return out
+
+
+def polish(
+    latent: Latent, objective: Objective, points: Point, absolute: bool, late: Callable[[], bool], steps: int = 80
+) -> Point:
+    """L-BFGS from the given points, in the free coordinates and within their bounds; then back into the assumptions."""
+    fixed = tensors(points)
+    kind = torch.full((len(next(iter(fixed.values()))),), absolute)
+
+    def minus(z: torch.Tensor) -> torch.Tensor:
+        return -objective.climbing(latent.unpack(z, fixed), kind[: len(z)])
+
+    low, high = torch.as_tensor(latent.low), torch.as_tensor(latent.high)
+    z = minimise(minus, torch.as_tensor(latent.pack(points)), low, high, steps=steps, late=late)
+    out = arrays(latent.unpack(z, fixed))
+    return feasible_first(latent, objective, out, late, steps=30) if objective.margin_scale is not None else out
+
+
+def feasible_first(
+    latent: Latent, objective: Objective, points: Point, late: Callable[[], bool], steps: int = 60
+) -> Point:
+    """Move points that miss the assumptions into them, by descending on what is missing."""
+    if not latent.size:
+        return points
+    fixed = tensors(points)
+    outside = torch.nonzero(~objective.evaluator.meets(fixed)).ravel()
+    if not len(outside):
+        return points
+    rows = {name: t[outside] for name, t in fixed.items()}
+
+    def missing(z: torch.Tensor) -> torch.Tensor:
+        return objective.missing(latent.unpack(z, rows), INSIDE)
+
+    start = torch.as_tensor(latent.pack({name: t.numpy() for name, t in rows.items()}))
+    probe = start.clone().requires_grad_(True)
+    if not missing(probe).requires_grad:
+        return points
+    z = minimise(missing, start, torch.as_tensor(latent.low), torch.as_tensor(latent.high), steps=steps, late=late)
+    moved = arrays(latent.unpack(z, rows))
+    out = {name: np.array(v) for name, v in points.items()}
+    for name, v in moved.items():
+        out[name][outside.numpy()] = v
+    return out

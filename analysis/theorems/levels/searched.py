@@ -1,0 +1,55 @@
+"""The level ``searched``: no violation was found, or one that is certain, or one that stays in doubt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from attnlab.analysis.theorems.engines.confirmation import confirm
+from attnlab.analysis.theorems.engines.evaluate import Evaluator
+from attnlab.analysis.theorems.engines.search import Found
+from attnlab.analysis.theorems.levels.refutation import closest, doubtful, refutation, tightness
+from attnlab.analysis.theorems.levels.run import Run
+from attnlab.analysis.theorems.statement.claim import Claim
+from attnlab.analysis.verdicts.verdict import Outcome, Verdict
+
+SHOWN = 6  # best candidates whose sides are compared in higher precision
+
+
+def searched(run: Run, claim: Claim, found: Found, evaluator: Evaluator) -> Verdict:
+    """The verdict on what a search saw."""
+    part = Verdict(
+        Outcome.HOLDS,
+        claim.kind,
+        of=claim.region,
+        n=found.n_starts,
+        unit="start",
+        level="searched",
+        name="searched",
+    )
+    if found.confirmed is not None:
+        return refutation(run, claim, found.confirmed[0], part, evaluator, "violation found")
+    for point in found.undefined:
+        seen = confirm(claim, point)
+        if seen.violated:
+            return refutation(run, claim, point, part, evaluator, "violation found")
+        if not seen.disproved:
+            found.doubts.append((point, seen))
+    if found.doubts:
+        return doubtful(part, *found.doubts[0])
+    if not found.absolute:
+        return replace(part, outcome=Outcome.UNDECIDED, reason="no point was found that meets the assumptions")
+    notes = []
+    if found.exhausted:
+        notes.append(f"all {found.n_starts} points tried")
+    else:
+        notes.append(f"{found.n_evaluations} evaluations")
+        notes += [] if found.gradients else ["no gradients: random moves only"]
+        notes += [f"unbounded variables followed to {found.reach:.0e}"] if found.reach else []
+    if found.out_of_time:
+        reason = "processor time ended ten times later than expected, before the budget of evaluations was spent"
+        return replace(part, outcome=Outcome.UNDECIDED, reason="; ".join([reason, *notes]))
+    sides = closest(claim, found.candidates(SHOWN)[:SHOWN])
+    if sides is None:
+        return replace(part, outcome=Outcome.UNDECIDED, reason="; ".join(["no point where both sides have a value", *notes]))
+    tight, numbers = tightness(claim, sides)
+    return replace(part, reason="; ".join([f"no violation, {tight}", *notes]), **numbers)
