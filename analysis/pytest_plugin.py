@@ -5,35 +5,47 @@ report.
 
     from attnlab.analysis.pytest_plugin import theorem
 
-    @theorem(quarter, level="certified") def test_quarter(verdict):                      # the verdict is passed if
-    asked for; the body adds conditions of its own
+    @theorem(quarter, level="certified")
+    def test_quarter(verdict):             # the verdict is passed if asked for; the body adds conditions of its own
         assert verdict.tightness > 0.99
 
 The claim's tests pass if it HOLDS at the demanded level (or meets ``expect``), the twins' tests if the same check
-refutes the twin. All statistical errors of the suite together stay below ``theorem_error`` (default 0.01): every test
-id draws the same fixed part, ``theorem_error / theorem_capacity``, whatever else runs, in whatever order and in
-however many processes. The fixture ``suite_error`` gives this part to any other test, for the judges it calls.
-Start-up imports only pytest.
+refutes the twin, whatever is expected of the claim. What would pass unjudged is an error at collection: a marked method of a
+``unittest.TestCase``, a marked test where the plugin is not loaded, an unknown level, expectation or option. All
+statistical errors of the suite together stay below ``theorem_error`` (default 0.01): every test id draws the same fixed
+part, ``theorem_error / theorem_capacity``, whatever else runs, in whatever order and in however many processes. The
+fixture ``suite_error`` gives this part to any other test, for the judges it calls. Start-up imports only pytest.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 
 _MARKER = (
-    "theorem(claim, level=None, budget=10.0, seed=0, expect='HOLDS'): judge the claim at every size, and its twins"
+    "theorem(claim, level=None, budget=100000, seed=0, expect='HOLDS'): judge the claim at every size, and its twins"
 )
+_LEVELS = (None, "sampled", "searched", "certified", "symbolic")
+_OUTCOMES = ("HOLDS", "REFUTED", "UNDECIDED", "VACUOUS", "INVALID")
+_DEFAULTS = {"level": None, "budget": 100_000, "seed": 0}
 _LEDGERS: dict[int, Any] = {}
+_LOADED: list[pytest.Config] = []
 
 
 def theorem(
-    claim: Any, level: str | None = None, budget: float = 10.0, seed: int = 0, expect: str = "HOLDS"
+    claim: Any, level: str | None = None, budget: int = 100_000, seed: int = 0, expect: str = "HOLDS"
 ) -> pytest.MarkDecorator:
     """Mark a test function as the test of a claim; ``expect="REFUTED"`` is for a published statement known to be
-    false."""
+    false. ``budget`` counts evaluations. Raises ``pytest.UsageError`` inside a pytest run that has not loaded the plugin:
+    the mark would be ignored, and the claim pass unjudged."""
+    if os.environ.get("PYTEST_VERSION") and not _LOADED:
+        raise pytest.UsageError(
+            "@theorem needs its plugin, which this pytest run has not loaded: run pytest with -p "
+            "attnlab.analysis.pytest_plugin, or add it to pytest_plugins in the top conftest.py"
+        )
     return pytest.mark.theorem(claim, level=level, budget=budget, seed=seed, expect=expect)
 
 
@@ -49,8 +61,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and on the main process the collector of verdicts."""
     config.addinivalue_line("markers", _MARKER)
+    _LOADED.append(config)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Verdicts(config), "attnlab-verdicts")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The run is over."""
+    if config in _LOADED:
+        _LOADED.remove(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -69,7 +88,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse a suite with more drawing tests than its error was divided into."""
+    """Refuse a marked test that nothing would judge, and more drawing tests than the error was divided into."""
+    for item in items:
+        judged = "theorem_case" in getattr(getattr(item, "callspec", None), "params", {})
+        if item.get_closest_marker("theorem") is not None and not judged:
+            raise pytest.UsageError(
+                f"{item.nodeid}: @theorem would not be judged on a method of a unittest.TestCase, or on what is no plain "
+                "test function; write it as a function, or as a method of a plain class"
+            )
     drawing = sum(
         item.get_closest_marker("theorem") is not None or "suite_error" in getattr(item, "fixturenames", ())
         for item in items
@@ -90,12 +116,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     from attnlab.analysis.theorems.check import check
 
     claim, twin = pyfuncitem.callspec.params["theorem_case"]
-    options = {
-        key: marker.kwargs.get(key, default) for key, default in (("level", None), ("budget", 10.0), ("seed", 0))
-    }
+    options = {key: marker.kwargs.get(key, default) for key, default in _DEFAULTS.items()}
     with _ledger(pyfuncitem.config).claim(pyfuncitem.nodeid, share=_share(pyfuncitem.config)):
         verdict = check(claim if twin is None else claim.with_twin(twin), **options)
-    expected = marker.kwargs.get("expect", "HOLDS") if twin is None else "REFUTED"
+    expected = _expected(marker) if twin is None else "REFUTED"
     record = {
         **verdict.record(),
         "test": pyfuncitem.nodeid,
@@ -166,7 +190,22 @@ def _claim(marker: pytest.Mark, test: str) -> Any:
         raise pytest.UsageError(
             f"{test}: theorem has no option {sorted(unknown)[0]!r}; it has level, budget, seed, expect"
         )
+    if marker.kwargs.get("level") not in _LEVELS:
+        raise pytest.UsageError(
+            f"{test}: level={marker.kwargs['level']!r} is not one of {', '.join(_LEVELS[1:])}, or None for all"
+        )
+    if _expected(marker) not in _OUTCOMES:
+        raise pytest.UsageError(f"{test}: expect={marker.kwargs['expect']!r} is not one of {', '.join(_OUTCOMES)}")
+    budget = marker.kwargs.get("budget", _DEFAULTS["budget"])
+    if isinstance(budget, bool) or not isinstance(budget, (int, float)) or not budget >= 1000:
+        raise pytest.UsageError(
+            f"{test}: budget={budget!r} must be a number of evaluations, at least 1000 (not seconds)"
+        )
     return marker.args[0]
+
+
+def _expected(marker: pytest.Mark) -> str:
+    return str(marker.kwargs.get("expect", "HOLDS")).upper()
 
 
 def _capacity(config: pytest.Config) -> int:

@@ -117,12 +117,32 @@ def record_numpy(
     recording = Recording(tape, path)
     own = {name: Traced(inputs[name], value, recording) if name in inputs else value for name, value in point.items()}
     try:
-        return _result(function(own)), recording.conditions
+        found = function(own)
+        _check_same(found, function(dict(point)))
+        return _result(found), recording.conditions
     except NotTraceable:
         raise
     except _FAILURES as error:
         cause = error.__cause__ if isinstance(error.__cause__, NotTraceable) else None
         raise cause or NotTraceable(f"{type(error).__name__}: {error}") from error
+
+
+def _check_same(found: Any, plain: Any) -> None:
+    """The recorded run must return what the function returns: it may treat recorded arrays as something else."""
+    values = np.asarray(_plain_values(found), dtype=np.float64)
+    wanted = np.asarray(plain, dtype=np.float64)
+    if values.shape != wanted.shape or not np.allclose(values, wanted, rtol=1e-9, atol=0, equal_nan=True):
+        raise NotTraceable("the statement treats recorded arrays differently from numpy's own")
+
+
+def _plain_values(x: Any) -> Any:
+    if isinstance(x, Traced):
+        return x.values
+    if isinstance(x, (list, tuple)):
+        return [_plain_values(part) for part in x]
+    if isinstance(x, np.ndarray) and x.dtype == object:
+        return np.array([float(_plain_values(part)) for part in x.flat]).reshape(x.shape)
+    return x
 
 
 def _result(x: Any) -> np.ndarray:
@@ -304,7 +324,9 @@ def _average(tape: Tape, a: Any, axis: Any = None, weights: Any = None) -> Any:
     if weights is None:
         return along(tape, ar.mean, a, axis, False)
     products = each(tape, op("mul"), a, weights)
-    return each(tape, op("div"), along(tape, ar.total, products, axis, False), along(tape, ar.total, weights, axis, False))
+    return each(
+        tape, op("div"), along(tape, ar.total, products, axis, False), along(tape, ar.total, weights, axis, False)
+    )
 
 
 def _diff(tape: Tape, a: Any) -> Any:
@@ -462,7 +484,9 @@ _METHODS: dict[str, Any] = {
     "flatten": _flatten_method,
     "astype": _astype_method,
 }
-_OBJECT_LOOPS = frozenset("exp log log1p expm1 sqrt tanh sin cos tan sinh cosh arctan exp2 log2 log10 floor ceil".split())
+_OBJECT_LOOPS = frozenset(
+    "exp log log1p expm1 sqrt tanh sin cos tan sinh cosh arctan exp2 log2 log10 floor ceil".split()
+)
 
 
 def _operator(ufunc: Any, reverse: bool = False) -> Callable[..., Any]:

@@ -28,7 +28,7 @@ _TOTAL = frozenset(UNARY) - {"log", "log1p", "sqrt", "tan", "asin", "acos", "aco
 MAX_ENTRIES = 60_000  # beyond this neither balls nor sympy finish in useful time
 
 
-class NotTraceable(TypeError):
+class NotTraceable(Exception):
     """A side uses something that cannot be recorded: a branch on a value, or a function the tape does not know."""
 
 

@@ -146,11 +146,7 @@ def compare(name: str) -> Callable[..., Any]:
 
 
 def logical(name: str) -> Callable[..., Any]:
-    function = {
-        "and": lambda a, b: a & b,
-        "or": lambda a, b: a | b,
-        "xor": lambda a, b: (a & ~b) | (~a & b),
-    }[name]
+    function = {"and": lambda a, b: a & b, "or": lambda a, b: a | b, "xor": lambda a, b: (a & ~b) | (~a & b)}[name]
 
     def on_arrays(tape: Tape, self: Any, other: Any) -> Any:
         return _boolwise(function, self, other)
@@ -176,11 +172,17 @@ def _boolwise(function: Callable[..., Any], *operands: Any) -> Any:
 
 
 def sign(tape: Tape, self: Any) -> Any:
-    return each(tape, lambda x: tape.select(x > 0, tape.constant(1), tape.select(x < 0, tape.constant(-1), tape.constant(0))), self)
+    return each(
+        tape,
+        lambda x: tape.select(x > 0, tape.constant(1), tape.select(x < 0, tape.constant(-1), tape.constant(0))),
+        self,
+    )
 
 
 def heaviside(tape: Tape, self: Any, values: Any) -> Any:
-    return each(tape, lambda x, v: tape.select(x > 0, tape.constant(1), tape.select(x < 0, tape.constant(0), v)), self, values)
+    return each(
+        tape, lambda x, v: tape.select(x > 0, tape.constant(1), tape.select(x < 0, tape.constant(0), v)), self, values
+    )
 
 
 def leaky_relu(tape: Tape, self: Any, negative_slope: Any = 0.01) -> Any:
@@ -535,8 +537,10 @@ def svd(tape: Tape, A: Any, full_matrices: bool = False, compute_uv: bool = True
     k = min(rows, columns)
     if not compute_uv:
         return _unknown((0,)), found, _unknown((0,))
-    return _unknown((*m.shape[:-2], rows, rows if full_matrices else k)), found, _unknown(
-        (*m.shape[:-2], columns if full_matrices else k, columns)
+    return (
+        _unknown((*m.shape[:-2], rows, rows if full_matrices else k)),
+        found,
+        _unknown((*m.shape[:-2], columns if full_matrices else k, columns)),
     )
 
 

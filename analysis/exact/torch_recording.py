@@ -10,6 +10,7 @@ default value, or the statement is not recorded. A branch on a computed value is
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,7 +24,10 @@ from attnlab.analysis.exact.tape import Condition, NotTraceable, Number, Tape
 
 CONSTANT_SIZE = 64  # operations on constants are recorded up to this many entries; larger ones are computed
 _PLUMBING = frozenset(
-    {"detach", "alias", "lift_fresh", "lift", "_linalg_check_errors", "_assert_async", "set_", "resize_"}
+    (
+        "detach alias lift_fresh lift _linalg_check_errors _assert_async squeeze_ unsqueeze_ t_ transpose_ swapaxes_ "
+        "swapdims_ detach_ as_strided_"
+    ).split()
 )
 _FRESH = ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")
 _REFUSED = {
@@ -85,7 +89,9 @@ class TorchRecorder(TorchDispatchMode):
         tensors = list(_tensors([*args, *kwargs.values()]))
         known = any(self.knows(t) for t in tensors)
         if name == "_local_scalar_dense" and known:
-            return self._decided(args[0], func(*args, **kwargs))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a gradient that a number cannot carry
+                return self._decided(args[0], func(*args, **kwargs))
         if not known:
             return self._on_constants(func, name, tensors, args, kwargs)
         if name in _REFUSED:
@@ -131,9 +137,7 @@ class TorchRecorder(TorchDispatchMode):
         bound = self._bound(func, name, operation, args, kwargs)
         return operation(self.tape, **bound)
 
-    def _bound(
-        self, func: Any, name: str, operation: Callable[..., Any], args: Any, kwargs: Any
-    ) -> dict[str, Any]:
+    def _bound(self, func: Any, name: str, operation: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, Any]:
         """Arguments by the names of torch's schema; what the exact form does not know must be harmless or absent."""
         accepted = inspect.signature(operation).parameters
         anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
@@ -187,7 +191,9 @@ class TorchRecorder(TorchDispatchMode):
             if name not in _PLUMBING and not any(_shares(out, t) for t in tensors):
                 try:
                     entries = self._entries(func, name, args, kwargs)
-                    self.attach(out, _numbers(self.tape, entries if isinstance(entries, np.ndarray) else _scalar(entries)))
+                    self.attach(
+                        out, _numbers(self.tape, entries if isinstance(entries, np.ndarray) else _scalar(entries))
+                    )
                 except NotTraceable:
                     pass
         return out
@@ -199,8 +205,10 @@ class TorchRecorder(TorchDispatchMode):
         if isinstance(entry, Number) and self.tape.value_of(entry) is not None:
             return value
         if not isinstance(entry, Condition) or not self.path:
-            what = "branches on a comparison of computed values" if isinstance(entry, Condition) else (
-                "turns a computed value into a Python number or branches on it"
+            what = (
+                "branches on a comparison of computed values"
+                if isinstance(entry, Condition)
+                else ("turns a computed value into a Python number or branches on it")
             )
             raise NotTraceable(f"the statement {what}")
         self.conditions.extend(entry.clauses if value else (~entry).clauses)
@@ -247,7 +255,15 @@ def record_torch(
         return entries, recorder.conditions
     except NotTraceable:
         raise
-    except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError, IndexError, OverflowError) as error:
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        NotImplementedError,
+        RuntimeError,
+        IndexError,
+        OverflowError,
+    ) as error:
         cause = error.__cause__ if isinstance(error.__cause__, NotTraceable) else None
         raise cause or NotTraceable(f"{type(error).__name__}: {error}") from error
 
@@ -317,4 +333,3 @@ def _same(a: Any, b: Any) -> bool:
         return bool(a == b) and (a is None) == (b is None)
     except (TypeError, ValueError):
         return False
-

@@ -88,7 +88,7 @@ def _for_all(run: Run, claim: Claim) -> Verdict:
         parts.append(sampled(run, claim, drawn, evaluator))
         if parts[-1].outcome is Outcome.REFUTED or run.level == "sampled":
             return _combined(run, claim, parts, drawn, None)
-    found = search(claim, run.budget, run.seed, evaluator)
+    found = search(claim, run.budget, run.seed, evaluator, also=[point for _, point in drawn.worst[:32]])
     if drawn.n == 0 and not found.absolute:
         return _never_met(run, claim, drawn, found)
     parts.append(searched(run, claim, found, evaluator))
@@ -112,7 +112,9 @@ def _never_met(run: Run, claim: Claim, drawn: Sampled, found: Found) -> Verdict:
         n=drawn.n_drawn,
         unit="sample",
         level=run.level,
-        reason=f"{seen}, and ball arithmetic proves that none does" if proved else f"{seen}; state a domain inside them",
+        reason=f"{seen}, and ball arithmetic proves that none does"
+        if proved
+        else f"{seen}; state a domain inside them",
     )
 
 
@@ -124,8 +126,10 @@ def _combined(run: Run, claim: Claim, parts: list[Verdict], drawn: Sampled, foun
     reason = chosen.reason
     if closest is not None and chosen.outcome is not Outcome.REFUTED:
         reason = f"{reason}; searched: {closest.reason}"
-    if closest is not None and closest.outcome is Outcome.HOLDS and (
-        chosen.measured is None or (closest.tightness or 0) > (chosen.tightness or math.inf)
+    if (
+        closest is not None
+        and closest.outcome is Outcome.HOLDS
+        and (chosen.measured is None or (closest.tightness or 0) > (chosen.tightness or math.inf))
     ):
         fields = ("measured", "predicted", "relation", "tightness")
         chosen = replace(chosen, **{f: getattr(closest, f) for f in fields})

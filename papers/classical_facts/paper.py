@@ -228,9 +228,9 @@ paper = Paper(
 
 DESK = Setting()
 paper.scales(
-    smoke=replace(DESK, dim=4, budget_seconds=1.5, n_replicas=8),
+    smoke=replace(DESK, dim=4, budget=50_000, n_replicas=8),
     desk=DESK,
-    paper=replace(DESK, dim=16, budget_seconds=60.0, n_pairs=1_000_000, n_replicas=32),
+    paper=replace(DESK, dim=16, budget=1_000_000, n_pairs=1_000_000, n_replicas=32),
 )
 
 for _number, (_fact, _formula, _source) in enumerate(FACTS, 1):

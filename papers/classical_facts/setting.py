@@ -1,4 +1,4 @@
-"""The setting of the classical facts: how large the searched instances are, and how long a search may take."""
+"""The setting of the classical facts: how large the searched instances are, and how many evaluations a search has."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from attnlab.simulators.ensemble.setting import checked, require_at_least, requi
 
 @dataclass(frozen=True)
 class Setting:
-    """``dim``: keys (or logits) of the searched instances; ``budget_seconds``: cap on one search with its twin.
+    """``dim``: keys (or logits) of the searched instances; ``budget``: evaluations of one search (its twin has as many).
 
     ``score_dims`` are the query dimensions at which random scores are drawn, ``n_pairs`` of them in each replica.
     """
 
     dim: int = 8
-    budget_seconds: float = 10.0
+    budget: int = 100_000
     score_dims: tuple[int, ...] = (4, 16)
     n_pairs: int = 100_000
     n_replicas: int = 16
@@ -23,6 +23,6 @@ class Setting:
     def __post_init__(self) -> None:
         checked(self)
         require_at_least(self, 3, "dim")
-        require_positive(self, "budget_seconds", "score_dims", "n_pairs", "n_replicas")
+        require_positive(self, "budget", "score_dims", "n_pairs", "n_replicas")
         if not self.score_dims:
             raise ValueError("score_dims must not be empty; give at least one query dimension")

@@ -79,20 +79,20 @@ KINDS = {name: GATES.index(name) for name in ("f", "f and x")}
 
 @dataclass(frozen=True)
 class InputSetting:
-    """Statements about all inputs: ``dim`` of the searched vectors, ``budget_seconds`` of one search with its twin."""
+    """Statements about all inputs: ``dim`` of the searched vectors, ``budget``: evaluations of one search."""
 
     dim: int = 6
-    budget_seconds: float = 4.0
+    budget: int = 100_000
     n_replicas: int = 16
 
     def __post_init__(self) -> None:
         checked(self)
         require_at_least(self, 2, "dim")
-        require_positive(self, "budget_seconds", "n_replicas")
+        require_positive(self, "budget", "n_replicas")
 
 
 INPUTS = Scales(
-    smoke=InputSetting(dim=4, budget_seconds=1.5), desk=InputSetting(), paper=InputSetting(dim=16, budget_seconds=60.0)
+    smoke=InputSetting(dim=4, budget=50_000), desk=InputSetting(), paper=InputSetting(dim=16, budget=1_000_000)
 )
 
 

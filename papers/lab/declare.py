@@ -276,7 +276,7 @@ class Paper:
         """Register ``function(setting) -> {level: for-all claim}``: the forms of one statement, the most general first.
 
         Each form is judged at its level (``searched``, ``certified``, ``symbolic``) and has its own twin; all must hold.
-        ``attnlab falsify`` looks for counterexamples. The setting has a field ``budget_seconds``, a cap on each search.
+        ``attnlab falsify`` looks for counterexamples. The setting has a field ``budget``, the evaluations of each search.
         """
 
         def register(function: Callable) -> Callable:

@@ -223,16 +223,16 @@ class BoundSetting:
 
     dim: int = 8
     n_heads: int = 3
-    budget_seconds: float = 8.0
+    budget: int = 100_000
     n_replicas: int = 8
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "dim", "n_heads", "budget_seconds", "n_replicas")
+        require_positive(self, "dim", "n_heads", "budget", "n_replicas")
 
 
 BOUND = Scales(
-    smoke=BoundSetting(dim=4, budget_seconds=2.0), desk=BoundSetting(), paper=BoundSetting(dim=32, budget_seconds=60.0)
+    smoke=BoundSetting(dim=4, budget=50_000), desk=BoundSetting(), paper=BoundSetting(dim=32, budget=1_000_000)
 )
 
 

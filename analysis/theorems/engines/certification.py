@@ -176,7 +176,9 @@ class _Search:
     def _seen(self, box: list[tuple[fmpq, fmpq]], at_middle: list[arb]) -> bool:
         """Record the excess at a centre; True if the claim certainly fails there."""
         gap = at_middle[self.gap]
-        if not gap.is_finite() or not all((at_middle[k] > 0) if strict else (at_middle[k] >= 0) for k, strict in self.recorded.margins):
+        if not gap.is_finite() or not all(
+            (at_middle[k] > 0) if strict else (at_middle[k] >= 0) for k, strict in self.recorded.margins
+        ):
             return False
         value = float(gap.mid())
         if value > self.total.excess:

@@ -130,7 +130,9 @@ def _in_balls(claim: Claim, recorded: RecordedClaim, point: Point, bits: int) ->
         for k, strict in recorded.margins:
             if not ((values[k] > 0) if strict else (values[k] >= 0)):
                 certain = (values[k] <= 0) if strict else (values[k] < 0)
-                return said(*(("outside", "an assumption is not met there") if certain else _borderline("an assumption")))
+                return said(
+                    *(("outside", "an assumption is not met there") if certain else _borderline("an assumption"))
+                )
         for k, strict in recorded.path:
             if not ((values[k] > 0) if strict else (values[k] >= 0)):
                 return said(*_borderline("a branch of the statement"))

@@ -47,9 +47,7 @@ class Evaluator:
         probe = {name: domain.draw(2, generator) for name, domain in claim.variables.items()}
         self.left = _Side(claim, "left side", claim.left, probe)
         self.right = _Side(claim, "right side", claim.right, probe)
-        self.conditions = [
-            _Condition(claim, f"assumption {a.name!r}", a.condition, probe) for a in claim.assumptions
-        ]
+        self.conditions = [_Condition(claim, f"assumption {a.name!r}", a.condition, probe) for a in claim.assumptions]
         self._check_shapes()
 
     @property
@@ -134,7 +132,9 @@ class Evaluator:
                 wanted = torch.cat([lower, upper], dim=1).to(torch.float64)
             sizes = wanted.abs().nan_to_num(posinf=0.0).amax(dim=1, keepdim=True) + found.abs().nan_to_num(posinf=0.0)
             same = (found - wanted).abs() <= AGREES * sizes
-            same |= (found == wanted) | torch.isnan(found) | torch.isnan(wanted) | torch.isinf(found) | torch.isinf(wanted)
+            same |= (
+                (found == wanted) | torch.isnan(found) | torch.isnan(wanted) | torch.isinf(found) | torch.isinf(wanted)
+            )
             for k in torch.nonzero(~same.all(dim=1)).ravel().tolist():
                 if not self._same_operations(exact, {name: np.asarray(v[k]) for name, v in some.items()}):
                     at = ", ".join(f"{name}={_brief(v[k])}" for name, v in some.items())
@@ -147,7 +147,9 @@ class Evaluator:
     def recorded_alike(self, point: Points) -> bool:
         """Whether the function does at this very point what its exact form says."""
         try:
-            exact = recorded_at(self.claim, {n: np.asarray(point[n]) for n, d in self.claim.variables.items() if d.whole})
+            exact = recorded_at(
+                self.claim, {n: np.asarray(point[n]) for n, d in self.claim.variables.items() if d.whole}
+            )
         except NotTraceable:
             return False
         return self._same_operations(exact, point)
@@ -236,7 +238,9 @@ class _Side:
     def _batched(self, points: Mapping[str, torch.Tensor], n: int) -> torch.Tensor:
         names = list(points)
         if self.mode == "vmap":
-            return torch.func.vmap(lambda *xs: as_tensor(self._one(dict(zip(names, xs, strict=True)))))(*points.values())
+            return torch.func.vmap(lambda *xs: as_tensor(self._one(dict(zip(names, xs, strict=True)))))(
+                *points.values()
+            )
         if self.mode == "loop":
             return torch.stack([as_tensor(self._one({k: t[i] for k, t in points.items()})) for i in range(n)])
         arrays = {k: t.detach().numpy() for k, t in points.items()}

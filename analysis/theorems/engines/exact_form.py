@@ -305,7 +305,9 @@ def _from_sympy(tape: Tape, arguments: Mapping[str, Any], expression: Any) -> An
         if e in (sympy.true, sympy.false):
             return bool(e)
         if isinstance(e, (sympy.And, sympy.Or)):
-            return reduce((lambda a, b: a & b) if isinstance(e, sympy.And) else (lambda a, b: a | b), map(truth, e.args))
+            return reduce(
+                (lambda a, b: a & b) if isinstance(e, sympy.And) else (lambda a, b: a | b), map(truth, e.args)
+            )
         if isinstance(e, sympy.Not):
             return ~truth(e.args[0])
         relations = {

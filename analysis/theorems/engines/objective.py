@@ -112,5 +112,5 @@ class Objective:
     def rounding_at(self, point: Points) -> float:
         """A gap that floats may hide at one point."""
         with torch.no_grad():
-            gap, size = self.gaps(tensors({k: np.asarray(v)[None] for k, v in point.items()}), written=True)
+            _, size = self.gaps(tensors({k: np.asarray(v)[None] for k, v in point.items()}), written=True)
         return ROUNDING * float(size[torch.isfinite(size)].amax()) if torch.isfinite(size).any() else 0.0

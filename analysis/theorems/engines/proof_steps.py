@@ -78,7 +78,9 @@ def positive(expression: Expr, ends: Ends) -> bool:
     """Whether an expression is shown to be > 0 on the box: by its form, or by staying away from zero."""
     if expression.is_positive or sympy.expand(expression).is_positive:
         return True
-    return any(nonnegative(expression - c, ends) for c in (Rational(1), Rational(1, 10), Rational(1, 1000), Rational(1, 10**6)))
+    return any(
+        nonnegative(expression - c, ends) for c in (Rational(1), Rational(1, 10), Rational(1, 1000), Rational(1, 10**6))
+    )
 
 
 def _symbol(symbols: dict[str, Symbol], name: str, k: int) -> Symbol:

@@ -15,13 +15,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from attnlab.analysis.exact.reading import highest, lowest
 from attnlab.analysis.exact.tape import LEAVES, NotTraceable, Tape, operands
+from attnlab.analysis.theorems.engines.confirmation import confirm
 from attnlab.analysis.theorems.engines.cover import Cover
 from attnlab.analysis.theorems.engines.exact_form import RecordedClaim, entry_inputs, record_claim
 from attnlab.analysis.theorems.statement.claim import Claim
@@ -34,7 +34,6 @@ from attnlab.analysis.theorems.statement.domains import (
     Simplex,
     Sphere,
 )
-from attnlab.analysis.theorems.engines.confirmation import confirm
 
 MAX_OPERATIONS = 600  # sympy does not finish on more
 MAX_CASES = 24
@@ -66,7 +65,9 @@ def prove(claim: Claim, seconds: float = SECONDS) -> Proof:
         return Proof("undecided", f"more than {MAX_OPERATIONS} operations; state it at a smaller size")
 
     def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(START_SECONDS + seconds), math.ceil(START_SECONDS + seconds) + 1))
+        resource.setrlimit(
+            resource.RLIMIT_CPU, (math.ceil(START_SECONDS + seconds), math.ceil(START_SECONDS + seconds) + 1)
+        )
 
     try:
         done = subprocess.run(
@@ -176,7 +177,8 @@ def _partial(tape: Tape, outputs: list[int]) -> list[int]:
         for k in sorted(needed)
         if tape.entries[k][0] not in LEAVES
         and not tape.total[k]
-        and tape.entries[k][0] in ("div", "log", "log1p", "sqrt", "power", "tan", "asin", "acos", "acosh", "atanh", "lgamma")
+        and tape.entries[k][0]
+        in ("div", "log", "log1p", "sqrt", "power", "tan", "asin", "acos", "acosh", "atanh", "lgamma")
     ]
 
 

@@ -10,8 +10,10 @@ budget of evaluations is spent, or when a violation is confirmed; the result dep
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,22 +83,31 @@ class Found:
 
 
 def search(
-    claim: Claim, budget: int = BUDGET, seed: int = 0, evaluator: Evaluator | None = None, confirming: bool = True
+    claim: Claim,
+    budget: int = BUDGET,
+    seed: int = 0,
+    evaluator: Evaluator | None = None,
+    confirming: bool = True,
+    also: Sequence[Point] = (),
 ) -> Found:
     """Maximise the violation of a claim with about ``budget`` evaluations.
 
     With ``confirming`` the best points are evaluated in higher precision after each round, and a certain violation ends
-    the search. Processor time is capped at ten times what is expected; ``out_of_time`` says if that cut it short.
+    the search; points seen to violate before come in as ``also``. Processor time is capped at ten times what is
+    expected; ``out_of_time`` says if that cut it short.
     """
-    run = _Run(claim, budget, seed, evaluator or Evaluator(claim, seed), confirming)
+    run = _Run(claim, budget, seed, evaluator or Evaluator(claim, seed), confirming, also)
     return run.search()
 
 
 class _Run:
-    def __init__(self, claim: Claim, budget: int, seed: int, evaluator: Evaluator, confirming: bool) -> None:
-        self.claim, self.budget, self.seed, self.evaluator, self.confirming = claim, budget, seed, evaluator, confirming
+    def __init__(
+        self, claim: Claim, budget: int, seed: int, evaluator: Evaluator, confirming: bool, also: Sequence[Point]
+    ) -> None:
+        self.claim, self.budget, self.seed = claim, budget, seed
+        self.evaluator, self.confirming = evaluator, confirming
         self.latent, self.found = Latent(claim), Found()
-        self.start = evaluator.count
+        self.start, self.also = evaluator.count, also
         self.deadline = time.process_time() + max(LEAST_SECONDS, 10 * SECONDS_PER_EVALUATION * budget)
         self.checked: set[bytes] = set()
 
@@ -122,11 +133,12 @@ class _Run:
             if self.latent.unbounded:
                 self.latent.reach(reach)
                 found.reach = max(found.reach, reach)
-            before = found.best
+            before = found.best, found.relative[0][0] if found.relative else -math.inf
             self._round(np.random.default_rng([self.seed, k]), k, reach)
             found.rounds += 1
             if self.confirming and found.confirmed is not None:
-                if found.best <= before + 0.01 * abs(before) or k > 3:
+                now = found.best, found.relative[0][0]
+                if k > 3 or all(b <= a + 0.01 * abs(a) for a, b in zip(before, now, strict=True)):
                     break
             reach = min(reach**1.6, FARTHEST)
             k += 1
@@ -146,10 +158,14 @@ class _Run:
     def _round(self, generator: np.random.Generator, k: int, reach: float) -> None:
         found, objective = self.found, self.objective
         size = max(64, min(1024, self.budget // (16 * self.evaluator.cost)))
-        points = joined([structured(self.claim, size if k == 0 else size // 4, generator), self._pool(size, generator, reach)])
+        points = joined(
+            [structured(self.claim, size if k == 0 else size // 4, generator), self._pool(size, generator, reach)]
+        )
         if k == 0:
             objective.set_scale(points)
             found.variation, found.scale = objective.variation, objective.scale
+            if self.also:
+                self._keep({name: np.stack([p[name] for p in self.also]) for name in points})
         self._keep(points)
         with torch.no_grad():
             absolute, relative, meets = objective.scores(tensors(points))
@@ -184,7 +200,7 @@ class _Run:
         """Varied points; in a part of them, variables with equal domains start close together or equal."""
         points = {name: varied(domain, n, generator, reach) for name, domain in self.claim.variables.items()}
         names = list(points)
-        for a, b in zip(names, names[1:], strict=False):
+        for a, b in itertools.pairwise(names):
             domain = self.claim.variables[b]
             if self.claim.variables[a] == domain and isinstance(domain, Box):
                 m = n // 2
@@ -229,7 +245,7 @@ class _Run:
                 for digits in (1, 2, 3, 6):
                     trials.append({**point, name: np.round(point[name], digits)})
                 order = np.argsort(flat)
-                for i, j in zip(order, order[1:], strict=False):
+                for i, j in itertools.pairwise(order):
                     if 0 < flat[j] - flat[i] < 0.05 * width:
                         tied = flat.copy()
                         tied[i] = tied[j]
@@ -267,17 +283,23 @@ class _Run:
             key = b"".join(np.ascontiguousarray(v).tobytes() for v in point.values())
             if key in self.checked or looked >= CONFIRMED:
                 continue
-            gap = float(self.objective.gap_at(point))
+            gap = self.objective.gap_at(point)
             if not gap > -self.objective.rounding_at(point):
                 continue
             self.checked.add(key)
             looked += 1
             seen = confirm(self.claim, point)
             if seen.violated:
-                if self.found.confirmed is None or seen.lower - seen.upper > (
-                    self.found.confirmed[1].lower - self.found.confirmed[1].upper
-                ):
+                if self.found.confirmed is None or _stronger(seen, self.found.confirmed[1]):
                     self.found.confirmed = (point, seen)
-                return
-            if gap > 0 and not seen.disproved:
+                if looked >= 2:
+                    return
+            elif gap > 0 and not seen.disproved:
                 self.found.doubts.append((point, seen))
+
+
+def _stronger(a: Confirmation, b: Confirmation) -> bool:
+    """Whether a violation is the clearer one: by ratio where the sides are positive, else by size."""
+    if min(a.lower, a.upper, b.lower, b.upper) > 0:
+        return a.ratio > b.ratio
+    return a.lower - a.upper > b.lower - b.upper

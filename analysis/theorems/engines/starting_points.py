@@ -52,7 +52,11 @@ def structured(claim: Claim, n: int, generator: np.random.Generator) -> Points:
         points[name] = own[index]
     if len(names) > 1:
         points[names[0]] = options[names[0]][
-            np.where(np.arange(n) < longest, np.arange(n) % len(options[names[0]]), generator.integers(0, len(options[names[0]]), n))
+            np.where(
+                np.arange(n) < longest,
+                np.arange(n) % len(options[names[0]]),
+                generator.integers(0, len(options[names[0]]), n),
+            )
         ]
         for a, b in itertools.pairwise(names):
             if claim.variables[a] == claim.variables[b]:
@@ -73,8 +77,10 @@ def varied(domain: Domain, n: int, generator: np.random.Generator, reach: float 
         scale = 10.0 ** generator.uniform(-3, math.log10(reach), n).reshape(wide)
         sign = generator.choice([-1.0, 1.0], values.shape)
         size = np.abs(generator.standard_normal(values.shape)) * scale
-        far = float(base.low) + size if math.isfinite(base.low) else (
-            float(base.high) - size if math.isfinite(base.high) else sign * size
+        far = (
+            float(base.low) + size
+            if math.isfinite(base.low)
+            else (float(base.high) - size if math.isfinite(base.high) else sign * size)
         )
         values = np.where((kind > 1).reshape(wide), far, values)
         return _tied(np.clip(values, float(base.low), float(base.high)), kind == 5, generator)
@@ -159,7 +165,9 @@ def _of_box(domain: Box, constants: Sequence[float], generator: np.random.Genera
     low, high = float(domain.low), float(domain.high)
     ends = [e for e in (low, high) if math.isfinite(e)]
     middle = [(low + high) / 2] if len(ends) == 2 else []
-    whole = [float(k) for k in range(math.ceil(low), math.floor(high) + 1)] if len(ends) == 2 and high - low <= 20 else []
+    whole = (
+        [float(k) for k in range(math.ceil(low), math.floor(high) + 1)] if len(ends) == 2 and high - low <= 20 else []
+    )
     levels = [x for x in dict.fromkeys([*ends, *SIMPLE, *middle, *constants, *whole]) if low <= x <= high]
     yield from (np.full(shape, x) for x in levels)
     if n == 1:

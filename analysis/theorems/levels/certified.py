@@ -27,7 +27,12 @@ def certified(run: Run, claim: Claim, evaluator: Evaluator, trouble: str) -> Ver
     )
     tight, numbers = tightness(claim, Confirmation("met", result.lower, result.upper, ""))
     if result.status == "proved":
-        return replace(part, reason=f"proved in ball arithmetic on {region}, {tight}", **numbers)
+        reason = f"proved in ball arithmetic on {region}"
+        return (
+            replace(part, reason=f"{reason}, {tight}", **numbers)
+            if result.lower == result.lower
+            else replace(part, reason=reason)
+        )
     if result.status == "refuted" and result.point is not None:
         return refutation(run, claim, result.point, part, evaluator, "violation found at a box centre")
     return replace(part, outcome=Outcome.UNDECIDED, reason=result.advice)
@@ -37,5 +42,7 @@ def never_met(run: Run, claim: Claim) -> bool:
     """Whether ball arithmetic proves that no point of the domain meets the assumptions."""
     from attnlab.analysis.theorems.engines.certification import certify
 
-    impossible = replace(claim, left=1.0, right=0.0, sense="at_most", within=0.0, twins=(), where={}, quantifier="for_all")
+    impossible = replace(
+        claim, left=1.0, right=0.0, sense="at_most", within=0.0, twins=(), where={}, quantifier="for_all"
+    )
     return certify(impossible, max(run.budget // 4, 2000)).status == "proved"

@@ -42,15 +42,15 @@ def sampled(run: Run, claim: Claim, drawn: Sampled, evaluator: Evaluator) -> Ver
     for _, point in drawn.worst[:LOOKED]:
         seen = confirm(claim, point)
         if seen.violated:
-            return refutation(
-                run, claim, point, part, evaluator, f"{drawn.violations} of {drawn.n} samples violate"
-            )
+            return refutation(run, claim, point, part, evaluator, f"{drawn.violations} of {drawn.n} samples violate")
         if not seen.disproved and doubt is None:
             doubt = point, seen
     if doubt is not None:
         return replace(doubtful(part, *doubt), measured=drawn.violations / drawn.n)
     if drawn.violations:
-        rounding = f"{drawn.violations} draws violate by rounding alone: the worst {len(drawn.worst[:LOOKED])} do not exactly"
+        rounding = (
+            f"{drawn.violations} draws violate by rounding alone: the worst {len(drawn.worst[:LOOKED])} do not exactly"
+        )
         return replace(part, reason=f"{part.reason}; {rounding}")
     return part
 

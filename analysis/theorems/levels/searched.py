@@ -18,13 +18,7 @@ SHOWN = 6  # best candidates whose sides are compared in higher precision
 def searched(run: Run, claim: Claim, found: Found, evaluator: Evaluator) -> Verdict:
     """The verdict on what a search saw."""
     part = Verdict(
-        Outcome.HOLDS,
-        claim.kind,
-        of=claim.region,
-        n=found.n_starts,
-        unit="start",
-        level="searched",
-        name="searched",
+        Outcome.HOLDS, claim.kind, of=claim.region, n=found.n_starts, unit="start", level="searched", name="searched"
     )
     if found.confirmed is not None:
         return refutation(run, claim, found.confirmed[0], part, evaluator, "violation found")
@@ -50,6 +44,8 @@ def searched(run: Run, claim: Claim, found: Found, evaluator: Evaluator) -> Verd
         return replace(part, outcome=Outcome.UNDECIDED, reason="; ".join([reason, *notes]))
     sides = closest(claim, found.candidates(SHOWN)[:SHOWN])
     if sides is None:
-        return replace(part, outcome=Outcome.UNDECIDED, reason="; ".join(["no point where both sides have a value", *notes]))
+        return replace(
+            part, outcome=Outcome.UNDECIDED, reason="; ".join(["no point where both sides have a value", *notes])
+        )
     tight, numbers = tightness(claim, sides)
     return replace(part, reason="; ".join([f"no violation, {tight}", *notes]), **numbers)

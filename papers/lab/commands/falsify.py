@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.analysis.theorems.check import check
+from attnlab.analysis.theorems.levels.run import LEAST_BUDGET
 from attnlab.analysis.theorems.witness import WitnessError, replay, save_witness
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict
-from attnlab.papers.lab.commands.options import add_out, natural, seconds, show
+from attnlab.papers.lab.commands.options import add_out, natural, show
 from attnlab.papers.lab.commands.options import folder as results_folder
 from attnlab.papers.lab.declare import Claim
 from attnlab.papers.lab.errors import UsageError, environment_error
@@ -34,7 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=("symbolic", "certified", "searched", "sampled"),
         help="what must decide (default: search every form of the claim)",
     )
-    parser.add_argument("--budget", type=seconds, metavar="SECONDS", help="seconds for each form with its twins")
+    parser.add_argument(
+        "--budget", type=evaluations, metavar="N", help="evaluations for each form, and for each twin (at least 1000)"
+    )
     parser.add_argument("--replay", metavar="FILE", help="evaluate a saved witness again instead of searching")
     parser.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of the search (default 0)")
     add_out(parser)
@@ -64,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 def falsify(
     target: str,
     level: str | None,
-    budget: float | None,
+    budget: int | None,
     seed: int,
     folder: Path,
     overrides: Mapping[str, str] | None = None,
@@ -72,7 +75,7 @@ def falsify(
     """Judge the forms of one claim and save a witness of each that is refuted; ``overrides`` change its desk setting.
 
     Without a level every form is searched. With one, the form stated for it is judged, or else the most general form.
-    ``budget`` is in seconds for each form with its twins (default: the setting's, or a minute for a proof). Raises
+    ``budget`` counts evaluations of each form, and of each twin (default: the setting's, or more for a proof). Raises
     :class:`UsageError` for a target that is not one claim, and for a claim that speaks of replicas.
     """
     claim = _one_claim(target)
@@ -84,10 +87,10 @@ def falsify(
     records = []
     for stated, form in forms.items():
         at = level or "searched"
-        seconds = budget if budget is not None else budget_of(at, setting.budget_seconds)
-        verdict = check(form, at, budget=seconds, seed=seed)
+        spent = budget if budget is not None else budget_of(at, setting.budget)
+        verdict = check(form, at, budget=spent, seed=seed)
         file = _save(verdict, folder) if verdict.outcome is Outcome.REFUTED else None
-        records.append(_record(claim, verdict, file, form=stated, seconds=seconds, seed=seed))
+        records.append(_record(claim, verdict, file, form=stated, budget=spent, seed=seed))
     return {"claims": records}
 
 
@@ -129,6 +132,17 @@ def text(result: dict[str, Any]) -> str:
             at = "  ".join(f"{name}={value}" for name, value in record["witness"]["point"].items())
             lines.append(f"           witness {at}  in {record['witness_file']}")
     return "\n".join(lines)
+
+
+def evaluations(text: str) -> int:
+    """A budget: a whole number of evaluations, not seconds."""
+    try:
+        value = int(text.replace("_", ""))
+    except ValueError:
+        value = 0
+    if value < LEAST_BUDGET:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of evaluations of at least {LEAST_BUDGET}")
+    return value
 
 
 def _setting(claim: Claim, overrides: Mapping[str, str] | None) -> Any:

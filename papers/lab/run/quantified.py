@@ -10,7 +10,7 @@ from attnlab.analysis.theorems.statement.claim import Claim as Quantified
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict, all_of
 from attnlab.papers.lab.declare import Claim
 
-PROOF_SECONDS = 60.0  # cap on a proof; proofs that are registered take about a second
+PROOF_BUDGET = 1_000_000  # evaluations that a proof may cost; registered proofs take far fewer
 
 
 def forms_of(claim: Claim, setting: Any) -> dict[str, Quantified]:
@@ -42,15 +42,16 @@ def judge(claim: Claim, setting: Any, seed: int) -> Verdict:
     """The verdict on all forms at their levels; the numbers are those of the most general form."""
     verdicts = {}
     for level, form in forms_of(claim, setting).items():
-        verdict = check(form, level, budget=budget_of(level, setting.budget_seconds), seed=seed)
+        verdict = check(form, level, budget=budget_of(level, setting.budget), seed=seed)
         note = f" {form.source}" if form.source != claim.source else ""
         verdicts[level] = replace(verdict, of=f"{verdict.of}{note}")
     return combined(verdicts)
 
 
-def budget_of(level: str, seconds: float) -> float:
-    """Seconds for a form and its twins at a level: searches keep to the budget, proofs must be able to finish."""
-    return seconds if level == "searched" else max(seconds, PROOF_SECONDS)
+def budget_of(level: str, budget: int) -> int:
+    """Evaluations for a form, and for each twin, at a level: searches keep to the budget, proofs must be able to
+    finish."""
+    return budget if level == "searched" else max(budget, PROOF_BUDGET)
 
 
 def combined(verdicts: dict[str, Verdict]) -> Verdict:

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnlab.analysis.theorems.check import check
+from attnlab.analysis.theorems.engines.confirmation import confirm
 from attnlab.analysis.theorems.engines.evaluate import Evaluator
 from attnlab.analysis.theorems.engines.shrink import shrink
 from attnlab.analysis.theorems.statement.claim import for_all
 from attnlab.analysis.theorems.statement.domains import Permutation, Real, Simplex, Vector
-from attnlab.analysis.theorems.witness import WitnessError, confirm, replay, save_witness
+from attnlab.analysis.theorems.witness import WitnessError, replay, save_witness
 from attnlab.analysis.verdicts.verdict import Outcome
 
 
@@ -39,14 +40,35 @@ def test_a_violation_that_is_rounding_is_not_confirmed():
 
 
 def test_sides_without_an_exact_form_are_judged_against_their_rounding():
+    """Oracle: digamma(1) is minus Euler's constant."""
+    point, domain = {"x": np.array([1.0, 2.0])}, Vector(2, 0.5, 2)
+    above = confirm(for_all(x=domain).bound(lambda x: torch.digamma(x).amin(), at_least=-0.57), point)
+    assert above.violated and "float64" in above.how and "digamma" in above.how
+    euler = for_all(x=domain).bound(lambda x: torch.digamma(x).amin(), at_least=-np.euler_gamma)
+    assert confirm(euler, point).status == "unclear"
+
+
+def test_eigenvalues_are_enclosed():
+    """Eigenvalues 1 and 3, in closed form; 0, 0 and 14 of an outer product, by flint."""
+
     def largest(A):
         return torch.linalg.eigvalsh(A.reshape(2, 2) + A.reshape(2, 2).mT).amax()
 
-    point = {"A": np.array([1.0, 0.5, 0.5, 1.0])}  # eigenvalues 1 and 3
-    domain = Vector(4, -2, 2)
-    above = confirm(for_all(A=domain).bound(largest, at_most=2.99), point)
-    assert above.violated and "float64" in above.how and "eigvalsh" in above.how
-    assert confirm(for_all(A=domain).bound(largest, at_most=3.0), point).status == "unclear"
+    point = {"A": np.array([1.0, 0.5, 0.5, 1.0])}
+    assert confirm(for_all(A=Vector(4, -2, 2)).bound(largest, at_most=2.99), point).violated
+    assert confirm(for_all(A=Vector(4, -2, 2)).bound(largest, at_most=3.0), point).disproved
+    outer = for_all(x=Vector(3, -4, 4)).bound(
+        lambda x: torch.linalg.eigvalsh(torch.outer(x, x)).amax(), at_most=lambda x: x @ x - 1e-9
+    )
+    assert confirm(outer, {"x": np.array([1.0, 2.0, 3.0])}).violated
+
+
+def test_a_branch_is_judged_by_what_it_does_at_the_point():
+    def jump(x):
+        return 2.0 + 0 * x if x == 0 else x * x
+
+    claim = for_all(x=Real(-1, 1)).bound(jump, at_most=1)
+    assert confirm(claim, {"x": np.array(0.0)}).violated and confirm(claim, {"x": np.array(1e-300)}).status == "met"
 
 
 @settings(max_examples=30, deadline=None)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from attnlab.analysis.theorems.check import check
+from attnlab.analysis.theorems.engines.confirmation import confirm
 from attnlab.analysis.theorems.engines.evaluate import Evaluator, one_thread, tensors
 from attnlab.analysis.theorems.engines.search import search
-from attnlab.analysis.theorems.witness import confirm
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict
 from attnlab.papers.classical_facts import attention_output, depth, log_sum_exp, softmax_map
 from attnlab.papers.classical_facts import entropy as entropy_facts
@@ -36,15 +36,11 @@ def refuted(claim):
 
 def _refuted(claim, evaluator, generator):
     drawn = {name: domain.draw(1_000, generator) for name, domain in claim.variables.items()}
-    evaluator.set_floor(drawn)
-    score = torch.where(
-        (evaluator.margins(tensors(drawn)) >= 0).all(dim=1), evaluator.score(tensors(drawn)), -torch.inf
-    )
-    k = int(score.argmax())
-    if score[k] > 0 and confirm(claim, {name: values[k] for name, values in drawn.items()}).violated:
+    gap = torch.where(evaluator.meets(tensors(drawn)), evaluator.gap(tensors(drawn)).amax(dim=1), -torch.inf)
+    k = int(gap.argmax())
+    if gap[k] > 0 and confirm(claim, {name: values[k] for name, values in drawn.items()}).violated:
         return True
-    found = search(claim, 20.0, 0, rounds=1, evaluator=evaluator)
-    return any(score > 0 and confirm(claim, point).violated for score, point in found.candidates[:6])
+    return search(claim, 30_000, 0, evaluator).confirmed is not None
 
 
 def test_there_are_more_than_twenty_facts_and_every_statement_is_covered():
@@ -75,10 +71,10 @@ def test_no_fact_is_violated_at_random_inputs(name, level):
     claim = form(name, level)
     evaluator, generator = Evaluator(claim), np.random.default_rng(0)
     points = {key: domain.draw(2_000, generator) for key, domain in claim.variables.items()}
-    evaluator.set_floor(points)
-    score = evaluator.score(tensors(points))
-    meets = (evaluator.margins(tensors(points)) >= 0).all(dim=1)
-    assert int(meets.sum()) > 500 and float(score[meets].max()) <= 1e-9  # relative: rounding is below 1e-12
+    lower, upper = evaluator(tensors(points))
+    relative = (evaluator.gap_of(lower, upper) / (lower.abs() + upper.abs() + 1e-9)).amax(dim=1)
+    meets = evaluator.meets(tensors(points))
+    assert int(meets.sum()) > 500 and float(relative[meets].max()) <= 1e-9  # relative: rounding is below 1e-12
 
 
 @pytest.mark.parametrize(

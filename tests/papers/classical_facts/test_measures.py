@@ -41,8 +41,8 @@ def test_divergence_is_not_symmetric():
     ("field", "bad"),
     [
         ("dim", 2),
-        ("budget_seconds", 0.0),
-        ("budget_seconds", float("nan")),
+        ("budget", 0),
+        ("budget", -1),
         ("score_dims", ()),
         ("score_dims", (4, 0)),
         ("n_pairs", 0),

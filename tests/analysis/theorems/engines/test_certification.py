@@ -105,10 +105,7 @@ def test_the_restated_lipschitz_claim_is_certified():
     ("claim", "words"),
     [
         (for_all(x=Real()).bound(lambda x: torch.tanh(x), at_most=2), "x is unbounded; give low and high"),
-        (
-            for_all(x=Vector(4, -1, 1)).bound(lambda x: torch.linalg.eigvalsh(torch.outer(x, x)).amax(), at_most=5),
-            "eigvalsh",
-        ),
+        (for_all(x=Vector(4, -1, 1)).bound(lambda x: torch.digamma(x + 2).amax(), at_most=5), "digamma"),
         (for_all(x=Real(-1, 1)).bound(lambda x: x if x > 0 else -x, at_most=2), "branches"),
         (for_all(A=PositiveDefinite(3)).bound(lambda A: A.trace(), at_most=31), "up to 2x2"),
         (for_all(k=Integer(1, 10**6)).bound(lambda k: 1.0 * k, at_most=10**6), "narrow"),

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnlab.analysis.theorems.engines.coordinates import Latent, starts
+from attnlab.analysis.theorems.engines.coordinates import Latent
+from attnlab.analysis.theorems.engines.starting_points import structured, varied
 from attnlab.analysis.theorems.statement.claim import for_all
 from attnlab.analysis.theorems.statement.domains import (
     Distribution,
@@ -42,7 +43,8 @@ DOMAINS = [
 @pytest.mark.parametrize("domain", DOMAINS, ids=str)
 def test_draws_and_starts_lie_in_the_domain(domain):
     generator = np.random.default_rng(0)
-    for values in (domain.draw(50, generator), starts(domain, 50, generator)):
+    claim = for_all(x=domain).bound(lambda x: 0.0, at_most=1)
+    for values in (domain.draw(50, generator), varied(domain, 50, generator), structured(claim, 50, generator)["x"]):
         assert values.shape == (50, *domain.shape)
         assert all(domain.contains(v) for v in values)
 

@@ -23,7 +23,7 @@ CONSTANT = float(os.environ.get("TOY_CONSTANT", "0.2"))
 @dataclass(frozen=True)
 class Setting:
     dim: int = 3
-    budget_seconds: float = 4.0
+    budget: int = 40_000
 
 
 paper = Paper(key="toy2026_bounds", title="On bounds", sources=[Source(authors="B. Toy", title="On bounds", year=2026)],
@@ -186,12 +186,14 @@ def test_a_level_picks_the_form_stated_for_it(command):
     status, result, _ = command("falsify", "toy2026_bounds.quarter", "--level", "certified", "--json")
     (claim,) = result["claims"]
     assert status == 0 and claim["name"] == "toy2026_bounds.quarter:certified" and claim["level"] == "certified"
-    status, text, _ = command("falsify", "toy2026_bounds.meeting", "--level", "certified", "--budget", "4")
+    status, text, _ = command("falsify", "toy2026_bounds.meeting", "--level", "certified", "--budget", "40000")
     assert status == 3 and text.startswith("UNDECIDED") and "slack" in text
 
 
 def test_the_general_form_stands_in_for_a_level_that_has_none(command):
-    status, result, _ = command("falsify", "toy2026_bounds.quarter", "--level", "sampled", "--budget", "4", "--json")
+    status, result, _ = command(
+        "falsify", "toy2026_bounds.quarter", "--level", "sampled", "--budget", "40000", "--json"
+    )
     assert result["claims"][0]["name"] == "toy2026_bounds.quarter" and result["claims"][0]["level"] == "sampled"
     assert status == 0
 
@@ -205,10 +207,10 @@ def test_the_general_form_stands_in_for_a_level_that_has_none(command):
         (["toy2026_bounds.fifth", "toy2026_bounds.quarter"], "one at a time"),
         ([], "no claim"),
         (["toy2026_bounds.quater"], "did you mean 'quarter'"),
-        (["toy2026_bounds.quarter", "--budget", "0"], "not a positive number of seconds"),
+        (["toy2026_bounds.quarter", "--budget", "0"], "not a number of evaluations"),
         (["toy2026_bounds.quarter", "--level", "proved"], "invalid choice"),
         (["--replay", "nowhere.json"], "cannot read the witness"),
-        (["--replay", "nowhere.json", "--budget", "3"], "leave --level and --budget out"),
+        (["--replay", "nowhere.json", "--budget", "3000"], "leave --level and --budget out"),
     ],
 )
 def test_wrong_usage_exits_2_with_one_line(command, arguments, message):
