@@ -11,7 +11,9 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +35,7 @@ from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict, percent
 BLUNT = 0.05  # a verdict that cannot resolve this share of its prediction says why
 WITNESS_VALUES = 64  # a witness lists the replicas' values up to this many
 
+_SEEN: ContextVar[list[dict[str, Any]] | None] = ContextVar("attnlab_judged_arguments", default=None)
 _OF = re.compile(r"(?:(mean|median|quantile (0?\.\d+)) over .+|(every) .+)")
 
 
@@ -151,6 +154,9 @@ def judge(
     ``vary(e)`` gives the arguments of the prediction changed by the share e; from it comes what the data resolve. An
     UNDECIDED verdict of a check that drew from the error budget wants replicas, unless the check says otherwise.
     """
+    seen = _SEEN.get()
+    if seen is not None:
+        seen.append(dict(arguments))
     verdict = check(**arguments)
     if isinstance(arguments.get("within"), Budget):
         verdict = replace(verdict, margin_from=str(arguments["within"]))
@@ -166,6 +172,17 @@ def judge(
     if vary is None or verdict.outcome in (Outcome.REFUTED, Outcome.VACUOUS):
         return verdict
     return with_resolution(verdict, resolution(lambda e: _refuted(check, {**arguments, **vary(e)})))
+
+
+@contextmanager
+def watched() -> Iterator[list[dict[str, Any]]]:
+    """The arguments of every judge called inside, in order: what was predicted, and what was measured."""
+    seen: list[dict[str, Any]] = []
+    token = _SEEN.set(seen)
+    try:
+        yield seen
+    finally:
+        _SEEN.reset(token)
 
 
 def resolution(refuted: Callable[[float], bool]) -> float:

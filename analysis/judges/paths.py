@@ -71,14 +71,16 @@ def follows(
     ``resolves`` is the share by which the amplitude of the prediction (its way from its first value) and its time constant
     may change before the data refute it, the larger of the two.
     """
+    clock = None if times is None else finite_vector("times", times, axis="time")
+    reference = _path("predicted", predicted, clock)
+    if callable(predicted):
+        predicted = reference
     arguments = {"trajectories": trajectories, "predicted": predicted, "within": within, "refined": refined}
     twin = as_twin("follows", twin, arguments, "predicted")
     # the refinement belongs to the claim's own prediction
     rival = replace(twin, arguments={"refined": None, **twin.arguments}) if "predicted" in twin.arguments else twin
     kind = "trajectory" if of == "mean trajectory" else read_of(of)[0]
     error = draw("follows", confidence)
-    clock = None if times is None else finite_vector("times", times, axis="time")
-    reference = _path("predicted", predicted, clock)
     unit_of_length = _scale(scale, reference)
 
     def check(

@@ -13,8 +13,9 @@ that probability, however the verdicts depend on each other.
 0.001
 
 A claim that is judged again on more replicas names its look, 1, 2, 3, ...; look k draws the fraction 1 / (k (k + 1))
-of the share, and these sum to one. So replicas may be added until the verdict decides, as often as one likes, and the
-error of the whole procedure stays within the share.
+of the share, and these sum to one. If the number of looks is known, the last one draws what the others left. So
+replicas may be added until the verdict decides, as often as one likes, and the error of the whole procedure stays within
+the share.
 
 The current claim is a context variable: every thread opens its own claims, and one ledger may serve many threads. A
 thread started inside a claim does not see it, unless it runs in a copy of the context.
@@ -75,20 +76,25 @@ class ErrorLedger:
         self._draws: list[Draw] = []
 
     @contextmanager
-    def claim(self, claim_id: str, share: float, parts: int = 1, look: int | None = None) -> Iterator[ErrorLedger]:
+    def claim(
+        self, claim_id: str, share: float, parts: int = 1, look: int | None = None, looks: int | None = None
+    ) -> Iterator[ErrorLedger]:
         """Judges called inside draw ``share / parts`` each.
 
         ``parts`` is the number of judges that the claim calls. ``look`` counts how often the claim is judged on growing
-        data (1 for the first time); None means once only, with the whole share. Raises :class:`LedgerError` if the
-        shares exceed the budget, or if a claim is judged again without its own look.
+        data (1 for the first time); None means once only, with the whole share. ``looks`` is the number of looks at most,
+        if it is known beforehand; the last of them draws 1 / looks, so that the whole share is spent. Raises
+        :class:`LedgerError` if the shares exceed the budget, or if a claim is judged again without its own look.
         """
         share = _probability("share", share)
         if isinstance(parts, bool) or int(parts) != parts or parts < 1:
             raise ValueError(f"parts must be a whole number >= 1 (the judges the claim calls), got {parts!r}")
         if look is not None and (isinstance(look, bool) or int(look) != look or look < 1):
             raise ValueError(f"look must be None or a whole number >= 1, got {look!r}")
+        if looks is not None and (look is None or not look <= looks):
+            raise ValueError(f"looks={looks!r} is the last look; look={look!r} must lie between 1 and it")
         self._reserve(claim_id, share, look)
-        error = share if look is None else share / (look * (look + 1))
+        error = share if look is None else share / (look if look == looks else look * (look + 1))
         token = _CURRENT.set(_Account(self, claim_id, error, int(parts), look))
         try:
             yield self

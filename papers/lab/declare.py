@@ -148,6 +148,7 @@ class PaperFigure:
     source: str = ""
     scales: tuple[Scale, ...] = SCALES
     why_these_scales: str = ""
+    claims: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -310,15 +311,28 @@ class Paper:
         setting: Scales | None = None,
         scales: Sequence[Scale] = SCALES,
         why_these_scales: str = "",
+        claims: Sequence[str] = (),
     ) -> Callable:
-        """Register ``function(setting, lab) -> Plate`` as the figure ``name`` (``fig1``, ``fig2``, ...)."""
+        """Register ``function(setting, lab) -> Plate`` as the figure ``name`` (``fig1``, ``fig2``, ...).
+
+        ``claims`` names the claims that judge what the figure lays over each other, a line over points say; its caption
+        tells their verdicts and what they resolve.
+        """
         if not caption:
             raise ValueError(f"figure {self.key}.{name} needs a caption")
 
         def register(function: Callable) -> Callable:
             self._new(name)
             self.figures[name] = PaperFigure(
-                self.key, name, function, self._setting(setting, name), caption, source, tuple(scales), why_these_scales
+                self.key,
+                name,
+                function,
+                self._setting(setting, name),
+                caption,
+                source,
+                tuple(scales),
+                why_these_scales,
+                tuple(claims),
             )
             return function
 

@@ -23,6 +23,10 @@ class UsageError(Exception):
     """A bad target, key, value or environment: the message names it, what was expected and what to do."""
 
 
+class ItemError(UsageError):
+    """One claim or figure cannot be evaluated; the others of the run are not concerned."""
+
+
 def environment_error(error: OSError, doing: str) -> UsageError:
     """A :class:`UsageError` that says what could not be done, where, and how to go on."""
     advice = _ENVIRONMENT.get(error.errno or 0, error.strerror or str(error))

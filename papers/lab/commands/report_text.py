@@ -40,7 +40,9 @@ def summary(result: dict[str, Any]) -> str:
             lines += textwrap.wrap(text, WIDTH, subsequent_indent="           ")
     if result["figures"]:
         lines.append("")
-        lines += [f"figure     {figure['id']:<{width}}  {figure['files'][0]}" for figure in result["figures"]]
+        for figure in result["figures"]:
+            word, where = ("figure", figure["files"][0]) if figure["files"] else ("FAILED", figure["failed"])
+            lines.append(f"{word:<10} {figure['id']:<{width}}  {where}")
     total = count_by_kind(claims)
     run = result["run"]
     lines += [

@@ -51,7 +51,7 @@ def carry_out(
         run = store.begin_run(plan) if number is None else number
         log.info("run %d: %s at %s scale, seed %d", run, " ".join(plan["targets"]), options.scale, options.seed)
         result = reproduce(selection, options, bench, run)
-        status = exit_status(result["claims"])
+        status = exit_status(result["claims"], result["figures"])
         store.end_run(run, status)
         result["run"] = run_record(run, plan, store, bench, status)
         for claim in result["claims"]:

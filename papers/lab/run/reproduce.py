@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 from attnlab.analysis.figures.caption import describe
 from attnlab.analysis.verdicts.ledger import ErrorLedger
+from attnlab.analysis.verdicts.verdict import Outcome, Verdict, percent
 from attnlab.papers.lab.declare import Claim, PaperFigure, Scale
-from attnlab.papers.lab.errors import UsageError, environment_error
+from attnlab.papers.lab.errors import ItemError, UsageError, environment_error
 from attnlab.papers.lab.overrides import apply, check_known
 from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run.workbench import Bench, Lab, Runs
@@ -37,43 +39,50 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
     """Records ``{"claims": [...], "figures": [...]}`` of all selected items that the scale can decide.
 
     Claims run side by side and share simulations; each verdict is entered in the store as soon as it is there. Without a
-    fixed number of replicas an undecided claim gets more of them until it is decided or has had :data:`LOOKS` looks; look
-    k draws the fraction 1 / (k (k + 1)) of the claim's error, so looking costs no validity.
+    fixed number of replicas an undecided claim gets more of them until it is decided or has had :data:`LOOKS` looks, which
+    share the claim's error, so looking costs no validity. An item that raises, diverges or cannot take a value of its
+    setting is reported as FAILED with the reason and costs no other item its verdict.
     """
     claims, figures, elsewhere = _at_scale(selection, options)
-    check_known(options.overrides, [item.setting.at(options.scale) for item in (*claims, *figures)])
-    settings = {item.id: apply(item.setting.at(options.scale), options.overrides) for item in (*claims, *figures)}
+    items: list[Claim | PaperFigure] = [*claims, *figures]
+    check_known(options.overrides, [item.setting.at(options.scale) for item in items])
+    settings, refused = _settings(items, options)
     ledger = ErrorLedger(BUDGET)
     share = {paper.key: BUDGET / len(selection.papers) / max(1, paper.judged_parts()) for paper in selection.papers}
 
     def judge(claim: Claim) -> dict[str, Any]:
         started = time.perf_counter()
-        for look in range(1, LOOKS + 1):
-            lab = Lab(bench, options.scale, options.replicas, times=2 ** (look - 1))
-            with ledger.claim(
-                claim.id,
-                share=share[claim.paper] * claim.parts,
-                parts=claim.parts,
-                look=None if options.replicas else look,
-            ):
-                try:
-                    verdict = claim.judge(settings[claim.id], lab)
-                except ValueError as error:
-                    raise UsageError(f"{claim.id} cannot be evaluated at this setting: {error}") from error
-            excused = options.scale == "smoke" and claim.undecided_at_smoke
-            if options.replicas or excused or not lab.used or not verdict.more_replicas_may_decide:
-                break
+        lab = Lab(bench, options.scale, options.replicas)
+        try:
+            if claim.id in refused:
+                raise refused[claim.id]
+
+            def make(look: int) -> Lab:
+                nonlocal lab
+                lab = Lab(bench, options.scale, options.replicas, times=2 ** (look - 1))
+                return lab
+
+            verdict, looks = judge_in_looks(claim, settings[claim.id], make, ledger, share[claim.paper], options)
+        except Exception as error:
+            return failed_record(claim, _item_failure(error), options, settings.get(claim.id), lab)
         record = claim_record(claim, verdict, options, settings[claim.id], lab, time.perf_counter() - started)
+        record |= {"looks": looks}
         if options.keep is not None:
             options.keep(claim.id, lab.runs)
-        bench.store.put_verdict(run, record | {"looks": look})
-        return record | {"looks": look}
+        bench.store.put_verdict(run, record)
+        return record
 
     def draw(figure: PaperFigure) -> dict[str, Any]:
         lab = Lab(bench, options.scale, options.replicas)
-        plate = figure.function(settings[figure.id], lab)
+        try:
+            if figure.id in refused:
+                raise refused[figure.id]
+            plate = figure.function(settings[figure.id], lab)
+        except Exception as error:
+            return {"id": figure.id, "files": [], "caption": "", "scale": options.scale, "failed": _item_failure(error)}
         seeds = f"seed {options.seed}" if lab.used else ""
-        caption = plate.caption or describe(plate, figure.caption, seeds)
+        judged = _judged_by(figure, judging_of, bench, options.scale)
+        caption = plate.caption or describe(plate, " ".join(filter(None, [figure.caption, judged])), seeds)
         folder = bench.store.folder / "figures" / figure.paper / options.scale
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -83,8 +92,10 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
         bench.store.put_figure(run, figure.id, options.scale, files)
         return {"id": figure.id, "files": files, "caption": caption, "scale": options.scale}
 
+    judging_of: dict[str, Future] = {}
     with ThreadPoolExecutor(max(1, len(claims))) as judging, ThreadPoolExecutor(1) as drawing:
-        pending = [judging.submit(judge, claim) for claim in claims] + [drawing.submit(draw, f) for f in figures]
+        judging_of |= {claim.id: judging.submit(judge, claim) for claim in claims}
+        pending = [*judging_of.values(), *(drawing.submit(draw, figure) for figure in figures)]
         try:
             records = _all(pending)
         except BaseException:
@@ -95,8 +106,26 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
     return {"claims": records[: len(claims)], "figures": records[len(claims) :], "elsewhere": elsewhere}
 
 
+def judge_in_looks(
+    claim: Claim, setting: Any, make_lab: Callable[[int], Any], ledger: ErrorLedger, share: float, options: Options
+) -> tuple[Verdict, int]:
+    """The verdict of a claim and the number of looks it took; ``make_lab(look)`` gives the lab of each look.
+
+    ``share`` is the part of the error budget of one judged part. Both looks together draw the claim's whole share.
+    """
+    for look in range(1, LOOKS + 1):
+        lab = make_lab(look)
+        looks = {} if options.replicas else {"look": look, "looks": LOOKS}
+        with ledger.claim(claim.id, share=share * claim.parts, parts=claim.parts, **looks):
+            verdict = claim.judge(setting, lab)
+        excused = options.scale == "smoke" and claim.undecided_at_smoke
+        if options.replicas or excused or not lab.used or not verdict.more_replicas_may_decide:
+            break
+    return verdict, look
+
+
 def claim_record(
-    claim: Claim, verdict: Any, options: Options, setting: Any, lab: Lab, seconds: float
+    claim: Claim, verdict: Verdict, options: Options, setting: Any, lab: Any, seconds: float
 ) -> dict[str, Any]:
     """The plain record of one verdict: what ``--json`` prints and the store keeps."""
     excused = options.scale == "smoke" and verdict.outcome == "UNDECIDED" and bool(claim.undecided_at_smoke)
@@ -110,7 +139,7 @@ def claim_record(
         "statements": list(claim.statements),
         "source": claim.source,
         "scale": options.scale,
-        "setting": _finite(dataclasses.asdict(setting)),
+        "setting": None if setting is None else _finite(dataclasses.asdict(setting)),
         "seed": options.seed,
         "replicas": options.replicas,
         "simulations": sorted(lab.used),
@@ -119,17 +148,63 @@ def claim_record(
     }
 
 
-def exit_status(records: list[dict[str, Any]]) -> int:
-    """0 all as expected; 1 a verdict contradicts what is expected; 3 undecided, vacuous, invalid or diverged."""
-    status = 0
-    for record in records:
-        if not record["as_expected"]:
-            if record["verdict"] in ("HOLDS", "REFUTED"):
-                return 1
-            status = 3
-        if record["diverged"]:
-            status = 3
-    return status
+def failed_record(claim: Claim, reason: str, options: Options, setting: Any, lab: Any) -> dict[str, Any]:
+    """The record of a claim that could not be judged: FAILED, with the reason. It is no verdict and is not kept."""
+    blank = Verdict(Outcome.UNDECIDED, "failure", reason=reason, kind=claim.kind)
+    record = claim_record(claim, blank, options, setting, lab, 0.0)
+    return record | {"verdict": "FAILED", "as_expected": False, "excuse": None, "looks": 0}
+
+
+def exit_status(records: list[dict[str, Any]], figures: Sequence[dict[str, Any]] = ()) -> int:
+    """0 all as expected; 1 a verdict contradicts what is expected; 3 undecided, vacuous, invalid, failed or diverged."""
+    if any(not record["as_expected"] and record["verdict"] in ("HOLDS", "REFUTED") for record in records):
+        return 1
+    open_ = any(not record["as_expected"] or record["diverged"] for record in records)
+    return 3 if open_ or any(figure.get("failed") for figure in figures) else 0
+
+
+def _settings(items: Sequence[Any], options: Options) -> tuple[dict[str, Any], dict[str, ItemError]]:
+    """The settings of the items with the overrides, and for those that cannot take a value, why.
+
+    A value that no item can take is a usage error of the whole run.
+    """
+    settings: dict[str, Any] = {}
+    refused: dict[str, ItemError] = {}
+    concerned = 0
+    for item in items:
+        own = item.setting.at(options.scale)
+        try:
+            settings[item.id] = apply(own, options.overrides)
+        except UsageError as error:
+            refused[item.id] = ItemError(str(error))
+        concerned += item.id in refused or settings[item.id] != own
+    if refused and len(refused) == concerned:
+        raise UsageError(str(next(iter(refused.values()))))
+    return settings, refused
+
+
+def _item_failure(error: Exception) -> str:
+    """Why one item failed; errors of the environment, and being stopped, concern the whole run and are raised again."""
+    if isinstance(error, (UsageError, CancelledError, OSError)) and not isinstance(error, ItemError):
+        raise error
+    if isinstance(error, ItemError):
+        return str(error)
+    if isinstance(error, ValueError):
+        return f"cannot be evaluated at this setting: {error}"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+
+
+def _judged_by(figure: PaperFigure, judging: Mapping[str, Future], bench: Bench, scale: Scale) -> str:
+    """``Judged by risk: HOLDS, resolves 0.4 %.``: the verdicts of the figure's claims, from this run or the latest one."""
+    said = []
+    for name in figure.claims:
+        key = f"{figure.paper}.{name}"
+        record = judging[key].result() if key in judging else bench.store.latest_verdicts().get(key)
+        if record is not None and record["scale"] == scale:
+            resolves = record.get("resolves")
+            said.append(f"{name}: {record['verdict']}" + (f", resolves {percent(resolves)}" if resolves else ""))
+    return f"Judged by {'; '.join(said)}." if said else ""
 
 
 def _at_scale(selection: Selection, options: Options) -> tuple[list[Claim], list[PaperFigure], list[dict[str, str]]]:

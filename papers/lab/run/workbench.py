@@ -18,7 +18,7 @@ import numpy as np
 
 from attnlab.analysis.verdicts.verdict import Verdict
 from attnlab.papers.lab.declare import Claim, Scale
-from attnlab.papers.lab.errors import UsageError
+from attnlab.papers.lab.errors import ItemError, UsageError
 from attnlab.papers.lab.run import executor as executors
 from attnlab.papers.lab.run.display import Display
 from attnlab.papers.lab.run.identity import block_identity, code_roots
@@ -245,7 +245,7 @@ class Lab:
                 f"{simulation.name}: replica {r} at step {s}, seed {self._bench.seed}" for r, s in runs.diverged
             ]
             if runs.n == 0:
-                raise UsageError(f"every replica of {simulation.name} diverged; lower the learning rate")
+                raise ItemError(f"every replica of {simulation.name} diverged; lower the learning rate")
             results.append(runs)
         return results[0] if len(settings) == 1 else results
 
