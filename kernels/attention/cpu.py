@@ -29,6 +29,8 @@ from attnlab.kernels.attention.scores.f_over_g import (
     Softpick,
     Softplus,
 )
+from attnlab.kernels.attention.scores.formula import generated
+from attnlab.kernels.attention.scores.formula.map import FormulaMap
 from attnlab.kernels.compiled import compiler, counters
 from attnlab.kernels.compiled.threads import run_parts
 
@@ -69,6 +71,8 @@ def map_of(score: ScoreMap) -> tuple[int, float] | None:
         return (6 if score.rectified else 5), float(score.power)
     if type(score) in (Linear, ReLU):
         return (4 if type(score) is ReLU else 3), float(score.divide == "count")
+    if type(score) is FormulaMap:
+        return generated.number_of(score), score.parameter
     plain = {Sigmoid: 2, Softplus: 7, Signed: 8}.get(type(score))
     return None if plain is None else (plain, 0.0)
 
@@ -102,7 +106,8 @@ def library(
     single = int(dtype == torch.float32)
     built = compiler.load(
         SOURCE,
-        MAP=map_number,
+        generated.c_header(map_number),
+        MAP=min(map_number, generated.FIRST),
         REAL32=single,
         D=head_dim,
         DV=value_dim,

@@ -16,6 +16,7 @@
 #define RELU_POWER 6
 #define SOFTPLUS 7
 #define SIGNED 8
+#define FORMULA 9 /* a map that a user gave by its formula: made.h */
 #ifndef MAP
 #define MAP SOFTMAX
 #endif
@@ -48,6 +49,16 @@ typedef struct {
 } terms;
 
 INLINE vec sign_of(vec s) { return pick(s > 0, splat(1), pick(s < 0, splat(-1), splat(0))); }
+INLINE vec power_of(vec x, int p) {
+    vec y = splat(1);
+    for (; p; p >>= 1, x = x * x)
+        if (p & 1) y = y * x;
+    return y;
+}
+#if MAP == FORMULA
+#include "formula_functions.h"
+#include "made.h"
+#else
 INLINE vec level_start(const task *t) {
     (void)t;
 #if MAP == SOFTMAX
@@ -103,12 +114,6 @@ INLINE vec log_level(const task *t, vec m) { /* log of the row's common factor *
     return m;
 #endif
 }
-INLINE vec power_of(vec x, int p) {
-    vec y = splat(1);
-    for (; p; p >>= 1, x = x * x)
-        if (p & 1) y = y * x;
-    return y;
-}
 INLINE terms map(const task *t, vec s, vec m, int order) {
     const vec zero = splat(0);
     terms r;
@@ -152,6 +157,7 @@ INLINE terms map(const task *t, vec s, vec m, int order) {
 #endif
     return r;
 }
+#endif
 INLINE terms nothing_if(ivec dead, terms r) {
     const vec zero = splat(0);
     r.f = pick(dead, zero, r.f), r.f1 = pick(dead, zero, r.f1), r.f2 = pick(dead, zero, r.f2);

@@ -54,9 +54,12 @@ class Compiler:
     arch: str
 
 
-def load(source: Path, **defines: int) -> ctypes.CDLL | None:
-    """The library built from ``source`` with the given macros, or None if it cannot be had on this machine."""
-    return _load(str(source), tuple(sorted(defines.items())))
+def load(source: Path, made: str = "", **defines: int) -> ctypes.CDLL | None:
+    """The library built from ``source`` with the given macros, or None if it cannot be had on this machine.
+
+    ``made``: generated code, which the source includes as ``made.h``; it is part of what names the build.
+    """
+    return _load(str(source), made, tuple(sorted(defines.items())))
 
 
 def working_target() -> tuple[str | None, str]:
@@ -100,9 +103,11 @@ def cache_folder() -> Path:
 
 @functools.lru_cache(maxsize=256)
 def _load_cached(
-    source: str, defines: tuple[tuple[str, int], ...], cc: str | None, arch: str, cache: str
+    source: str, made: str, defines: tuple[tuple[str, int], ...], cc: str | None, arch: str, cache: str
 ) -> ctypes.CDLL | None:
     name = " ".join([Path(source).name, *(f"{key}={value}" for key, value in defines)])
+    if made:
+        name += f" made={hashlib.sha256(made.encode()).hexdigest()[:12]}"
     compiler, reason = _find(cc, arch)
     if compiler is None:
         return _fail(source, name, reason)
@@ -112,12 +117,12 @@ def _load_cached(
             path.read_bytes() for folder in (HEADERS, Path(source).parent) for path in sorted(folder.glob("*.h"))
         )
         macros = [f"-D{name}={value}" for name, value in defines]
-        identity = repr((text, headers, compiler.arch, FLAGS, macros, compiler.version, compiler.target))
+        identity = repr((text, headers, made, compiler.arch, FLAGS, macros, compiler.version, compiler.target))
         key = hashlib.sha256(identity.encode()).hexdigest()
         path = _private(Path(cache) / "kernels") / f"{Path(source).stem}-{key[:32]}.so"
         digest = _intact(path)
         if digest is None:
-            _build(compiler, source, macros, path)
+            _build(compiler, source, made, macros, path)
             digest = _intact(path)
         if digest is None:
             raise OSError(f"{path} is not as it was built")
@@ -129,9 +134,9 @@ def _load_cached(
     return built
 
 
-def _load(source: str, defines: tuple[tuple[str, int], ...]) -> ctypes.CDLL | None:
+def _load(source: str, made: str, defines: tuple[tuple[str, int], ...]) -> ctypes.CDLL | None:
     with _lock:
-        return _load_cached(source, defines, os.environ.get("ATTNLAB_CC"), _arch(), str(cache_folder()))
+        return _load_cached(source, made, defines, os.environ.get("ATTNLAB_CC"), _arch(), str(cache_folder()))
 
 
 def _fail(source: str, name: str, reason: str) -> None:
@@ -202,31 +207,33 @@ def _intact(path: Path) -> str | None:
     return digest.hex() if mark == _MARK and hashlib.sha256(body).digest() == digest else None
 
 
-def _build(compiler: Compiler, source: str, macros: list[str], path: Path) -> None:
+def _build(compiler: Compiler, source: str, made: str, macros: list[str], path: Path) -> None:
     _sweep(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as folder:
-        made = Path(folder) / "kernel.so"
+        library = Path(folder) / "kernel.so"
+        (Path(folder) / "made.h").write_text(made)
         command = [
             compiler.path,
             f"-march={compiler.arch}",
             *FLAGS,
             *macros,
             f"-I{HEADERS}",
+            f"-I{folder}",
             source,
             "-o",
-            str(made),
+            str(library),
             "-lm",
         ]
         run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if run.returncode:
             raise OSError(f"{compiler.path} failed on {Path(source).name}: {run.stderr.strip()[-2000:]}")
-        made.chmod(0o700)
-        body = made.read_bytes()
-        with made.open("ab") as file:
+        library.chmod(0o700)
+        body = library.read_bytes()
+        with library.open("ab") as file:
             file.write(_MARK + hashlib.sha256(body).digest())
             file.flush()
             os.fsync(file.fileno())
-        os.replace(made, path)
+        os.replace(library, path)
 
 
 def _sweep(folder: Path) -> None:

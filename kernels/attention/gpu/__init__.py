@@ -10,14 +10,18 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import types
+import weakref
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from attnlab.kernels.attention import cpu
 from attnlab.kernels.attention.cpu import map_of
-from attnlab.kernels.attention.problem import Problem
+from attnlab.kernels.attention.problem import Problem, Rows
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap
+from attnlab.kernels.attention.scores.formula import generated
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 MAX_WIDTH = 128
@@ -101,7 +105,7 @@ def constants(
         "DVP": padded(value_dim, least),
         "BM": queries,
         "BN": keys,
-        "MAP": number,
+        "MAP": min(number, generated.FIRST),
         "P": int(parameter) if number in (5, 6) else 1,
         "BIAS": bias,
         "STATS": statistics,
@@ -115,10 +119,38 @@ def constants(
     }
 
 
-def grid(fixed: dict[str, object], kernel: str, n_problems: int, n_q: int, n_k: int) -> tuple[int, int]:
-    """Programs of a launch: (blocks of rows, problems), or (blocks of the rows of all problems, 1)."""
+#: Programs of one launch: the first axis of a grid is the only one that goes beyond 65,535.
+MOST_PROGRAMS = 2**31 - 1
+
+
+def grid(fixed: dict[str, object], kernel: str, n_problems: int, n_q: int, n_k: int) -> tuple[int]:
+    """Programs of a launch: blocks of rows of each problem, one problem after the other, or of the rows of all problems."""
     n, block = (n_k, fixed["BN"]) if kernel == "dkv" else (n_q, fixed["BM"])
-    return (-(-n * n_problems // block), 1) if fixed["PACKED"] else (-(-n // block), n_problems)
+    programs = -(-n * n_problems // block) if fixed["PACKED"] else -(-n // block) * n_problems
+    if programs > MOST_PROGRAMS:
+        raise ValueError(
+            f"attention over {n_problems} problems of {n_q} queries and {n_k} keys needs {programs} programs on the GPU; at "
+            f"most {MOST_PROGRAMS} can be launched, cut the leading axes into parts"
+        )
+    return (programs,)
+
+
+def kernels_of(score: ScoreMap) -> types.ModuleType:
+    """The module of kernels for a score map: one for all built-in maps, and a copy with its own functions for every formula."""
+    return _kernels(map_of(score)[0])
+
+
+@functools.lru_cache(maxsize=64)
+def _kernels(number: int) -> types.ModuleType:
+    from attnlab.kernels.attention.gpu import kernels
+
+    if number < generated.FIRST:
+        return kernels
+    copy = types.ModuleType(f"{kernels.__name__}_{number}")
+    file = Path(kernels.__file__)
+    exec(compile(file.read_text(), str(file), "exec"), copy.__dict__)
+    vars(copy).update(generated.triton_functions(number))
+    return copy
 
 
 def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -134,9 +166,9 @@ def forward_with_statistics(problem: Problem, q: Tensor, k: Tensor, v: Tensor, b
 
 
 def _forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, statistics: bool):
-    from attnlab.kernels.attention.gpu import kernels as gpu_kernels
     from attnlab.kernels.attention.gpu import statistics as gpu_statistics
 
+    gpu_kernels = kernels_of(problem.score)
     lead, n_q, n_k, widths = q.shape[:-2], q.shape[-2], k.shape[-2], (q.shape[-1], v.shape[-1])
     o, rows = q.new_empty((*lead, n_q, widths[1])), q.new_empty((2, *lead, n_q), dtype=_accumulator(q.dtype))
     record = rows.new_empty((len(gpu_statistics.RECORD), *lead, n_q)) if statistics else rows
@@ -170,9 +202,9 @@ def backward(
     statistics: tuple[Tensor, Tensor] | None = None,
 ):
     """Gradients (dq, dk, dv), and that of the bias if wanted; ``statistics``: the raw ones and their cotangents."""
-    from attnlab.kernels.attention.gpu import kernels as gpu_kernels
     from attnlab.kernels.attention.gpu import statistics as gpu_statistics
 
+    gpu_kernels = kernels_of(problem.score)
     lead, n_q, n_k, widths = q.shape[:-2], q.shape[-2], k.shape[-2], (q.shape[-1], v.shape[-1])
     q, k, v, g = (x.contiguous() for x in (q, k, v, g))
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
@@ -222,17 +254,47 @@ def _accumulator(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def _capturing(device: torch.device) -> bool:
+    """Whether a CUDA graph is being recorded: what is made meanwhile belongs to the graph and is not kept for other calls."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
+def _kept(make, device: torch.device, *key) -> Tensor:
+    """``make(device, *key)``, once per device and value."""
+    if _capturing(device):
+        return make(device, *key)
+    return _once(make, device, *key)
+
+
+@functools.lru_cache(maxsize=1024)
+def _once(make, device: torch.device, *key) -> Tensor:
+    return make(device, *key)
+
+
 def _scalars(problem: Problem, like: Tensor) -> Tensor:
     """Scale and the map's parameter, exact in the accumulator type."""
-    return torch.tensor([problem.scale, map_of(problem.score)[1]], dtype=_accumulator(like.dtype), device=like.device)
+    return _kept(_numbers, like.device, _accumulator(like.dtype), problem.scale, map_of(problem.score)[1])
+
+
+def _numbers(device: torch.device, dtype: torch.dtype, *values: float) -> Tensor:
+    """A vector of numbers, written on the device: nothing is copied to it, so that a graph can record the call."""
+    made = torch.empty(len(values), dtype=dtype, device=device)
+    for i, value in enumerate(values):
+        made[i].fill_(value)
+    return made
 
 
 def _chosen(problem: Problem, n_k: int, dtype: torch.dtype, device: torch.device, statistics: bool) -> Tensor:
     """Which keys the statistic "mass" counts."""
-    chosen = torch.zeros(n_k if statistics else 1, dtype=flag_dtype(dtype))
-    if "mass" in problem.names:
-        chosen[list(problem.mass.keys)] = 1
-    return chosen.to(device)
+    keys = problem.mass.keys if "mass" in problem.names else ()
+    return _kept(_flags, device, flag_dtype(dtype), n_k if statistics else 1, keys)
+
+
+def _flags(device: torch.device, dtype: torch.dtype, n: int, keys: tuple[int, ...]) -> Tensor:
+    made = torch.zeros(n, dtype=dtype, device=device)
+    for key in keys:
+        made[key].fill_(1)
+    return made
 
 
 def _bias(bias: Tensor | None, like: Tensor) -> Tensor:
@@ -240,7 +302,19 @@ def _bias(bias: Tensor | None, like: Tensor) -> Tensor:
 
 
 def _mask(problem: Problem, like: Tensor) -> Tensor:
+    """The boolean matrix that all problems share, copied to the device once for all calls with the same rows."""
     rows, flags = problem.rows, flag_dtype(like.dtype)
     if rows.full or rows.causal:
-        return torch.empty(1, dtype=flags, device=like.device)
-    return rows.visible.to(device=like.device, dtype=flags).contiguous()
+        return _kept(_flags, like.device, flags, 1, ())
+    known = _masks.setdefault(rows, {})
+    key = like.device, flags
+    if key not in known:
+        if _capturing(like.device):
+            raise RuntimeError(
+                "a mask is not on the device yet while a CUDA graph is being captured: run the call once before the capture"
+            )
+        known[key] = rows.visible.to(device=like.device, dtype=flags).contiguous()
+    return known[key]
+
+
+_masks: weakref.WeakKeyDictionary[Rows, dict[tuple, Tensor]] = weakref.WeakKeyDictionary()

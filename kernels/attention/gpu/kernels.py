@@ -13,13 +13,22 @@ neighbours alone. It is for single queries and short contexts, where a product w
 
 Row factors saved for the backward pass: the level m and u = 1/Z. A bias is (problem, query, key); its gradient is written by
 the dQ kernel, which visits every pair that has one. With STATS the forward kernel also writes the record of
-``gpu_statistics``, and the others add what the cotangents of the statistics contribute. Map numbers are those of
-``cpu.MAPS``.
+``gpu_statistics``, and the others add what the cotangents of the statistics contribute. The score maps are in ``maps``.
 """
 
 from __future__ import annotations
 
 from attnlab.kernels.attention.gpu.jit import jit, tl
+from attnlab.kernels.attention.gpu.maps import (
+    constant,
+    level,
+    level_next,
+    level_start,
+    log_level,
+    numerators,
+    rescale,
+    slopes,
+)
 from attnlab.kernels.attention.gpu.statistics import add_tile, slope_of_statistics, store_record
 
 
@@ -73,124 +82,6 @@ def gathered_sum(w, b, pairs, visible, WIDTH: tl.constexpr, PADDED: tl.constexpr
 
 
 @jit
-def power_of(x, P: tl.constexpr):
-    y = x * 0.0 + 1.0
-    for _ in tl.static_range(P):
-        y = y * x
-    return y
-
-
-@jit
-def sigmoids(s):
-    """exp(-|s|), 1/(1 + e^-s) and 1/(1 + e^s), each with all its digits."""
-    e = tl.exp(-tl.abs(s))
-    inverse = 1.0 / (1.0 + e)
-    return e, tl.where(s >= 0, inverse, e * inverse), tl.where(s >= 0, e * inverse, inverse)
-
-
-@jit
-def numerators(s, m, MAP: tl.constexpr, P: tl.constexpr):
-    """f and g, divided by the row's common factor: exp(m), or m^P for powers."""
-    if MAP == 0:
-        f = tl.exp(s - m)
-        g = f
-    elif MAP == 1:
-        d = tl.exp(s - m) - tl.exp(-m)
-        f = tl.maximum(d, 0.0)
-        g = tl.abs(d)
-    elif MAP == 2:
-        _, f, _ = sigmoids(s)
-        g = s * 0.0
-    elif MAP == 3:
-        f = s
-        g = s * 0.0
-    elif MAP == 4:
-        f = tl.maximum(s, 0.0)
-        g = s * 0.0
-    elif MAP == 5:
-        f = power_of(s / m, P)
-        g = tl.abs(f)
-    elif MAP == 6:
-        f = power_of(tl.maximum(s, 0.0) / m, P)
-        g = f
-    elif MAP == 7:
-        e = tl.exp(-tl.abs(s))
-        one = 1.0 + e  # log(1 + e) with the rounding of 1 + e undone
-        log = tl.where(one == 1.0, e, tl.log(one) * (e / tl.where(one == 1.0, 1.0, one - 1.0)))
-        tail = tl.exp(tl.minimum(s - m, 1.0)) * (1.0 - 0.5 * e)
-        f = tl.where(s < -15.0, tail, (tl.maximum(s, 0.0) + log) * tl.exp(tl.minimum(-m, 15.0)))
-        g = f
-    else:
-        g = tl.exp(tl.abs(s) - m)
-        f = tl.where(s > 0, g, tl.where(s < 0, -g, 0.0))
-    return f, g
-
-
-@jit
-def slopes(s, m, MAP: tl.constexpr, P: tl.constexpr):
-    """f' and g', divided by the same factor."""
-    if MAP == 0:
-        f1 = tl.exp(s - m)
-        g1 = f1
-    elif MAP == 1:
-        e = tl.exp(s - m)
-        f1 = tl.where(s > 0, e, 0.0)
-        g1 = tl.where(s > 0, e, tl.where(s < 0, -e, 0.0))
-    elif MAP == 2:
-        e = tl.exp(-tl.abs(s))
-        f1 = e / ((1.0 + e) * (1.0 + e))
-        g1 = s * 0.0
-    elif MAP == 3:
-        f1 = s * 0.0 + 1.0
-        g1 = s * 0.0
-    elif MAP == 4:
-        f1 = tl.where(s > 0, 1.0, 0.0)
-        g1 = s * 0.0
-    elif MAP == 5:
-        f1 = P * power_of(s / m, P - 1) / m
-        if P % 2 == 1:
-            g1 = tl.where(s > 0, f1, tl.where(s < 0, -f1, 0.0))
-        else:
-            g1 = f1
-    elif MAP == 6:
-        f1 = tl.where(s > 0, P * power_of(tl.maximum(s, 0.0) / m, P - 1) / m, 0.0)
-        g1 = f1
-    elif MAP == 7:
-        _, up, down = sigmoids(s)
-        f1 = tl.where(s < -15.0, tl.exp(tl.minimum(s - m, 1.0)) * down, up * tl.exp(tl.minimum(-m, 15.0)))
-        g1 = f1
-    else:
-        e = tl.exp(tl.abs(s) - m)
-        f1 = tl.where(s == 0, 0.0, e)
-        g1 = tl.where(s > 0, e, tl.where(s < 0, -e, 0.0))
-    return f1, g1
-
-
-@jit
-def level(m, MAP: tl.constexpr):
-    """The level of a row from the largest logit (or absolute logit) seen so far."""
-    if MAP == 5 or MAP == 6:
-        safe = tl.where(m > 0, m, 1.0)
-    elif MAP == 7:
-        safe = tl.where(m > float("-inf"), tl.minimum(m, 0.0), 0.0)
-    else:
-        safe = tl.where(m > float("-inf"), m, 0.0)
-    return safe
-
-
-@jit
-def log_level(m, MAP: tl.constexpr, P: tl.constexpr):
-    """Log of a row's common factor."""
-    if MAP == 5 or MAP == 6:
-        log = P * tl.log(m)
-    elif MAP == 2 or MAP == 3 or MAP == 4:
-        log = m * 0.0
-    else:
-        log = m
-    return log
-
-
-@jit
 def seen(inside, queries, keys, n_q, n_k, mask, CAUSAL: tl.constexpr, MASKED: tl.constexpr):
     """Visible pairs for index tiles that broadcast against each other, of those inside."""
     visible = inside & (queries < n_q) & (keys < n_k)
@@ -211,22 +102,26 @@ def with_bias(s, visible, bias, rows, keys, n_k):
 
 @jit
 def my_rows(n_problems, n, n_other, BLOCK: tl.constexpr, PACKED: tl.constexpr):
-    """Rows of this program: (base, row) whose sum is the row in memory, its place in its problem, whether it exists, and the
-    first row of its problem on the other side; bases are numbers, and so is that one unless problems are packed."""
+    """Rows of this program: (base, row) whose sum is the row in memory, its place in its problem, whether it exists, the
+    first row of its problem on the other side, and its number among the blocks of its problem; bases are numbers, and so is
+    that first row unless problems are packed. The grid has one axis, the only one that goes beyond 65,535."""
     if PACKED:
         base = 0
         row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
         inside = row < tl.full([], n_problems, tl.int64) * n
         other = row // n * n_other
         place = (row % n).to(tl.int32)
+        block = 0
     else:
-        problem = tl.program_id(1).to(tl.int64)
+        n_blocks = (n + BLOCK - 1) // BLOCK
+        problem = (tl.program_id(0) // n_blocks).to(tl.int64)
+        block = tl.program_id(0) % n_blocks
         base = problem * n
-        row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        row = block * BLOCK + tl.arange(0, BLOCK)
         inside = row < n
         other = problem * n_other
         place = row
-    return base, row, place, inside, other
+    return base, row, place, inside, other, block
 
 
 @jit
@@ -262,17 +157,12 @@ def forward_kernel(
     ACC: tl.constexpr,
     EMULATE: tl.constexpr,
 ):
-    base, row, queries, inside, other = my_rows(n_problems, n_q, n_k, BM, PACKED)
+    base, row, queries, inside, other, block = my_rows(n_problems, n_q, n_k, BM, PACKED)
     scale = tl.load(scalars)
     parameter = tl.load(scalars + 1)
     if not PACKED:
         Q = tile(q + base * D, row, inside, D, DP)
-    if MAP == 0:
-        m = tl.zeros([BM], ACC) + parameter  # log of the constant; minus infinity without a sink
-    elif MAP == 7:
-        m = tl.zeros([BM], ACC) + float("-inf")
-    else:
-        m = tl.zeros([BM], ACC)
+    m = level_start(tl.zeros([BM], ACC), parameter, MAP)
     z = tl.zeros([BM], ACC)
     count = tl.zeros([BM], ACC)
     acc = tl.zeros([BM, DVP], ACC)
@@ -291,7 +181,7 @@ def forward_kernel(
         deviation = tl.zeros([BM], ACC)
     last = n_k
     if CAUSAL and not PACKED:
-        last = tl.minimum(n_k, tl.maximum((tl.program_id(0) + 1) * BM + (n_k - n_q), 0))
+        last = tl.minimum(n_k, tl.maximum((block + 1) * BM + (n_k - n_q), 0))
     for start in range(0, last, BN):
         keys = start + tl.arange(0, BN)
         visible = seen(inside[:, None], queries[:, None], keys[None, :], n_q, n_k, mask, CAUSAL, MASKED)
@@ -304,22 +194,12 @@ def forward_kernel(
             s = product(Q, tl.trans(K), LOW, ACC, EMULATE) * scale
         if BIAS:
             s, visible = with_bias(s, visible, bias + base * n_k, row[:, None], keys[None, :], n_k)
-        if MAP == 0 or MAP == 1 or MAP == 7:
-            m_new = tl.maximum(m, tl.max(tl.where(visible, s, float("-inf")), 1))
-        elif MAP == 5 or MAP == 6 or MAP == 8:
-            m_new = tl.maximum(m, tl.max(tl.where(visible, tl.abs(s), 0.0), 1))
-        else:
-            m_new = m
+        m_new = level_next(m, s, visible, MAP)
         safe = level(m_new, MAP)
         f, g = numerators(tl.where(visible, s, 0.0), safe[:, None], MAP, P)
         f = tl.where(visible, f, 0.0)
         g = tl.where(visible, g, 0.0)
-        if MAP == 0 or MAP == 1 or MAP == 7 or MAP == 8:
-            r = tl.where(m > float("-inf"), tl.exp(level(m, MAP) - safe), 0.0)
-        elif MAP == 5 or MAP == 6:
-            r = power_of(m / safe, P)  # m = 0: nothing but zeros so far
-        else:
-            r = tl.zeros([BM], ACC) + 1.0
+        r = rescale(m, m_new, MAP, P)
         z = z * r
         acc = acc * r[:, None]
         z += tl.sum(g, 1)
@@ -366,14 +246,7 @@ def forward_kernel(
             )
         m = m_new
     safe = level(m, MAP)
-    if MAP == 0:
-        z += tl.exp(parameter - safe)
-    elif MAP == 1:
-        z += parameter * tl.exp(-safe)
-    elif MAP == 2:
-        z += 1.0
-    elif MAP == 3 or MAP == 4:
-        z += tl.where(parameter != 0, count, 1.0)
+    z += constant(parameter, safe, count, MAP)
     u = tl.where(z == 0, 0.0, 1.0 / tl.where(z == 0, 1.0, z))
     store_tile(o + base * DV, row, inside, acc * u[:, None], DV, DVP)
     tl.store(rows_m + base + row, safe, mask=inside)
@@ -439,7 +312,7 @@ def dq_kernel(
     ACC: tl.constexpr,
     EMULATE: tl.constexpr,
 ):
-    base, row, queries, inside, other = my_rows(n_problems, n_q, n_k, BM, PACKED)
+    base, row, queries, inside, other, block = my_rows(n_problems, n_q, n_k, BM, PACKED)
     stride = tl.full([], n_problems, tl.int64) * n_q
     scale = tl.load(scalars)
     if not PACKED:
@@ -451,7 +324,7 @@ def dq_kernel(
     acc = tl.zeros([BM, DP], ACC)
     last = n_k
     if CAUSAL and not PACKED:
-        last = tl.minimum(n_k, tl.maximum((tl.program_id(0) + 1) * BM + (n_k - n_q), 0))
+        last = tl.minimum(n_k, tl.maximum((block + 1) * BM + (n_k - n_q), 0))
     for start in range(0, last, BN):
         keys = start + tl.arange(0, BN)
         visible = seen(inside[:, None], queries[:, None], keys[None, :], n_q, n_k, mask, CAUSAL, MASKED)
@@ -520,7 +393,7 @@ def dkv_kernel(
     ACC: tl.constexpr,
     EMULATE: tl.constexpr,
 ):
-    base, row, keys, inside, other = my_rows(n_problems, n_k, n_q, BN, PACKED)
+    base, row, keys, inside, other, block = my_rows(n_problems, n_k, n_q, BN, PACKED)
     stride = tl.full([], n_problems, tl.int64) * n_q
     scale = tl.load(scalars)
     if not PACKED:
@@ -532,7 +405,7 @@ def dkv_kernel(
         chosen = tl.load(in_mass + keys, mask=inside, other=0) != 0
     begin = 0
     if CAUSAL and not PACKED:
-        begin = tl.maximum(tl.program_id(0) * BN - (n_k - n_q), 0) // BM * BM
+        begin = tl.maximum(block * BN - (n_k - n_q), 0) // BM * BM
     for start in range(begin, n_q, BM):
         queries = start + tl.arange(0, BM)
         there = (queries < n_q)[None, :]

@@ -13,6 +13,7 @@ from attnlab.kernels.attention.scores.f_over_g import (
     Softpick,
     Softplus,
 )
+from attnlab.kernels.attention.scores.formula.map import FormulaMap
 from attnlab.kernels.attention.scores.registry import SCORE_MAPS, score_map
 from attnlab.kernels.attention.scores.rows import Clipped, Entmax, Hardmax, Standardised
 
@@ -22,6 +23,7 @@ __all__ = [
     "Cosine",
     "Entmax",
     "FOverG",
+    "FormulaMap",
     "Hardmax",
     "Linear",
     "Power",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import math
 
 from attnlab.kernels.attention.scores.f_over_g import (
     Cosine,
@@ -16,6 +18,7 @@ from attnlab.kernels.attention.scores.f_over_g import (
     Softpick,
     Softplus,
 )
+from attnlab.kernels.attention.scores.formula.map import FormulaMap
 from attnlab.kernels.attention.scores.rows import Clipped, Entmax, Hardmax, Standardised
 
 #: Every score map that ``attention(score="...")`` knows by name, with its default parameters.
@@ -40,12 +43,48 @@ SCORE_MAPS: dict[str, ScoreMap] = {
 }
 
 
-def score_map(score: str | ScoreMap) -> ScoreMap:
-    """The score map of that name, or the object itself; an unknown name is an error with the nearest known one."""
+def score_map(score: str | ScoreMap, *, divide: str | None = None, plus: float = 0.0) -> ScoreMap:
+    r"""The score map of that name, the object itself, or with ``divide`` the one that a formula in the logit s gives.
+
+    .. math:: W_j = \frac{f(s_j)}{\text{plus} + \sum_l g(s_l)}, \qquad \text{score_map("log(1 + exp(s))", divide="sum")}.
+
+    ``divide``: "sum" (g = f), "absolute" (g = \|f\|), "count" (the number of visible keys), "one" (nothing), or the formula of
+    g. ``plus``: a constant, at least 0. Formulas are made of s, numbers, pi, e, + - * / \*\*, and exp log sqrt tanh sinh cosh
+    abs sign max min expm1 log1p relu sigmoid softplus. A stable form, all derivatives and the code of the fast paths are
+    derived, and checked against exact values of the formula before the map is returned; a formula that has no value at some
+    logit, that overflows, whose normaliser can vanish or whose digits are lost is an error that says so. At s = 0 a jump
+    has the value that the formula gives and slope 0, a symmetric kink has slope 0; other kinks have the slopes of their
+    left side.
+
+    >>> score_map("relu(s)**2", divide="sum")
+    FormulaMap(formula='relu(s)**2', divide='sum', plus=0.0)
+    """
+    if divide is not None:
+        return _formula_map(score, divide, plus)
     if isinstance(score, ScoreMap):
         return score
     if isinstance(score, str) and score in SCORE_MAPS:
         return SCORE_MAPS[score]
+    if isinstance(score, str) and not score.isidentifier():
+        raise ValueError(
+            f"score={score!r} is not the name of a score map; for a formula say what divides it: "
+            f"score=score_map({score!r}, divide='sum')"
+        )
     near = difflib.get_close_matches(str(score), SCORE_MAPS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"score={score!r} is not a score map{hint} Known: {', '.join(SCORE_MAPS)}, or a ScoreMap object")
+
+
+@functools.lru_cache(maxsize=256)
+def _formula_map(formula: str, divide: str, plus: float) -> FormulaMap:
+    from attnlab.kernels.attention.scores.formula.examine import examine
+
+    if not (isinstance(plus, (int, float)) and 0 <= plus < math.inf):
+        raise ValueError(f"plus={plus!r} must be a finite number, at least 0; it is added to the sum that divides")
+    if plus > 0 and divide in ("count", "one"):
+        raise ValueError(
+            f"plus={plus!r} is added to a sum, and divide={divide!r} has none; use divide='sum' or 'absolute'"
+        )
+    found = FormulaMap(formula, divide, float(plus))
+    examine(found)
+    return found

@@ -56,6 +56,14 @@ def test_source_and_macros_name_the_build(source, tmp_path, monkeypatch, needs_c
     assert len(list((tmp_path / "cache" / "kernels").iterdir())) == 2
 
 
+def test_generated_code_names_the_build_too(tmp_path, monkeypatch, needs_c):
+    monkeypatch.setenv("ATTNLAB_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "with_made.c"
+    source.write_text('#include "made.h"\nint answer(void) { return MADE; }\n')
+    assert [compiler.load(source, f"#define MADE {i}").answer() for i in (5, 6, 5)] == [5, 6, 5]
+    assert len(list((tmp_path / "cache" / "kernels").iterdir())) == 2
+
+
 @pytest.mark.parametrize("cc", ["", "no-such-compiler", "false"])
 def test_missing_or_broken_compiler_is_reported_and_nothing_breaks(cc, source, tmp_path):
     out = run(source, tmp_path / "cache", ATTNLAB_CC=cc).communicate()[0]

@@ -22,14 +22,13 @@ from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
 from attnlab.kernels.attention import gpu  # noqa: E402
-from attnlab.kernels.attention.gpu import kernels as gpu_kernels  # noqa: E402
 from attnlab.kernels.attention.masks import Causal, Window  # noqa: E402
 from attnlab.kernels.attention.problem import Problem, rows_of_mask  # noqa: E402
-from attnlab.kernels.attention.scores import SCORE_MAPS  # noqa: E402
+from attnlab.kernels.attention.scores import SCORE_MAPS, score_map  # noqa: E402
 from attnlab.kernels.attention.statistics import Mass  # noqa: E402
 
 TOOLS = pathlib.Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-KERNELS = {"forward": gpu_kernels.forward_kernel, "dq": gpu_kernels.dq_kernel, "dkv": gpu_kernels.dkv_kernel}
+KERNELS = ("forward", "dq", "dkv")
 POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 
 CAUSAL = Causal()
@@ -58,8 +57,9 @@ def report(
     kernel, dtype, width, score="softmax", capability=90, mask=CAUSAL, bias=False, statistics=False, sizes=(64, 64)
 ):
     """Stack, spills, shared memory and tensor-core instructions of one build."""
-    function = KERNELS[kernel]
-    problem = Problem(1.0, SCORE_MAPS[score], rows_of_mask(mask, *sizes), None, (), Mass())
+    score = SCORE_MAPS[score] if isinstance(score, str) else score
+    function = getattr(gpu.kernels_of(score), f"{kernel}_kernel")
+    problem = Problem(1.0, score, rows_of_mask(mask, *sizes), None, (), Mass())
     fixed = gpu.constants(problem, dtype, *sizes, width, width, kernel, bias, bias, statistics)
     accumulator = "*fp64" if dtype == torch.float64 else "*fp32"
     flags = {torch.int64: "*i64", torch.uint8: "*u8"}[gpu.flag_dtype(dtype)]
@@ -135,6 +135,21 @@ def test_softmax_builds_without_spills(kernel, dtype, width, capability, fits):
 )
 def test_other_maps_build_without_spills(score, kernel, fits):
     found = report(kernel, torch.float32, 6, score=score)
+    assert fits(found) and found["tensor_core"] == 0
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "log(1 + exp(s))",
+        pytest.param("exp(-s**2)", marks=pytest.mark.slow),
+        pytest.param("relu(s)**3", marks=pytest.mark.slow),
+        pytest.param("exp(30*tanh(s/30))", marks=pytest.mark.slow),
+    ],
+)
+def test_maps_from_a_formula_build_without_spills(formula, kernel, fits):
+    found = report(kernel, torch.float32, 6, score=score_map(formula, divide="sum"))
     assert fits(found) and found["tensor_core"] == 0
 
 

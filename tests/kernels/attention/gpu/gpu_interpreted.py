@@ -16,7 +16,7 @@ pytest.importorskip("triton")
 from attnlab.kernels.attention import attention, gpu  # noqa: E402
 from attnlab.kernels.attention.error_budget import combinations, worst_over_cases  # noqa: E402
 from attnlab.kernels.attention.masks import Window  # noqa: E402
-from attnlab.kernels.attention.scores import SCORE_MAPS  # noqa: E402
+from attnlab.kernels.attention.scores import SCORE_MAPS, score_map  # noqa: E402
 from attnlab.kernels.attention.scores.f_over_g import Power  # noqa: E402
 from attnlab.kernels.attention.statistics import NAMES, Mass  # noqa: E402
 
@@ -281,6 +281,71 @@ def test_the_published_error_budget_is_kept(dtype, score):
     only = ("masked rows", "huge logits", "ties", "length one") if dtype == torch.float32 else ("ties",)
     for quantity, (error, share, case) in worst_over_cases("gpu", dtype, score, only=only).items():
         assert share <= 1, f"{quantity} is off by {error:.3g} units on {case!r}"
+
+
+@pytest.mark.parametrize(
+    ("formula", "divide", "plus"),
+    [
+        ("log(1 + exp(s))", "sum", 0.0),
+        ("exp(-s**2)", "sum", 0.0),
+        ("relu(exp(s) - 1)", "abs(exp(s) - 1)", 1e-6),
+        ("log(1 + s**2)", "sum", 0.5),
+        ("max(s, 0)", "count", 0.0),
+    ],
+)
+def test_code_made_from_a_formula(formula, divide, plus):
+    """Output, statistics and gradients of ragged tiles and of packed problems, at ordinary and at large logits."""
+    score = score_map(formula, divide=divide, plus=plus)
+    weights = torch.randn(len(NAMES), 2, 20, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    for n_k, scale in ((20, 60.0), (1, 1.0)):
+        leaves = tensors(torch.float64, (2, 20, 3), (2, n_k, 3), (2, n_k, 2))
+        found = []
+        for path in ("gpu", "reference"):
+            o, rows = attention(*leaves, scale=scale, score=score, path=path, statistics=NAMES)
+            values = torch.stack([torch.where(x > -torch.inf, x, 0.0) for x in (rows[name] for name in NAMES)])
+            plain = attention(*leaves, scale=scale, score=score, path=path)
+            grads = torch.autograd.grad(o.sin().sum() + (weights * values).sum() + plain.cos().sum(), leaves)
+            found.append([o, plain, *rows.values(), *grads])
+        largest = 1 + 8 * scale**2  # logits up to some 8 scale, squared in variances and in the Gaussian's exponent
+        for i, (got, want) in enumerate(zip(*found, strict=True)):
+            close = (got - want).abs() < 100 * largest * EPS * (1 + want.abs().max())
+            assert bool(((got == want) | close).all()), (n_k, scale, i)
+
+
+def test_more_problems_than_the_second_axis_of_a_grid_holds():
+    """65,536 problems of 17 keys: none shares a program; every one has its own, and the last is right."""
+    for kernel, n_q, n_k in (("forward", 17, 17), ("dq", 17, 17), ("dkv", 17, 33)):
+        fixed = {"BM": 16, "BN": 32, "PACKED": False}
+        assert gpu.grid(fixed, kernel, 65_536, n_q, n_k) == (2 * 65_536,)
+    with pytest.raises(ValueError, match="cut the leading axes"):
+        gpu.grid({"BM": 16, "BN": 32, "PACKED": False}, "forward", 2**28, 129, 4)
+
+
+def test_what_does_not_change_between_calls_is_made_once(monkeypatch):
+    """Scalars, flags and masks stay on the device; masks of equal value are one."""
+    q, k, v = tensors(torch.float64, (2, 12, 3), (2, 12, 3), (2, 12, 2))
+    first = attention(q, k, v, mask=Window(2, 1), scale=0.7, path="gpu")
+    made = []
+
+    def noted(function):
+        return lambda *args, **options: made.append(args) or function(*args, **options)
+
+    for name in ("_numbers", "_flags"):
+        monkeypatch.setattr(gpu, name, noted(getattr(gpu, name)))
+    monkeypatch.setattr(torch.Tensor, "to", noted(torch.Tensor.to))
+    gpu._once.cache_clear()
+    attention(q, k, v, mask=Window(2, 1), scale=0.7, path="gpu")
+    n = len(made)
+    made.clear()
+    again = attention(q, k, v, mask=Window(2, 1), scale=0.7, path="gpu")
+    assert torch.equal(first, again) and n > 0 and not made
+
+
+def test_two_formulas_do_not_share_code():
+    q, k, v = tensors(torch.float64, (2, 9, 3), (2, 9, 3), (2, 9, 2))
+    for p in (2, 3, 2):
+        got = attention(q, k, v, score=score_map(f"relu(s)**{p}", divide="sum"), path="gpu")
+        assert (got - attention(q, k, v, score=Power(p, rectified=True), path="reference")).abs().max() < 1e-13
 
 
 def test_maps_without_a_kernel_are_a_clear_error():

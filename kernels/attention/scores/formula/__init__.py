@@ -1,0 +1,1 @@
+"""Score maps that are given by a formula: parsed, split into pieces, made stable, written as code."""
