@@ -18,7 +18,8 @@ from attnlab.papers.fu2023_random_features.paper import (
     spectrum_of,
 )
 from attnlab.papers.lab.declare import Scales
-from attnlab.simulators.random_feature_heads.few_heads import explicit_weights, few_heads
+from attnlab.simulators.random_feature_heads.features import explicit_weights
+from attnlab.simulators.random_feature_heads.few_heads import few_heads
 from attnlab.simulators.random_feature_heads.learning_curves import Setting, learning_curves
 from attnlab.theory.random_feature_heads.kernels import explicit_weights_error
 from attnlab.theory.random_feature_heads.learning_curves import half_samples

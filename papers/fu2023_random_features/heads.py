@@ -9,7 +9,8 @@ import numpy as np
 from attnlab.analysis import Outcome, Twin, Verdict, agrees, bounded, exponent
 from attnlab.papers.fu2023_random_features.paper import paper
 from attnlab.papers.lab.declare import Scales
-from attnlab.simulators.random_feature_heads.few_heads import ExplicitSetting, HeadsSetting, explicit_weights, few_heads
+from attnlab.simulators.random_feature_heads.features import ExplicitSetting, explicit_weights
+from attnlab.simulators.random_feature_heads.few_heads import HeadsSetting, few_heads
 from attnlab.theory.random_feature_heads.kernels import explicit_weights_error
 
 EXPLICIT = Scales(

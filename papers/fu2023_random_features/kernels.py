@@ -9,7 +9,8 @@ import numpy as np
 from attnlab.analysis import Twin, agrees, all_of, bounded, exhaustive, exponent, follows
 from attnlab.papers.fu2023_random_features.paper import FEWER, paper, spectrum_of, with_changes
 from attnlab.papers.lab.declare import Scales
-from attnlab.simulators.random_feature_heads.few_heads import ProductSetting, bias_of, head_products
+from attnlab.simulators.random_feature_heads.features import ProductSetting, head_products
+from attnlab.simulators.random_feature_heads.inputs import bias_of
 from attnlab.simulators.random_feature_heads.learning_curves import Setting, learning_curves
 from attnlab.theory.random_feature_heads.kernels import arc_cosine_coefficients, attention_kernel, perceptron_kernel
 from attnlab.theory.random_feature_heads.learning_curves import norm_of_fit

@@ -21,24 +21,3 @@ def test_gradients_pass_through():
     x = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
     functions.tanh(x).backward()
     assert float(x.grad) == pytest.approx(1 - np.tanh(0.5) ** 2, rel=1e-14)
-
-
-@pytest.mark.parametrize(
-    ("check", "bad", "good"),
-    [
-        (
-            functions.check_positive,
-            [0, -1.0, float("nan"), float("inf"), np.array([1.0, 0.0])],
-            [1, 0.1, np.array([1.0, 2.0])],
-        ),
-        (functions.check_not_negative, [-1e-9, float("nan"), np.array([1.0, -1.0])], [0, 2.0, np.array([0.0])]),
-        (functions.check_share, [-0.1, 1.1, float("nan")], [0, 1, 0.5, np.array([0.0, 1.0])]),
-        (functions.check_count, [0, 1.5, True, -3], [1, 7, np.int64(2)]),
-    ],
-)
-def test_checks_name_the_argument_and_let_good_values_pass(check, bad, good):
-    for value in bad:
-        with pytest.raises(ValueError, match="spread"):
-            check("spread", value)
-    for value in good:
-        check("spread", value)

@@ -16,21 +16,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betainc, gammaln, hyp0f1, ive, jv
 
+from attnlab.theory.checks import check_count, check_one_of, check_positive
+
 KEYS = ("spherical", "binary", "gaussian")
 
 
 def overlap_moment(dim: int, power: float) -> float:
     r"""``E |t|^power`` of spherical keys: ``Gamma(d/2) Gamma((power + 1)/2) / (sqrt(pi) Gamma((d + power)/2))``; E t^2 = 1/d."""
-    _check(dim=dim)
+    check_count(dim=dim)
     return float(np.exp(gammaln(dim / 2) + gammaln((power + 1) / 2) - gammaln((dim + power) / 2)) / np.sqrt(np.pi))
 
 
 def overlap_exponential(dim: int, inverse_temperature: float) -> float:
     r"""``E e^{b t} = Gamma(d/2) (2/b)^{d/2 - 1} I_{d/2 - 1}(b)``, evaluated in logarithms."""
-    _check(dim=dim)
+    check_count(dim=dim)
     b, order = float(inverse_temperature), dim / 2 - 1
-    if b <= 0:
-        raise ValueError(f"inverse_temperature={inverse_temperature!r} must be positive")
+    check_positive(inverse_temperature=b)
     scaled = ive(order, b)
     if scaled == 0:  # far below the order, where the series is short
         return float(hyp0f1(dim / 2, b * b / 4))
@@ -39,7 +40,7 @@ def overlap_exponential(dim: int, inverse_temperature: float) -> float:
 
 def overlap_characteristic(dim: int, s: ArrayLike) -> np.ndarray:
     r"""``E e^{i s t} = Gamma(d/2) (2/s)^{d/2 - 1} J_{d/2 - 1}(s)``; 1 at s = 0."""
-    _check(dim=dim)
+    check_count(dim=dim)
     s, order = np.abs(np.asarray(s, dtype=np.float64)), dim / 2 - 1
     safe = np.where(s > 0, s, 1.0)
     return np.where(s > 0, np.exp(gammaln(dim / 2) + order * np.log(2 / safe)) * jv(order, safe), 1.0)
@@ -47,7 +48,7 @@ def overlap_characteristic(dim: int, s: ArrayLike) -> np.ndarray:
 
 def overlap_distribution(dim: int, t: ArrayLike) -> np.ndarray:
     r"""``P(overlap <= t) = 1/2 + sign(t) I_{t^2}(1/2, (d - 1)/2) / 2``."""
-    _check(dim=dim)
+    check_count(dim=dim)
     t = np.asarray(t, dtype=np.float64)
     return 0.5 + 0.5 * np.sign(t) * betainc(0.5, (dim - 1) / 2, np.minimum(t * t, 1.0))
 
@@ -58,10 +59,9 @@ def hebbian_error(n_pairs: ArrayLike, dim: int, keys: str = "spherical", cue_noi
     Stored cue: ``(n - 1)/d`` for spherical and binary keys, ``(n + 1)/d`` for Gaussian ones, whose norms fluctuate. Cue
     ``k_j + sigma g`` with g ~ N(0, I/d), spherical or binary keys: ``(n - 1)(1 + sigma^2)/d + sigma^2/d``.
     """
-    _check(dim=dim)
+    check_count(dim=dim)
     n = np.asarray(n_pairs, dtype=np.float64)
-    if keys not in KEYS:
-        raise ValueError(f"keys={keys!r} is unknown; use one of {', '.join(map(repr, KEYS))}")
+    check_one_of(KEYS, keys=keys)
     if keys == "gaussian":
         if cue_noise:
             raise ValueError(
@@ -73,7 +73,7 @@ def hebbian_error(n_pairs: ArrayLike, dim: int, keys: str = "spherical", cue_noi
 
 def scaled_hebbian_error(n_pairs: ArrayLike, dim: int) -> np.ndarray:
     r"""Error at the best common factor on the read-out, d / (d + n - 1): ``(n - 1)/(d + n - 1)``; spherical keys, stored cue."""
-    _check(dim=dim)
+    check_count(dim=dim)
     n = np.asarray(n_pairs, dtype=np.float64)
     return (n - 1) / (dim + n - 1)
 
@@ -94,13 +94,7 @@ def decaying_hebbian_error(ages: ArrayLike, n_pairs: int, dim: int, decay: float
 
     .. math:: (1 - \gamma^a)^2 + \frac1d \sum_{b \ne a,\ b < n} \gamma^{2 b}.
     """
-    _check(dim=dim, n_pairs=n_pairs)
+    check_count(dim=dim, n_pairs=n_pairs)
     ages = np.asarray(ages, dtype=np.float64)
     powers = decay ** (2.0 * np.arange(n_pairs))
     return (1 - decay**ages) ** 2 + (powers.sum() - decay ** (2 * ages)) / dim
-
-
-def _check(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if value != int(value) or value < 1:
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from attnlab.theory.checks import check_one_of
+
 
 def linear_attention_macs(n_tokens: int, key_dim: int, value_dim: int) -> int:
     """One head of linear attention: buffer N d_k d_v, read-out N d_k d_v, normaliser N d_k."""
@@ -73,6 +75,5 @@ def pooling_macs(kind: str, n_tokens: int, dim: int, n_heads: int, hidden: int =
 
 
 def _chosen(counts: dict[str, int], kind: str) -> int:
-    if kind not in counts:
-        raise ValueError(f"kind={kind!r} is unknown; use one of {', '.join(map(repr, counts))}")
+    check_one_of(counts, kind=kind)
     return counts[kind]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from attnlab.theory.checks import check_positive
 from attnlab.theory.costs.dense_tiles import causal_pairs, roofline_seconds
 
 
@@ -53,9 +54,7 @@ class AttentionSizes:
     element: int = 4
 
     def __post_init__(self):
-        for name in ("n_queries", "n_keys", "dim", "value_dim", "element"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be positive")
+        check_positive(**{name: getattr(self, name) for name in ("n_queries", "n_keys", "dim", "value_dim", "element")})
         if self.n_pairs is not None and not 0 <= self.n_pairs <= self.n_queries * self.n_keys:
             raise ValueError(
                 f"n_pairs={self.n_pairs!r} must be between 0 and n_queries n_keys = {self.n_queries * self.n_keys}"
@@ -136,8 +135,7 @@ def unfused_backward(sizes: AttentionSizes) -> KernelWork:
 
 def idle_lanes(n_problems: int, lanes: int) -> float:
     """Computed over useful problems where ``lanes`` problems share a vector: lanes ceil(n/lanes) / n."""
-    if not (n_problems > 0 and lanes > 0):
-        raise ValueError(f"n_problems={n_problems!r} and lanes={lanes!r} must be positive")
+    check_positive(n_problems=n_problems, lanes=lanes)
     return -(-n_problems // lanes) * lanes / n_problems
 
 

@@ -17,19 +17,21 @@ from numpy.typing import ArrayLike
 from scipy.integrate import quad
 from scipy.special import betainc, gammaln, roots_legendre
 
+from attnlab.theory.checks import check_count, check_positive
+
 
 def coordinate_density(t: ArrayLike, dim: int) -> np.ndarray:
     r"""Density of a coordinate of a uniform point of the sphere.
 
     .. math:: p_d(t) = \frac{\Gamma(d/2)}{\sqrt\pi\, \Gamma((d-1)/2)} (1 - t^2)^{(d-3)/2}, \qquad |t| < 1.
     """
-    _check(dim=dim)
+    check_count(at_least=2, dim=dim)
     return math.exp(_log_peak(dim)) * (1 - np.asarray(t, dtype=np.float64) ** 2) ** ((dim - 3) / 2)
 
 
 def coordinate_cdf(t: ArrayLike, dim: int) -> np.ndarray:
     """Distribution function F_d of a coordinate of a uniform point of the sphere."""
-    _check(dim=dim)
+    check_count(at_least=2, dim=dim)
     t = np.asarray(t, dtype=np.float64)
     return 0.5 + 0.5 * np.sign(t) * betainc(0.5, (dim - 1) / 2, t**2)
 
@@ -42,7 +44,8 @@ def full_rank_error_exact(dim: int, inverse_temperature: float) -> float:
     Why: the scores differ by sqrt(2) beta <w, y>, so that the weights differ by tanh(beta t / sqrt 2), and the output misses
     the target by the rest of that along w / sqrt 2.
     """
-    _check(dim=dim, inverse_temperature=inverse_temperature)
+    check_count(at_least=2, dim=dim)
+    check_positive(inverse_temperature=inverse_temperature)
     scale = math.sqrt(2) / inverse_temperature
 
     def weighted(t: float) -> float:
@@ -54,7 +57,8 @@ def full_rank_error_exact(dim: int, inverse_temperature: float) -> float:
 
 def full_rank_error_limit(dim: int, inverse_temperature: float) -> float:
     r"""Leading order of :func:`full_rank_error_exact` for large beta: ``sqrt(2) p_d(0) (2 ln 2 - 1) / beta``."""
-    _check(dim=dim, inverse_temperature=inverse_temperature)
+    check_count(at_least=2, dim=dim)
+    check_positive(inverse_temperature=inverse_temperature)
     return math.sqrt(2) * math.exp(_log_peak(dim)) * (2 * math.log(2) - 1) / inverse_temperature
 
 
@@ -69,9 +73,8 @@ def near_tie_constant(dim: int, n_points: int, *, orthogonal: bool = False) -> f
     squared distance 2 (1 - t^2). ``orthogonal`` leaves the factor 1 - t^2 out, as if the two were orthogonal: too large by
     5 % at d = 64, m = 15. The farthest of m points has the same constant; in self-attention over N points m = N - 1.
     """
-    _check(dim=dim)
-    if n_points < 2:
-        raise ValueError(f"n_points={n_points!r} must be at least 2: one point has no rival")
+    check_count(at_least=2, dim=dim)
+    check_count(at_least=2, n_points=n_points)  # one point has no rival
     t, weight = _nodes()
     density = coordinate_density(t, dim)
     apart = 1.0 if orthogonal else 1 - t**2
@@ -89,10 +92,9 @@ def linear_predictor_error(dim: int, n_points: int) -> float:
     points have mean t x_q given their inner products, so <target, S> has mean 1 + E t_min (T - t_min). What attention adds
     shows below this line.
     """
-    _check(dim=dim)
+    check_count(at_least=2, dim=dim)
+    check_count(at_least=2, n_points=n_points)
     m = n_points - 1
-    if m < 1:
-        raise ValueError(f"n_points={n_points!r} must be at least 2")
     t, weight = _nodes()
     density, above = coordinate_density(t, dim), 1 - coordinate_cdf(t, dim)
     least = float(np.sum(weight * m * density * above ** (m - 1) * t))
@@ -111,10 +113,3 @@ def _nodes() -> tuple[np.ndarray, np.ndarray]:
 
 def _log_peak(dim: int) -> float:
     return float(gammaln(dim / 2) - gammaln((dim - 1) / 2) - 0.5 * math.log(math.pi))
-
-
-def _check(**sizes: float) -> None:
-    for name, value in sizes.items():
-        least = 2 if name == "dim" else 0
-        if not (value > least or (name == "dim" and value >= least)):
-            raise ValueError(f"{name}={value!r} is too small; use {name} {'>=' if name == 'dim' else '>'} {least}")

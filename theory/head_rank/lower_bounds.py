@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
+from attnlab.theory.checks import check_count, check_not_negative, check_one_of
+
 VALUES = ("scalar", "matrix", "generalised")
 _MAX_DEGREE = 4001  # odd degrees summed one by one; the energy above is bounded in one piece
 
@@ -28,7 +30,7 @@ def harmonic_dimension(dim: int, degree: int) -> int:
 
     .. math:: N(d, l) = \binom{l + d - 1}{d - 1} - \binom{l + d - 3}{d - 1}.
     """
-    _check_dim(dim)
+    check_count(at_least=2, dim=dim)
     return math.comb(degree + dim - 1, dim - 1) - (math.comb(degree + dim - 3, dim - 1) if degree >= 2 else 0)
 
 
@@ -40,8 +42,7 @@ def invariant_dimension(rank: int, degree: int) -> int:
     Why: polynomials of degree l in r coordinates and the square of the others' norm, minus those of degree l - 2 (the
     Laplacian maps the first onto the second), leave the monomials of degree l in r variables. It does not depend on d.
     """
-    if rank < 1:
-        raise ValueError(f"rank={rank!r} must be at least 1")
+    check_count(rank=rank)
     return math.comb(degree + rank - 1, rank - 1) if degree >= 0 else 0
 
 
@@ -53,7 +54,7 @@ def sign_eigenvalue(dim: int, degree: int) -> float:
 
     lambda_1 is E|t|, the mean absolute coordinate of a point of the sphere.
     """
-    _check_dim(dim)
+    check_count(at_least=2, dim=dim)
     return 0.0 if degree % 2 == 0 else (-1.0) ** ((degree - 1) // 2) * math.exp(_log_eigenvalue(dim, degree))
 
 
@@ -62,7 +63,7 @@ def sign_energy(dim: int, degrees: ArrayLike) -> np.ndarray:
 
     As d grows, s_l tends to ``(2 / pi) ((l-2)!!)^2 / l!``: 0.6366, 0.1061, 0.0477, ... for l = 1, 3, 5, ...
     """
-    _check_dim(dim)
+    check_count(at_least=2, dim=dim)
     degrees = np.asarray(degrees, dtype=np.int64)
     odd = degrees % 2 == 1
     safe = np.where(odd, degrees, 1)
@@ -103,8 +104,7 @@ def error_lower_bound(dim: int, rank: int, n_heads: float, values: str = "matrix
 
     ``n_heads`` may be any number >= 0. Errors: ValueError for rank > d - 1 (d - 2 if generalised), where nothing is bounded.
     """
-    if not n_heads >= 0:
-        raise ValueError(f"n_heads={n_heads!r} must be at least 0")
+    check_not_negative(n_heads=n_heads)
     return _bound(_terms(dim, rank, values), math.log(n_heads) if n_heads else -math.inf)
 
 
@@ -145,8 +145,7 @@ def _bound(terms: tuple[np.ndarray, np.ndarray, float, float], log_heads: float)
 @functools.lru_cache(maxsize=4096)
 def _terms(dim: int, rank: int, values: str) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Log shares of a head at odd degrees, their energies, a bound on the log shares above, and the energy there."""
-    if values not in VALUES:
-        raise ValueError(f"values={values!r} is unknown; use one of {', '.join(map(repr, VALUES))}")
+    check_one_of(VALUES, values=values)
     D, shifts = (
         (dim - 1, (-2, -1, 0, 1, 2)) if values == "generalised" else (dim, (0,) if values == "scalar" else (-2, 0, 2))
     )
@@ -178,8 +177,3 @@ def _log_dimension(dim: int, degree: np.ndarray) -> np.ndarray:
 def _log_invariant(rank: int, degree: np.ndarray) -> np.ndarray:
     found = gammaln(np.maximum(degree, 0) + rank) - gammaln(np.maximum(degree, 0) + 1.0) - gammaln(rank)
     return np.where(degree < 0, -np.inf, found)
-
-
-def _check_dim(dim: int) -> None:
-    if not (isinstance(dim, (int, np.integer)) and dim >= 2):
-        raise ValueError(f"dim={dim!r} must be a whole number of at least 2")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import bdtr, roots_legendre
 
+from attnlab.theory.checks import check_count
 from attnlab.theory.head_rank.full_rank_head import coordinate_density
 
 
@@ -33,8 +34,8 @@ def vote_error_exact(dim: int, n_heads: int) -> float:
 
     The factors are the squared distances of the target to the other point and to the mean.
     """
-    if dim < 2 or n_heads < 1 or int(n_heads) != n_heads:
-        raise ValueError(f"dim={dim!r} must be at least 2 and n_heads={n_heads!r} a whole number of at least 1")
+    check_count(at_least=2, dim=dim)
+    check_count(n_heads=n_heads)
     x, weight = roots_legendre(600)
     z = (x + 1) / 2  # t = sin(pi z^2 / 2): nodes gather at 0, where votes are close
     phi = z**2 * math.pi / 2

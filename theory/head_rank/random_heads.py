@@ -27,10 +27,10 @@ def head_agreement(Q: ArrayLike, K: ArrayLike) -> np.ndarray:
 
     .. math:: C_{hh'} = \tfrac12 + \tfrac{2}{\pi^2} \arcsin\langle q_h, q_{h'}\rangle \arcsin\langle k_h, k_{h'}\rangle.
 
-    It is also the inner product of what they choose, since the points are orthonormal.
+    It is also the inner product of what they choose, since the points are orthonormal. The arcsine is taken as pi/2 minus the
+    angle 2 arctan2(|a - b|, |a + b|): an inner product that rounds to 1 - 1e-16 would put it off by 1e-8.
     """
-    Q, K = _unit("Q", Q), _unit("K", K)
-    return 0.5 + 2 / math.pi**2 * np.arcsin(np.clip(Q @ Q.T, -1, 1)) * np.arcsin(np.clip(K @ K.T, -1, 1))
+    return 0.5 + 2 / math.pi**2 * _arcsines(_unit("Q", Q)) * _arcsines(_unit("K", K))
 
 
 def target_agreement(cosine: ArrayLike, dim: int) -> np.ndarray:
@@ -103,6 +103,12 @@ def _zonal_sum(cosine: np.ndarray, dim: int, max_degree: int, coefficient) -> np
 def _kernels(Q: ArrayLike, K: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     Q, K = _unit("Q", Q), _unit("K", K)
     return head_agreement(Q, K), target_agreement(np.clip((Q * K).sum(1), -1, 1), Q.shape[1])
+
+
+def _arcsines(rows: np.ndarray) -> np.ndarray:
+    """arcsin of the inner products of unit rows ``(head, dim)``, to rounding also where rows are parallel."""
+    angles = [2 * np.arctan2(np.linalg.norm(rows - row, axis=1), np.linalg.norm(rows + row, axis=1)) for row in rows]
+    return math.pi / 2 - np.array(angles)
 
 
 def _unit(name: str, rows: ArrayLike) -> np.ndarray:

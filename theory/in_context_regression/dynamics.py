@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from attnlab.theory.checks import increasing_times
 from attnlab.theory.in_context_regression.effective_loss import (
     check_heads,
     check_task,
@@ -66,7 +67,7 @@ def small_start_flow_approx(start, times) -> tuple[np.ndarray, np.ndarray]:
     ``n_heads c``, which is neglected (it vanishes as ``L`` grows; `reduced_flow` has it).
     """
     omega, mu = check_heads(*_pair(start))
-    t = _increasing(times)[:, None]
+    t = increasing_times(times)[:, None]
     omega, mu = omega[..., None, :], mu[..., None, :]  # (..., 1, head)
     return omega * np.cosh(t) + mu * np.sinh(t), mu * np.cosh(t) + omega * np.sinh(t)
 
@@ -130,7 +131,7 @@ def valley_speed_approx(omega, dim: int, n_context: int, noise_std: float, facto
 def _integrate(start, times, sizes, factorised: bool) -> HeadFlow:
     check_task(*sizes)
     omega, mu = check_heads(*_pair(start))
-    times = _increasing(times)
+    times = increasing_times(times)
     n_heads = omega.shape[-1]
     rows = np.concatenate([omega.reshape(-1, n_heads), mu.reshape(-1, n_heads)], axis=1)  # (row, omega then mu)
     if factorised and np.any(rows == 0):
@@ -170,10 +171,3 @@ def _pair(start):
     if len(start) != 2:
         raise ValueError(f"start must be the two arrays (omega, mu), got {len(start)} of them")
     return start
-
-
-def _increasing(times) -> np.ndarray:
-    t = np.atleast_1d(np.asarray(times, dtype=float))
-    if t.ndim != 1 or t.size == 0 or not np.all(np.isfinite(t)) or t[0] < 0 or np.any(np.diff(t) <= 0):
-        raise ValueError("times must be finite, increasing and start at 0 or later")
-    return t

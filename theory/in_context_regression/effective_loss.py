@@ -8,11 +8,12 @@ computed here in two approximations; `in_context_regression_exact` has the same 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
 
 import numpy as np
 import sympy
 from scipy.optimize import minimize, minimize_scalar
+
+from attnlab.theory.checks import check_count, check_standard_deviation
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,7 @@ def effective_loss_gradient_approx(
 
 def effective_loss_symbolic(n_heads: int = 2) -> sympy.Expr:
     """The effective loss for sympy, in the symbols ``omega_1 ... mu_1 ...`` (real) and ``d, L, sigma`` (positive)."""
-    if n_heads < 1:
-        raise ValueError(f"n_heads must be at least 1, got {n_heads!r}")
+    check_count(n_heads=n_heads)
     omega = sympy.symbols(f"omega_1:{n_heads + 1}", real=True)
     mu = sympy.symbols(f"mu_1:{n_heads + 1}", real=True)
     d, L, sigma = sympy.symbols("d L sigma", positive=True)
@@ -240,11 +240,9 @@ def best_heads(form: FormMaker, omega_start, dim: int, n_context: int, noise_std
 
 def check_task(dim: int, n_context: int, noise_std: float) -> None:
     """Raise a ValueError unless these are the sizes of a regression task: dim >= 1, n_context >= 2, noise_std >= 0."""
-    for name, value, least in (("dim", dim, 1), ("n_context", n_context, 2)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    if not isinstance(noise_std, Real) or not np.isfinite(noise_std) or noise_std < 0:
-        raise ValueError(f"noise_std must be a finite standard deviation >= 0 (not a variance), got {noise_std!r}")
+    check_count(dim=dim)
+    check_count(at_least=2, n_context=n_context)
+    check_standard_deviation(noise_std=noise_std)
 
 
 def check_heads(omega, mu) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from attnlab.theory.checks import check_count, check_positive
 from attnlab.theory.in_context_regression.effective_loss import check_task
 
 
@@ -44,8 +45,7 @@ def multi_task_few_heads_risk_exact(
     rank ``H - 1`` in the space of tasks. The weight of a task's own support costs most, and that cost is convex, so the
     best projector has the equal diagonal ``p``.
     """
-    if n_tasks < 1 or n_heads < 1:
-        raise ValueError(f"n_tasks and n_heads must be at least 1, got {n_tasks!r} and {n_heads!r}")
+    check_count(n_tasks=n_tasks, n_heads=n_heads)
     part = min(n_heads - 1, n_tasks) / n_tasks
     linear, own, other = _risk_coefficients(support_size, n_context, noise_std, signal_std)
     return signal_std**2 - (part * linear**2 / (part * own + (1 - part) * other) if part else 0.0)
@@ -58,8 +58,8 @@ def multi_task_few_heads_distance_exact(n_tasks: int, n_heads: int) -> float:
 
     0 for more heads than tasks, ``1 / sqrt(N - 1)`` for as many.
     """
-    if n_tasks < 1 or n_heads < 2:
-        raise ValueError(f"need n_tasks >= 1 and n_heads >= 2, got {n_tasks!r} and {n_heads!r}")
+    check_count(n_tasks=n_tasks)
+    check_count(at_least=2, n_heads=n_heads)
     part = min(n_heads - 1, n_tasks) / n_tasks
     return ((1 - part) / part) ** 0.5
 
@@ -106,8 +106,7 @@ def multi_task_heads(
     to rounding. ``scale`` is the root mean square of the key-query entries; the error of the small-scale limit vanishes
     with it.
     """
-    if not (np.isfinite(scale) and scale > 0):
-        raise ValueError(f"scale must be positive and finite, got {scale!r}")
+    check_positive(scale=scale)
     indicators = _indicators(supports, dim)
     if np.shape(steps) != (len(indicators),):
         raise ValueError(f"steps has shape {np.shape(steps)}, expected one for each of the {len(indicators)} tasks")
@@ -122,8 +121,7 @@ def multi_task_heads(
 
 def _noise_ratio(support_size, n_context, noise_std, signal_std) -> float:
     check_task(support_size, n_context, noise_std)
-    if not (np.isfinite(signal_std) and signal_std > 0):
-        raise ValueError(f"signal_std must be positive and finite, got {signal_std!r}")
+    check_positive(signal_std=signal_std)
     return (noise_std / signal_std) ** 2
 
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 from scipy.special import wrightomega
 
+from attnlab.theory.checks import increasing_times
 from attnlab.theory.induction_heads.reduced_loss import (
     circuit_loss_limit,
     nested_logit_gradient,
@@ -135,11 +136,9 @@ def transition_time(
 def _solved(
     slope: Callable[[float, np.ndarray], np.ndarray], start: ArrayLike, times: ArrayLike, rates: ArrayLike, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    z, t, rho = (np.asarray(each, float) for each in (start, times, rates))
+    z, t, rho = np.asarray(start, float), increasing_times(times), np.asarray(rates, float)
     if z.shape != (size,) or rho.shape != (size,):
         raise ValueError(f"start={start!r} and rates={rates!r} must hold {size} numbers each")
-    if t.ndim != 1 or t.size < 1 or t[0] < 0 or np.any(np.diff(t) <= 0):
-        raise ValueError(f"times must increase from 0 or later, got {times!r}")
     if t[-1] == 0:
         return t, z[:, None]
     found = solve_ivp(lambda s, y: -rho * slope(s, y), (0.0, t[-1]), z, method="LSODA", t_eval=t, rtol=1e-9, atol=1e-12)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from attnlab.theory.checks import check_count
+
 
 @dataclass(frozen=True)
 class Measures:
@@ -202,9 +204,7 @@ def _on_labels(beta1: ArrayLike, alpha: ArrayLike, beta2: ArrayLike, N: int) -> 
 
 
 def _sizes(n_context: int, n_labels: int) -> tuple[int, int]:
-    for name, value in (("n_context", n_context), ("n_labels", n_labels)):
-        if int(value) != value or value < 1:
-            raise ValueError(f"{name}={value!r} is not a whole number of at least 1")
+    check_count(n_context=n_context, n_labels=n_labels)
     if n_labels < n_context:
         raise ValueError(
             f"n_labels={n_labels!r} is below n_context={n_context!r}, whose labels differ; use more labels"

@@ -10,6 +10,8 @@ import itertools
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from attnlab.theory.checks import increasing_times
+
 
 def finite_context_factors(spectrum, n_context: int) -> np.ndarray:
     r"""``A_d = 1 + (1 + tr S / lam_d) / N``, what the finite context adds to each eigenvalue, shape (d,)."""
@@ -154,9 +156,7 @@ def separate_flow(times, start, spectrum, n_context: int) -> tuple[np.ndarray, n
 
 def _solved(velocity, start, times, smallest: float) -> np.ndarray:
     """The solution at ``times``, shape (time, variable); absolute errors stay far below the cube of the start."""
-    t = np.atleast_1d(np.asarray(times, float))
-    if np.any(np.diff(t) <= 0) or t[0] < 0:
-        raise ValueError("times must increase and start at 0 or later")
+    t = increasing_times(times)
     found = solve_ivp(
         velocity,
         (0.0, t[-1]),

@@ -8,7 +8,8 @@ label once. Sources: Zhang, Frei, Bartlett 2024 (arXiv 2306.09927); Ahn et al. 2
 
 import numpy as np
 
-from attnlab.theory.in_context_regression.preconditioned import (
+from attnlab.theory.checks import check_not_negative, check_positive
+from attnlab.theory.preconditioned_regression.risks import (
     best_plain_preconditioner_exact,
     plain_preconditioned_risk_exact,
 )
@@ -85,10 +86,8 @@ def ridge_risk_limit(aspect_ratio, noise_std: float, ridge: float) -> np.ndarray
     Marchenko-Pastur transform ``tr (X^T X / N + z)^{-1} / d``.
     """
     xi, z = np.asarray(aspect_ratio, float), float(ridge)
-    if not (np.all(xi > 0) and z > 0 and noise_std >= 0):
-        raise ValueError(
-            f"need aspect_ratio > 0, ridge > 0 and noise_std >= 0, got {aspect_ratio!r}, {ridge!r}, {noise_std!r}"
-        )
+    check_positive(aspect_ratio=xi, ridge=ridge)
+    check_not_negative(noise_std=noise_std)
     b = 1 - xi + z
     root = np.sqrt(b**2 + 4 * xi * z)
     m = np.where(b > 0, 2 / (root + np.abs(b)), (root - b) / (2 * xi * z))

@@ -10,6 +10,8 @@ functions below, up to terms of order 1 / d. ICL error: a new task ``w ~ N(0, I)
 import numpy as np
 from scipy.optimize import brentq
 
+from attnlab.theory.checks import check_not_negative, check_positive
+
 
 def resolvent_of_tasks(x, kappa: float):
     r"""``M_kappa(x)``, the limit of ``tr (W^T W / k + x)^{-1} / d`` over k = kappa d tasks; infinite kappa: ``1 / (1 + x)``.
@@ -98,9 +100,6 @@ def _slope(x: float, kappa: float) -> float:
 
 
 def _checked(alpha, kappa, tau, noise_variance, ridge) -> float:
-    if not (alpha > 0 and kappa > 0 and tau > 0 and noise_variance >= 0 and ridge >= 0):
-        raise ValueError(
-            f"need alpha, kappa, tau > 0 and noise_variance, ridge >= 0, got {alpha!r}, {kappa!r}, {tau!r}, "
-            f"{noise_variance!r}, {ridge!r}"
-        )
+    check_positive(finite=False, alpha=alpha, kappa=kappa, tau=tau)
+    check_not_negative(noise_variance=noise_variance, ridge=ridge)
     return (1 + noise_variance) / alpha

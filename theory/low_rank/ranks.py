@@ -13,6 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from attnlab.theory.checks import check_count, check_one_of
+
 
 def attention_matrix_rank(n_tokens: int, key_dim: int, kind: str) -> int:
     r"""Rank of the attention matrix for generic inputs.
@@ -23,7 +25,7 @@ def attention_matrix_rank(n_tokens: int, key_dim: int, kind: str) -> int:
     the left). Why N for softmax: already at d_k = 1 the matrix ``exp(q_i k_j)`` with distinct q and distinct k is
     strictly totally positive, so its determinant is positive.
     """
-    _check(n_tokens=n_tokens, key_dim=key_dim)
+    check_count(n_tokens=n_tokens, key_dim=key_dim)
     return min(n_tokens, key_dim) if _linear(kind) else n_tokens
 
 
@@ -33,7 +35,7 @@ def buffer_rank(n_tokens: int, key_dim: int, value_dim: int) -> int:
     It bounds the rank for all inputs. Positive weights cannot raise the rank of a buffer that has it already; they can
     raise that of a deficient one: ``K = (1, 1)^T, V = (1, -1)^T`` gives B = 0, and B = 1 with alpha = (1.5, 0.5).
     """
-    _check(n_tokens=n_tokens, key_dim=key_dim, value_dim=value_dim)
+    check_count(n_tokens=n_tokens, key_dim=key_dim, value_dim=value_dim)
     return min(n_tokens, key_dim, value_dim)
 
 
@@ -42,14 +44,14 @@ def output_rank(n_tokens: int, key_dim: int, value_dim: int, kind: str) -> int:
 
     For d_k = d_v both are equal: exact ranks do not tell linear from softmax attention there.
     """
-    _check(n_tokens=n_tokens, key_dim=key_dim, value_dim=value_dim)
+    check_count(n_tokens=n_tokens, key_dim=key_dim, value_dim=value_dim)
     return min(n_tokens, key_dim, value_dim) if _linear(kind) else min(n_tokens, value_dim)
 
 
 def multi_head_rank(n_tokens: int, head_ranks: ArrayLike) -> int:
     r"""Rank ``min(N, sum_h rank_h)`` of concatenated heads for generic inputs, a bound for all."""
     ranks = np.asarray(head_ranks)
-    _check(n_tokens=n_tokens)
+    check_count(n_tokens=n_tokens)
     if ranks.ndim != 1 or ranks.size == 0 or np.any(ranks < 0):
         raise ValueError(f"head_ranks must be a list of ranks >= 0, one per head, got {head_ranks!r}")
     return min(n_tokens, int(ranks.sum()))
@@ -63,13 +65,13 @@ def hadamard_rank(rank: int, gate_rank: int, n_rows: int, n_columns: int) -> int
     Why: A = U V^T and B = W Z^T give A * B = (U . W)(V . Z)^T with the row-wise Kronecker product of
     :func:`face_splitting`, a matrix of rank A times rank B columns.
     """
-    _check(rank=rank, gate_rank=gate_rank, n_rows=n_rows, n_columns=n_columns)
+    check_count(rank=rank, gate_rank=gate_rank, n_rows=n_rows, n_columns=n_columns)
     return min(rank * gate_rank, n_rows, n_columns)
 
 
 def hadamard_square_rank(rank: int, n_rows: int, n_columns: int) -> int:
     """Rank ``min(r (r + 1) / 2, N, D)`` of ``A * A`` for generic A of rank r: products of columns commute."""
-    _check(rank=rank, n_rows=n_rows, n_columns=n_columns)
+    check_count(rank=rank, n_rows=n_rows, n_columns=n_columns)
     return min(rank * (rank + 1) // 2, n_rows, n_columns)
 
 
@@ -96,17 +98,10 @@ def recall_error_bound(
     distinct key a value its error tends to 0 with the temperature.
     """
     m = value_dim if target_dim is None else target_dim
-    _check(n_tokens=n_tokens, key_dim=key_dim, value_dim=value_dim, n_heads=n_heads, target_dim=m)
+    check_count(n_tokens=n_tokens, key_dim=key_dim, value_dim=value_dim, n_heads=n_heads, target_dim=m)
     return max(0.0, 1 - n_heads * key_dim * min(value_dim, m) / (n_tokens * m))
 
 
 def _linear(kind: str) -> bool:
-    if kind not in ("linear", "softmax"):
-        raise ValueError(f"kind={kind!r} is unknown; use 'linear' or 'softmax'")
+    check_one_of(("linear", "softmax"), kind=kind)
     return kind == "linear"
-
-
-def _check(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if value != int(value) or value < 1:
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")

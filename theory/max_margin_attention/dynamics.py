@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 from scipy.special import expit, log_expit, logsumexp
 
+from attnlab.theory.checks import check_one_of
 from attnlab.theory.max_margin_attention.frobenius import MaxMargin, margin_matrices
 
 
@@ -62,8 +63,7 @@ def log_slope(u: ArrayLike, loss: str) -> np.ndarray:
     """log |ell'(u)| of the loss -u (``"linear"``), log(1 + exp(-u)) (``"logistic"``) or exp(-u) (``"exponential"``)."""
     u = np.asarray(u, dtype=np.float64)
     forms = {"linear": lambda: np.zeros_like(u), "logistic": lambda: log_expit(-u), "exponential": lambda: -u}
-    if loss not in forms:
-        raise ValueError(f"loss={loss!r} is unknown; use one of {', '.join(forms)}")
+    check_one_of(forms, loss=loss)
     return forms[loss]()
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 from fractions import Fraction
 from math import comb
 
+from attnlab.theory.checks import check_count
+
 
 def shared_context_rank(
     n_examples: int, n_heads: int, n_context: int, context_rank: int | None = None, ones: bool | None = None
@@ -29,7 +31,7 @@ def shared_context_rank(
     ``context_rank`` is rho (default n); ``ones``: whether the vector of ones is in the column space (default rho == n).
     """
     rank = n_context if context_rank is None else context_rank
-    _counts(n_examples=n_examples, n_heads=n_heads, n_context=n_context, context_rank=rank)
+    check_count(n_examples=n_examples, n_heads=n_heads, n_context=n_context, context_rank=rank)
     if rank > n_context:
         raise ValueError(f"context_rank={rank!r} exceeds n_context={n_context!r}, the number of tokens")
     if rank == n_context and ones is False:
@@ -43,7 +45,7 @@ def distinct_contexts_rank(n_examples: int, n_heads: int, n_context: int, dim: i
 
     ``dim`` is the dimension of the space that all tokens span.
     """
-    _counts(n_examples=n_examples, n_heads=n_heads, n_context=n_context, dim=dim)
+    check_count(n_examples=n_examples, n_heads=n_heads, n_context=n_context, dim=dim)
     return min(n_examples, dim if n_context == 1 else n_heads * dim)
 
 
@@ -52,7 +54,7 @@ def constructive_count(n_heads: int, n_context: int, head_dim: int) -> int:
 
     A lower bound on the rank for all data whose queries have Kruskal rank at least n and whose contexts have rank n.
     """
-    _counts(n_heads=n_heads, n_context=n_context, head_dim=head_dim)
+    check_count(n_heads=n_heads, n_context=n_context, head_dim=head_dim)
     return n_heads * (min(n_context, head_dim) - 1) + 1
 
 
@@ -61,7 +63,7 @@ def linear_attention_rank(n_examples: int, n_heads: int, n_context: int, head_di
 
     All heads are linear in the query, so they share d dimensions.
     """
-    _counts(n_examples=n_examples, n_heads=n_heads, n_context=n_context, head_dim=head_dim, dim=dim)
+    check_count(n_examples=n_examples, n_heads=n_heads, n_context=n_context, head_dim=head_dim, dim=dim)
     return min(n_examples, dim, n_heads * min(n_context, head_dim, dim))
 
 
@@ -71,7 +73,7 @@ def normalised_linear_rank(n_examples: int, n_heads: int, n_context: int, head_d
     Here r = min(n, d_h). Why: the features of head h are ``(c . e) / (b_h . e)`` with c in a space of dimension r that
     contains b_h; different heads have different poles, and c = b_h gives the constant in each.
     """
-    _counts(n_examples=n_examples)
+    check_count(n_examples=n_examples)
     return min(n_examples, constructive_count(n_heads, n_context, head_dim))
 
 
@@ -81,7 +83,7 @@ def sufficient_head_dim(n_context: int, dim: int) -> int:
     Why: the head depends on its weights through the logits ``E M e`` only, up to a constant per query. Taking the last
     token's logit away leaves a map of rank at most n - 1, and E of rank n can realise every such map.
     """
-    _counts(n_context=n_context, dim=dim)
+    check_count(n_context=n_context, dim=dim)
     if n_context > dim:
         raise ValueError(f"n_context={n_context!r} exceeds dim={dim!r}: such a context cannot have rank n")
     return max(1, n_context - 1)
@@ -95,7 +97,7 @@ def frozen_residual(n_examples: int, rank: int, variance: float = 1 / 12) -> flo
     exact for every T >= R. The labels' mean must be zero, or the vector of ones in the span of the features. Default:
     uniform labels on [0, 1).
     """
-    _counts(n_examples=n_examples, rank=rank)
+    check_count(n_examples=n_examples, rank=rank)
     return variance * max(0.0, 1 - rank / n_examples)
 
 
@@ -104,7 +106,7 @@ def separable_dichotomies(n_examples: int, rank: int) -> int:
 
     For features in general position (any R of the T independent), whatever they are (Cover 1965).
     """
-    _counts(n_examples=n_examples, rank=rank)
+    check_count(n_examples=n_examples, rank=rank)
     return 2 * sum(comb(n_examples - 1, k) for k in range(min(rank, n_examples)))
 
 
@@ -123,7 +125,7 @@ def pair_seen_probability(n_vectors: int, subset: int, n_subsets: int) -> float:
 
     It is the chance that testing subsets for independence notices a single collinear pair among T vectors.
     """
-    _counts(n_vectors=n_vectors, subset=subset, n_subsets=n_subsets)
+    check_count(n_vectors=n_vectors, subset=subset, n_subsets=n_subsets)
     if subset > n_vectors:
         raise ValueError(f"subset={subset!r} exceeds n_vectors={n_vectors!r}")
     return 1 - (1 - subset * (subset - 1) / (n_vectors * (n_vectors - 1))) ** n_subsets
@@ -134,7 +136,7 @@ def layer_parameters(dim: int, n_heads: int, head_dim: int, n_out: int, value_di
 
     .. math:: d^2 + d + 2 H d d_h + 2 H d d_v + d C + C.
     """
-    _counts(dim=dim, n_heads=n_heads, head_dim=head_dim, n_out=n_out, value_dim=value_dim)
+    check_count(dim=dim, n_heads=n_heads, head_dim=head_dim, n_out=n_out, value_dim=value_dim)
     return dim**2 + dim + 2 * n_heads * dim * (head_dim + value_dim) + dim * n_out + n_out
 
 
@@ -152,7 +154,7 @@ def function_dimension(dim: int, n_heads: int, n_context: int, head_dim: int) ->
         raise ValueError(
             f"head_dim={head_dim!r} is below n - 1 = {n_context - 1}, for which the dimension is not known here"
         )
-    _counts(dim=dim, n_heads=n_heads, n_context=n_context, head_dim=head_dim)
+    check_count(dim=dim, n_heads=n_heads, n_context=n_context, head_dim=head_dim)
     return n_heads * (n_context - 1) * (dim + 1) + min(dim, n_heads * (n_context - 1)) + 1
 
 
@@ -162,9 +164,3 @@ def numbers_per_parameter(dim: int, n_heads: int) -> Fraction:
     .. math:: \frac{d\,(H (d - 1) + 1)}{4 H d^2}.
     """
     return Fraction(dim * constructive_count(n_heads, dim, dim), 4 * n_heads * dim**2)
-
-
-def _counts(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if value != int(value) or value < 1:
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")

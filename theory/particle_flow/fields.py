@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import erf
 
+from attnlab.theory.checks import check_count, check_one_of
+
 ACTIVATIONS = ("tanh", "gelu", "relu")
 
 
@@ -41,8 +43,7 @@ class ParticleSystem:
 
     def __post_init__(self) -> None:
         dim = self.W_Q.shape[-1]
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation={self.activation!r} is unknown; use one of {', '.join(ACTIVATIONS)}")
+        check_one_of(ACTIVATIONS, activation=self.activation)
         if self.n_heads < 1 or dim % self.n_heads:
             raise ValueError(f"n_heads={self.n_heads!r} does not divide dim={dim}; use a divisor")
 
@@ -91,8 +92,7 @@ class ParticleSystem:
 
 def integrate(field: Callable[[np.ndarray], np.ndarray], X: np.ndarray, horizon: float, n_steps: int) -> np.ndarray:
     """The path of dX/dt = field(X) by the classical Runge-Kutta method of order 4, shape (n_steps + 1, *X.shape)."""
-    if not (isinstance(n_steps, int) and n_steps >= 1):
-        raise ValueError(f"n_steps={n_steps!r} is not a whole number of at least 1")
+    check_count(n_steps=n_steps)
     h, path = horizon / n_steps, [np.asarray(X, dtype=float)]
     for _ in range(n_steps):
         X = path[-1]

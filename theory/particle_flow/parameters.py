@@ -3,6 +3,8 @@
 A Macaron layer has two feed-forward networks of half the inner width, so both layers have the same number of weights.
 """
 
+from attnlab.theory.checks import check_one_of
+
 
 def attention_parameters(dim: int, biases: bool = True) -> int:
     """Query, key, value and output matrices (d x d each), with d biases each if ``biases``."""
@@ -20,8 +22,7 @@ def layer_parameters(kind: str, dim: int, hidden: int, *, biases: bool = True, n
     ``norms``: one layer normalisation (2 d numbers) a sub-layer. Without biases and norms both have 4 d^2 + 2 d m, which is
     12 d^2 at m = 4 d. With both, the Macaron layer has 3 d more: one more output bias and one more norm.
     """
-    if kind not in ("transformer", "macaron"):
-        raise ValueError(f"kind={kind!r} is unknown; use 'transformer' or 'macaron'")
+    check_one_of(("transformer", "macaron"), kind=kind)
     if hidden % 2:
         raise ValueError(f"hidden={hidden!r} is odd and cannot be halved; use an even inner width")
     widths = [hidden] if kind == "transformer" else [hidden // 2] * 2

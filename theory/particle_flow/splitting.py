@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from attnlab.theory.checks import check_one_of
 from attnlab.theory.particle_flow.fields import ParticleSystem, integrate
 
 Stages = Sequence[tuple[Fraction, Fraction]]
@@ -43,8 +44,7 @@ def error_terms(stages: Stages, sub_flow: str) -> dict[str, Fraction]:
 
     Errors: ``ValueError`` for stages that do not sum to F + G.
     """
-    if sub_flow not in SUB_FLOWS:
-        raise ValueError(f"sub_flow={sub_flow!r} is unknown; use one of {', '.join(SUB_FLOWS)}")
+    check_one_of(SUB_FLOWS, sub_flow=sub_flow)
     if any(sum(stage[i] for stage in stages) != 1 for i in (0, 1)):
         raise ValueError(f"stages={stages!r} do not add up to F + G; the weights of each field must sum to 1")
     own = _0 if sub_flow == "euler" else _HALF

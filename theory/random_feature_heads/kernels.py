@@ -15,6 +15,8 @@ from numpy.polynomial.legendre import leggauss
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
+from attnlab.theory.checks import check_count, check_positive
+
 _NODES = 32
 _SMALLEST_SINE = 1e-8
 
@@ -36,8 +38,7 @@ def arc_cosine_coefficients(n_terms: int) -> np.ndarray:
     .. math:: c_0 = \frac{1}{2\pi}, \quad c_1 = \frac14, \quad c_k = \frac{((k-3)!!)^2}{2 \pi k!} \text{ (k even)},
               \quad c_k = 0 \text{ (k odd, k >= 3)} .
     """
-    if n_terms < 2:
-        raise ValueError(f"n_terms={n_terms!r} is too small; use 2 or more")
+    check_count(at_least=2, n_terms=n_terms)
     c = np.zeros(n_terms)
     c[0], c[1] = 1 / (2 * np.pi), 0.25
     for k in range(0, n_terms - 2, 2):
@@ -149,9 +150,7 @@ def explicit_weights_error(dim: int, n_keys: int, n_heads: int) -> float:
     for tokens without the constant and W entries N(0, 1); exact, over tokens and W. Why: E ReLU = 1 / sqrt(2 pi), the second
     moment is 2 pi E[kappa(t_ij) <beta, x_i> <beta, x_j>], and only the term c_1 t of kappa is odd in t.
     """
-    for name, value in (("dim", dim), ("n_keys", n_keys), ("n_heads", n_heads)):
-        if value < 1:
-            raise ValueError(f"{name}={value!r} is not a positive number")
+    check_positive(dim=dim, n_keys=n_keys, n_heads=n_heads)
     return (np.pi / (n_keys * dim) + (n_keys - 1) / n_keys * np.pi / (2 * dim**2) - 1 / (n_keys * dim)) / n_heads
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
+from attnlab.theory.checks import check_not_negative
 from attnlab.theory.random_feature_heads.spectrum import Spectrum, multiplicity, target_energies, variance
 
 
@@ -130,8 +131,7 @@ def rank_error_bound(target: str, dim: int, n_keys: int, rank: float, *, exchang
     are invariant under rotating each token by itself and do not know that keys may be exchanged, such as the perceptron's;
     then D is N times as large where l >= 1. Why: averaged over the group, a projection captures tr(P P_a) / D_a of mode a.
     """
-    if rank < 0:
-        raise ValueError(f"rank={rank!r} is negative")
+    check_not_negative(rank=rank)
     energies, copies = target_energies(target, dim, n_keys), 1 if exchangeable else n_keys
     parts = [
         (energy, multiplicity(dim, a) * multiplicity(dim, b) * (copies if b else 1))

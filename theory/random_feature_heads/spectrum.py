@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaln, gammaln
 
+from attnlab.theory.checks import check_count
 from attnlab.theory.random_feature_heads.kernels import arc_cosine_coefficients
 
 Mode = tuple[int, ...]
@@ -43,8 +44,8 @@ class Spectrum:
 
 def multiplicity(dim: int, degree: int) -> int:
     """Number N(d, l) of linearly independent spherical harmonics of a degree on the unit sphere of R^dim, dim >= 2."""
-    if dim < 2 or degree < 0:
-        raise ValueError(f"dim={dim!r}, degree={degree!r}: use dim >= 2 and degree >= 0")
+    check_count(at_least=2, dim=dim)
+    check_count(at_least=0, degree=degree)
     lower = math.comb(dim + degree - 3, degree - 2) if degree >= 2 else 0
     return math.comb(dim + degree - 1, degree) - lower
 
@@ -80,8 +81,7 @@ def pair_eigenvalues(dim: int, max_degree: int, augmented: bool = True) -> np.nd
     and without the constant in the tokens E[kappa(u t) t P P] = sum_k c_k E[u^k P_{l_0}] E[t^{k+1} P_l], which is zero unless
     l_0 is even and l odd, or l_0 = 1 and l = 0 or 2. Needs dim >= 3.
     """
-    if dim < 3:
-        raise ValueError(f"dim={dim!r} is too small; use dim >= 3")
+    check_count(at_least=3, dim=dim)
     c = arc_cosine_coefficients(_TERMS)
     if augmented:
         table = shifted_moments(dim, _TERMS + 1, max_degree)

@@ -5,7 +5,8 @@ Entropies are in nats. ``p = softmax(beta x)`` has n entries; the participation 
 
 from typing import Any
 
-from attnlab.theory.array_functions import check_count, check_not_negative, check_positive, check_share, log
+from attnlab.theory.array_functions import log
+from attnlab.theory.checks import check_count, check_not_negative, check_positive, check_share
 
 
 def entropy_deficit_bound(spread: Any) -> Any:
@@ -16,7 +17,7 @@ def entropy_deficit_bound(spread: Any) -> Any:
 
     Why: the deficit is the divergence of ``softmax(x)`` from equal weights, whose logits differ by x.
     """
-    check_not_negative("spread", spread)
+    check_not_negative(spread=spread)
     return spread**2 / 8
 
 
@@ -26,8 +27,8 @@ def fano_bound(largest_weight: Any, n_keys: int) -> Any:
     Sharp when the other weights are equal (Fano's inequality; Cover and Thomas, Elements of Information Theory,
     section 2.10). Defined for ``0 < p < 1``.
     """
-    check_count("n_keys", n_keys, at_least=2)
-    check_share("largest_weight", largest_weight)
+    check_count(at_least=2, n_keys=n_keys)
+    check_share(largest_weight=largest_weight)
     rest = 1 - largest_weight
     return -largest_weight * log(largest_weight) - rest * log(rest) + rest * float(log(float(n_keys - 1)))
 
@@ -37,8 +38,8 @@ def entropy_slope(inverse_temperature: float, variance: Any) -> Any:
 
     ``variance`` is the variance of the logits x under ``p = softmax(beta x)``.
     """
-    check_positive("inverse_temperature", inverse_temperature)
-    check_not_negative("variance", variance)
+    check_positive(inverse_temperature=inverse_temperature)
+    check_not_negative(variance=variance)
     return -inverse_temperature * variance
 
 
@@ -47,7 +48,7 @@ def expected_score_slope(variance: Any) -> Any:
 
     Why: the expected logit is the derivative of ``lse(beta x)`` by beta, and the variance is the second derivative.
     """
-    check_not_negative("variance", variance)
+    check_not_negative(variance=variance)
     return variance
 
 
@@ -56,6 +57,6 @@ def expected_score_increase_bound(spread: Any, step: Any) -> Any:
 
     The smallest is 0. Sharp to first order in the step, for equal mass at either end (Popoviciu).
     """
-    check_not_negative("spread", spread)
-    check_not_negative("step", step)
+    check_not_negative(spread=spread)
+    check_not_negative(step=step)
     return step * spread**2 / 4

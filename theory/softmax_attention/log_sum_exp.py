@@ -2,7 +2,8 @@ r"""Bounds on log-sum-exp, ``lse(x) = log sum_i exp(x_i)``: against the maximum 
 
 from typing import Any
 
-from attnlab.theory.array_functions import check_count, check_not_negative, check_positive, log
+from attnlab.theory.array_functions import log
+from attnlab.theory.checks import check_count, check_not_negative, check_positive
 
 
 def max_gap_bound(n_keys: int, inverse_temperature: float = 1.0) -> float:
@@ -13,8 +14,8 @@ def max_gap_bound(n_keys: int, inverse_temperature: float = 1.0) -> float:
     Both sides are sharp: one logit far above the rest, and equal logits (Boyd and Vandenberghe, Convex Optimization,
     section 3.1.5).
     """
-    check_count("n_keys", n_keys)
-    check_positive("inverse_temperature", inverse_temperature)
+    check_count(n_keys=n_keys)
+    check_positive(inverse_temperature=inverse_temperature)
     return float(log(float(n_keys))) / inverse_temperature
 
 
@@ -24,7 +25,7 @@ def mean_gap_bound(spread: Any) -> Any:
     The smallest is 0, at equal logits (Jensen). Sharp to first order for small spreads with half of the logits at either
     end. Why: Hoeffding's lemma for a logit drawn uniformly (Hoeffding, JASA 58, 1963).
     """
-    check_not_negative("spread", spread)
+    check_not_negative(spread=spread)
     return spread**2 / 8
 
 
@@ -36,7 +37,7 @@ def smoothness(inverse_temperature: float = 1.0) -> float:
 
     Why: the Hessian of f is ``beta J``, of norm at most ``beta / 2`` (two equal logits far above the rest).
     """
-    check_positive("inverse_temperature", inverse_temperature)
+    check_positive(inverse_temperature=inverse_temperature)
     return inverse_temperature / 4
 
 
@@ -48,5 +49,5 @@ def divergence_bound(spread: Any) -> Any:
     Sharp to first order for small spreads. Why: the divergence is ``f(y) - f(x) - <softmax(x), y - x>`` for f = lse,
     and along the segment the second derivative, a variance of ``y - x``, is at most ``spread^2 / 4`` (Popoviciu).
     """
-    check_not_negative("spread", spread)
+    check_not_negative(spread=spread)
     return spread**2 / 8

@@ -6,7 +6,8 @@ distance of two of them.
 
 from typing import Any
 
-from attnlab.theory.array_functions import check_not_negative, check_positive, check_share, tanh
+from attnlab.theory.array_functions import tanh
+from attnlab.theory.checks import check_not_negative, check_positive, check_share
 
 
 def dropped_mass_bound(kept_mass: Any, largest_value: Any) -> Any:
@@ -16,8 +17,8 @@ def dropped_mass_bound(kept_mass: Any, largest_value: Any) -> Any:
 
     Why: the change is ``(1 - gamma)`` times the difference of the means over kept and dropped keys.
     """
-    check_share("kept_mass", kept_mass)
-    check_not_negative("largest_value", largest_value)
+    check_share(kept_mass=kept_mass)
+    check_not_negative(largest_value=largest_value)
     return 2 * (1 - kept_mass) * largest_value
 
 
@@ -34,8 +35,8 @@ def output_change_bound(logit_spread: Any, value_diameter: Any) -> Any:
     Sharp. Why: the weights that move carry a mass of at most ``tanh(spread / 4)`` (`softmax_l1_bound` / 2), and each
     moves by at most the diameter.
     """
-    check_not_negative("logit_spread", logit_spread)
-    check_not_negative("value_diameter", value_diameter)
+    check_not_negative(logit_spread=logit_spread)
+    check_not_negative(value_diameter=value_diameter)
     return tanh(logit_spread / 4) * value_diameter
 
 
@@ -45,9 +46,9 @@ def query_gradient_bound(inverse_temperature: float, key_diameter: Any, value_di
     Here the logits are ``k_i . q``. Sharp for two keys of equal weight. Why: the derivative is ``beta`` times the
     covariance of values and keys under p; by Cauchy-Schwarz and Popoviciu it is at most the product of half diameters.
     """
-    check_positive("inverse_temperature", inverse_temperature)
-    check_not_negative("key_diameter", key_diameter)
-    check_not_negative("value_diameter", value_diameter)
+    check_positive(inverse_temperature=inverse_temperature)
+    check_not_negative(key_diameter=key_diameter)
+    check_not_negative(value_diameter=value_diameter)
     return inverse_temperature * key_diameter * value_diameter / 4
 
 
@@ -56,7 +57,7 @@ def loss_gradient_bound(correct_weight: Any) -> Any:
 
     Sharp when one wrong class has all of the wrong mass; with it spread evenly the norm is ``sqrt(n / (n - 1)) (1 - p_y)``.
     """
-    check_share("correct_weight", correct_weight)
+    check_share(correct_weight=correct_weight)
     return 2**0.5 * (1 - correct_weight)
 
 
@@ -69,5 +70,5 @@ def self_attention_growth(radius: Any) -> Any:
 
     Why: the first token's weights are equal at 0, and its output moves at the rate of the variance, ``2 R^2 / 3``.
     """
-    check_positive("radius", radius)
+    check_positive(radius=radius)
     return radius**2 / 2

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.theory.array_functions import check_count, check_not_negative, check_positive, tanh
+from attnlab.theory.array_functions import tanh
+from attnlab.theory.checks import check_count, check_not_negative, check_positive
 
 
 def collapsed_diameter_bound(diameter: Any, inverse_temperature: float = 1.0) -> Any:
@@ -21,8 +22,8 @@ def collapsed_diameter_bound(diameter: Any, inverse_temperature: float = 1.0) ->
     Why: logits of two queries differ by ``beta (x_i - x_k) . x_j``, a vector over j of spread at most ``beta D^2``; their
     weights then differ by a mass of at most ``tanh(spread / 4)``, which moves by at most D.
     """
-    check_not_negative("diameter", diameter)
-    check_positive("inverse_temperature", inverse_temperature)
+    check_not_negative(diameter=diameter)
+    check_positive(inverse_temperature=inverse_temperature)
     return tanh(inverse_temperature * diameter**2 / 4) * diameter
 
 
@@ -31,7 +32,7 @@ def diameter_after_layers_bound(diameter: Any, n_layers: int, inverse_temperatur
 
     Sharp at every depth, for two opposite tokens.
     """
-    check_count("n_layers", n_layers)
+    check_count(n_layers=n_layers)
     for _ in range(n_layers):
         diameter = collapsed_diameter_bound(diameter, inverse_temperature)
     return diameter
@@ -42,8 +43,8 @@ def doubly_exponential_bound(diameter: float, n_layers: int, inverse_temperature
 
     Weaker than `diameter_after_layers_bound`, and below the start only for ``D < 2 / sqrt(beta)``.
     """
-    check_count("n_layers", n_layers)
-    check_not_negative("diameter", diameter)
-    check_positive("inverse_temperature", inverse_temperature)
+    check_count(n_layers=n_layers)
+    check_not_negative(diameter=diameter)
+    check_positive(inverse_temperature=inverse_temperature)
     unit = 2 / np.sqrt(inverse_temperature)
     return float(unit * (diameter / unit) ** (3.0**n_layers))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attnlab.theory.array_functions import check_count, check_not_negative, tanh
+from attnlab.theory.array_functions import tanh
+from attnlab.theory.checks import check_count, check_not_negative
 
 
 def projective_diameter(scores: ArrayLike) -> float:
@@ -31,7 +32,7 @@ def birkhoff_contraction(diameter: Any) -> Any:
 
     Sharp for every matrix (Birkhoff, Trans. AMS 85, 1957, for the contraction). It is below 1 for all finite scores.
     """
-    check_not_negative("diameter", diameter)
+    check_not_negative(diameter=diameter)
     return tanh(diameter / 4)
 
 
@@ -48,6 +49,6 @@ def sinkhorn_error_bound(diameter: Any, n_iterations: int) -> Any:
     ``K^T u_t / K^T u_{t-1}``. Inversion keeps Hilbert's metric, so a step contracts by ``tanh(Delta / 4)^2``; ``u_0`` and
     ``u_1`` are inverses of images of K, at most Delta apart, and K^T contracts once more.
     """
-    check_count("n_iterations", n_iterations)
-    check_not_negative("diameter", diameter)
+    check_count(n_iterations=n_iterations)
+    check_not_negative(diameter=diameter)
     return birkhoff_contraction(diameter) ** (2 * n_iterations - 1) * diameter

@@ -6,7 +6,8 @@ Jacobian of softmax at ``beta = 1``; the spread of a vector is its maximum minus
 
 from typing import Any
 
-from attnlab.theory.array_functions import check_count, check_not_negative, check_positive, check_share, exp, tanh
+from attnlab.theory.array_functions import exp, tanh
+from attnlab.theory.checks import check_count, check_not_negative, check_positive, check_share
 
 
 def softmax_lipschitz(inverse_temperature: float = 1.0) -> float:
@@ -22,7 +23,7 @@ def softmax_lipschitz(inverse_temperature: float = 1.0) -> float:
     >>> softmax_lipschitz(3.0)
     1.5
     """
-    check_positive("inverse_temperature", inverse_temperature)
+    check_positive(inverse_temperature=inverse_temperature)
     return inverse_temperature / 2
 
 
@@ -37,7 +38,7 @@ def softmax_l1_bound(spread: Any) -> Any:
     Why: the mass that p gives a set A is ``sigmoid(a)`` with ``a`` its log-odds, which change by at most the spread;
     ``sigmoid(s/2) - sigmoid(-s/2) = tanh(s/4)`` is the largest change, and the l1 distance is twice that of masses.
     """
-    check_not_negative("spread", spread)
+    check_not_negative(spread=spread)
     return 2 * tanh(spread / 4)
 
 
@@ -46,7 +47,7 @@ def jacobian_norm_bound(largest_weight: Any) -> Any:
 
     Sharp for equal weights, where ``J = (I - 11^T / n) / n``. Why: ``diag(p) - J = p p^T`` is positive semidefinite.
     """
-    check_share("largest_weight", largest_weight)
+    check_share(largest_weight=largest_weight)
     return largest_weight
 
 
@@ -57,7 +58,7 @@ def jacobian_saturation_bound(largest_weight: Any) -> Any:
 
     Why: the variance of u under p is at most ``sum_i p_i (u_i - u_top)^2``, and each square at most ``2 |u|^2``.
     """
-    check_share("largest_weight", largest_weight)
+    check_share(largest_weight=largest_weight)
     return 2 * (1 - largest_weight)
 
 
@@ -67,8 +68,8 @@ def largest_weight_bound(spread: Any, n_keys: int) -> Any:
     Sharp: one logit at the top, the others at the bottom. At fixed spread it tends to zero like ``exp(spread) / n``:
     bounded logits cannot attend sharply in long contexts.
     """
-    check_count("n_keys", n_keys)
-    check_not_negative("spread", spread)
+    check_count(n_keys=n_keys)
+    check_not_negative(spread=spread)
     return 1 / (1 + (n_keys - 1) * exp(-spread))
 
 
@@ -77,8 +78,8 @@ def smallest_weight_bound(spread: Any, n_keys: int) -> Any:
 
     Sharp: one logit at the bottom, the others at the top.
     """
-    check_count("n_keys", n_keys)
-    check_not_negative("spread", spread)
+    check_count(n_keys=n_keys)
+    check_not_negative(spread=spread)
     return 1 / (1 + (n_keys - 1) * exp(spread))
 
 
@@ -90,9 +91,9 @@ def argmax_distance_bound(gap: Any, inverse_temperature: float, n_keys: int) -> 
 
     Sharp when all other logits tie: the limit beta to infinity is reached at the exponential rate of the gap.
     """
-    check_count("n_keys", n_keys, at_least=2)
-    check_not_negative("gap", gap)
-    check_positive("inverse_temperature", inverse_temperature)
+    check_count(at_least=2, n_keys=n_keys)
+    check_not_negative(gap=gap)
+    check_positive(inverse_temperature=inverse_temperature)
     return 2 * (n_keys - 1) / (n_keys - 1 + exp(inverse_temperature * gap))
 
 
@@ -102,7 +103,7 @@ def uniform_distance_bound(spread: Any, inverse_temperature: float) -> Any:
     Reached when a share ``1 / (1 + exp(beta spread / 2))`` of the logits is at the top and the rest at the bottom. The
     limit beta to 0 is reached linearly.
     """
-    check_positive("inverse_temperature", inverse_temperature)
+    check_positive(inverse_temperature=inverse_temperature)
     return softmax_l1_bound(inverse_temperature * spread)
 
 

@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.integrate import quad, solve_ivp
 
+from attnlab.theory.checks import increasing_times
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -112,9 +114,7 @@ def gate_flow(speed: Speed, times: ArrayLike, n_places: int = 400, blind: bool =
     ``blind`` leaves out the integral in G: each gate then sees the error of its own block, and not that it moves the clock of
     the later ones. That flow rests at :math:`t_s \propto 1/\omega^2`, steps that are as bad as equal ones.
     """
-    times = np.asarray(times, dtype=np.float64)
-    if times.ndim != 1 or times.size < 1 or times[0] < 0 or np.any(np.diff(times) <= 0):
-        raise ValueError(f"times must increase from at least 0, got {times!r}")
+    times = increasing_times(times)
 
     def steps_of(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         weights = np.exp(theta - theta.max())

@@ -13,12 +13,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from attnlab.theory.checks import check_positive
+
 
 def stiffness_index(state: ArrayLike, following: ArrayLike, step: float = 1.0) -> np.ndarray:
     r"""Index of one step, :math:`\|x_{t+1} - x_t\| / (h \|x_t\|)`, norms over the last axis; not zero states."""
     x, y = np.asarray(state, dtype=np.float64), np.asarray(following, dtype=np.float64)
-    if not step > 0:
-        raise ValueError(f"step must be positive, got {step!r}")
+    check_positive(step=step)
     norm = np.linalg.norm(x, axis=-1)
     if np.any(norm == 0):
         raise ValueError("a state is zero, and its index is not defined; leave it out")
@@ -53,8 +54,7 @@ def eigenvector_index(eigenvalue: complex, step: float) -> float:
 
     .. math:: |e^{\lambda h} - 1| / h \to |\lambda| \text{ as } h \to 0.
     """
-    if not step > 0:
-        raise ValueError(f"step must be positive, got {step!r}")
+    check_positive(step=step)
     return float(abs(np.expm1(complex(eigenvalue) * step)) / step)
 
 

@@ -7,6 +7,7 @@ token types normalised to length one, ``xi`` the part of the gradient sent back 
 import numpy as np
 from scipy.optimize import brentq
 
+from attnlab.theory.checks import check_positive
 from attnlab.theory.token_selection.decoder import decoder_growth_exact
 
 
@@ -89,13 +90,13 @@ def exposure_exact(speed_integral, scale: float) -> np.ndarray:
     Solves dz/dt = -(eta_Z / C_0) gamma e^{4z}, dB/dt = eta_Z (gamma / C_0) e^{4z} from z = B = 0: e^{-4z} = 1 + 4 Gamma / C_0,
     and B = -z. ``scale`` is C_0 = rho_0^4 / K.
     """
-    _positive("scale", scale)
+    check_positive(scale=scale)
     return np.log1p(4 * np.asarray(speed_integral, np.float64) / scale) / 4
 
 
 def exposure_published(speed_integral, scale: float) -> np.ndarray:
     """The printed form ln(C_0 + 4 Gamma) / 4, which does not start at zero unless C_0 = 1."""
-    _positive("scale", scale)
+    check_positive(scale=scale)
     return np.log(scale + 4 * np.asarray(speed_integral, np.float64)) / 4
 
 
@@ -114,7 +115,7 @@ def snapping_limit(time, n_classes: int, vocabulary: int, decoder_rate: float, a
 
 def snap_time_limit(n_classes: int, vocabulary: int, decoder_rate: float) -> float:
     """The paper's t_0 = 2 K ln M / eta_Y."""
-    _positive("decoder_rate", decoder_rate)
+    check_positive(decoder_rate=decoder_rate)
     return 2 * n_classes * float(np.log(vocabulary)) / decoder_rate
 
 
@@ -126,12 +127,7 @@ def denser_after_exact(n_classes: int, vocabulary: int, decoder_rate: float) -> 
     Why: Gamma is proportional to h^2 / eta_Y; with u = M h its derivative in eta_Y at fixed t has the sign of
     2 eta_Y du/d eta_Y - u, and eta_Y du/d eta_Y = M eta_Y s / (M - 1 + e^u) = (e^u + (M-1) u - 1) / (M - 1 + e^u).
     """
-    _positive("decoder_rate", decoder_rate)
+    check_positive(decoder_rate=decoder_rate)
     top = np.log(vocabulary) + 10
     u = brentq(lambda u: (u - 2) - ((vocabulary - 1) * u - 2) * np.exp(-u), 2.0, top, xtol=1e-14)
     return n_classes / decoder_rate * float(np.exp(u) + (vocabulary - 1) * u - 1) / vocabulary
-
-
-def _positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} must be positive, got {value!r}")

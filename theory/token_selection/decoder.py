@@ -9,6 +9,8 @@ t / K`` counts those a class has had. Inputs ``f_n`` of the classes are orthonor
 import numpy as np
 from scipy.special import lambertw, wrightomega
 
+from attnlab.theory.checks import check_positive
+
 
 def decoder_growth_exact(visits, vocabulary: int, rate: float) -> np.ndarray:
     r"""The scalar h that the whole decoder follows: own logits are (M - 1) h, all others -h.
@@ -119,8 +121,7 @@ def _inv_denominator(h, vocabulary: int) -> np.ndarray:
 def _checked(visits, vocabulary: int, rate: float) -> np.ndarray:
     if vocabulary < 2:
         raise ValueError(f"vocabulary={vocabulary!r} leaves nothing to predict; use at least 2 ids")
-    if not rate > 0:
-        raise ValueError(f"rate must be positive, got {rate!r}")
+    check_positive(rate=rate)
     s = np.asarray(visits, np.float64)
     if not np.all(s >= 0):
         raise ValueError(f"visits must be at least 0, got {np.min(s)!r}; they count the steps a class has had")

@@ -8,6 +8,7 @@ orthonormal; plain descent is solved here for equal overlaps.
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from attnlab.theory.checks import increasing_times
 from attnlab.theory.token_selection.decoder import backward_speed_exact, decoder_growth_exact
 
 
@@ -48,7 +49,7 @@ def equal_overlap_flow(times, overlap: float, n_classes: int, vocabulary: int, r
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap={overlap!r} is out of range; use 0 <= overlap < 1 for distinct inputs")
     K, M = n_classes, vocabulary
-    times = np.asarray(times, np.float64)
+    times = increasing_times(times)
 
     def chances(state):
         x, y, w = state
@@ -60,8 +61,6 @@ def equal_overlap_flow(times, overlap: float, n_classes: int, vocabulary: int, r
         p, q, s = chances(state)
         return rate / K * np.array([1 - p, q, s])
 
-    if times.ndim != 1 or np.any(np.diff(times) <= 0) or times[0] < 0:
-        raise ValueError(f"times must increase from 0 or later, got {times!r}")
     found = solve_ivp(velocity, (0.0, float(times[-1])), np.zeros(3), "LSODA", times, rtol=1e-10, atol=1e-12)
     (x, y, w), (p, q, s) = found.y, chances(found.y)
     own = x * (1 - p) + (K - 1) * y * q + (M - K) * w * s

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from attnlab.theory.checks import increasing_times
+
 
 @dataclass(frozen=True)
 class SymmetricClasses:
@@ -73,9 +75,7 @@ def token_flow(
 
     and the signals Y (e_n - alpha_n) are M a s at common tokens and X (1 - p) + (K - 1) Q q + (M - K) S s at distinct ones.
     """
-    times = np.asarray(times, np.float64)
-    if times.ndim != 1 or np.any(np.diff(times) <= 0) or times[0] < 0:
-        raise ValueError(f"times must increase from 0 or later, got {times!r}")
+    times = increasing_times(times)
     D = len(classes.distinct)
     found = solve_ivp(
         lambda t, state: _velocity(state[:, None], classes, decoder_rate, attention_rate)[:, 0],

@@ -11,6 +11,8 @@ from attnlab.theory.head_rank import lower_bounds as theory
 from attnlab.theory.head_rank import majority_vote as vote
 from attnlab.theory.head_rank import random_heads as kernels
 
+EPS64 = np.finfo(np.float64).eps
+
 
 def sphere(rng, *shape):
     x = rng.normal(size=shape)
@@ -153,6 +155,26 @@ def test_target_agreement_on_the_circle_and_for_aligned_heads():
     for dim in (3, 8):
         mean = 2 * quad(lambda t, dim=dim: math.asin(t) * float(target.coordinate_density(t, dim)), 0, 1)[0]
         assert kernels.target_agreement(1.0, dim) == pytest.approx(0.5 + mean / math.pi, abs=1e-7)
+
+
+def test_a_head_agrees_with_itself_to_rounding_which_the_arcsine_of_a_product_does_not():
+    rows = sphere(np.random.default_rng(4), 400, 6)
+    own = kernels.head_agreement(rows, rows).diagonal()
+    assert np.abs(own - 1).max() <= 4 * EPS64  # roundings of pi^2, a square, a product and a sum
+    product = (rows @ rows.T).diagonal()
+    twin = 0.5 + 2 / math.pi**2 * np.arcsin(np.clip(product, -1, 1)) ** 2
+    if product.min() < 1:  # on some processors every product of these rows rounds to 1; then the twin is right, too
+        assert np.abs(twin - 1).max() > 1e-9
+
+
+def test_head_agreement_is_the_share_of_equal_choices():
+    rng, dim, n = np.random.default_rng(8), 3, 200_000
+    Q, K = sphere(rng, 3, dim), sphere(rng, 3, dim)
+    query, axis = rng.standard_normal((n, dim)), rng.standard_normal((n, dim))
+    choice = np.sign(query @ Q.T) * np.sign(axis @ K.T)
+    share = (choice[:, :, None] == choice[:, None, :]).mean(0)
+    found = kernels.head_agreement(Q, K)
+    assert np.abs(share - found).max() < 5 * 0.5 / n**0.5
 
 
 def test_best_errors_solve_the_normal_equations_and_respect_the_bound():

@@ -177,11 +177,11 @@ def test_replica_axis_leads_and_gives_the_same_numbers_one_by_one():
     ("arguments", "message"),
     [
         (([0.1], [1.0, 2.0], 5, 40, 0.3), "same last axis"),
-        (([0.1], [1.0], 0, 40, 0.3), "dim must be an integer"),
-        (([0.1], [1.0], 5.0, 40, 0.3), "dim must be an integer"),
-        (([0.1], [1.0], 5, 1, 0.3), "n_context must be an integer of at least 2"),
-        (([0.1], [1.0], 5, 40, -0.3), "noise_std must be"),
-        (([0.1], [1.0], 5, 40, float("nan")), "noise_std must be"),
+        (([0.1], [1.0], 0, 40, 0.3), "dim=0 must be a whole number"),
+        (([0.1], [1.0], 5.5, 40, 0.3), "dim=5.5 must be a whole number"),
+        (([0.1], [1.0], 5, 1, 0.3), "n_context=1 must be a whole number of at least 2"),
+        (([0.1], [1.0], 5, 40, -0.3), "noise_std=-0.3 must be"),
+        (([0.1], [1.0], 5, 40, float("nan")), "noise_std=nan must be"),
         (([np.nan], [1.0], 5, 40, 0.3), "leave diverged replicas out"),
     ],
 )

@@ -193,5 +193,5 @@ def test_scales_beyond_reach_and_diverged_heads_are_refused():
         softmax_overlaps_exact(61.0, 0.0, 40)
     with pytest.raises(ValueError, match="leave diverged replicas out"):
         heads_form_exact([np.inf], *TASK)
-    with pytest.raises(ValueError, match="n_context must be an integer of at least 2"):
+    with pytest.raises(ValueError, match="n_context=1 must be a whole number of at least 2"):
         heads_form_exact([0.1], 5, 1, 0.3)

@@ -161,5 +161,5 @@ def test_wrong_arguments_are_named():
         bayes_risk_limit(0.0, 0.3)
     with pytest.raises(ValueError, match="unbounded"):
         debiased_gd_over_bayes_supremum_limit(0.0)
-    with pytest.raises(ValueError, match="n_context must be an integer of at least 2"):
+    with pytest.raises(ValueError, match="n_context=1 must be a whole number of at least 2"):
         debiased_gd_risk_exact(0.5, 5, 1, 0.3)

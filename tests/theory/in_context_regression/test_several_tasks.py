@@ -4,11 +4,6 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from attnlab.theory.in_context_regression.preconditioned import (
-    best_debiased_preconditioned_risk_exact,
-    best_debiased_preconditioner_exact,
-    debiased_preconditioned_risk_exact,
-)
 from attnlab.theory.in_context_regression.several_tasks import (
     multi_task_best_risk_exact,
     multi_task_best_step_exact,
@@ -17,6 +12,11 @@ from attnlab.theory.in_context_regression.several_tasks import (
     multi_task_few_heads_risk_exact,
     multi_task_heads,
     multi_task_minimum_heads_exact,
+)
+from attnlab.theory.preconditioned_regression.risks import (
+    best_debiased_preconditioned_risk_exact,
+    best_debiased_preconditioner_exact,
+    debiased_preconditioned_risk_exact,
 )
 
 OVERLAPPING = [[0, 1, 2, 3], [2, 3, 4, 5]]
@@ -97,9 +97,9 @@ def test_wrong_arguments_are_named():
         multi_task_minimum_heads_exact([], 6)
     with pytest.raises(ValueError, match="steps has shape"):
         multi_task_heads(OVERLAPPING, 6, [0.9], 0.1)
-    with pytest.raises(ValueError, match="scale must be positive"):
+    with pytest.raises(ValueError, match=r"scale=.* must be positive"):
         multi_task_heads(OVERLAPPING, 6, [0.9, 0.9], 0.0)
-    with pytest.raises(ValueError, match="signal_std must be positive"):
+    with pytest.raises(ValueError, match=r"signal_std=.* must be positive"):
         multi_task_best_step_exact(4, 48, 0.3, 0.0)
 
 

@@ -107,7 +107,7 @@ def test_the_wait_grows_by_one_over_kappa_a_factor_e_at_the_saddle_only():
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="must hold 4 numbers"):
         dynamics.circuit_flow((0, 0, 0), [0, 1], 4, 8)
-    with pytest.raises(ValueError, match="times must increase"):
+    with pytest.raises(ValueError, match="increase and start at 0"):
         dynamics.circuit_flow((0, 0, 0, 0), [1, 1], 4, 8)
     with pytest.raises(ValueError, match="n_labels=1"):
         dynamics.readout_rate(1)

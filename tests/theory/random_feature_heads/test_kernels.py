@@ -281,7 +281,7 @@ def test_explicit_values_have_the_stated_error(dim, n_keys):
     [
         (lambda: spectrum.parse_target("q2"), "target='q2' is unknown"),
         (lambda: spectrum.tensor_bound("s1b", 4), "no simple tensor"),
-        (lambda: spectrum.pair_eigenvalues(2, 3), "dim=2 is too small"),
+        (lambda: spectrum.pair_eigenvalues(2, 3), "dim=2 must be a whole number"),
         (lambda: spectrum.multiplicity(1, 2), "dim=1"),
         (lambda: kernels.arc_cosine_coefficients(1), "n_terms=1"),
         (lambda: kernels.explicit_weights_error(4, 0, 2), "n_keys=0"),

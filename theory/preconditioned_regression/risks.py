@@ -8,7 +8,7 @@ the query's label.
 
 import numpy as np
 
-from attnlab.theory.in_context_regression.effective_loss import check_task
+from attnlab.theory.checks import check_count, check_standard_deviation
 
 
 def autoregressive_covariance(dim: int, correlation: float) -> np.ndarray:
@@ -81,7 +81,8 @@ def _risk(preconditioner, covariance, n_context, noise_std, prior, degrees: int)
 
 def _matrices(covariance, n_context, noise_std, prior) -> tuple[np.ndarray, np.ndarray]:
     S = _symmetric("covariance", covariance)
-    check_task(len(S), n_context, noise_std)
+    check_count(at_least=2, n_context=n_context)
+    check_standard_deviation(noise_std=noise_std)
     if prior is None:
         return S, np.eye(len(S)) / len(S)
     W = _symmetric("prior", prior)

@@ -10,7 +10,7 @@ from attnlab.theory.in_context_regression.gradient_descent_risks import (
     plain_gd_best_step_exact,
     plain_gd_risk_exact,
 )
-from attnlab.theory.in_context_regression.preconditioned import (
+from attnlab.theory.preconditioned_regression.risks import (
     autoregressive_covariance,
     best_debiased_preconditioned_risk_exact,
     best_debiased_preconditioner_exact,
