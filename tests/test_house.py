@@ -16,6 +16,12 @@ MAY_IMPORT = {
     "simulators": {"simulators", "kernels"},
     "papers": {"papers", "theory", "kernels", "simulators", "analysis"},
 }
+SHARED = {
+    "theory": set(),
+    "simulators": {"ensemble", "tasks", "models", "planted"},
+}
+"""Rooms of theory/ and simulators/ that any subject may use; a room of theory without underscore-free subject names is below."""
+
 NEVER_IN_THEORY = {"torch", "matplotlib", "triton"}
 
 

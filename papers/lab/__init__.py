@@ -15,6 +15,7 @@ from typing import Any
 
 _MODULES = {
     "attnlab.papers.lab.python.calls": ("load_paper", "papers", "reproduce", "show"),
+    "attnlab.papers.lab.python.script": ("main",),
     "attnlab.papers.lab.python.results": ("ClaimResult", "FigureResult", "Results"),
     "attnlab.papers.lab.declare": ("Claim", "Paper", "Scales", "Source"),
     "attnlab.papers.lab.errors": ("UsageError",),

@@ -19,7 +19,6 @@ A figure function returns a :class:`~attnlab.analysis.figures.plate.Plate`.
 from __future__ import annotations
 
 import inspect
-import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,10 +26,9 @@ from typing import Any, Literal
 
 from attnlab.analysis.verdicts.verdict import KINDS, Verdict
 from attnlab.papers.lab.conditions import Covered, uncovered, value_of
+from attnlab.papers.lab.scales import SCALES, Scale
 
 Kind = Literal["published", "identity", "construction", "anchor", "extrapolation"]
-Scale = Literal["smoke", "desk", "paper"]
-SCALES: tuple[Scale, ...] = ("smoke", "desk", "paper")
 _LEVELS = "for all inputs: every form of the statement at its level, and its twin refuted there"
 
 
@@ -337,21 +335,6 @@ class Paper:
             return function
 
         return register
-
-    def main(self, argv: Sequence[str] | None = None) -> int:
-        """The command line of this paper, ``attnlab reproduce`` with the paper as target; returns the exit status.
-
-        At the end of the paper's own file: ``if __name__ == "__main__": raise SystemExit(paper.main())``. While the file is
-        imported, by a worker for example, the call does nothing and returns 0.
-        """
-        from attnlab.papers.lab.commands.cli import main
-        from attnlab.papers.lab.registry import target_of
-
-        caller = sys._getframe(1)
-        if caller.f_code.co_name == "<module>" and caller.f_globals.get("__name__") != "__main__":
-            return 0
-        target = target_of(self, caller.f_globals.get("__file__"))
-        return main(["reproduce", target, *(sys.argv[1:] if argv is None else argv)])
 
     def _repr_html_(self) -> str:
         from attnlab.papers.lab.python.pages import paper_html

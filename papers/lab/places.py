@@ -106,8 +106,8 @@ def load_file(file: Path, key: str) -> Paper:
         module = importlib.import_module(name)
     except SystemExit:
         raise UsageError(
-            f"{file} ends the program while it is imported; write its last lines as\n"
-            'if __name__ == "__main__":\n    raise SystemExit(paper.main())'
+            f"{file} ends the program while it is imported; with `from attnlab.papers.lab import main`, write its last lines as\n"
+            'if __name__ == "__main__":\n    raise SystemExit(main(paper))'
         ) from None
     return paper_of(module, key, str(file))
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from attnlab.analysis.exact.tape import NotTraceable
-from attnlab.analysis.theorems.engines.exact_form import RecordedClaim, record_claim
+from attnlab.analysis.theorems.engines.exact_form import RecordedClaim, record_claim, whole_at
 from attnlab.analysis.theorems.statement.claim import Claim
 from attnlab.analysis.theorems.statement.domains import Box, Domain, Simplex, Sphere
 
@@ -87,11 +87,6 @@ def balls_at(claim: Claim, point: Point) -> dict[tuple[str, int], Any]:
         if not domain.whole
         for k, ball in enumerate(_coordinates(domain, np.asarray(point[name], dtype=np.float64)))
     }
-
-
-def whole_at(claim: Claim, point: Point) -> dict[str, np.ndarray]:
-    """The integers and permutations of a point."""
-    return {name: np.asarray(point[name]) for name, domain in claim.variables.items() if domain.whole}
 
 
 def _coordinates(domain: Domain, value: np.ndarray) -> list[Any]:

@@ -27,6 +27,8 @@ from attnlab.analysis.theorems.engines.exact_form import (
     sides_in_float64,
     tensors_of,
     written_in,
+    record_claim,
+    whole_at,
 )
 from attnlab.analysis.theorems.statement.claim import Claim, ClaimError, is_sympy, parameters
 
@@ -155,9 +157,6 @@ class Evaluator:
         return self._same_operations(exact, point)
 
     def _same_operations(self, exact: Any, point: Points) -> bool:
-        from attnlab.analysis.theorems.engines.confirmation import whole_at
-        from attnlab.analysis.theorems.engines.exact_form import record_claim
-
         try:
             here = record_claim(self.claim, whole_at(self.claim, point), point=point)
         except NotTraceable:

@@ -395,3 +395,8 @@ def _symbol(tape: Tape, arguments: Mapping[str, Any], symbol: Any) -> Any:
     if position is not None and position >= value.size:
         raise NotTraceable(f"{symbol} is outside its variable of shape {value.shape}")
     return tape.constant(value.reshape(-1)[position or 0])
+
+
+def whole_at(claim: Claim, point: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The integers and permutations of a point."""
+    return {name: np.asarray(point[name]) for name, domain in claim.variables.items() if domain.whole}

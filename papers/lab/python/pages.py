@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from attnlab.analysis.verdicts.html import FONT
-from attnlab.papers.lab.declare import SCALES, Claim, Paper
+from attnlab.papers.lab.scales import SCALES
 
 _ROW = "padding: 0.1rem 1rem 0.1rem 0; text-align: left; vertical-align: top; border: 0; background: none"
 
@@ -26,8 +26,8 @@ class Shown:
         return f'<pre style="white-space: pre-wrap; background: none">{escape(self.text)}</pre>'
 
 
-def claim_html(claim: Claim) -> str:
-    """Statement, formula, assumptions, source, how it is judged, and the settings in which scales differ."""
+def claim_html(claim: Any) -> str:
+    """A declared claim: statement, formula, assumptions, source, how it is judged, and the settings in which scales differ."""
     rows = {
         "formula": claim.formula,
         "assumes": "; ".join(claim.assumptions),
@@ -40,8 +40,8 @@ def claim_html(claim: Claim) -> str:
     return f'<div style="{FONT}"><b>{escape(claim.id)}</b><br>{escape(claim.statement)}{_table(rows)}</div>'
 
 
-def paper_html(paper: Paper) -> str:
-    """Title, sources, and each numbered statement with its claims or the reason why it has none."""
+def paper_html(paper: Any) -> str:
+    """A declared paper: title, sources, and each numbered statement with its claims or the reason why it has none."""
     rows = {}
     for number, text in paper.statements.items():
         names = [claim.name for claim in paper.in_order() if number in claim.statements]

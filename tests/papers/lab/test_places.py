@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnlab.analysis import agrees
-from attnlab.papers.lab.declare import Paper, Source
+from attnlab.papers.lab import Paper, Source, main
 from attnlab.simulators.ensemble.simulation import simulation
 
 
@@ -133,7 +133,7 @@ def test_targets_keep_their_meaning_in_another_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "guard", ['if __name__ == "__main__":\n    raise SystemExit(paper.main())', "print(paper.main())"]
+    "guard", ['if __name__ == "__main__":\n    raise SystemExit(main(paper))', "print(main(paper))"]
 )
 def test_a_paper_runs_as_a_script_with_workers_with_and_without_a_guard(tmp_path, guard):
     file = write(tmp_path / "as_script.py", "as_script", f"\n\nprint('imported as', __name__)\n{guard}\n")
@@ -150,7 +150,7 @@ def test_a_paper_runs_as_a_script_with_workers_with_and_without_a_guard(tmp_path
 
 
 def test_a_file_that_ends_the_program_is_refused_and_never_passes_as_success(tmp_path, path_restored):
-    file = write(tmp_path / "ends_it.py", "ends_it", "\nraise SystemExit(paper.main())\n")
+    file = write(tmp_path / "ends_it.py", "ends_it", "\nraise SystemExit(main(paper))\n")
     with pytest.raises(UsageError, match="__main__"):
         select([str(file)])
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attnlab.analysis import Twin, Vector, agrees, figures, for_all
-from attnlab.papers.lab.declare import Paper, Scales, Source
+from attnlab.papers.lab import Paper, Scales, Source, main
 from gaussian_logits.simulator import Setting, rows
 from gaussian_logits.theory import inverse_participation_approx, inverse_participation_limit
 
@@ -97,4 +97,4 @@ def participation_against_keys(setting, lab):
 
 
 if __name__ == "__main__":
-    raise SystemExit(paper.main())
+    raise SystemExit(main(paper))
