@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, what is packaged, what stays out of the repository."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -17,10 +18,36 @@ MAY_IMPORT = {
     "papers": {"papers", "theory", "kernels", "simulators", "analysis"},
 }
 SHARED = {
-    "theory": set(),
-    "simulators": {"ensemble", "tasks", "models", "planted"},
+    "theory": {"costs", "preconditioned_regression"},
+    "simulators": {"ensemble", "models", "planted", "serving", "tasks"},
 }
-"""Rooms of theory/ and simulators/ that any subject may use; a room of theory without underscore-free subject names is below."""
+"""Rooms of theory/ and simulators/ that every subject may use: what two subjects share, named after what it is."""
+
+TESTS_OF_A_ROOM = {
+    "analysis/judges/test_resolution.py": "what the data resolve, in every judge",
+    "analysis/test_tutorial_theorem.py": "the code of docs/tutorial_theorem.md",
+    "analysis/theorems/test_detection.py": "the committed table of planted errors and its script",
+    "kernels/attention/test_calls.py": "what repeated calls of the face remember",
+    "kernels/attention/test_derivatives.py": "derivatives of every path against finite differences",
+    "kernels/attention/test_masks_and_biases.py": "masks and biases together, on every path",
+    "kernels/operators/test_planted.py": "members with one false word, for the family's test",
+    "papers/lab/commands/test_first_minutes.py": "what a newcomer types first",
+    "papers/lab/python/test_notebook.py": "the notebook of docs/examples",
+    "papers/lab/test_own_paper.py": "the repository of docs/examples/own_paper",
+    "theory/score_maps/test_laws.py": "one experiment on random scores for all maps of the room",
+}
+"""Tests that belong to a room rather than to one file of it, with what they are about."""
+
+TESTED_ELSEWHERE = {
+    "analysis/theorems/levels": "the levels are asked through analysis/theorems/test_check.py",
+    "kernels/attention/scores/formula": "tests/kernels/attention/scores",
+    "kernels/generated": "generated steps run in the trainer: tests/simulators/ensemble",
+    "kernels/operators/base_scores": "tests/kernels/operators/test_every_operator.py runs over all members",
+    "kernels/operators/score_maps": "tests/kernels/operators/test_every_operator.py runs over all members",
+    "papers/lama_low_rank": "one sheet in two parts: tests/papers/rala_low_rank",
+    "simulators/models": "tested with the subjects that use them",
+}
+"""Rooms without tests of the same path, with where their tests are."""
 
 NEVER_IN_THEORY = {"torch", "matplotlib", "triton"}
 
@@ -75,6 +102,112 @@ def test_a_folder_imports_only_what_its_row_allows(folder):
 )
 def test_the_import_check_sees_a_forbidden_line(folder, line):
     assert violations(folder, f"def f():\n    {line}\n")
+
+
+@functools.cache
+def imports_of_modules():
+    """What each module of the tree imports of the tree, wherever in the file: ``{"attnlab.theory.x": {...}}``."""
+    paths = {
+        "attnlab." + ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sources(*MAY_IMPORT)
+    }
+    graph = {}
+    for name, path in paths.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                whole = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {each if each in paths else node.module for each in whole}
+        graph[name] = found & set(paths) - {name}
+    return graph
+
+
+def circles(graph):
+    """Groups of modules that import each other, directly or through others (Tarjan's strongly connected components)."""
+    order, low, stack, found = {}, {}, [], []
+
+    def visit(node):
+        order[node] = low[node] = len(order)
+        stack.append(node)
+        for other in sorted(graph[node]):
+            if other not in order:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], order[other])
+        if low[node] == order[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in sorted(graph):
+        if node not in order:
+            visit(node)
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+    assert circles(imports_of_modules()) == []
+
+
+def between_subjects(graph):
+    """Imports of one subject of theory/ or simulators/ from another."""
+    for name, found in graph.items():
+        _, folder, *inside = name.split(".")
+        for other in found:
+            _, home, *there = other.split(".")
+            apart = len(inside) > 1 and len(there) > 1 and inside[0] != there[0]
+            if folder in SHARED and home == folder and apart and there[0] not in SHARED[folder]:
+                yield f"{name} imports {other}"
+
+
+def test_no_subject_imports_another():
+    twin = {
+        "attnlab.theory.low_rank.ranks": {"attnlab.theory.softmax_attention.softmax", "attnlab.theory.costs.lightning"}
+    }
+    assert len(list(between_subjects(twin))) == 1
+    assert not list(between_subjects(imports_of_modules()))
+
+
+def test_the_tests_mirror_the_tree():
+    astray = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        inside = path.relative_to(ROOT / "tests")
+        folder, name = ROOT / inside.parent, inside.stem.removeprefix("test_")
+        mirrored = (folder / f"{name}.py").exists() or (folder / name).is_dir() or folder.name == name
+        if (
+            len(inside.parts) > 1
+            and not mirrored
+            and not name.startswith("every_")
+            and str(inside) not in TESTS_OF_A_ROOM
+        ):
+            astray.append(str(inside))
+    assert not astray, "name the test after the file or folder it tests, or say in TESTS_OF_A_ROOM what it is about"
+    assert not [name for name in TESTS_OF_A_ROOM if not (ROOT / "tests" / name).exists()]
+
+
+def test_every_room_has_tests():
+    rooms = {path.parent for path in sources(*MAY_IMPORT) if not path.stem.startswith("__")}
+    untested = [
+        name
+        for name in sorted(str(room.relative_to(ROOT)) for room in rooms)
+        if not list((ROOT / "tests" / name).glob("test_*.py")) and name not in TESTED_ELSEWHERE
+    ]
+    assert not untested
+    assert not [name for name in TESTED_ELSEWHERE if list((ROOT / "tests" / name).glob("test_*.py"))]
+
+
+def test_names_of_simulations_are_written_out_and_unique():
+    names = []
+    for path in sources("simulators"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "simulation":
+                names += [word.value.value for word in node.keywords if word.arg == "name"]
+    assert len(names) > 60 and len(set(names)) == len(names)  # a name seeds the replicas
 
 
 def test_every_folder_with_modules_is_a_package_that_says_what_it_holds():

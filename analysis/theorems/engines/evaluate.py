@@ -23,12 +23,12 @@ from attnlab.analysis.theorems.engines.exact_form import (
     as_tensor,
     at_one_point,
     record,
+    record_claim,
     recorded_at,
     sides_in_float64,
     tensors_of,
-    written_in,
-    record_claim,
     whole_at,
+    written_in,
 )
 from attnlab.analysis.theorems.statement.claim import Claim, ClaimError, is_sympy, parameters
 
