@@ -172,7 +172,14 @@ def test_cutting_a_run_or_choosing_replicas_does_not_change_a_bit(dtype, needs_c
 
 
 def test_a_diverging_replica_is_stopped_and_the_others_go_on(needs_c):
-    given, state = stream(SMALL, law_of(), 3), begin(SMALL, 3)
+    """Alone, a replica has the same bits in C. Torch's batched products promise no such thing: there, each of 30 updates may
+    differ by the step times 1e-13 of the largest gradient (see above) and by a rounding of the largest parameter; that these
+    differences grow by no more than a factor of two in 30 small steps is the only assumption."""
+    given, state = stream(SMALL, law_of(), 3), begin(SMALL, 3, np.float64)
+    batch = draw(SMALL, given, 0, 1)[0]
+    steepest = max(np.abs(g).max() for g in loss_and_gradient(SMALL, state, batch, path="reference")[1].values())
+    largest = max(np.abs(p).max() for p in state.params.values())
+    allowed = {"c": 0.0, "reference": 2 * 30 * (0.01 * 1e-13 * steepest + np.finfo(np.float64).eps * largest)}
     for path in ("c", "reference"):
         after, losses = train(SMALL, state, 30, data=given, optimiser=Optimiser(np.array([0.01, 1e6, 0.01])), path=path)
         assert after.diverged_at[0] == -1 and after.diverged_at[2] == -1 and 0 < after.diverged_at[1] < 30
@@ -180,7 +187,8 @@ def test_a_diverging_replica_is_stopped_and_the_others_go_on(needs_c):
         assert all(np.isfinite(a).all() for a in after.params.values())
         alone = Stream(given.seeds[2:], given.classes[2:], given.labels[2:], given.law)
         same, _ = train(SMALL, rows(state, [2]), 30, data=alone, optimiser=Optimiser(0.01), path=path)
-        assert worst(same.params, rows(after, [2]).params) == 0
+        assert worst(same.params, rows(after, [2]).params) <= allowed[path]
+        assert worst(same.params, rows(after, [0]).params) > 1e-3  # another replica's run is far away
 
 
 def test_training_learns_classes_in_weights(needs_c):

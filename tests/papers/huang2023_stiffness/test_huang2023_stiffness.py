@@ -260,5 +260,7 @@ def test_smoke_says_nothing_wrong(tmp_path, arguments):
     assert done.returncode in (0, 3), done.stderr  # 3: undecided is no wrong verdict
     if not any("=" in argument for argument in arguments):
         assert done.returncode == 0 and len(list((tmp_path / "figures").rglob("fig*.png"))) == 6, done.stderr
+    silent = {"best_power"} if "n_steps=400" in arguments else set()  # chains too short for the best power to be seen
     for claim in json.loads(done.stdout)["claims"]:
-        assert claim["verdict"] in (claim["expected"], "UNDECIDED"), claim
+        allowed = {claim["expected"], "UNDECIDED"} | ({"VACUOUS"} if claim["id"].split(".")[1] in silent else set())
+        assert claim["verdict"] in allowed, claim
