@@ -44,7 +44,6 @@ TESTED_ELSEWHERE = {
     "kernels/generated": "generated steps run in the trainer: tests/simulators/ensemble",
     "kernels/operators/base_scores": "tests/kernels/operators/test_every_operator.py runs over all members",
     "kernels/operators/score_maps": "tests/kernels/operators/test_every_operator.py runs over all members",
-    "papers/lama_low_rank": "one sheet in two parts: tests/papers/rala_low_rank",
     "simulators/models": "tested with the subjects that use them",
 }
 """Rooms without tests of the same path, with where their tests are."""

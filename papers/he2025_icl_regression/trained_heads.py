@@ -21,7 +21,7 @@ from attnlab.papers.lab.conditions import outside, too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.simulators.in_context_regression import training as simulator
 from attnlab.theory.in_context_regression import gradient_descent_risks as risks
-from attnlab.theory.in_context_regression import preconditioned
+from attnlab.theory.preconditioned_regression import risks as preconditioned
 
 
 def relative_spread(values, weights):
