@@ -2,9 +2,8 @@ r"""Confidence sequences: intervals for a mean that are right at all sample size
 
 ``P(some n: mean outside the interval at n) <= 1 - confidence``. So replicas may be added until the interval decides.
 
-- Values known to lie in [low, high]: hedged betting. For a candidate mean m, a gambler bets on and against m; the
-wealth
-  is a non-negative martingale if m is the mean, so it reaches 1 / error with probability at most error (Ville).
+- Values known to lie in [low, high]: hedged betting. For a candidate mean m, a gambler bets on and against m;
+  the wealth is a non-negative martingale if m is the mean, so it reaches 1 / error with probability at most error (Ville).
 - The same by a closed form (empirical Bernstein), wider, for plots and long runs.
 - Values without bounds (a replica's loss): mixture of t statistics, exact for independent Gaussian values with unknown
   mean and variance, and as robust as a t interval otherwise. The mixture puts a N(0, 1/c^2) prior on mean/sd, and

@@ -2,17 +2,18 @@ r"""Per-row statistics of the weights and logits, from the same pass as the outp
 
 With W the weights, :math:`\pi = |W| / \sum_j |W_j|` (for softmax simply the weights) and s the visible logits of a row:
 
-=========================  ==================================================================================
-log_sum_exp                log of the normaliser, :math:`\log \sum_j e^{s_j}` for softmax (``log Z`` in general)
-entropy                    :math:`-\sum_j \pi_j \ln \pi_j`
-max_weight                 :math:`\max_j |W_j|`
-participation_ratio        :math:`1 / \sum_j \pi_j^2`, the effective number of keys
-row_sum                    :math:`\sum_j W_j`
-logit_mean, logit_variance plain moments of the visible logits (population variance)
-weighted_logit_mean        :math:`\sum_j \pi_j s_j`
-weighted_logit_variance    :math:`\sum_j \pi_j (s_j - \bar s_\pi)^2`, the slope of the mean in an inverse temperature
-mass                       :math:`\sum_{j \in S} W_j` for ``Mass(keys=S)``; "mass" alone is S = {0}, the sink
-=========================  ==================================================================================
+========================  ============================================================================================
+log_sum_exp               log of the normaliser, :math:`\log \sum_j e^{s_j}` for softmax (``log Z`` in general)
+entropy                   :math:`-\sum_j \pi_j \ln \pi_j`
+max_weight                :math:`\max_j |W_j|`
+participation_ratio       :math:`1 / \sum_j \pi_j^2`, the effective number of keys
+row_sum                   :math:`\sum_j W_j`
+logit_mean                plain mean of the visible logits
+logit_variance            their variance (population)
+weighted_logit_mean       :math:`\sum_j \pi_j s_j`
+weighted_logit_variance   :math:`\sum_j \pi_j (s_j - \bar s_\pi)^2`, the slope of the mean in an inverse temperature
+mass                      :math:`\sum_{j \in S} W_j` for ``Mass(keys=S)``; "mass" alone is S = {0}, the sink
+========================  ============================================================================================
 
 A row without a visible key, or without weight, has zero statistics, and minus infinity for log_sum_exp.
 """

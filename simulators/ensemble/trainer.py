@@ -84,6 +84,11 @@ def autograd_step(model: Any, task: Task, optimiser: Optimiser, layout: Layout) 
         with torch.enable_grad():
             leaves = {name: view.detach().requires_grad_() for name, view in layout.split(values).items()}
             losses = task.loss(model, leaves, numbers)
+            if losses.shape != values.shape[:1]:
+                raise ValueError(
+                    f"{type(task).__name__}.loss returned shape {tuple(losses.shape)}; return one loss per replica, "
+                    f"shape ({len(values)},)"
+                )
             gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
         gradient = layout.join(dict(zip(leaves, gradients, strict=True)))
         optimiser.update(values, gradient, state, count)
@@ -106,6 +111,12 @@ class _Ensemble:
     ) -> None:
         self.plan, self.record = plan, record
         initial = model.initialise(random_streams.generators(seeds, "parameters"), plan.dtype)
+        for name, value in initial.items():
+            if value.shape[:1] != (len(seeds),):
+                raise ValueError(
+                    f"{type(model).__name__}.initialise returned {name!r} of shape {tuple(value.shape)}; its first axis "
+                    f"is the replica, here {len(seeds)}"
+                )
         self.layout = Layout({name: tuple(value.shape[1:]) for name, value in initial.items()})
         self.values = self.layout.join(initial).to(plan.device)
         self.state = optimiser.start(self.values)

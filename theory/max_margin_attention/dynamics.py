@@ -3,8 +3,8 @@ r"""How fast attention turns to its max-margin direction, what stays finite, and
 Derived here for the model of Tarzanagh, Li, Thrampoulidis and Oymak 2023 (arXiv 2308.16898). With W = R W_alpha + W_perp,
 W_perp orthogonal to W_alpha, descent and the regularisation path end at stationary directions of the gradient
 
-.. math:: -\nabla L \propto \sum_{it} |\ell'(\gamma_{i\alpha_i})| (\gamma_{i\alpha_i} - \gamma_{it})\, e^{-\langle A_{it},
-W\rangle} A_{it},
+.. math:: -\nabla L \propto \sum_{it} |\ell'(\gamma_{i\alpha_i})| (\gamma_{i\alpha_i} - \gamma_{it})\,
+          e^{-\langle A_{it}, W\rangle} A_{it},
 
 so W_perp tends to a constant, :math:`1 - \mathrm{corr}(W, W_\alpha) = \|W_\perp\|^2 / (2 \|W\|^2)` to leading order, and the loss
 gap falls like :math:`e^{-R}`.

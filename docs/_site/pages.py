@@ -1,0 +1,109 @@
+"""Pages that are made and not written: the reference of the public modules, and the index from equation to code and test."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = {
+    "theory": "Theory: what the mathematics says",
+    "kernels": "Kernels: how attention is computed",
+    "simulators": "Simulators: what actually happens",
+    "analysis": "Analysis: how the two are compared and shown",
+    "papers/lab": "The laboratory",
+}
+NOT_SHOWN = {"__main__", "pytest_plugin"}
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Make the pages before Sphinx reads its sources."""
+    app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir)))
+    app.connect("autodoc-process-docstring", _as_rst)
+    return {"parallel_read_safe": True}
+
+
+def write_pages(docs: Path) -> None:
+    """Write ``docs/api``: one page per folder of modules, in the order of the tree."""
+    api = docs / "api"
+    shutil.rmtree(api, ignore_errors=True)
+    api.mkdir()
+    entries = []
+    for room, title in ROOMS.items():
+        names = []
+        for folder in sorted({file.parent for file in (ROOT / room).rglob("*.py")}):
+            modules = public_modules(folder)
+            if modules:
+                name = ".".join(("attnlab", *folder.relative_to(ROOT).parts))
+                (api / f"{name}.rst").write_text(_page(name, folder, modules), encoding="utf-8")
+                names.append(name)
+        page = room.replace("/", "_")
+        tree = "\n".join(f"   {name}" for name in names)
+        (api / f"{page}.rst").write_text(
+            f"{title}\n{'=' * len(title)}\n\n.. toctree::\n   :maxdepth: 1\n\n{tree}\n", encoding="utf-8"
+        )
+        entries.append(page)
+    tree = "\n".join(f"   {entry}" for entry in entries)
+    (api / "index.rst").write_text(
+        "Reference\n=========\n\nEvery public function and class, from its docstring. The public door for Python is\n"
+        ":mod:`attnlab.papers.lab`; the judges are in :mod:`attnlab.analysis`.\n\n"
+        f".. toctree::\n   :maxdepth: 2\n\n{tree}\n",
+        encoding="utf-8",
+    )
+
+
+def public_modules(folder: Path) -> list[str]:
+    """Names of the modules of a folder that have a page, the package itself first if it says more than a line."""
+    found = []
+    for file in sorted(folder.glob("*.py")):
+        if file.stem in NOT_SHOWN or file.stem.startswith("_") and file.stem != "__init__":
+            continue
+        found.append(file.stem)
+    return found if any(name != "__init__" for name in found) else []
+
+
+def _page(name: str, folder: Path, modules: list[str]) -> str:
+    lines = [name, "=" * len(name), ""]
+    for module in modules:
+        full = name if module == "__init__" else f"{name}.{module}"
+        if module != "__init__":
+            lines += [module, "-" * len(module), ""]
+        file = folder / f"{module}.py"
+        lazy = module == "__init__" and "def __getattr__" in file.read_text(encoding="utf-8")
+        lines += [f".. automodule:: {full}", *(["   :no-members:"] if lazy or module == "__init__" else []), ""]
+    return "\n".join(lines)
+
+
+def _as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings are written to be read as text: bars and stars in prose are bars and stars.
+
+    ``[Student1908]_`` becomes a citation of ``references.bib``. Literals, formulas and code stay as they are.
+    """
+    inside = None  # indentation of the directive or literal block that a line belongs to
+    for k, line in enumerate(lines):
+        depth = len(line) - len(line.lstrip())
+        if inside is not None and line.strip() and depth <= inside:
+            inside = None
+        if inside is None:
+            lines[k] = "".join(part if part.startswith("`") else _prose(part) for part in _PIECES.split(line))
+            if line.lstrip().startswith(".. ") or line.rstrip().endswith("::"):
+                inside = depth
+
+
+_PIECES = re.compile(r"(``.+?``|:\w+(?::\w+)?:`[^`]+`|`[^`]+`_{0,2})")
+
+
+def _prose(text: str) -> str:
+    text = re.sub(r"\[([A-Z]\w+\d{4}[a-z]?)\]_", r":cite:t:`\1`", text)
+    if text.startswith(":"):
+        return text
+    text = text.replace("|", r"\|")
+    return re.sub(r"(\*\*?(?=\S)[^*]*?\S\*\*?(?!\w))|\*", lambda found: found[1] or r"\*", text)
+
+
+def docstring(file: Path) -> str:
+    """The docstring of a module, without importing it."""
+    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
