@@ -8,7 +8,7 @@ BIN       := .venv/bin
 # one BLAS thread in each test process: the processes are the parallelism
 PYTEST    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: install reproduce bench test test-all test-portable test-triton lint clean
+.PHONY: install reproduce bench test test-all test-portable test-triton lint docs clean
 
 install: $(BIN)/.installed
 
@@ -46,9 +46,14 @@ test-triton: install
 		$(if $(filter 3.6%,$(VERSION)),numpy==2.3.5)
 	PYTHONPATH=.triton/$(VERSION) $(PYTEST) -n 0 -m "slow or not slow" --timeout 1800 tests/kernels/attention/gpu/test_gpu.py
 
+# the documentation: one folder of pages that opens from the disk; every warning is an error
+docs: install
+	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --constraint constraints.txt '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
 clean:
-	rm -rf .venv .triton build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .triton build docs/_build docs/api docs/examples_executed *.egg-info .pytest_cache .ruff_cache .hypothesis

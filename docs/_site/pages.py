@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
+import types
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ def setup(app: Any) -> dict[str, bool]:
     """Make the pages before Sphinx reads its sources."""
     app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir)))
     app.connect("autodoc-process-docstring", _as_rst)
+    app.connect("autodoc-skip-member", _skip)
     return {"parallel_read_safe": True}
 
 
@@ -47,6 +48,15 @@ def write_pages(docs: Path) -> None:
         )
         entries.append(page)
     tree = "\n".join(f"   {entry}" for entry in entries)
+    from attnlab.papers.lab.commands.index import index_of, markdown
+    from attnlab.papers.lab.registry import load, own_keys
+
+    head = (
+        "# From equation to code\n\nEvery theorem, equation and figure that a claim or figure names, with the function that "
+        "judges it, the functions of `theory` that it calls, and the tests that hold them. `attnlab index PAPER` prints the same."
+        "\n\n"
+    )
+    (docs / "equations.md").write_text(head + markdown({key: index_of(load(key)) for key in own_keys()}) + "\n")
     (api / "index.rst").write_text(
         "Reference\n=========\n\nEvery public function and class, from its docstring. The public door for Python is\n"
         ":mod:`attnlab.papers.lab`; the judges are in :mod:`attnlab.analysis`.\n\n"
@@ -66,7 +76,8 @@ def public_modules(folder: Path) -> list[str]:
 
 
 def _page(name: str, folder: Path, modules: list[str]) -> str:
-    lines = [name, "=" * len(name), ""]
+    title = name.removeprefix("attnlab.")
+    lines = [title, "=" * len(title), ""]
     for module in modules:
         full = name if module == "__init__" else f"{name}.{module}"
         if module != "__init__":
@@ -88,7 +99,10 @@ def _as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
         if inside is not None and line.strip() and depth <= inside:
             inside = None
         if inside is None:
-            lines[k] = "".join(part if part.startswith("`") else _prose(part) for part in _PIECES.split(line))
+            bullet = re.match(r"\s*[*-] ", line)
+            start = bullet.end() if bullet else 0
+            parts = _PIECES.split(line[start:])
+            lines[k] = line[:start] + "".join(part if k % 2 else _prose(part) for k, part in enumerate(parts))
             if line.lstrip().startswith(".. ") or line.rstrip().endswith("::"):
                 inside = depth
 
@@ -98,12 +112,10 @@ _PIECES = re.compile(r"(``.+?``|:\w+(?::\w+)?:`[^`]+`|`[^`]+`_{0,2})")
 
 def _prose(text: str) -> str:
     text = re.sub(r"\[([A-Z]\w+\d{4}[a-z]?)\]_", r":cite:t:`\1`", text)
-    if text.startswith(":"):
-        return text
     text = text.replace("|", r"\|")
     return re.sub(r"(\*\*?(?=\S)[^*]*?\S\*\*?(?!\w))|\*", lambda found: found[1] or r"\*", text)
 
 
-def docstring(file: Path) -> str:
-    """The docstring of a module, without importing it."""
-    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Aliases of built-in methods have the docstring of another project."""
+    return True if isinstance(obj, types.BuiltinFunctionType) else None
