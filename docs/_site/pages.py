@@ -69,7 +69,7 @@ def public_modules(folder: Path) -> list[str]:
     """Names of the modules of a folder that have a page, the package itself first if it says more than a line."""
     found = []
     for file in sorted(folder.glob("*.py")):
-        if file.stem in NOT_SHOWN or file.stem.startswith("_") and file.stem != "__init__":
+        if file.stem in NOT_SHOWN or (file.stem.startswith("_") and file.stem != "__init__"):
             continue
         found.append(file.stem)
     return found if any(name != "__init__" for name in found) else []

@@ -18,7 +18,7 @@ claim = for_all(x=Vector(3, -8, 8), y=Vector(3, -8, 8)).bound(
     name="lipschitz",
     twin=Twin.of("0.49", at_most=0.49),
 )
-verdict = check(claim, "searched", budget=5, seed=0)
+verdict = check(claim, "searched", seed=0)
 verdict
 
 # %%

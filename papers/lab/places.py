@@ -157,6 +157,13 @@ def module_of(file: Path) -> tuple[Path, str]:
     return folder, ".".join(parts)
 
 
+def is_theory(module: str) -> bool:
+    """Whether a module holds predictions: one of attnlab.theory, or one that is called theory in a paper elsewhere."""
+    if module.startswith("attnlab."):
+        return module.startswith("attnlab.theory.")
+    return "theory" in module.split(".")
+
+
 def _python_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_dir() and path.name not in _NOT_SEARCHED and not path.name.startswith("."):

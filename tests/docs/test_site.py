@@ -87,7 +87,7 @@ def test_formulas_are_typeset_without_a_network(browse):
 
 def test_search_finds_a_page(browse):
     dom, asked, _ = browse("search.html?q=lipschitz")
-    assert "api/attnlab" in dom and "search-result" in dom or 'class="search"' in dom and "matching" in dom
+    assert ("api/attnlab" in dom and "search-result" in dom) or ('class="search"' in dom and "matching" in dom)
     assert not asked
 
 
@@ -108,5 +108,9 @@ def test_pages_read_in_light_and_dark_wide_and_narrow(browse, width, dark):
 
 def test_every_public_module_has_a_page(site):
     text = "".join(page.read_text(encoding="utf-8") for page in (site / "api").glob("*.html"))
-    for name in ("attnlab.theory.softmax_attention.entropy", "attnlab.papers.lab.python.calls", "attnlab.analysis.judges.values"):
+    for name in (
+        "attnlab.theory.softmax_attention.entropy",
+        "attnlab.papers.lab.python.calls",
+        "attnlab.analysis.judges.values",
+    ):
         assert f'id="module-{name}"' in text

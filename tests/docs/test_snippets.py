@@ -67,5 +67,7 @@ def test_the_snippets_of_a_page_run_as_written(page, tmp_path):
 
 def test_a_block_is_found_by_its_kind(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("```{code-block} python\n:caption: a.py\n\nx = 1\n```\ntext\n```python\ny = 2\n```\n```console\n$ ls\nout\n```\n")
+    page.write_text(
+        "```{code-block} python\n:caption: a.py\n\nx = 1\n```\ntext\n```python\ny = 2\n```\n```console\n$ ls\nout\n```\n"
+    )
     assert list(blocks(page)) == [("file", "a.py", "x = 1\n"), ("python", "", "y = 2\n"), ("shell", "", "ls")]

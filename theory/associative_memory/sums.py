@@ -2,7 +2,8 @@ r"""Associative memories that sum their pairs: exact errors of Hebbian, kernel a
 
 n pairs (k_i, v_i) of keys in R^d and values with independent entries of mean 0 and variance 1, independent of the keys.
 Reading out with query q gives ``sum_i g(k_i . q) v_i``; linear attention without normalisation is g(t) = t,
-the Hebbian rule. Errors are mean squared errors per value entry. t is the overlap of two independent keys uniform on the unit sphere ("spherical").
+the Hebbian rule. Errors are mean squared errors per value entry. t is the overlap of two independent keys uniform on
+the unit sphere ("spherical").
 
 References: Qiao 2025, "Understanding Transformers through the Lens of Pavlovian Conditioning" (arXiv 2508.08289),
 for the reading of attention as Hebbian memory; the formulas are elementary second moments.

@@ -29,6 +29,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of all simulations (default 0)")
     parser.add_argument("--replicas", type=count, metavar="N", help="replicas per simulation (default: the setting's)")
     parser.add_argument("--no-runs", action="store_true", help="only what can be read: statements, twins, settings")
+    parser.add_argument(
+        "--mutants",
+        type=natural,
+        default=20,
+        metavar="N",
+        help="wrong theories that claims must refute (default 20; 0: none)",
+    )
+    parser.add_argument(
+        "--power", type=float, default=0.5, metavar="SHARE", help="share of them that must be refuted (default 0.5)"
+    )
     add_executor(parser)
     add_out(parser)
 
@@ -42,15 +52,25 @@ def run(arguments: argparse.Namespace) -> int:
     papers = select(targets).papers
     found = [problem for paper in papers for problem in declared(paper)]
     verdicts: list[dict[str, Any]] = []
+    mutants: dict[str, dict[str, Any]] = {}
     if not arguments.no_runs:
         result = _reproduced(targets, arguments)
         verdicts = result["claims"]
         found += [problem for record in verdicts for problem in judged(record)]
+        if arguments.mutants:
+            mutants = {paper.key: survivors(paper, arguments) for paper in papers}
+            for key, row in mutants.items():
+                if row["refuted"] < arguments.power * row["tried"]:
+                    text = f"only {row['refuted']} of {row['tried']} wrong theories are refuted; not {'; '.join(row['not'][:5])}"
+                    found.append({"id": key, "found": text})
     lines = [f"{problem['id']}: {problem['found']}" for problem in found]
     number = sum(len(paper.claims) for paper in papers)
     ran = f", {len(verdicts)} judged at {arguments.scale}" if verdicts else ""
-    lines.append(f"{len(papers)} papers, {number} claims{ran}: {len(found)} problems" if found else f"{number} claims{ran}: ok")
-    show(arguments, {"problems": found, "claims": verdicts}, "\n".join(lines))
+    ran += "".join(f", {row['refuted']} of {row['tried']} wrong theories refuted" for row in mutants.values())
+    lines.append(
+        f"{len(papers)} papers, {number} claims{ran}: {len(found)} problems" if found else f"{number} claims{ran}: ok"
+    )
+    show(arguments, {"problems": found, "claims": verdicts, "mutants": mutants}, "\n".join(lines))
     return 1 if found else 0
 
 
@@ -62,7 +82,9 @@ def declared(paper: Paper) -> list[dict[str, str]]:
     if not paper.claims:
         found.append((paper.key, "no claim is registered"))
     for claim in paper.claims.values():
-        found += [(claim.id, f"has no {name}") for name in ("statement", "source", "formula") if not getattr(claim, name)]
+        found += [
+            (claim.id, f"has no {name}") for name in ("statement", "source", "formula") if not getattr(claim, name)
+        ]
         for scale in SCALES:
             if not hasattr(claim.setting.at(scale), "__dataclass_fields__"):
                 found.append((claim.id, f"its setting at {scale} is no dataclass: {claim.setting.at(scale)!r}"))
@@ -83,6 +105,39 @@ def judged(record: dict[str, Any]) -> list[dict[str, str]]:
         found.append(f"{record['verdict']} where {record['expected']} is expected{reason}")
     found += [f"diverged: {each}" for each in record["diverged"]]
     return [{"id": record["id"], "found": text} for text in found]
+
+
+def survivors(paper: Paper, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Deliberate errors in the paper's theory, its claims judged again on the stored runs: how many tried, refuted, and the rest.
+
+    Only errors that move a judged prediction by 5 % or more count.
+    """
+    from attnlab.papers.lab.errors import ItemError, UsageError
+    from attnlab.papers.lab.power.measure import MOVES, measure
+    from attnlab.papers.lab.power.rejudge import StoredBench, baseline
+    from attnlab.papers.lab.run.display import Display
+    from attnlab.papers.lab.run.reproduce import BUDGET
+    from attnlab.papers.lab.run.store import Store
+
+    store, display = Store(folder(arguments)), Display(quiet=True)
+    try:
+        bench, known = StoredBench(store, display, seed=arguments.seed), []
+        for claim in paper.claims.values():
+            if arguments.scale in claim.scales and claim.forms is None:
+                try:
+                    known.append(baseline(claim, bench, arguments.scale, BUDGET / max(1, paper.judged_parts())))
+                except (ItemError, UsageError, ValueError):
+                    continue  # judged already, and reported there
+        fates, _ = measure(known, sample=arguments.mutants, seconds=60.0, workers=1, tests=None) if known else ([], {})
+    finally:
+        display.close()
+        store.close()
+    counted = [fate for fate in fates if fate.moves >= MOVES]
+    return {
+        "tried": len(counted),
+        "refuted": sum(bool(fate.killed_by_claim) for fate in counted),
+        "not": [fate.mutant.name for fate in counted if not fate.killed_by_claim],
+    }
 
 
 def calls_without_twin(text: str) -> list[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnlab.papers.lab.commands.options import show
+from attnlab.papers.lab.places import is_theory
 
 if TYPE_CHECKING:
     from attnlab.papers.lab.declare import Paper
@@ -47,8 +48,7 @@ def index_of(paper: Paper) -> list[dict[str, Any]]:
                 "statements": list(getattr(item, "statements", ())),
                 "at": f"{_short(file)}:{line}",
                 "theory": [name.removeprefix("attnlab.") for name in theory],
-                "tests": [name for name, words in tests.items() if f'"{item.name}"' in words]
-                + _theory_tests(theory),
+                "tests": [name for name, words in tests.items() if f'"{item.name}"' in words] + _theory_tests(theory),
             }
         )
     return rows
@@ -75,11 +75,6 @@ def theory_called(function: Callable[..., Any]) -> set[Callable[..., Any]]:
             elif module.startswith(home) and inspect.isfunction(inspect.unwrap(value)):
                 queue.append(value)
     return found
-
-
-def is_theory(module: str) -> bool:
-    """Whether a module holds predictions: a room of attnlab.theory, or one called theory of a paper elsewhere."""
-    return module.startswith("attnlab.theory.") or "theory" in module.split(".") and not module.startswith("attnlab.")
 
 
 def _named_in(code: types.CodeType, names: dict[str, Any]) -> Iterator[Any]:
@@ -115,7 +110,9 @@ def _theory_tests(theory: Sequence[str]) -> list[str]:
     root = _root()
     if root is None:
         return []
-    modules = {name.rpartition(".")[0].removeprefix("attnlab.theory.") for name in theory if name.startswith("attnlab.")}
+    modules = {
+        name.rpartition(".")[0].removeprefix("attnlab.theory.") for name in theory if name.startswith("attnlab.")
+    }
     files = [root / "tests" / "theory" / (module.replace(".", "/") + ".py") for module in sorted(modules)]
     files = [file.with_name(f"test_{file.name}") for file in files]
     return [_short(str(file)) for file in files if file.exists()]

@@ -13,14 +13,7 @@ from attnlab.papers.lab.declare import Claim
 from attnlab.papers.lab.run.reproduce import Options
 from attnlab.papers.lab.run.sweep import Axis
 
-MARKS = {
-    "HOLDS": "✓",
-    "REFUTED": "✗",
-    "UNDECIDED": "?",
-    "VACUOUS": "∅",
-    "INVALID": "!",
-    "FAILED": "·",
-}
+MARKS = {"HOLDS": "✓", "REFUTED": "✗", "UNDECIDED": "?", "VACUOUS": "∅", "INVALID": "!", "FAILED": "·"}
 _NAMES = {
     "✓": "HOLDS",
     "✗": "REFUTED",
@@ -31,7 +24,9 @@ _NAMES = {
 }
 
 
-def draw(claim: Claim, columns: Axis, rows: Axis | None, points: Sequence[dict[str, Any]], options: Options) -> figures.Plate:
+def draw(
+    claim: Claim, columns: Axis, rows: Axis | None, points: Sequence[dict[str, Any]], options: Options
+) -> figures.Plate:
     """A heat map for two axes, predicted and measured against the value for one."""
     plate = _curve(columns, points) if rows is None else _cells(columns, rows, points)
     counts = {word: sum(point["verdict"] == word for point in points) for word in MARKS}
@@ -59,7 +54,9 @@ def _cells(columns: Axis, rows: Axis, points: Sequence[dict[str, Any]]) -> figur
         scale = figures.ColourScale(-reach, reach, signed=True)
         figures.heat_map(panel, off, "relative difference", scale=scale, square=False)
     else:
-        figures.heat_map(panel, np.where(marks == "✓", 0.0, np.nan), "holds", scale=figures.ColourScale(-1, 1, True), square=False)
+        figures.heat_map(
+            panel, np.where(marks == "✓", 0.0, np.nan), "holds", scale=figures.ColourScale(-1, 1, True), square=False
+        )
     cell_boundary(panel, marks == "✓", "where it holds")
     cell_marks(panel, marks.tolist(), _NAMES)
     panel.axes.set_xticks(range(shape[1]), columns.values)
@@ -80,7 +77,9 @@ def _curve(columns: Axis, points: Sequence[dict[str, Any]]) -> figures.Plate:
         np.array([np.nan if p[name] is None else p[name] for p in points], float)
         for name in ("predicted", "measured", "margin")
     )
-    ends = np.array([[np.nan, np.nan] if not p["interval"] or None in p["interval"] else p["interval"] for p in points], float)
+    ends = np.array(
+        [[np.nan, np.nan] if not p["interval"] or None in p["interval"] else p["interval"] for p in points], float
+    )
     if np.isfinite(predicted).any():
         band = np.nan_to_num(margin)
         figures.prediction(panel, x, predicted, "predicted ± margin", low=predicted - band, high=predicted + band)

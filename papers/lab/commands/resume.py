@@ -20,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command of an unfinished run again; finished blocks are not computed twice."""
+    from attnlab.papers.lab.commands.map import run_map
     from attnlab.papers.lab.commands.reproduce import run_plan
     from attnlab.papers.lab.run.store import Store
 
@@ -36,4 +37,4 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"no run {arguments.number} in {place}")
     plan = found["arguments"]
     print(f"resuming run {found['id']}: {' '.join(plan['targets'])} --scale {plan['scale']}", file=sys.stderr)
-    return run_plan(arguments, plan, place, found["id"])
+    return (run_map if "over" in plan else run_plan)(arguments, plan, place, found["id"])

@@ -24,11 +24,11 @@ from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.analysis.verdicts.verdict import Verdict
 from attnlab.papers.lab.declare import Claim, Scale
 from attnlab.papers.lab.errors import ItemError
+from attnlab.papers.lab.places import is_theory
 from attnlab.papers.lab.power.mutants import Mutant, function_of, nudged
 from attnlab.papers.lab.run.reproduce import BUDGET, Options, judge_in_looks
 from attnlab.papers.lab.run.workbench import Bench, Lab
 
-THEORY = "attnlab.theory."
 CALLS_KEPT = 12  # calls of each function whose arguments are noted, to compare mutants with the original
 DATA = {  # arguments of judges that are measured; all others but settings are predicted
     "measured", "trajectories", "curves", "y", "gaps", "smaller", "larger", "successes", "vectors", "a", "cases",
@@ -207,7 +207,7 @@ def clear_caches() -> None:
 
 
 class _Trace:
-    """Lines and calls of functions in ``attnlab.theory``, of this thread."""
+    """Lines and calls of functions of theory, of this thread."""
 
     def __init__(self) -> None:
         self.lines: dict[str, set[int]] = defaultdict(set)
@@ -223,7 +223,7 @@ class _Trace:
 
     def _enter(self, frame: FrameType, event: str, _: Any) -> Any:
         module = frame.f_globals.get("__name__", "")
-        if not module.startswith(THEORY):
+        if not is_theory(module):
             return None
         code, seen = frame.f_code, self.lines[module]
         kept = self.calls[(module, code.co_qualname)]

@@ -19,7 +19,18 @@ from attnlab.papers.lab.run.store import Store, write_atomically
 from attnlab.papers.lab.run.sweep import parsed_axis, sweep
 from attnlab.papers.lab.run.workbench import Bench
 
-_COLUMNS = ("verdict", "difference", "measured", "predicted", "margin", "n", "twin_verdict", "resolves", "reason", "seconds")
+_COLUMNS = (
+    "verdict",
+    "difference",
+    "measured",
+    "predicted",
+    "margin",
+    "n",
+    "twin_verdict",
+    "resolves",
+    "reason",
+    "seconds",
+)
 
 
 def carry_out_map(
@@ -36,7 +47,9 @@ def carry_out_map(
     if len(selection.claims) != 1 or selection.figures:
         raise UsageError(f"{' '.join(plan['targets'])!r} is not one claim: name it as paper.claim; see `attnlab list`")
     if len(plan["over"]) not in (1, 2):
-        raise UsageError(f"--over has {len(plan['over'])} axes; give one or two, for example --over dim=3:9:2 noise_std=0.1,0.3,1")
+        raise UsageError(
+            f"--over has {len(plan['over'])} axes; give one or two, for example --over dim=3:9:2 noise_std=0.1,0.3,1"
+        )
     claim = selection.claims[0]
     if plan["scale"] not in claim.scales:
         raise UsageError(f"{claim.id} is for --scale {' or '.join(claim.scales)}: {claim.why_these_scales}")
@@ -44,10 +57,12 @@ def carry_out_map(
     options = Options(plan["scale"], plan["overrides"], plan["replicas"], plan["seed"])
     device = check_device(plan["device"])
     store, display = Store(place), display or Display()
-    bench = Bench(store, display, seed=options.seed, device=device, workers=workers or os.cpu_count() or 1, address=address)
+    bench = Bench(
+        store, display, seed=options.seed, device=device, workers=workers or os.cpu_count() or 1, address=address
+    )
     try:
         run = store.begin_run(plan) if number is None else number
-        points = sweep(claim, axes[::-1], plan["overrides"], options, bench, run)
+        points = sweep(claim, axes[::-1], plan["overrides"], options, bench)
         shown = {"columns": axes[0], "rows": axes[1] if len(axes) == 2 else None}
         plate = draw(claim, shown["columns"], shown["rows"], points, options)
         files = _save(plate, points, place, claim.id, plan)

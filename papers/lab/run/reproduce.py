@@ -64,7 +64,7 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
 
             verdict, looks = judge_in_looks(claim, settings[claim.id], make, ledger, share[claim.paper], options)
         except Exception as error:
-            return failed_record(claim, _item_failure(error), options, settings.get(claim.id), lab)
+            return failed_record(claim, why_failed(error), options, settings.get(claim.id), lab)
         record = claim_record(claim, verdict, options, settings[claim.id], lab, time.perf_counter() - started)
         record |= {"looks": looks}
         if options.keep is not None:
@@ -79,7 +79,7 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
                 raise refused[figure.id]
             plate = figure.function(settings[figure.id], lab)
         except Exception as error:
-            return {"id": figure.id, "files": [], "caption": "", "scale": options.scale, "failed": _item_failure(error)}
+            return {"id": figure.id, "files": [], "caption": "", "scale": options.scale, "failed": why_failed(error)}
         seeds = f"seed {options.seed}" if lab.used else ""
         judged = _judged_by(figure, judging_of, bench, options.scale)
         caption = plate.caption or describe(plate, " ".join(filter(None, [figure.caption, judged])), seeds)
@@ -183,7 +183,7 @@ def _settings(items: Sequence[Any], options: Options) -> tuple[dict[str, Any], d
     return settings, refused
 
 
-def _item_failure(error: Exception) -> str:
+def why_failed(error: Exception) -> str:
     """Why one item failed; errors of the environment, and being stopped, concern the whole run and are raised again."""
     if isinstance(error, (UsageError, CancelledError, OSError)) and not isinstance(error, ItemError):
         raise error

@@ -12,7 +12,7 @@ from typing import Any
 
 from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.papers.lab.declare import Claim
-from attnlab.papers.lab.errors import UsageError
+from attnlab.papers.lab.errors import ItemError, UsageError
 from attnlab.papers.lab.overrides import apply, check_known
 from attnlab.papers.lab.run.reproduce import BUDGET, Options, claim_record, failed_record, judge_in_looks, why_failed
 from attnlab.papers.lab.run.workbench import Bench, Lab
@@ -76,7 +76,7 @@ def _range(token: str, parts: list[str]) -> tuple[str, ...]:
 
 
 def sweep(
-    claim: Claim, axes: Sequence[Axis], fixed: Mapping[str, str], options: Options, bench: Bench, run: int
+    claim: Claim, axes: Sequence[Axis], fixed: Mapping[str, str], options: Options, bench: Bench
 ) -> list[dict[str, Any]]:
     """The record of the claim at each point of the grid, the last axis fastest; each has its ``point``.
 
@@ -100,10 +100,12 @@ def sweep(
             return lab
 
         try:
-            setting = apply(own, {**fixed, **point})
+            try:
+                setting = apply(own, {**fixed, **point})
+            except UsageError as error:
+                raise ItemError(str(error)) from error
             verdict, _ = judge_in_looks(claim, setting, make, ErrorLedger(BUDGET), BUDGET / claim.parts, options)
             record = claim_record(claim, verdict, options, setting, lab, time.perf_counter() - started)
-            bench.store.put_verdict(run, record)
         except Exception as error:
             record = failed_record(claim, why_failed(error), options, setting, lab)
         return record | {"point": point, "difference": difference(record)}

@@ -47,11 +47,11 @@ def participation(setting, lab):
 
 @dataclass(frozen=True)
 class Search:
-    """The box of logits that is searched, and the seconds of each search."""
+    """The box of logits that is searched, and the evaluations of each search."""
 
     dim: int = 8
     logit_bound: float = 6.0
-    budget_seconds: float = 4.0
+    budget: int = 50_000
 
 
 @paper.for_all(
