@@ -23,12 +23,19 @@ import torch
 from attnlab.simulators.ensemble.monitor import Monitor, use
 from attnlab.simulators.ensemble.setting import did_you_mean, field_types, overridden
 
+DEVICES = (("cpu",), ("cpu", "cuda"))  # what a simulation may declare
+
 Arrays = dict[str, np.ndarray]
 Function = Callable[[Any, Sequence[np.random.SeedSequence], str], Arrays]
 
 
 def simulation(
-    *, name: str, block: int = 8, reads: Sequence[str] = (), code_of: Callable[[Any], Sequence[str]] | None = None
+    *,
+    name: str,
+    block: int = 8,
+    reads: Sequence[str] = (),
+    code_of: Callable[[Any], Sequence[str]] | None = None,
+    devices: Sequence[str] = ("cpu",),
 ) -> Callable[[Function], Simulation]:
     """Declare a simulation.
 
@@ -38,6 +45,8 @@ def simulation(
     the function is annotated with its ``Setting`` class.
     ``code_of``: for a simulation that looks something up by name (an operator, a task): ``setting -> module names`` whose
     code enters the identity of a result beside what the simulation's own module imports.
+    ``devices``: where it computes, ``("cpu",)`` or ``("cpu", "cuda")``; one that makes its tensors without looking at
+    ``device`` runs on the CPU whatever is asked for, and its results say so.
     """
     if not re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", name):
         raise ValueError(
@@ -45,6 +54,9 @@ def simulation(
         )
     if not (isinstance(block, int) and block >= 1):
         raise ValueError(f"block={block!r} is not a whole number of at least 1")
+
+    if tuple(devices) not in DEVICES:
+        raise ValueError(f"devices={devices!r} is unknown; use {' or '.join(map(repr, DEVICES))}")
 
     def declare(function: Function) -> Simulation:
         setting_type = next(iter(typing.get_type_hints(function).values()))
@@ -57,7 +69,7 @@ def simulation(
                     f"reads={field!r} is not a field of {setting_type.__name__}{did_you_mean(field, fields)}"
                 )
         declared = tuple(reads) or tuple(field for field in fields if field != "n_replicas")
-        return Simulation(function, setting_type, block, declared, function.__module__, name, code_of)
+        return Simulation(function, setting_type, block, declared, function.__module__, name, code_of, tuple(devices))
 
     return declare
 
@@ -73,6 +85,11 @@ class Simulation:
     module: str
     name: str
     code_of: Callable[[Any], Sequence[str]] | None = None
+    devices: tuple[str, ...] = ("cpu",)
+
+    def runs_on(self, device: str) -> str:
+        """The device that a run computes on when ``device`` is asked for: that one if it is declared, else the CPU."""
+        return device if device.partition(":")[0] in self.devices else "cpu"
 
     @property
     def __doc__(self) -> str | None:  # type: ignore[override]
@@ -83,8 +100,8 @@ class Simulation:
 
         Returns arrays by name, each with a leading replica axis ``len(seeds)``.
 
-        Errors: ``TypeError`` for a setting of another class, ``ValueError`` for no seeds or for returned arrays without
-        the replica axis.
+        Errors: ``TypeError`` for a setting of another class, ``ValueError`` for no seeds, a device that is not declared, or
+        returned arrays without the replica axis.
         """
         if not isinstance(setting, self.setting_type):
             raise TypeError(
@@ -92,6 +109,8 @@ class Simulation:
             )
         if len(seeds) == 0:
             raise ValueError(f"{self.name}: seeds is empty; give one numpy SeedSequence per replica")
+        if self.runs_on(device) != device:
+            raise ValueError(f"{self.name} runs on {', '.join(self.devices)} only, not on {device!r}; use device='cpu'")
         arrays = self.function(View(setting, self.reads, self.name), seeds, device)
         if not isinstance(arrays, dict) or not arrays:
             raise ValueError(f"{self.name} returned {type(arrays).__name__}; return a dict with at least one array")
@@ -164,6 +183,9 @@ def main_of(package: str, arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if run.runs_on(device) != device:
+        print(f"{run.name} runs on the CPU: it declares no {device}", file=sys.stderr)
+        device = run.runs_on(device)
     seeds = [np.random.SeedSequence(int(seed), spawn_key=(replica,)) for replica in range(setting.n_replicas)]
     start, threads = time.perf_counter(), torch.get_num_threads()
     torch.set_num_threads(1)  # as in the lab's workers: same bits, and faster for small models

@@ -58,7 +58,7 @@ class FarthestSetting:
             )
 
 
-@simulation(name="head_rank_farthest.train_farthest", block=8)
+@simulation(name="head_rank_farthest.train_farthest", block=8, devices=("cpu", "cuda"))
 def train_farthest(
     setting: FarthestSetting, seeds: Sequence[np.random.SeedSequence], device: str
 ) -> dict[str, np.ndarray]:
@@ -87,9 +87,9 @@ def train_farthest(
         normals = torch.randn(1, setting.n_test, setting.n_points, setting.dim, generator=stream).to(device)
         parameters = {name: each[row : row + 1] for name, each in run.parameters.items()}
         errors = squared_errors(model, parameters, normals)[0].double().mean(-1)
-        rows.append((errors.mean(), errors.std() / setting.n_test**0.5))
-    columns = torch.tensor(rows, dtype=torch.float64).numpy().T
-    M = model.score_matrices(run.parameters)[..., : setting.dim, : setting.dim].double()
+        rows.append((errors.mean().item(), errors.std().item() / setting.n_test**0.5))
+    columns = np.array(rows).T
+    M = model.score_matrices(run.parameters)[..., : setting.dim, : setting.dim].double().cpu()
     size = M.flatten(2).norm(dim=-1)
     along = M.diagonal(dim1=-2, dim2=-1).sum(-1) / (size * setting.dim**0.5)
     return {

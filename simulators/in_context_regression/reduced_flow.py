@@ -63,7 +63,7 @@ class FlowSetting:
         require_one_of(self, "parametrisation", ("direct", "product"))
 
 
-@simulation(name="in_context_regression_flow.train_reduced", block=16)
+@simulation(name="in_context_regression_flow.train_reduced", block=16, devices=("cpu", "cuda"))
 def train_reduced(setting: FlowSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Gradient descent from small random numbers, in float64.
 

@@ -80,7 +80,7 @@ class MultiTaskSetting:
             raise ValueError("supports=() is empty; give at least one task")
 
 
-@simulation(name="in_context_regression_multitask.train_multitask", block=8)
+@simulation(name="in_context_regression_multitask.train_multitask", block=8, devices=("cpu", "cuda"))
 def train_multitask(
     setting: MultiTaskSetting, seeds: Sequence[np.random.SeedSequence], device: str
 ) -> dict[str, np.ndarray]:

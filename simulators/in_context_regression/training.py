@@ -79,7 +79,7 @@ class Setting:
             raise ValueError("test_lengths=() is empty; give at least one prompt length")
 
 
-@simulation(name="in_context_regression.train", block=8)
+@simulation(name="in_context_regression.train", block=8, devices=("cpu", "cuda"))
 def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train with Adam and evaluate the final models.
 

@@ -74,7 +74,9 @@ class AllSequences:
         return self.batch.contents.numel()
 
 
-def all_sequences(n_context: int, n_labels: int, dtype: torch.dtype = torch.float64) -> AllSequences:
+def all_sequences(
+    n_context: int, n_labels: int, dtype: torch.dtype = torch.float64, device: str = "cpu"
+) -> AllSequences:
     """Every choice of ``n_context`` different labels in order, times every target; items are the first unit vectors."""
     N, L = n_context, n_labels
     units = torch.eye(N + L, dtype=dtype)
@@ -85,9 +87,8 @@ def all_sequences(n_context: int, n_labels: int, dtype: torch.dtype = torch.floa
     contents = torch.cat([pairs, units[target][:, None]], dim=1)
     right = labels.gather(1, target[:, None])[:, 0]
     match = torch.arange(N) == target[:, None]
-    return AllSequences(
-        Sequences(contents[None], torch.zeros(1, len(labels), dtype=torch.long), right[None], labels[None], match[None])
-    )
+    made = contents[None], torch.zeros(1, len(labels), dtype=torch.long), right[None], labels[None], match[None]
+    return AllSequences(Sequences(*(each.to(device) for each in made)))
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,10 @@ class ScatteredCircuit(InductionCircuit):
         found = {"beta1": start[:, 0].clone(), "alpha": start[:, 1].clone()}
         if self.label_bias:
             found["beta2"] = torch.zeros(len(streams), dtype=dtype)
-        return found | {"R": start[:, 2, None, None] * self.labels.to(dtype)}
+        return found | {"R": start[:, 2, None, None] * self.labels.cpu().to(dtype)}
 
 
-@simulation(name="induction_heads_population.train_population", block=8)
+@simulation(name="induction_heads_population.train_population", block=8, devices=("cpu", "cuda"))
 def train_population(
     setting: PopulationSetting, seeds: Sequence[np.random.SeedSequence], device: str
 ) -> dict[str, np.ndarray]:
@@ -114,8 +115,8 @@ def train_population(
     ``loss``. ``diverged_at (replica,)``.
     """
     N, L = setting.n_context, setting.n_labels
-    task = all_sequences(N, L)
-    labels = torch.eye(N + L, dtype=torch.float64)[N:].expand(len(seeds), L, N + L)
+    task = all_sequences(N, L, device=device)
+    labels = torch.eye(N + L, dtype=torch.float64, device=device)[N:].expand(len(seeds), L, N + L)
     model = ScatteredCircuit(labels, setting.label_bias, "linear", init_scale=setting.init_scale)
     steps = equally_spaced_steps(setting.n_steps, setting.n_records)
 

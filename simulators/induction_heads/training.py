@@ -81,7 +81,7 @@ class WatchedNetwork(Watched, InductionNetwork):
     """The network with its tests."""
 
 
-@simulation(name="induction_heads.train", block=8)
+@simulation(name="induction_heads.train", block=8, devices=("cpu", "cuda"))
 def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train with stochastic gradient descent.
 

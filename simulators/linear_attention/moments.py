@@ -36,6 +36,10 @@ class Moments:
         """The moments of some replicas."""
         return self if len(self.gram) == 1 else Moments(self.label[rows], self.cross[rows], self.gram[rows])
 
+    def to(self, device: str) -> Moments:
+        """The same moments on a device."""
+        return Moments(self.label.to(device), self.cross.to(device), self.gram.to(device))
+
     def loss(self, weights: Tensor) -> Tensor:
         """Mean squared error ``(replica,)`` of the linear functions with ``weights (replica, feature)``."""
         image = (self.gram @ weights[..., None])[..., 0]

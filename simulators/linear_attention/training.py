@@ -88,7 +88,7 @@ class Setting:
             )
 
 
-@simulation(name="linear_attention.train", block=16)
+@simulation(name="linear_attention.train", block=16, devices=("cpu", "cuda"))
 def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Gradient descent in float64.
 
@@ -103,8 +103,8 @@ def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
     """
     d = len(setting.spectrum)
     model = LinearAttention(setting.kind, d, setting.n_heads, setting.rank, setting.start, setting.init_scale)
-    population = population_moments(setting.spectrum, setting.n_context, setting.normalised)
-    moments = _sampled(setting, seeds, "data") if setting.n_sequences else population
+    population = population_moments(setting.spectrum, setting.n_context, setting.normalised).to(device)
+    moments = _sampled(setting, seeds, "data").to(device) if setting.n_sequences else population
     every = max(1, setting.n_steps // setting.n_records)
     steps = tuple(range(0, setting.n_steps + 1, every))
 

@@ -36,7 +36,7 @@ class Setting:
         require_positive(self, "n_tokens", "dim", "spreads", "key_dims", "n_replicas")
 
 
-@simulation(name="low_rank.token_ranks", block=4, reads=("n_tokens", "dim", "spreads"))
+@simulation(name="low_rank.token_ranks", block=4, reads=("n_tokens", "dim", "spreads"), devices=("cpu", "cuda"))
 def token_ranks(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Ranks of outputs along ``(replica, spread, variant)``: ``effective``, ``stable``, ``numerical`` (tolerance 1e-3).
 
@@ -68,7 +68,7 @@ def token_ranks(setting: Setting, seeds: Sequence[np.random.SeedSequence], devic
     return {name: torch.stack(rows, dim=1).double().cpu().numpy() for name, rows in found.items()}
 
 
-@simulation(name="low_rank.matrix_ranks", block=4, reads=("n_tokens", "key_dims", "dim"))
+@simulation(name="low_rank.matrix_ranks", block=4, reads=("n_tokens", "key_dims", "dim"), devices=("cpu", "cuda"))
 def matrix_ranks(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Effective ranks for Gaussian queries, keys and values of widths ``key_dims``, ``(replica, width)``.
 

@@ -61,7 +61,7 @@ class PromptSetting:
             )
 
 
-@simulation(name="max_margin_attention_prompts.prompts", block=16)
+@simulation(name="max_margin_attention_prompts.prompts", block=16, devices=("cpu", "cuda"))
 def prompts(setting: PromptSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train a prompt from each start by full-batch descent in float64.
 

@@ -74,7 +74,7 @@ class Setting:
             )
 
 
-@simulation(name="max_margin_attention.train", block=16)
+@simulation(name="max_margin_attention.train", block=16, devices=("cpu", "cuda"))
 def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train by full-batch descent in float64.
 

@@ -94,7 +94,7 @@ class Setting:
                 )
 
 
-@simulation(name="particle_flow.splitting_errors", block=8)
+@simulation(name="particle_flow.splitting_errors", block=8, devices=("cpu", "cuda"))
 def splitting_errors(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Errors of splitting schemes after one step and at the horizon.
 

@@ -82,7 +82,7 @@ class TransformerSetting:
             raise ValueError(f"n_heads={self.n_heads!r} does not divide dim={self.dim!r}; use a divisor")
 
 
-@simulation(name="stiffness_depth.train_transformers", block=8)
+@simulation(name="stiffness_depth.train_transformers", block=8, devices=("cpu", "cuda"))
 def train_transformers(
     setting: TransformerSetting, seeds: Sequence[np.random.SeedSequence], device: str
 ) -> dict[str, np.ndarray]:
@@ -184,8 +184,8 @@ class Transformer:
 
     def embed(self, parameters: Parameters, symbols: Tensor, place: Tensor) -> Tensor:
         """Tokens ``(replica, batch, token, dim)``."""
-        rows = torch.arange(len(symbols))[:, None, None]
-        marked = (torch.arange(self.n_tokens) == place[..., None]).long()
+        rows = torch.arange(len(symbols), device=symbols.device)[:, None, None]
+        marked = (torch.arange(self.n_tokens, device=symbols.device) == place[..., None]).long()
         return parameters["symbol"][rows, symbols] + parameters["mark"][rows, marked]
 
     def sublayer(self, parameters: Parameters, number: int, x: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class GateSetting:
         require_inside(self, 0, 1, "centre")
 
 
-@simulation(name="stiffness_euler.train_gates", block=8)
+@simulation(name="stiffness_euler.train_gates", block=8, devices=("cpu", "cuda"))
 def train_gates(setting: GateSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Along ``time (replica, record)``, learning rate times steps over ``n_blocks`` squared: ``error``, 2 ``n_blocks`` times
     the log of the final norm; ``slope``, of the log of the gate on the log of the block's index over blocks. Final: ``gate``,

@@ -122,7 +122,7 @@ def frequencies(setting: Setting, seeds: Sequence[np.random.SeedSequence]) -> np
     return weights / weights.sum(-1, keepdims=True)
 
 
-@simulation(name="token_selection.train_tokens", block=8)
+@simulation(name="token_selection.train_tokens", block=8, devices=("cpu", "cuda"))
 def train_tokens(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Training in float64; what is recorded is that of endless sequences, counts replaced by P.
 

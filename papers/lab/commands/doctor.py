@@ -44,16 +44,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_device(device: str) -> str:
-    """``"cpu"`` or ``"cuda"`` for what was asked; ``auto`` takes a GPU that is there."""
+    """``"cpu"`` or ``"cuda"`` for what was asked; ``auto`` takes a GPU only if a committed measurement says that it is faster."""
     if device == "cpu":
         return "cpu"
     import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
-    if device == "cuda":
+    if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch finds no CUDA device here; use --device cpu, or see `attnlab doctor`")
-    return "cpu"
+    if device == "cuda":
+        return "cuda"
+    from attnlab.kernels.attention.gpu.measured import trains_faster
+
+    return "cuda" if torch.cuda.is_available() and trains_faster(torch.cuda.get_device_name()) else "cpu"
 
 
 def examine(folder: Path) -> tuple[dict[str, Any], str]:

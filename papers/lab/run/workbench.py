@@ -87,7 +87,7 @@ class Bench:
         """A future of the arrays of block ``index`` and of the seconds they once took."""
         if not executors.has_module(simulation):
             return self._here(simulation, setting, index)
-        identity = block_identity(simulation, setting, self.seed, index, self.device)
+        identity = block_identity(simulation, setting, self.seed, index, self._device(simulation))
         key = identity.key
         with self._lock:
             if key in self._blocks:
@@ -150,7 +150,7 @@ class Bench:
         )
         try:
             with self._running_here:
-                arrays, seconds = executors.run_here(simulation, setting, self.seed, index, self.device)
+                arrays, seconds = executors.run_here(simulation, setting, self.seed, index, self._device(simulation))
             self.seconds += seconds
             ready.set_result(arrays)
         except BaseException as error:  # handed to whoever waits for the block
@@ -169,6 +169,13 @@ class Bench:
             self._executor.shutdown(wait=not now)
         else:
             self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _device(self, simulation: Any) -> str:
+        """Where the simulation computes: the device of the run if it declares it, else the CPU, which is said once."""
+        device = simulation.runs_on(self.device)
+        if device != self.device:
+            self._say_once(f"{simulation.name} runs on the CPU: it declares no {self.device}")
+        return device
 
     def _say_once(self, text: str) -> None:
         with self._lock:

@@ -24,7 +24,7 @@ class Setting:
         require_positive(self, "n_keys", "logit_std", "n_queries", "n_replicas")
 
 
-@simulation(name="gaussian_logits.rows", block=8)
+@simulation(name="gaussian_logits.rows", block=8, devices=("cpu", "cuda"))
 def rows(setting: Setting, seeds, device):
     """n sum_j p_j^2, averaged over the rows of a replica, from the statistics that the attention kernel returns."""
     measured = []
