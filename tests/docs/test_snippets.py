@@ -15,7 +15,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "howto").glob("*.md")), ROOT / "docs" / "tutorial_theorem.md"]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs" / "howto").glob("*.md")),
+    ROOT / "docs" / "tutorial_theorem.md",
+    ROOT / "docs" / "coming_from_elsewhere.md",
+]
 
 
 def blocks(page):
