@@ -8,7 +8,7 @@ BIN       := .venv/bin
 # one BLAS thread in each test process: the processes are the parallelism
 PYTEST    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: install reproduce bench test test-all test-portable test-triton lint docs clean
+.PHONY: install reproduce bench test test-all test-portable test-triton lint types docs clean
 
 install: $(BIN)/.installed
 
@@ -27,8 +27,10 @@ bench: install
 	$(BIN)/attnlab bench kernels
 	$(BIN)/attnlab bench training
 
+# the fast tests, and one in 24 of the slow ones, which ones the commit's hash chooses
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 test: install
-	$(PYTEST)
+	$(PYTEST) --slow-share 24 --commit "$(COMMIT)"
 
 test-all: install
 	$(PYTEST) -m "slow or not slow" --timeout 1800
@@ -54,6 +56,12 @@ docs: install
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+# the folders are sub-packages of attnlab; the link gives them this name for mypy, too
+types: install
+	mkdir -p build/types && ln -sfn "$(CURDIR)" build/types/attnlab
+	$(BIN)/python -m mypy $(addprefix build/types/attnlab/,$(TYPED))
+TYPED ?= theory analysis papers/lab
 
 clean:
 	rm -rf .venv .triton build docs/_build docs/api docs/examples_executed *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib.util
 import re
 import subprocess
 import sys
@@ -269,6 +270,17 @@ def test_no_file_unpickles_or_names_a_machine_path():
         and forbidden.search(p.read_text(encoding="utf-8"))
     ]
     assert not found
+
+
+def test_every_commit_runs_another_slice_of_the_slow_tests_and_always_the_same():
+    spec = importlib.util.spec_from_file_location("suite", ROOT / "tests" / "conftest.py")
+    suite = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(suite)
+    names = [f"tests/a.py::test_{k}" for k in range(2_400)]
+    slices = {commit: {name for name in names if suite.chosen(name, commit, 24)} for commit in ("a1", "b2")}
+    assert slices["a1"] == {name for name in names if suite.chosen(name, "a1", 24)} != slices["b2"]
+    assert all(50 < len(each) < 150 for each in slices.values())  # 100 expected, five standard deviations are 49
+    assert not any(suite.chosen(name, "a1", 0) for name in names)
 
 
 def test_the_documents_link_to_files_that_are_there():

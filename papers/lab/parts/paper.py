@@ -247,7 +247,7 @@ def in_a_checkout(key: str, subject: str, words: dict[str, str], known_subject: 
         f"tests/simulators/{subject}/test_first_measurement.py": TEST_OF_SIMULATOR,
         f"tests/papers/{key}/test_{key}.py": TEST_OF_PAPER,
     }
-    made = {path: template.substitute(names) for path, template in files.items()}
+    made = {path: _in_order(template.substitute(names)) for path, template in files.items()}
     made[f"papers/{key}/__init__.py"] = (
         f'"""{words["title"]}. Name here the letters of the paper, and its conventions."""\n'
     )
@@ -264,6 +264,15 @@ def in_a_checkout(key: str, subject: str, words: dict[str, str], known_subject: 
             'if __name__ == "__main__":\n    raise SystemExit(main_of(__package__))\n'
         )
     return made
+
+
+def _in_order(text: str) -> str:
+    """The text with its imports of attnlab sorted, whatever the names of the new modules are."""
+    lines = text.split("\n")
+    own = [k for k, line in enumerate(lines) if line.startswith("from attnlab.")]
+    for k, line in zip(own, sorted(lines[k] for k in own), strict=True):
+        lines[k] = line
+    return "\n".join(lines)
 
 
 def elsewhere(key: str, words: dict[str, str]) -> dict[str, str]:

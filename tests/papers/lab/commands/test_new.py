@@ -1,5 +1,6 @@
 """``attnlab new``: what it writes runs at once, keeps the rules of the house, and says where its author must write."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -85,7 +86,7 @@ def test_nothing_is_overwritten_in_a_checkout(capsys, words, message):
 
 
 def test_one_of_each_part_keeps_the_rules_of_the_house_and_says_where_to_write(tree, tmp_path):
-    for words in (["paper", "key2030", "--subject", "new_subject"], ["paper", "key2031", "--subject", "low_rank"]):
+    for words in (["paper", "key2030", "--subject", "new_subject"], ["paper", "score2031", "--subject", "low_rank"]):
         assert cli.main(["new", *words, "--folder", str(tree)]) == 0
     for words in (
         ["task", "echo"],
@@ -97,13 +98,14 @@ def test_one_of_each_part_keeps_the_rules_of_the_house_and_says_where_to_write(t
     rules = "allows or package or circle or subject or mirror or room or simulations"
     status, out = python(tree, "-m", "pytest", "-q", "-x", "tests/test_house.py", "-k", rules, path=tmp_path / "link")
     assert status == 0, out
-    if shutil.which("ruff"):
+    if importlib.util.find_spec("ruff"):
         status, out = python(
             tree,
             "-m",
             "ruff",
             "check",
             "papers/key2030",
+            "papers/score2031",
             "theory",
             "simulators/tasks",
             "kernels/operators",

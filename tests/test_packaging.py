@@ -1,0 +1,93 @@
+"""What is built from the checkout: everything that lies in the folders, and nothing that does not."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("theory", "kernels", "simulators", "analysis", "papers")
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """A copy of the files that belong to the checkout, in a folder of another name."""
+    copy = tmp_path_factory.mktemp("clone") / "another_name"
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, cwd=ROOT)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout: what belongs to the distribution is not known")
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, copy / name)
+    return copy
+
+
+def built(folder, out, kind="wheel"):
+    """The wheel or sdist of a folder; its build asks no index."""
+    out.mkdir(parents=True)
+    code = f"import sys, setuptools.build_meta as backend; backend.build_{kind}(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(out)], capture_output=True, text=True, cwd=folder, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = out.iterdir()
+    return path
+
+
+def names_in(path):
+    """The files of the package in a wheel."""
+    return {name for name in zipfile.ZipFile(path).namelist() if name.startswith("attnlab/")}
+
+
+def belongs(folder):
+    """The files of the package that a folder holds: modules, C sources, tables, type markers."""
+    paths = [p for f in FOLDERS for p in (folder / f).rglob("*") if p.suffix in (".py", ".c", ".h", ".json", ".typed")]
+    return {"attnlab/" + str(path.relative_to(folder)) for path in paths}
+
+
+def test_a_wheel_holds_what_the_folders_hold_and_no_ghost_of_an_older_build(clean, tmp_path):
+    """setuptools packs all that lies in build/lib, so what a move left there would ship; setup.py clears it first."""
+    copy = tmp_path / "stale"
+    shutil.copytree(clean, copy)
+    ghost = copy / "build" / "lib" / "attnlab" / "theory" / "ghost.py"
+    ghost.parent.mkdir(parents=True)
+    ghost.write_text("raise RuntimeError('a module that is gone')\n")
+    names = names_in(built(copy, tmp_path / "out"))
+    assert names == belongs(clean) and "attnlab/theory/py.typed" in names
+
+
+def test_a_folder_without_init_is_missing_from_the_wheel_and_a_test_of_the_house_names_it(clean, tmp_path):
+    copy = tmp_path / "forgotten"
+    shutil.copytree(clean, copy)
+    (copy / "theory" / "new_subject").mkdir()
+    (copy / "theory" / "new_subject" / "law.py").write_text("X = 1\n")
+    assert not any("new_subject" in name for name in names_in(built(copy, tmp_path / "out")))
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_house.py", "-k", "is_a_package")
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=copy, timeout=200)
+    assert done.returncode == 1 and "theory/new_subject" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_wheel_made_from_an_sdist_is_that_of_the_checkout_and_reproduces_a_claim(clean, tmp_path):
+    (tmp_path / "unpacked").mkdir()
+    shutil.unpack_archive(built(clean, tmp_path / "sdist", "sdist"), tmp_path / "unpacked")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    wheel = built(unpacked, tmp_path / "wheel")
+    assert names_in(wheel) == names_in(built(clean, tmp_path / "direct"))
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    check = (
+        "import attnlab.theory.checks as module, sys\n"
+        "assert module.__file__.startswith(sys.argv[1]), module.__file__\n"
+        "from attnlab.papers.lab.commands.cli import main\n"
+        "raise SystemExit(main(['reproduce', 'rala_low_rank.output_rank', '--scale', 'smoke', '--workers', '1', '--out', 'r']))"
+    )
+    env = os.environ | {"PYTHONPATH": str(site)}
+    words = (sys.executable, "-c", check, str(site))
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=280)
+    assert done.returncode == 0 and "HOLDS" in done.stdout, done.stdout + done.stderr
