@@ -21,6 +21,7 @@ from attnlab.analysis.figures.legend import shared_legend
 from attnlab.analysis.figures.panel import Panel
 from attnlab.analysis.figures.sheet import Sheet
 from attnlab.analysis.figures.style import COLUMN_WIDTHS, style
+from attnlab.analysis.figures.ticks import separate_labels, short_log_ticks
 
 PANEL_ASPECT = 0.74
 """Height over width of a panel when a plate is given no height."""
@@ -147,7 +148,11 @@ class Plate(Sheet):
             self.figure.set_layout_engine("compressed")
             if self._fits_height:
                 self._fit_height()
+        for panel in drawn:
+            short_log_ticks(panel.axes)
         self.figure.draw_without_rendering()
+        for panel in drawn:
+            separate_labels(panel.axes)
         if any([panel.spread_end_labels() for panel in drawn]):
             self.figure.draw_without_rendering()
         # one layout for all files: text is a hair wider in PDF than in PNG and would move the axes

@@ -81,8 +81,9 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
         except Exception as error:
             return {"id": figure.id, "files": [], "caption": "", "scale": options.scale, "failed": why_failed(error)}
         seeds = f"seed {options.seed}" if lab.used else ""
+        conditions = drawn_at(options, settings[figure.id])
         judged = _judged_by(figure, judging_of, bench, options.scale)
-        caption = plate.caption or describe(plate, " ".join(filter(None, [figure.caption, judged])), seeds)
+        caption = plate.caption or describe(plate, " ".join(filter(None, [figure.caption, conditions, judged])), seeds)
         folder = bench.store.folder / "figures" / figure.paper / options.scale
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -193,6 +194,16 @@ def why_failed(error: Exception) -> str:
         return f"cannot be evaluated at this setting: {error}"
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+
+
+def drawn_at(options: Options, setting: Any) -> str:
+    """The sentence of a caption that says at which scale and with which changed fields a figure was drawn."""
+    own = {field.name for field in dataclasses.fields(setting)}
+    changed = [f"{key}={value}" for key, value in options.overrides.items() if key in own]
+    said = f"{options.scale.capitalize()} scale" + (f" with {', '.join(changed)}" if changed else "")
+    if options.scale == "smoke":
+        said = f"{said.upper() if not changed else said.replace('Smoke', 'SMOKE')}: shows that the path works, decides little"
+    return f"{said}."
 
 
 def _judged_by(figure: PaperFigure, judging: Mapping[str, Future], bench: Bench, scale: Scale) -> str:
