@@ -65,6 +65,11 @@ INLINE vec dot(const vec *a, const vec *b, int n) {
     if (n % 2 == 0) x += a[n - 1] * b[n - 1];
     return x + y;
 }
+/* a copy of x with zero in the lanes where a pair is hidden: there infinity and NaN must not meet the weight 0 */
+INLINE const vec *hide(ivec dead, const vec *x, int n, vec *copy) {
+    for (int c = 0; c < n; c++) copy[c] = pick(dead, splat(0), x[c]);
+    return copy;
+}
 /* logits of a row and its level */
 INLINE void logits(const task *t, row *r, const vec *q, const vec *K, const vec *bias, vec *s) {
     vec m = level_start(t), count = splat(0);
@@ -79,7 +84,9 @@ INLINE void logits(const task *t, row *r, const vec *q, const vec *K, const vec 
         count = splat((real)r->n);
     } else {
         for (int64_t j = 0; j < r->n; j++) {
-            vec x = dot(qs, K + KEY(r, j) * D, D) + bias[KEY(r, j)];
+            const vec b = bias[KEY(r, j)];
+            vec x = dot(qs, K + KEY(r, j) * D, D) + b;
+            x = pick(b == (real)-INFINITY, b, x); /* hidden, whatever the product is: NaN - infinity is NaN */
             ivec dead = x == (real)-INFINITY;
             s[j] = x;
             m = pick(dead, m, level_next(m, x));
@@ -127,6 +134,7 @@ NOINLINE void write_stats(const task *t, const row *r, const vec *s, const vec *
     out[S_MEAN] = pick(unseen, zero, mean + r->m), out[S_VARIANCE] = var / n;
     out[S_WMEAN] = pick(none, zero, x1 + r->m), out[S_WVARIANCE] = x2;
     out[S_ROW_SUM] = pick(none, zero, splat(1));
+    for (int c = 0; c < N_STATS; c++) out[c] = pick(x1 == x1, out[c], x1); /* NaN in a logit is NaN in all of them */
 }
 /* what the cotangents w of the statistics add to ds of a row */
 NOINLINE void stats_backward(const task *t, const row *r, const vec *s, const vec *e, const vec *w, vec *ds) {
@@ -193,6 +201,7 @@ NOINLINE void write_stats(const task *t, const row *r, const vec *s, const vec *
     out[S_LSE] = pick(none, splat(-INFINITY), vlog(pick(none, splat(1), r->z)) + log_level(t, r->m));
     out[S_ENTROPY] = entropy, out[S_MAX] = x.top, out[S_SQUARE] = x.square, out[S_MASS] = x.mass, out[S_ROW_SUM] = x.row_sum;
     out[S_MEAN] = x.mean, out[S_VARIANCE] = var / x.n, out[S_WMEAN] = x.wmean, out[S_WVARIANCE] = wvar;
+    for (int c = 0; c < N_STATS; c++) out[c] = pick(x.total == x.total, out[c], x.total);
 }
 /* Cotangents c of the statistics: dp receives the derivative in the weights, so that it goes on as that of the output does;
  * extra the direct derivative in the logits. d pi terms h: dL/da = (h - sum pi h) / sum a. */
@@ -222,14 +231,16 @@ NOINLINE void stats_backward(const task *t, const row *r, const vec *s, const ve
 #endif
 
 #if PASS == 1
-void forward(const task *t, int64_t p0, int64_t p1) {
+int forward(const task *t, int64_t p0, int64_t p1) {
     const int64_t nq = t->n_q, nk = t->n_k;
     vec *work = scratch(nk * (D + DV) + nq * (D + DV) + 3 * nk + nq * N_STATS + 8);
+    if (!work) return NO_MEMORY;
     vec *K = work, *V = K + nk * D, *Q = V + nk * DV, *O = Q + nq * D, *s = O + nq * DV, *e = s + nk, *bias = e + nk;
     vec *stats = bias + nk;
     for (int64_t p = p0; p < p1; p += LANES) {
         const int64_t n = p1 - p < LANES ? p1 - p : LANES;
         pack(&t->k, p, n, nk, D, K), pack(&t->v, p, n, nk, DV, V), pack(&t->q, p, n, nq, D, Q);
+        const int careful = t->bias.base && !lanes_finite(V, nk * DV);
         for (int64_t i = 0; i < nq; i++) {
             row r = open_row(t, i);
             if (t->bias.base) {
@@ -238,7 +249,7 @@ void forward(const task *t, int64_t p0, int64_t p1) {
                 pack(&b, p, n, 1, nk, bias);
             }
             logits(t, &r, Q + i * D, K, t->bias.base ? bias : NULL, s);
-            vec sum = splat(0), acc[DV];
+            vec sum = splat(0), acc[DV], shown[DV];
             for (int c = 0; c < DV; c++) acc[c] = splat(0);
             for (int64_t j = 0; j < r.n; j++) {
                 terms x = map(t, s[j], r.m, 0);
@@ -246,6 +257,7 @@ void forward(const task *t, int64_t p0, int64_t p1) {
                 e[j] = x.f;
                 sum += x.g;
                 const vec *v = V + KEY(&r, j) * DV;
+                if (careful) v = hide(s[j] == (real)-INFINITY, v, DV, shown);
                 FMA(DV);
                 for (int c = 0; c < DV; c++) acc[c] += x.f * v[c];
             }
@@ -257,12 +269,14 @@ void forward(const task *t, int64_t p0, int64_t p1) {
         if (t->stats.base) unpack(stats, p, n, nq * N_STATS, &t->stats);
     }
     free(work);
+    return 0;
 }
 
-void backward(const task *t, int64_t p0, int64_t p1) {
+int backward(const task *t, int64_t p0, int64_t p1) {
     const int64_t nq = t->n_q, nk = t->n_k;
     const real scale = (real)t->scale;
     vec *work = scratch(2 * nk * (D + DV) + nq * (2 * D + DV + N_STATS) + 7 * nk + 8);
+    if (!work) return NO_MEMORY;
     vec *K = work, *V = K + nk * D, *dK = V + nk * DV, *dV = dK + nk * D, *Q = dV + nk * DV, *dQ = Q + nq * D;
     vec *G = dQ + nq * D, *s = G + nq * DV, *f = s + nk, *f1 = f + nk, *g1 = f1 + nk, *dp = g1 + nk, *bias = dp + nk;
     vec *ds_all = bias + nk, *dstats = ds_all + nk;
@@ -270,6 +284,7 @@ void backward(const task *t, int64_t p0, int64_t p1) {
         const int64_t n = p1 - p < LANES ? p1 - p : LANES;
         pack(&t->k, p, n, nk, D, K), pack(&t->v, p, n, nk, DV, V), pack(&t->q, p, n, nq, D, Q);
         pack(&t->g, p, n, nq, DV, G);
+        const int careful = t->bias.base && !(lanes_finite(K, nk * (D + DV)) && lanes_finite(Q, nq * D) && lanes_finite(G, nq * DV));
         if (t->dstats.base) pack(&t->dstats, p, n, nq, N_STATS, dstats);
         memset(dK, 0, (size_t)(nk * (D + DV)) * sizeof(vec));
         for (int64_t i = 0; i < nq; i++) {
@@ -280,7 +295,7 @@ void backward(const task *t, int64_t p0, int64_t p1) {
                 pack(&b, p, n, 1, nk, bias);
             }
             logits(t, &r, Q + i * D, K, t->bias.base ? bias : NULL, s);
-            vec q[D], G_i[DV], dq[D], sum = splat(0), delta = splat(0);
+            vec q[D], G_i[DV], dq[D], sum = splat(0), delta = splat(0), shown[2 * (D + DV)];
             for (int c = 0; c < D; c++) q[c] = Q[i * D + c] * scale, dq[c] = splat(0);
             for (int c = 0; c < DV; c++) G_i[c] = G[i * DV + c];
             for (int64_t j = 0; j < r.n; j++) {
@@ -291,6 +306,7 @@ void backward(const task *t, int64_t p0, int64_t p1) {
                 f1[j] = x.f1, g1[j] = x.g1;
 #endif
                 dp[j] = dot(G_i, V + KEY(&r, j) * DV, DV);
+                if (careful) dp[j] = pick(s[j] == (real)-INFINITY, splat(0), dp[j]);
                 sum += x.g;
                 delta += x.f * dp[j];
             }
@@ -316,12 +332,17 @@ void backward(const task *t, int64_t p0, int64_t p1) {
 #endif
             for (int64_t j = 0; j < r.n; j++) {
                 const int64_t key = KEY(&r, j);
-                const vec w = f[j] * r.inv_z, ds = ds_all[j];
-                const vec *restrict k = K + key * D;
+                vec w = f[j] * r.inv_z, ds = ds_all[j];
+                const vec *restrict k = K + key * D, *restrict query = q, *restrict cotangent = G_i;
+                if (careful) { /* nothing of a hidden pair may count, NaN or not */
+                    const ivec dead = s[j] == (real)-INFINITY;
+                    w = pick(dead, splat(0), w), ds_all[j] = ds = pick(dead, splat(0), ds);
+                    k = hide(dead, k, D, shown), query = hide(dead, q, D, shown + D), cotangent = hide(dead, G_i, DV, shown + 2 * D);
+                }
                 vec *restrict dk = dK + key * D, *restrict dv = dV + key * DV;
                 FMA(2 * D + DV);
-                UNROLL for (int c = 0; c < DV; c++) dv[c] += w * G_i[c];
-                UNROLL for (int c = 0; c < D; c++) dk[c] += ds * q[c], dq[c] += ds * k[c];
+                UNROLL for (int c = 0; c < DV; c++) dv[c] += w * cotangent[c];
+                UNROLL for (int c = 0; c < D; c++) dk[c] += ds * query[c], dq[c] += ds * k[c];
             }
             for (int c = 0; c < D; c++) dQ[i * D + c] = dq[c] * scale;
             if (t->db.base) {
@@ -335,16 +356,18 @@ void backward(const task *t, int64_t p0, int64_t p1) {
         unpack(dQ, p, n, nq * D, &t->dq), unpack(dK, p, n, nk * D, &t->dk), unpack(dV, p, n, nk * DV, &t->dv);
     }
     free(work);
+    return 0;
 }
 
 #else /* PASS == 2, built only when it is needed */
 /* Forward mode (only t->o wanted) and the derivative of the first backward: o receives d Phi / dG = the tangent of the
  * output, dq, dk, dv, db those of Phi = <g, tangent of the output>. */
-void second(const task *t, int64_t p0, int64_t p1) {
+int second(const task *t, int64_t p0, int64_t p1) {
     const int64_t nq = t->n_q, nk = t->n_k;
     const real scale = (real)t->scale;
     const int full = t->dq.base != NULL;
     vec *work = scratch(3 * nk * (D + DV) + nq * (3 * D + 2 * DV) + 13 * nk + 8);
+    if (!work) return NO_MEMORY;
     vec *K = work, *V = K + nk * D, *Kt = V + nk * DV, *Vt = Kt + nk * D, *dK = Vt + nk * DV, *dV = dK + nk * D;
     vec *Q = dV + nk * DV, *Qt = Q + nq * D, *dQ = Qt + nq * D, *G = dQ + nq * D, *O = G + nq * DV, *s = O + nq * DV;
     vec *f = s + nk, *f1 = f + nk, *f2 = f1 + nk, *g1 = f2 + nk, *g2 = g1 + nk, *a = g2 + nk, *dp = a + nk, *b = dp + nk;
@@ -354,6 +377,11 @@ void second(const task *t, int64_t p0, int64_t p1) {
         pack(&t->k, p, n, nk, D, K), pack(&t->v, p, n, nk, DV, V), pack(&t->q, p, n, nq, D, Q);
         pack(&t->kt, p, n, nk, D, Kt), pack(&t->vt, p, n, nk, DV, Vt), pack(&t->qt, p, n, nq, D, Qt);
         if (full) pack(&t->g, p, n, nq, DV, G), memset(dK, 0, (size_t)(nk * (D + DV)) * sizeof(vec));
+        int careful = 0;
+        if (t->bias.base) {
+            careful = !(lanes_finite(K, 2 * nk * (D + DV)) && lanes_finite(Q, 2 * nq * D));
+            if (full) careful |= !lanes_finite(G, nq * DV);
+        }
         for (int64_t i = 0; i < nq; i++) {
             row r = open_row(t, i);
             view line = t->bias;
@@ -361,7 +389,7 @@ void second(const task *t, int64_t p0, int64_t p1) {
             line = t->bt;
             if (t->bt.base) line.base += i * line.row, pack(&line, p, n, 1, nk, bias_t);
             logits(t, &r, Q + i * D, K, t->bias.base ? bias : NULL, s);
-            vec sum = splat(0), A = splat(0), X = splat(0), F = splat(0), B = splat(0), dq[D], tangent[DV];
+            vec sum = splat(0), A = splat(0), X = splat(0), F = splat(0), B = splat(0), dq[D], tangent[DV], shown[4 * D + 3 * DV];
             const vec *q = Q + i * D, *qt = Qt + i * D, *G_i = G + i * DV;
             for (int64_t j = 0; j < r.n; j++) {
                 const int64_t key = KEY(&r, j);
@@ -369,11 +397,14 @@ void second(const task *t, int64_t p0, int64_t p1) {
                 if (t->bias.base) x = nothing_if(s[j] == (real)-INFINITY, x);
                 f[j] = x.f, f1[j] = x.f1, f2[j] = x.f2, g1[j] = x.g1, g2[j] = x.g2;
                 a[j] = scale * (dot(qt, K + key * D, D) + dot(q, Kt + key * D, D));
-                if (t->bt.base) a[j] += pick(s[j] == (real)-INFINITY, splat(0), bias_t[key]);
+                const ivec dead = s[j] == (real)-INFINITY;
+                if (t->bt.base) a[j] += pick(dead, splat(0), bias_t[key]);
+                if (careful) a[j] = pick(dead, splat(0), a[j]);
                 sum += x.g;
                 A += x.g1 * a[j];
                 if (full) {
                     dp[j] = dot(G_i, V + key * DV, DV), b[j] = dot(G_i, Vt + key * DV, DV);
+                    if (careful) dp[j] = pick(dead, splat(0), dp[j]), b[j] = pick(dead, splat(0), b[j]);
                     X += x.f1 * a[j] * dp[j], F += x.f * dp[j], B += x.f * b[j];
                 }
             }
@@ -383,18 +414,28 @@ void second(const task *t, int64_t p0, int64_t p1) {
             for (int c = 0; c < D; c++) dq[c] = splat(0);
             for (int64_t j = 0; j < r.n; j++) {
                 const int64_t key = KEY(&r, j);
-                const vec w = f[j] * u, wt = (f1[j] * a[j] - f[j] * Au) * u;
+                vec w = f[j] * u, wt = (f1[j] * a[j] - f[j] * Au) * u;
                 const vec *v = V + key * DV, *vt = Vt + key * DV, *k = K + key * D, *kt = Kt + key * D;
+                const vec *query = q, *query_t = qt, *cotangent = G_i;
+                const ivec dead = s[j] == (real)-INFINITY;
+                if (careful) {
+                    w = pick(dead, splat(0), w), wt = pick(dead, splat(0), wt);
+                    v = hide(dead, v, DV, shown), vt = hide(dead, vt, DV, shown + DV), k = hide(dead, k, D, shown + 2 * DV);
+                    kt = hide(dead, kt, D, shown + 2 * DV + D), query = hide(dead, q, D, shown + 2 * DV + 2 * D);
+                    query_t = hide(dead, qt, D, shown + 2 * DV + 3 * D);
+                    if (full) cotangent = hide(dead, G_i, DV, shown + 2 * DV + 4 * D);
+                }
                 FMA(2 * DV);
                 for (int c = 0; c < DV; c++) tangent[c] += wt * v[c] + w * vt[c];
                 if (full) {
-                    const vec ds = (f1[j] * dp[j] - g1[j] * Fu) * u;
-                    const vec ds2 = (f2[j] * a[j] * dp[j] + f1[j] * (b[j] - dp[j] * Au) - Fu * g2[j] * a[j] + g1[j] * rest) * u;
+                    vec ds = (f1[j] * dp[j] - g1[j] * Fu) * u;
+                    vec ds2 = (f2[j] * a[j] * dp[j] + f1[j] * (b[j] - dp[j] * Au) - Fu * g2[j] * a[j] + g1[j] * rest) * u;
+                    if (careful) ds = pick(dead, splat(0), ds), ds2 = pick(dead, splat(0), ds2);
                     vec *dk = dK + key * D, *dv = dV + key * DV;
                     FMA(4 * D + DV);
                     for (int c = 0; c < D; c++) dq[c] += ds2 * k[c] + ds * kt[c];
-                    for (int c = 0; c < D; c++) dk[c] += scale * (ds2 * q[c] + ds * qt[c]);
-                    for (int c = 0; c < DV; c++) dv[c] += wt * G_i[c];
+                    for (int c = 0; c < D; c++) dk[c] += scale * (ds2 * query[c] + ds * query_t[c]);
+                    for (int c = 0; c < DV; c++) dv[c] += wt * cotangent[c];
                     out[j] = ds2;
                 }
             }
@@ -412,6 +453,7 @@ void second(const task *t, int64_t p0, int64_t p1) {
         if (full) unpack(dQ, p, n, nq * D, &t->dq), unpack(dK, p, n, nk * D, &t->dk), unpack(dV, p, n, nk * DV, &t->dv);
     }
     free(work);
+    return 0;
 }
 
 #endif

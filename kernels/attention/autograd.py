@@ -119,6 +119,9 @@ class Backward(Function):
 
     @staticmethod
     def forward(path, problem, want_bias, q, k, v, bias, g, o, lse):
+        if torch_internals.is_batched_gradient(g):
+            grads = formulas.backward(problem, q, k, v, bias, g)
+            return grads if want_bias else grads[:3]
         if path in FUSED:
             return FUSED[path].backward(problem, q, k, v, o, lse, g, *(() if bias is None else (bias, want_bias)))
         grads = cpu.backward(problem, q, k, v, bias, g, want_bias)
@@ -159,7 +162,8 @@ class Tangent(Function):
 
     @staticmethod
     def forward(path, problem, q, k, v, bias, qt, kt, vt, bt):
-        engine = formulas.second if path in FUSED else cpu.second
+        batched = any(x is not None and torch_internals.is_batched_gradient(x) for x in (qt, kt, vt, bt))
+        engine = formulas.second if path in FUSED or batched else cpu.second
         return engine(problem, q, k, v, bias, (qt, kt, vt, bt), None)[0]
 
     @staticmethod
@@ -208,7 +212,8 @@ class Second(Function):
 
     @staticmethod
     def forward(path, problem, want_bias, q, k, v, bias, qt, kt, vt, bt, g):
-        if path in FUSED:
+        batched = any(x is not None and torch_internals.is_batched_gradient(x) for x in (qt, kt, vt, bt, g))
+        if path in FUSED or batched:
             out = formulas.second(problem, q, k, v, bias, (qt, kt, vt, bt), g)
         else:
             out = cpu.second(problem, q, k, v, bias, (qt, kt, vt, bt), g, want_bias)
@@ -297,6 +302,12 @@ class StatisticsBackward(Function):
 
     @staticmethod
     def forward(path, problem, want_bias, q, k, v, bias, g, dstats, o, raw, rows):
+        if torch_internals.is_batched_gradient(g) or torch_internals.is_batched_gradient(dstats):
+            function, primals, _ = _raw(problem, (q, k, v, bias))
+            with torch.enable_grad():
+                leaves = [x.detach().requires_grad_() for x in primals]
+                grads = torch.autograd.grad(function(*leaves), leaves, (g, dstats))
+            return grads if want_bias else grads[:3]
         if path == "gpu":
             return gpu.backward(problem, q, k, v, o, rows, g, bias, want_bias, (raw, dstats))
         grads = cpu.backward(problem, q, k, v, bias, g, want_bias, dstats)
@@ -361,7 +372,7 @@ def _raw(problem: Problem, tensors):
             problem.mass if with_mass else Mass(),
         )
         ratio = found["participation_ratio"]
-        square = torch.where(ratio > 0, 1.0 / torch.where(ratio > 0, ratio, 1.0), 0.0)
+        square = torch.where(ratio == 0, 0.0, 1.0 / torch.where(ratio == 0, 1.0, ratio))
         columns = [square if name == "participation_ratio" else found.get(name, ratio * 0) for name in names]
         wide = torch.float32 if q.dtype in (torch.bfloat16, torch.float16) else q.dtype  # as the Triton path has them
         return o, torch.stack(columns, -1).to(wide)

@@ -58,7 +58,8 @@ class ForgetGate(Bias):
     r"""Forget gates: :math:`D_{ij} = \sum_{l=j+1}^{i} \ln f_l` for j <= i, from ``log_gates`` = ln f, (..., token).
 
     Use it with a causal mask. A constant gate gives ALiBi with slope -ln f. The sums are differences of one running
-    sum, so their absolute error is that of the running sum (n eps max|c|).
+    sum, so their absolute error is that of the running sum (n eps max|c|). A closed gate (f = 0, ln f = -infinity) hides
+    all keys before it from all queries from it on, and receives no gradient.
     """
 
     log_gates: Tensor
@@ -69,8 +70,13 @@ class ForgetGate(Bias):
                 f"log_gates has {self.log_gates.shape[-1]} tokens for {n_keys} keys and {n_queries} "
                 "queries; give one gate a key, and no more queries than keys"
             )
-        c = self.log_gates.to(like).cumsum(-1)
-        return c[..., n_keys - n_queries :, None] - c[..., None, :]
+        gates = self.log_gates.to(like)
+        closed = gates == -torch.inf  # infinity minus infinity is not a number: closed gates are counted apart
+        c = torch.where(closed, 0.0, gates).cumsum(-1)
+        n = closed.to(gates.dtype).cumsum(-1)
+        first = n_keys - n_queries
+        apart = n[..., first:, None] != n[..., None, :]
+        return torch.where(apart, -torch.inf, c[..., first:, None] - c[..., None, :])
 
 
 def as_bias(bias: Bias | Tensor | tuple | None, n_queries: int, n_keys: int, like: Tensor) -> Tensor | None:

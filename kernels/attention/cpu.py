@@ -32,7 +32,7 @@ from attnlab.kernels.attention.scores.f_over_g import (
 from attnlab.kernels.attention.scores.formula import generated
 from attnlab.kernels.attention.scores.formula.map import FormulaMap
 from attnlab.kernels.compiled import compiler, counters
-from attnlab.kernels.compiled.threads import run_parts
+from attnlab.kernels.compiled.threads import carried_out, run_parts
 
 SOURCE = Path(__file__).with_name("attention.c")
 MAPS = ("softmax", "softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed")
@@ -77,6 +77,27 @@ def map_of(score: ScoreMap) -> tuple[int, float] | None:
     return None if plain is None else (plain, 0.0)
 
 
+def is_built_in(score: ScoreMap) -> bool:
+    """Whether ``score_of`` can make the map again from its number and parameter."""
+    return type(score) in (Softpick, Power, Linear, ReLU, Sigmoid, Softplus, Signed) or (
+        type(score) is Softmax and not isinstance(score.sink, Tensor)
+    )
+
+
+def score_of(number: int, parameter: float) -> ScoreMap:
+    """The inverse of ``map_of`` for the maps that are built in."""
+    name = MAPS[number]
+    if name == "softmax":
+        return Softmax(None if parameter == -np.inf else parameter)
+    if name == "softpick":
+        return Softpick(parameter)
+    if name in ("power", "relu_power"):
+        return Power(int(parameter), rectified=name == "relu_power")
+    if name in ("linear", "relu"):
+        return (Linear if name == "linear" else ReLU)("count" if parameter else "one")
+    return {"sigmoid": Sigmoid, "softplus": Softplus, "signed": Signed}[name]()
+
+
 def supports(score: ScoreMap, dtype: torch.dtype, head_dim: int, value_dim: int) -> bool:
     """Whether attention.c has this score map, dtype and widths (a compiler may still be missing)."""
     return (
@@ -118,7 +139,7 @@ def library(
         return None
     for name in ("forward", "backward") if order == 1 else ("second",):
         function = getattr(built, name)
-        function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64], None
+        function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64], ctypes.c_int
     return built
 
 
@@ -138,7 +159,7 @@ def n_lanes(built: ctypes.CDLL) -> int:
 
 def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, with_stats: bool = False):
     """Output, and the array of raw statistics (..., query, 10) or None."""
-    keep: list[np.ndarray] = []
+    keep: list = []
     rows = q.shape[:-1]
     o = q.new_empty((*rows, v.shape[-1]))
     stats = q.new_empty((*rows, len(RAW))) if with_stats else None
@@ -153,7 +174,7 @@ def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | No
         *_view(stats, keep),
         *_NONE,
     )
-    _run("forward", 1, problem, q, k, v, keep[0].size, views)
+    _run("forward", 1, problem, q, k, v, q.shape[:-2].numel(), views)
     return o, stats
 
 
@@ -168,7 +189,7 @@ def backward(
     dstats: Tensor | None = None,
 ):
     """Gradients (dq, dk, dv, dbias or None) for cotangents of the output and of the raw statistics."""
-    keep: list[np.ndarray] = []
+    keep: list = []
     out = _gradients(q, k, v, want_bias)
     views = (
         *_view(q, keep),
@@ -181,7 +202,7 @@ def backward(
         *_NONE,
         *_view(dstats, keep),
     )
-    _run("backward", 1, problem, q, k, v, keep[0].size, views)
+    _run("backward", 1, problem, q, k, v, q.shape[:-2].numel(), views)
     return out
 
 
@@ -196,7 +217,7 @@ def second(
     want_bias: bool = False,
 ):
     """As ``formulas.second``: (tangent,) or (tangent, dq, dk, dv, dbias or None)."""
-    keep: list[np.ndarray] = []
+    keep: list = []
     o = q.new_empty((*q.shape[:-1], v.shape[-1]))
     out = (None,) * 4 if g is None else _gradients(q, k, v, want_bias)
     views = (
@@ -210,7 +231,7 @@ def second(
         *_views(out, keep),
         *_NONE * 2,
     )
-    _run("second", 2, problem, q, k, v, keep[0].size, views)
+    _run("second", 2, problem, q, k, v, q.shape[:-2].numel(), views)
     return (o,) if g is None else (o, *out)
 
 
@@ -224,16 +245,19 @@ def _gradients(q: Tensor, k: Tensor, v: Tensor, want_bias: bool) -> tuple[Tensor
     )
 
 
-def _view(x: Tensor | None, keep: list[np.ndarray]) -> tuple[int, int, int, int]:
+def _view(x: Tensor | None, keep: list) -> tuple[int, int, int, int]:
     """Where a tensor lies: base, offsets of its problems, strides of row and column; ``keep`` holds the offsets alive."""
     if x is None:
         return _NONE
+    if x.is_neg():  # the numbers in memory have the other sign
+        x = x.resolve_neg()
+        keep.append(x)
     offsets, address, row, col = _layout(x.shape, x.stride())
     keep.append(offsets)
     return x.data_ptr(), address, row, col
 
 
-def _views(tensors: tuple, keep: list[np.ndarray]) -> list[int]:
+def _views(tensors: tuple, keep: list) -> list[int]:
     return [number for x in tensors for number in _view(x, keep)]
 
 
@@ -300,16 +324,16 @@ def _run(
             "path='c' needs a working C compiler; see attnlab.kernels.compiled.compiler.compiler_report()"
         )
     task = _TASK.pack(q.shape[-2], n_k, *fixed.numbers, *views)
-    call = getattr(built, function)
+    call = functools.partial(carried_out, getattr(built, function), task)
     threads = 1
     if n_problems * fixed.pairs * (head_dim + value_dim) > _THREAD_WORK and counter is None:
         lanes = n_lanes(built)
         groups = -(-n_problems // lanes)
         threads = min(torch.get_num_threads(), groups)
     if threads <= 1:
-        call(task, 0, n_problems)
+        call(0, n_problems)
         if counter is not None:
             counters.collect(built, counter)
         return
     cuts = [min(lanes * (groups * i // threads), n_problems) for i in range(threads)] + [n_problems]
-    run_parts(functools.partial(call, task), cuts)
+    run_parts(call, cuts)

@@ -16,11 +16,35 @@ and the derivative of Phi in G is the forward-mode derivative of the output.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
+from attnlab.kernels.attention import torch_internals
 from attnlab.kernels.attention.problem import Problem, on_device
 from attnlab.kernels.attention.scores.f_over_g import FOverG
+
+
+def _precise(function):
+    """The function with autocast off, and short types in float32, as the kernels have them."""
+
+    @functools.wraps(function)
+    def run(problem: Problem, q: Tensor, *arguments):
+        with torch_internals.full_precision(q.device.type):
+            if q.dtype not in (torch.bfloat16, torch.float16):
+                return function(problem, q, *arguments)
+            found = function(problem, *(_in(torch.float32, x) for x in (q, *arguments)))
+            return tuple(x.to(q.dtype) for x in found)
+
+    return run
+
+
+def _in(dtype: torch.dtype, x):
+    """A tensor, or a tuple of them, in another type; anything else as it is."""
+    if isinstance(x, tuple):
+        return tuple(_in(dtype, y) for y in x)
+    return x.to(dtype) if isinstance(x, Tensor) else x
 
 
 class _Row:
@@ -31,10 +55,13 @@ class _Row:
         if not isinstance(score, FOverG):
             raise TypeError(f"score={score!r} is not of the family f over g; use path='reference'")
         s = problem.scale * (q @ k.mT)
-        if bias is not None:
-            s = s + bias
         seen = on_device(problem.rows, s.device) if problem.rows is not None else problem.visible
-        visible = s > -torch.inf if seen is None else seen & (s > -torch.inf)
+        if bias is not None:
+            s, shown = s + bias, bias != -torch.inf
+            seen = shown if seen is None else seen & shown
+        self.hides = seen is not None
+        visible = s != -torch.inf
+        visible = visible if seen is None else visible & seen
         s = torch.where(visible, s, 0.0)
         m = score.level(s.detach(), visible).detach()
         self.f, self.g, self.f1, self.f2, self.g1, self.g2 = (
@@ -44,16 +71,32 @@ class _Row:
         self.u = torch.where(z == 0, 0.0, 1.0 / torch.where(z == 0, 1.0, z))
         self.visible = visible
 
+    def seen(self, x: Tensor) -> Tensor:
+        """A quantity of each pair, zero where the pair is hidden: zero times NaN would not be."""
+        return torch.where(self.visible, x, 0.0) if self.hides else x
 
+    def times(self, x: Tensor, y: Tensor, transposed: bool = False) -> Tensor:
+        """x y, or x^T y, for x that is zero at hidden pairs; there what is not finite in y does not count."""
+        x = x.mT if transposed else x
+        if not self.hides or torch_internals.all_finite(y):
+            return x @ y
+        seen = (self.visible.mT if transposed else self.visible).to(y.dtype)
+        lost = ~torch.isfinite(y)
+        return x @ torch.where(lost, 0.0, y) + torch.where(seen @ lost.to(y.dtype) > 0, torch.nan, 0.0).to(y.dtype)
+
+
+@_precise
 def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, g: Tensor):
     """Gradients (dq, dk, dv, dbias) for the output's cotangent ``g``; dbias has the shape of the logits."""
     row = _Row(problem, q, k, bias)
-    p, dp = row.f * row.u, g @ v.mT
+    p, dp = row.f * row.u, row.seen(g @ v.mT)
     delta = (p * dp).sum(-1, keepdim=True)
-    ds = row.u * (row.f1 * dp - row.g1 * delta)
-    return problem.scale * ds @ k, problem.scale * ds.mT @ q, p.mT @ g, ds
+    ds = row.seen(row.u * (row.f1 * dp - row.g1 * delta))
+    scale = problem.scale
+    return scale * row.times(ds, k), scale * row.times(ds, q, True), row.times(row.seen(p), g, True), ds
 
 
+@_precise
 def second(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, tangents: tuple, g: Tensor | None):
     """Tangent of the output for ``tangents`` of (q, k, v, bias); with ``g`` also the gradients of <g, tangent>.
 
@@ -67,13 +110,17 @@ def second(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Non
         a = a + bt
     a = torch.where(row.visible, a, 0.0)
     p, A = row.f * u, (row.g1 * a).sum(-1, keepdim=True)
-    pt = u * (row.f1 * a - p * A)
-    tangent = pt @ v + p @ vt
+    p, pt = row.seen(p), row.seen(u * (row.f1 * a - p * A))
+    tangent = row.times(pt, v) + row.times(p, vt)
     if g is None:
         return (tangent,)
-    dp, b = g @ v.mT, g @ vt.mT
+    dp, b = row.seen(g @ v.mT), row.seen(g @ vt.mT)
     delta = (p * dp).sum(-1, keepdim=True)
     X, B = ((x * y).sum(-1, keepdim=True) for x, y in ((row.f1 * a, dp), (row.f, b)))
-    ds = u * (row.f1 * dp - row.g1 * delta)
-    ds2 = u * (row.f2 * a * dp + row.f1 * (b - u * A * dp) - delta * row.g2 * a + row.g1 * u * (2 * delta * A - X - B))
-    return (tangent, scale * (ds2 @ k + ds @ kt), scale * (ds2.mT @ q + ds.mT @ qt), pt.mT @ g, ds2)
+    ds = row.seen(u * (row.f1 * dp - row.g1 * delta))
+    ds2 = row.seen(
+        u * (row.f2 * a * dp + row.f1 * (b - u * A * dp) - delta * row.g2 * a + row.g1 * u * (2 * delta * A - X - B))
+    )
+    dq = scale * (row.times(ds2, k) + row.times(ds, kt))
+    dk = scale * (row.times(ds2, q, True) + row.times(ds, qt, True))
+    return tangent, dq, dk, row.times(pt, g, True), ds2

@@ -14,7 +14,11 @@ from torch import Tensor
 
 
 class Mask:
-    """Base of the mask objects."""
+    """Base of the mask objects.
+
+    Positions are those of the keys, and the last query stands where the last key stands: with a cache of keys, the last
+    queries of a sequence see what they see when the whole sequence is computed.
+    """
 
     def visible(self, n_queries: int, n_keys: int) -> Tensor:
         """Boolean (query, key)."""
@@ -38,23 +42,25 @@ class Both(Mask):
 
 
 def _grid(n_queries: int, n_keys: int) -> tuple[Tensor, Tensor]:
-    return torch.arange(n_queries)[:, None], torch.arange(n_keys)[None, :]
+    """Positions of the queries, as a column, and of the keys, as a row."""
+    i, j = torch.arange(n_queries, device="cpu"), torch.arange(n_keys, device="cpu")
+    return (i + (n_keys - n_queries))[:, None], j[None, :]
 
 
 @dataclass(frozen=True)
 class Causal(Mask):
-    """Query i sees keys j <= i + ``shift``; by default shift = n_keys - n_queries: the last query sees every key."""
+    """Query i sees keys j <= i + ``shift``, i counted from 0; by default the last query sees every key."""
 
     shift: int | None = None
 
     def visible(self, n_queries, n_keys):
         i, j = _grid(n_queries, n_keys)
-        return j <= i + (n_keys - n_queries if self.shift is None else self.shift)
+        return j <= i if self.shift is None else j <= i - (n_keys - n_queries) + self.shift
 
 
 @dataclass(frozen=True)
 class Window(Mask):
-    """Query i sees the keys i - before*dilation, ..., i + after*dilation in steps of ``dilation``."""
+    """The query at i sees the keys i - before*dilation, ..., i + after*dilation in steps of ``dilation``."""
 
     before: int
     after: int = 0
@@ -107,25 +113,26 @@ class Neighbourhood(Mask):
         total = 1
         for n in self.shape:
             total *= n
-        if n_queries != total or n_keys != total:
+        if n_queries > total or n_keys != total:
             raise ValueError(
                 f"shape={self.shape} has {total} tokens, but there are {n_queries} queries and {n_keys} "
-                "keys; a neighbourhood needs equal numbers"
+                "keys; a neighbourhood needs one key per token, and queries for the last tokens or all"
             )
         lines = [_line(*axis) for axis in zip(self.shape, *self._axes(), strict=True)]
-        if len(lines) == 1:
-            return lines[0]
-        rows, columns = lines
-        return (rows[:, None, :, None] & columns[None, :, None, :]).reshape(total, total)
+        whole = lines[0]
+        if len(lines) == 2:
+            rows, columns = lines
+            whole = (rows[:, None, :, None] & columns[None, :, None, :]).reshape(total, total)
+        return whole[total - n_queries :]
 
 
 def _line(n: int, size: int, dilation: int, stride: int) -> Tensor:
-    i = torch.arange(n)
+    i = torch.arange(n, device="cpu")
     residue, place = i % dilation, i // dilation  # the comb of positions that query i lives on, and where
     length = (n - residue + dilation - 1) // dilation  # its number of teeth
     middle = torch.minimum((place // stride) * stride + stride // 2, length - 1)
     start = torch.minimum((middle - size // 2).clamp(min=0), length - size)
-    j = torch.arange(n)[None, :]
+    j = i[None, :]
     tooth = j // dilation
     on_comb = j % dilation == residue[:, None]
     return on_comb & (tooth >= start[:, None]) & (tooth < (start + size)[:, None])
@@ -133,7 +140,10 @@ def _line(n: int, size: int, dilation: int, stride: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class BlockSparse(Mask):
-    """``layout[a, b]`` says whether the queries of block a see the keys of block b; blocks have ``block`` tokens."""
+    """``layout[a, b]`` says whether the queries of block a see the keys of block b; blocks have ``block`` tokens.
+
+    A layout with as many blocks of queries as of keys speaks of one sequence; fewer queries are then its last ones.
+    """
 
     layout: Tensor
     block: int
@@ -147,12 +157,14 @@ class BlockSparse(Mask):
 
     def visible(self, n_queries, n_keys):
         a, b = self.layout.shape
-        if -(-n_queries // self.block) != a or -(-n_keys // self.block) != b:
+        one_sequence = a == b and n_queries < n_keys
+        if -(-n_keys // self.block) != b or not (one_sequence or -(-n_queries // self.block) == a):
             raise ValueError(
                 f"layout of {a} x {b} blocks of {self.block} does not cover {n_queries} queries and {n_keys} keys"
             )
         full = self.layout.repeat_interleave(self.block, 0).repeat_interleave(self.block, 1)
-        return full[:n_queries, :n_keys]
+        first = n_keys - n_queries if one_sequence else 0
+        return full[first : first + n_queries, :n_keys]
 
 
 @dataclass(frozen=True)
@@ -165,7 +177,7 @@ class KeySubsample(Mask):
         bad = [key for key in self.keys if not 0 <= key < n_keys]
         if bad:
             raise ValueError(f"keys={bad} of the subsample are not among the {n_keys} keys; use 0 to {n_keys - 1}")
-        seen = torch.zeros(n_keys, dtype=torch.bool)
+        seen = torch.zeros(n_keys, dtype=torch.bool, device="cpu")
         seen[list(self.keys)] = True
         return seen.expand(n_queries, n_keys)
 

@@ -13,22 +13,25 @@ First and second derivatives, forward mode, ``torch.func`` transforms and ``grad
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import autograd, cpu, gpu, plain, sdpa, torch_internals
+from attnlab.kernels.attention import autograd, compiled, cpu, direct, gpu, plain, sdpa, torch_internals
 from attnlab.kernels.attention.biases import Bias, as_bias
 from attnlab.kernels.attention.dispatch import choose_path
 from attnlab.kernels.attention.masks import Causal, Mask, as_visible
-from attnlab.kernels.attention.problem import Problem, Rows, rows_of_mask, rows_of_visible, rows_with_sink
-from attnlab.kernels.attention.reference import attention_in_chunks, attention_reference
+from attnlab.kernels.attention.problem import Problem, Rows, on_device, rows_of_mask, rows_of_visible, rows_with_sink
 from attnlab.kernels.attention.scores import score_map
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 from attnlab.kernels.attention.statistics import Mass, check_names
 
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+#: Types that are computed in float32 on the CPU.
+LOW = (torch.bfloat16, torch.float16)
 PATHS = ("auto", "c", "sdpa", "gpu", "reference")
 
 
@@ -49,48 +52,66 @@ def attention(
     .. math:: o_i = \sum_j W_{ij} v_j, \qquad W_{ij} = f(s_{ij}) / \bigl(c_i + \textstyle\sum_l g(s_{il})\bigr), \qquad
               s_{ij} = \text{scale}\; q_i \cdot k_j + \text{bias}_{ij}.
 
-    q (..., query, d), k (..., key, d), v (..., key, d_v): leading axes broadcast; float32 or float64.
+    q (..., query, d), k (..., key, d), v (..., key, d_v): leading axes broadcast; float32 or float64, or on the CPU
+    bfloat16 or float16, which are computed in float32 (the output has the type of q, statistics are float32). Autocast
+    changes nothing but this: q, k, v may then have different types, and the widest is taken.
     ``score``: a name of ``other_scores.SCORE_MAPS`` or a score-map object with parameters.
     ``mask``: "causal", an object of ``masks``, or a boolean tensor, True where a query sees a key.
     ``bias``: a tensor (..., query, key), an object of ``biases``, or a tuple of them (summed);
     minus infinity hides a key.
-    ``scale``: a number (default 1/sqrt(d), 1 for cosine), or a tensor aligned with the first leading axes of q: shape
-    (replica,) is one scale a replica, (replica, 1, head) one a replica and head; it receives gradients.
+    ``scale``: a number (default 1/sqrt(d), 1 for cosine), or a tensor, which receives gradients.
+    A tensor scale and a tensor sink are aligned with the first leading axes of the output: shape (replica,) is one per
+    replica, (replica, 1, head) one per replica and head. Masks, biases and the parameters of bias objects broadcast from
+    the last axis, as tensors do.
     ``statistics``: names of ``statistics.NAMES``; the answer is then ``(output, {name: (..., query)})``.
     ``path``: "auto", or one of "c", "sdpa", "gpu", "reference" to force it (an error if it cannot do the call).
 
-    A row without a visible key has output 0 and passes no gradient.
+    A row without a visible key has output 0 and passes no gradient. A NaN in a logit that a row sees makes the row NaN; what
+    is hidden changes nothing, whatever it is.
+
+    Under ``torch.compile`` the call is one registered operator or plain operations (``compiled``); in an exported or traced
+    graph (``torch.export``, ``make_fx``, fake tensors, ``torch.func.linearize``, forward mode in forward mode) it is plain
+    operations, whatever the path.
     """
+    if torch_internals.tracing():
+        return compiled.attention(q, k, v, score, mask, bias, scale, statistics, path)
+    q, k, v = checked_tensors(q, k, v)
+    ordinary = not torch_internals.transforms_active() or torch_internals.transforms_of_a_function()
     key = None
     if path == "auto" and plain.only():
         path = "reference"
-    _check_tensors(q, k, v)
-    if bias is None and not statistics and not isinstance(scale, Tensor) and _by_value(mask):
+    if ordinary and bias is None and not statistics and not isinstance(scale, Tensor) and by_value(mask):
         key = q.shape, k.shape, v.shape, q.dtype, q.device, score, mask, scale, path
         plan = _known(key)
         if plan is not None:
             return _carry_out(plan, q, k, v, None)
+    if q.dtype in LOW and q.device.type == "cpu" and path != "gpu":
+        return _in_single(q, k, v, score, mask, bias, scale, statistics, path)
     score = score_map(score)
-    _check_shapes(q, k, v)
+    check_shapes(q, k, v)
     n_q, n_k = q.shape[-2], k.shape[-2]
     names, mass = check_names(statistics, n_k)
-    q, k = score.prepare(q, k)
-    q, scale = _scaled(q, scale, score)
-    whole, score = score, score.of_logits()
-    bias = as_bias(bias, n_q, n_k, q)
-    rows, visible = _visibility(mask, n_q, n_k, q.device)
-    lead = _leading(q, k, v, *(x for x in (bias, visible) if x is not None))
-    _check_matrix("bias", bias, lead, n_q, n_k)
-    _check_matrix("mask", visible, lead, n_q, n_k)
     if path not in PATHS:
         raise ValueError(f"path={path!r} is unknown; use one of {', '.join(PATHS)}")
-    if type(score) is Softmax and isinstance(score.sink, Tensor) and path != "reference" and not names:
-        *other, sinkless = _sink_as_key(score.sink, q, k, v, rows, visible, bias)
-        wanted = _path("auto" if path == "sdpa" else path, sinkless, q, other[1], lead, *other[2:], names)
-        if wanted in ("c", "gpu"):
-            (k, v, rows, visible, bias), score, key = other, sinkless, None
-    chosen = _path(path, score, q, v, lead, rows, visible, bias, names)
-    plan = Plan(chosen, Problem(scale, score, rows, visible, names, mass), lead)
+    bias = as_bias(bias, n_q, n_k, q)
+    rows, visible = _visibility(mask, n_q, n_k, q.device)
+    check_matrix("bias", bias, n_q, n_k)
+    check_matrix("mask", visible, n_q, n_k)
+    lead = leading(q, k, v, *(x for x in (bias, visible) if x is not None))
+    q, k = score.prepare(q, k)
+    q, scale = scaled(q, scale, score, lead)
+    whole, score = score, score.of_logits()
+    if n_k == 0:
+        return no_keys(q, k, v, lead, names)
+    if type(score) is Softmax and isinstance(score.sink, Tensor):
+        score = Softmax(sink=aligned("sink", score.sink, lead))
+        if path != "reference" and not names and ordinary:
+            *other, sinkless = _sink_as_key(score.sink, q, k, v, rows, visible, bias)
+            wanted = path_of("auto" if path == "sdpa" else path, sinkless, q, other[1], lead, *other[2:], names)
+            if wanted in ("c", "gpu"):
+                (k, v, rows, visible, bias), score, key = other, sinkless, None
+    chosen = path_of(path, score, q, v, lead, rows, visible, bias, names)
+    plan = Plan(chosen if ordinary else "reference", Problem(scale, score, rows, visible, names, mass), lead)
     if key is not None and whole is score:
         _keep(key, plan)
     return _carry_out(plan, q, k, v, bias)
@@ -105,7 +126,7 @@ class Plan:
     lead: torch.Size
 
 
-def _by_value(mask) -> bool:
+def by_value(mask) -> bool:
     """Whether a mask is one that equal masks can stand for: no tensor, and no object that holds one."""
     return (
         mask is None or isinstance(mask, str) or (isinstance(mask, Mask) and type(mask).__hash__ is not object.__hash__)
@@ -141,21 +162,32 @@ def _carry_out(plan: Plan, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None)
     return _on_fast_path(plan.path, plan.problem, q, k, v, bias, plan.lead)
 
 
-def _check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
-    """What the plan of an earlier call does not vouch for."""
+def checked_tensors(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the plan of an earlier call does not vouch for: tensors of one type on one device."""
     for name, x in (("q", q), ("k", k), ("v", v)):
         if not isinstance(x, Tensor):
             raise TypeError(f"{name} must be a tensor (..., position, width), got {type(x).__name__}")
-    if not q.dtype == k.dtype == v.dtype or not q.is_floating_point():
-        raise ValueError(
-            f"q, k, v have dtypes {q.dtype}, {k.dtype}, {v.dtype}; they must be one floating-point "
-            "dtype, convert them with .to(...)"
-        )
     if not q.device == k.device == v.device:
         raise ValueError(f"q, k, v are on {q.device}, {k.device}, {v.device}; move them to one device")
+    if not q.dtype == k.dtype == v.dtype and torch.is_autocast_enabled(q.device.type):
+        widest = functools.reduce(torch.promote_types, (q.dtype, k.dtype, v.dtype))
+        q, k, v = q.to(widest), k.to(widest), v.to(widest)
+    if not q.dtype == k.dtype == v.dtype or q.dtype not in DTYPES:
+        raise ValueError(
+            f"q, k, v have dtypes {q.dtype}, {k.dtype}, {v.dtype}; they must be one floating-point dtype of "
+            "float32, float64, bfloat16 and float16, convert them with .to(...)"
+        )
+    return q, k, v
 
 
-def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
+def _in_single(q, k, v, score, mask, bias, scale, statistics, path):
+    """The same call in float32, and its output in the type of q."""
+    options = {"score": score, "mask": mask, "bias": bias, "scale": scale, "statistics": statistics, "path": path}
+    found = attention(q.float(), k.float(), v.float(), **options)
+    return (found[0].to(q.dtype), found[1]) if statistics else found.to(q.dtype)
+
+
+def check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.ndim < 2 or x.shape[-1] == 0:
             raise ValueError(f"{name} has shape {tuple(x.shape)}; expected (..., position, width >= 1)")
@@ -164,7 +196,7 @@ def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
     if k.shape[-2] != v.shape[-2]:
         raise ValueError(f"k has {k.shape[-2]} keys and v has {v.shape[-2]} values; every key needs one value")
     try:
-        _leading(q, k, v)
+        leading(q, k, v)
     except RuntimeError:
         raise ValueError(
             f"the leading axes of q {tuple(q.shape[:-2])}, k {tuple(k.shape[:-2])} and v "
@@ -172,13 +204,13 @@ def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
         ) from None
 
 
-def _leading(*tensors: Tensor) -> torch.Size:
+def leading(*tensors: Tensor) -> torch.Size:
     """The common leading axes; equal ones, the usual case, take no time."""
-    first, *others = {x.shape[:-2] for x in tensors}
-    return torch.broadcast_shapes(first, *others) if others else first
+    first, *others = (x.shape[:-2] for x in tensors)
+    return first if all(shape == first for shape in others) else torch.broadcast_shapes(first, *others)
 
 
-def _scaled(q: Tensor, scale: float | Tensor | None, score: ScoreMap) -> tuple[Tensor, float]:
+def scaled(q: Tensor, scale: float | Tensor | None, score: ScoreMap, lead: torch.Size) -> tuple[Tensor, float]:
     """A tensor scale goes into the queries, where it has its gradient; a number stays a number."""
     if scale is None:
         return q, score.default_scale(q.shape[-1])
@@ -186,31 +218,53 @@ def _scaled(q: Tensor, scale: float | Tensor | None, score: ScoreMap) -> tuple[T
         if not math.isfinite(scale):
             raise ValueError(f"scale={scale!r} must be finite")
         return q, float(scale)
-    if scale.ndim > q.ndim - 2 and scale.ndim > 0:
-        raise ValueError(
-            f"scale has shape {tuple(scale.shape)} but q has only {q.ndim - 2} leading axes "
-            f"{tuple(q.shape[:-2])}; a tensor scale is aligned with the first of them"
-        )
-    if not torch_internals.is_wrapped(scale) and not bool(torch.isfinite(scale).all()):
+    if (
+        not torch_internals.tracing()
+        and not torch_internals.is_wrapped(scale)
+        and not bool(torch.isfinite(scale).all())
+    ):
         raise ValueError("scale has entries that are not finite")
-    return q * scale.to(q).reshape(scale.shape + (1,) * (q.ndim - scale.ndim)), 1.0
+    return q * aligned("scale", scale, lead).to(q), 1.0
+
+
+def aligned(name: str, x: Tensor, lead: torch.Size) -> Tensor:
+    """Numbers that belong to the first leading axes of the output, with two more axes for query and key (or width)."""
+    if x.ndim > len(lead):
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)} but the output has only {len(lead)} leading axes {tuple(lead)}; a tensor "
+            f"{name} is aligned with the first of them"
+        )
+    if any(a not in (1, b) for a, b in zip(x.shape, lead, strict=False)):
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}; expected 1 or the first of the leading axes {tuple(lead)}"
+        )
+    return x.reshape(x.shape + (1,) * (len(lead) + 2 - x.ndim))
+
+
+def no_keys(q: Tensor, k: Tensor, v: Tensor, lead: torch.Size, names: tuple[str, ...]):
+    """What rows without any key give: zeros (minus infinity for the log of an empty sum), with gradients of zero."""
+    zero = torch.where(torch.zeros_like(q[..., :1], dtype=torch.bool), q[..., :1], 0.0).expand(*lead, q.shape[-2], 1)
+    zero = zero + (k.sum() + v.sum())  # sums over nothing, so that k and v have their gradients
+    found = {name: zero.squeeze(-1) + (-torch.inf if name == "log_sum_exp" else 0.0) for name in names}
+    o = zero.expand(*lead, q.shape[-2], v.shape[-1]).clone()
+    return (o, found) if names else o
 
 
 def _visibility(mask, n_q: int, n_k: int, device) -> tuple[Rows | None, Tensor | None]:
     """Keys shared by all problems as ``Rows``, or the boolean tensor of a mask that differs between problems."""
     if isinstance(mask, str) and mask == "causal":
         mask = Causal()
-    if mask is None or (isinstance(mask, Mask) and _by_value(mask)):
+    if mask is None or (isinstance(mask, Mask) and by_value(mask)):
         return rows_of_mask(mask, n_q, n_k), None
     visible = as_visible(mask, n_q, n_k, device)
     if visible.shape == (n_q, n_k) and not torch_internals.is_wrapped(visible):
-        return rows_of_visible(visible), None
+        return rows_of_visible(visible.clone()), None  # the caller may change it before the backward pass
     return None, visible
 
 
 def _sink_as_key(sink: Tensor, q, k, v, rows, visible, bias):
     """A sink with logit b is one more key, seen by every query, of logit b and value zero: k, v, rows, visible, bias, score."""
-    column = sink.to(q).reshape(sink.shape + (1,) * (q.ndim - sink.ndim))
+    column = sink.to(q)
     known = q.new_zeros((1, k.shape[-2])) if bias is None else bias
     lead = torch.broadcast_shapes(column.shape[:-2], known.shape[:-2])
     parts = known.expand(*lead, known.shape[-2], k.shape[-2]), column.expand(*lead, known.shape[-2], 1)
@@ -220,26 +274,26 @@ def _sink_as_key(sink: Tensor, q, k, v, rows, visible, bias):
     return k, v, None if rows is None else rows_with_sink(rows), visible, torch.cat(parts, -1), Softmax()
 
 
-def _check_matrix(name: str, x: Tensor | None, lead: torch.Size, n_q: int, n_k: int) -> None:
+def check_matrix(name: str, x: Tensor | None, n_q: int, n_k: int) -> None:
     if x is not None and (x.ndim < 2 or x.shape[-2] not in (1, n_q) or x.shape[-1] not in (1, n_k)):
         raise ValueError(
-            f"{name} has shape {tuple(x.shape)}; expected (..., {n_q} queries, {n_k} keys), leading axes "
-            f"broadcasting to {tuple(lead)}"
+            f"{name} has shape {tuple(x.shape)}; expected (..., {n_q} queries, {n_k} keys), leading axes that broadcast with "
+            "those of q, k and v"
         )
 
 
-def _path(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
+def path_of(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
     on_cpu = q.device.type == "cpu"
     widths = q.shape[-1], v.shape[-1]
     can_c = on_cpu and cpu.supports(score, q.dtype, *widths)
     can_sdpa = (
         on_cpu
-        and sdpa.supports(score, q.dtype, *widths)
-        and bias is None
+        and sdpa.supports(score, q.dtype)
         and not names
-        and rows is not None
-        and not rows.some_empty
-        and rows.last.size > 0
+        and lead.numel() * q.shape[-2] > 0
+        and not (rows is not None and rows.some_empty)
+        and (bias is None or not _needs_derivative(bias))
+        and (visible is None or not torch_internals.transforms_active())
     )
     if path == "c" and not can_c:
         raise ValueError(
@@ -248,8 +302,8 @@ def _path(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
         )
     if path == "sdpa" and not can_sdpa:
         raise ValueError(
-            "path='sdpa' does plain softmax on CPU with equal widths, a shared mask without empty rows, "
-            "no bias and no statistics; use path='auto' or 'reference'"
+            "path='sdpa' does plain softmax on CPU without statistics, with masks that leave every row a key and biases "
+            "without a gradient; use path='auto' or 'reference'"
         )
     can_gpu = gpu.supports(score, q.dtype, q.device, *widths)
     if path == "gpu" and not can_gpu:
@@ -270,22 +324,32 @@ def _path(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
     return "sdpa" if can_sdpa else "reference"
 
 
+def _needs_derivative(bias: Tensor) -> bool:
+    return (
+        (bias.requires_grad and torch.is_grad_enabled())
+        or torch_internals.transforms_active()
+        or torch_internals.forward_mode_active()
+    )
+
+
 def _on_reference(problem: Problem, q, k, v, bias, lead):
-    visible = problem.visible if problem.rows is None else problem.rows.visible
+    visible = problem.visible if problem.rows is None else on_device(problem.rows, q.device)
     visible = None if visible is None else visible.to(q.device)
     own_tensor = isinstance(getattr(problem.score, "sink", None), Tensor)
-    run = attention_reference
+    run = direct.direct_or_reference
     if q.device.type == "cpu" and not own_tensor and len(lead) and q.shape[:-2] == k.shape[:-2] == v.shape[:-2] == lead:
-        run = attention_in_chunks
-    o, found = run(q, k, v, bias, visible, problem.scale, problem.score, problem.names, problem.mass)
-    o = o.expand(*lead, *o.shape[-2:]) if o.shape[:-2] != lead else o
+        run = direct.attention_in_chunks
+    with torch_internals.full_precision(q.device.type):
+        o, found = run(q, k, v, bias, visible, problem.scale, problem.score, problem.names, problem.mass)
+    if o.shape[:-2] != lead:
+        o = o.expand(*lead, *o.shape[-2:])
+    found = {name: x if x.shape[:-1] == lead else x.expand(*lead, x.shape[-1]) for name, x in found.items()}
     return (o, found) if problem.names else o
 
 
 def _on_fast_path(path: str, problem: Problem, q, k, v, bias, lead):
     if problem.rows is None:  # problems see different keys: hide them by the bias
-        hidden = torch.where(problem.visible, 0.0, -torch.inf).to(q)
-        bias = hidden if bias is None else bias + hidden
+        bias = torch.where(problem.visible, q.new_zeros(()) if bias is None else bias, -torch.inf).to(q)
         rows = rows_of_mask(None, q.shape[-2], k.shape[-2])
         problem = Problem(problem.scale, problem.score, rows, None, problem.names, problem.mass)
     if not (q.shape[:-2] == k.shape[:-2] == v.shape[:-2] == lead):
@@ -295,12 +359,13 @@ def _on_fast_path(path: str, problem: Problem, q, k, v, bias, lead):
     if not problem.names:
         o = autograd.apply(autograd.Forward, path, problem, q, k, v, bias)
         return o if path == "c" else o[0]
-    o, raw, *_ = autograd.WithStatistics.apply(path, problem, q, k, v, bias)
-    found = {}
-    for name in problem.names:
-        if name == "participation_ratio":
-            square = raw[..., cpu.RAW.index("square")]
-            found[name] = torch.where(square > 0, 1.0 / torch.where(square > 0, square, 1.0), 0.0)
-        else:
-            found[name] = raw[..., cpu.RAW.index(name)]
-    return o, found
+    o, raw, *_ = autograd.apply(autograd.WithStatistics, path, problem, q, k, v, bias)
+    return o, {name: named(raw, name) for name in problem.names}
+
+
+def named(raw: Tensor, name: str) -> Tensor:
+    """One statistic of the array that the kernels write."""
+    if name != "participation_ratio":
+        return raw[..., cpu.RAW.index(name)]
+    square = raw[..., cpu.RAW.index("square")]
+    return torch.where(square == 0, 0.0, 1.0 / torch.where(square == 0, 1.0, square))

@@ -12,7 +12,7 @@ only = _only.get
 
 @contextmanager
 def plain_formulas() -> Iterator[None]:
-    """Inside, ``attention(..., path="auto")`` gives its specification, whatever the size."""
+    """Inside, ``attention(..., path="auto")`` gives its specification, whatever the size, for finite numbers only."""
     token = _only.set(True)
     try:
         yield

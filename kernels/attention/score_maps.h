@@ -73,8 +73,10 @@ INLINE vec level_next(vec m, vec s) {
     (void)s;
 #if MAP == SOFTMAX || MAP == SOFTPICK || MAP == SOFTPLUS
     return vmax(s, m);
-#elif MAP == SIGNED || MAP == POWER || MAP == RELU_POWER
+#elif MAP == SIGNED || MAP == POWER
     return vmax(vabs(s), m);
+#elif MAP == RELU_POWER
+    return vmax(s, m); /* from 0: the largest positive logit */
 #else
     return m;
 #endif
@@ -125,7 +127,7 @@ INLINE terms map(const task *t, vec s, vec m, int order) {
     ivec small = (s < (real)0.35) & (s > (real)-0.35);
     vec d = pick(small, exp_poly(pick(small, s, zero)) * one, e - one);
     vec sign = sign_of(s) * e;
-    r.f = vmax(d, zero), r.g = vabs(d);
+    r.f = rectified(d), r.g = vabs(d);
     r.f1 = r.f2 = pick(s > 0, e, zero);
     r.g1 = r.g2 = sign;
 #elif MAP == SIGMOID
@@ -135,10 +137,10 @@ INLINE terms map(const task *t, vec s, vec m, int order) {
 #elif MAP == LINEAR
     r.f = s, r.f1 = splat(1), r.f2 = r.g = r.g1 = r.g2 = zero;
 #elif MAP == RELU
-    r.f = vmax(s, zero), r.f1 = pick(s > 0, splat(1), zero), r.f2 = r.g = r.g1 = r.g2 = zero;
+    r.f = rectified(s), r.f1 = pick(s > 0, splat(1), zero), r.f2 = r.g = r.g1 = r.g2 = zero;
 #elif MAP == POWER || MAP == RELU_POWER
     int p = (int)t->parameter;
-    vec x = (MAP == POWER ? s : vmax(s, zero)) / m, sign = p & 1 ? sign_of(x) : splat(1);
+    vec x = (MAP == POWER ? s : rectified(s)) / m, sign = p & 1 ? sign_of(x) : splat(1);
     r.f = power_of(x, p), r.f1 = (real)p * power_of(x, p - 1) / m;
     r.f2 = p > 1 && order > 1 ? (real)(p * (p - 1)) * power_of(x, p - 2) / (m * m) : zero;
     if (MAP == RELU_POWER) r.f1 = pick(s > 0, r.f1, zero), r.f2 = pick(s > 0, r.f2, zero);
@@ -147,7 +149,7 @@ INLINE terms map(const task *t, vec s, vec m, int order) {
     vec e = vexp(-vabs(s)), inv = 1 / (1 + e), p = pick(s >= 0, inv, e * inv), c = pick(s >= 0, e * inv, inv);
     ivec tail = s < -15;
     vec factor = vexp(vmin(-m, splat(15))), rising = vexp(vmin(s - m, splat(1)));
-    r.f = r.g = pick(tail, rising * (1 - (real)0.5 * e), (vmax(s, zero) + vlog1p(e)) * factor);
+    r.f = r.g = pick(tail, rising * (1 - (real)0.5 * e), (rectified(s) + vlog1p(e)) * factor);
     r.f1 = r.g1 = pick(tail, rising * c, p * factor);
     r.f2 = r.g2 = r.f1 * c;
 #elif MAP == SIGNED

@@ -49,32 +49,38 @@ class Mass:
     def __post_init__(self):
         if not self.keys or any(not isinstance(key, int) or key < 0 for key in self.keys):
             raise ValueError(f"keys={self.keys!r} must be a non-empty tuple of key indices")
+        object.__setattr__(self, "keys", tuple(sorted(set(self.keys))))  # a set: no key counts twice
 
 
 def check_names(statistics: tuple, n_keys: int) -> tuple[tuple[str, ...], Mass]:
     """The names asked for, and the keys of the statistic "mass"; an unknown name is an error."""
     if isinstance(statistics, (str, Mass)):
         statistics = (statistics,)
-    names, mass = [], Mass()
+    names, mass = [], None
     for item in statistics:
-        if isinstance(item, Mass):
-            mass, item = item, "mass"
+        if isinstance(item, Mass) or item == "mass":
+            wanted = item if isinstance(item, Mass) else Mass()
+            if mass is not None and mass != wanted:
+                raise ValueError(
+                    f"statistics ask for the mass on {mass.keys} and on {wanted.keys}; one call gives one of them"
+                )
+            mass, item = wanted, "mass"
         if item not in NAMES:
             near = difflib.get_close_matches(str(item), NAMES, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"statistics={item!r} is not a statistic{hint} Known: {', '.join(NAMES)}")
         if item not in names:
             names.append(item)
-    if "mass" in names and n_keys and max(mass.keys) >= n_keys:
+    if mass is not None and n_keys and max(mass.keys) >= n_keys:
         raise ValueError(f"mass on keys {mass.keys} asked for, but there are only {n_keys} keys")
-    return tuple(names), mass
+    return tuple(names), mass or Mass()
 
 
 def row_statistics(
     names: tuple[str, ...], mass: Mass, w: Tensor, s: Tensor, visible: Tensor, log_z: Tensor
 ) -> dict[str, Tensor]:
     """The statistics (..., query) of weights and logits (..., query, key); plain tensor operations."""
-    visible = visible & (s > -torch.inf)
+    visible = visible & (s != -torch.inf)
     s = torch.where(visible, s, 0.0)
     size = w.abs()
     total = size.sum(-1, keepdim=True)
@@ -107,4 +113,6 @@ def row_statistics(
             return weighted_mean.squeeze(-1)
         return (pi * (s - weighted_mean) ** 2).sum(-1)
 
-    return {name: one(name) for name in names}
+    lost = (visible & s.isnan()).any(-1)  # a visible logit that is not a number: no statistic is one
+    found = {name: one(name) for name in names}
+    return {name: torch.where(lost, torch.nan, x) for name, x in found.items()}

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 
 import torch
 from torch import Tensor
 from torch.autograd import Function, forward_ad
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 _FLASH = "_scaled_dot_product_flash_attention_for_cpu"
 
@@ -24,9 +26,58 @@ unwrap_if_dead = torch._C._functorch.unwrap_if_dead
 is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
+#: Whether a tensor belongs to the older vmap that ``torch.autograd.grad(..., is_grads_batched=True)`` runs a backward in.
+is_batched_gradient = torch._C._functorch.is_legacy_batchedtensor
+
+
 def plain_tensors() -> contextlib.AbstractContextManager:
     """Inside it new tensors are plain ones, also within transforms: what is kept must not belong to one of them."""
     return torch._C._DisableFuncTorch()
+
+
+def tracing() -> bool:
+    """Whether torch records operations instead of computing, or beside it: numbers must decide nothing.
+
+    torch.compile says so. make_fx, FakeTensorMode, linearize and export put a mode on a stack, and those of torch's own have
+    a key there, which modes that only look on (counters, loggers) have not.
+    """
+    if torch.compiler.is_compiling():
+        return True
+    return torch._C._len_torch_dispatch_stack() > 0 and any(
+        getattr(mode, "_mode_key", None) is not None for mode in _get_current_dispatch_mode_stack()
+    )
+
+
+def transforms_of_a_function() -> bool:
+    """Whether an ``autograd.Function`` is right under the transforms around the call.
+
+    One level of forward mode at most, as its ``jvp`` is not itself differentiated in forward mode; no functionalisation.
+    """
+    keys = [level.key().name for level in torch._C._functorch.get_interpreter_stack() or ()]
+    return keys.count("Jvp") <= 1 and all(key in ("Vmap", "Grad", "Jvp") for key in keys)
+
+
+def all_finite(*tensors: Tensor) -> bool:
+    """Whether all numbers are finite, also those inside the wrappers of transforms; False where torch only traces.
+
+    By a sum, which is not finite if a term is not (a sum of large numbers may overflow: then False is a safe answer).
+    """
+    if tracing():
+        return False
+    with torch.no_grad(), plain_tensors():
+        for x in tensors:
+            while is_wrapped(x):
+                x = torch._C._functorch.get_unwrapped(x)
+            if is_batched_gradient(x) or not math.isfinite(x.detach().sum().item()):
+                return False
+    return True
+
+
+def full_precision(device_type: str) -> contextlib.AbstractContextManager:
+    """Inside it autocast lowers nothing; free where it is off."""
+    if torch._C._is_any_autocast_enabled():
+        return torch.autocast(device_type, enabled=False)
+    return contextlib.nullcontext()
 
 
 def forward_mode_active() -> bool:

@@ -54,6 +54,7 @@ INLINE vec pick(ivec where, vec yes, vec no) { return (vec)((where & (ivec)yes) 
 INLINE vec vmax(vec a, vec b) { return pick(a > b, a, b); }
 INLINE vec vmin(vec a, vec b) { return pick(a < b, a, b); }
 INLINE vec vabs(vec a) { return pick(a < 0, -a, a); }
+INLINE vec rectified(vec a) { return pick(a < 0, splat(0), a); } /* max(a, 0), but NaN stays NaN */
 INLINE real vsum(vec a) { /* a fixed order, so that results do not depend on the compiler's choice */
     real t[LANES];
     memcpy(t, &a, sizeof t);
@@ -82,7 +83,7 @@ INLINE vec vexp(vec x) {
     r = r - n * -2.12194440e-4f;
     vec p = exp_poly(r) + 1.0f;
     vec y = (vec)((uvec)p + ((uvec)t << 23));
-    return pick(x < EXP_LOWEST, splat(0), y);
+    return pick(x >= EXP_LOWEST, y, rectified(x)); /* the rounding trick would make numbers of some NaN */
 }
 #else
 #define EXP_LOWEST (-708.0)
@@ -101,7 +102,7 @@ INLINE vec vexp(vec x) {
     r = r - n * 1.90821492927058770002e-10;
     vec p = exp_poly(r) + 1.0;
     vec y = (vec)((uvec)p + ((uvec)t << 52));
-    return pick(x < EXP_LOWEST, splat(0), y);
+    return pick(x >= EXP_LOWEST, y, rectified(x));
 }
 #endif
 
@@ -116,7 +117,7 @@ INLINE vec vlog1p(vec u) {
     vec z = u / (u + 2);
     return z * atanh_series(z * z, REAL32 ? 8 : 17);
 }
-/* log of positive normal numbers; relative error a few ulp, absolute near 1 */
+/* log of positive normal numbers; relative error a few ulp, absolute near 1; NaN stays NaN */
 INLINE vec vlog(vec x) {
 #if REAL32
     ivec e = (ivec)(((uvec)x >> 23)) - 127;
@@ -131,10 +132,11 @@ INLINE vec vlog(vec x) {
     vec z = (m - 1) / (m + 1), n = __builtin_convertvector(e, vec);
     vec y = z * atanh_series(z * z, REAL32 ? 5 : 11);
 #if REAL32
-    return n * 0.693359375f + (y + n * -2.12194440e-4f);
+    y = n * 0.693359375f + (y + n * -2.12194440e-4f);
 #else
-    return n * 6.93147180369123816490e-01 + (y + n * 1.90821492927058770002e-10);
+    y = n * 6.93147180369123816490e-01 + (y + n * 1.90821492927058770002e-10);
 #endif
+    return pick(x == x, y, x);
 }
 
 /* LANES x LANES transpose of rows that lie at src[lane] into dst[0..LANES), and back. */
@@ -231,6 +233,15 @@ NOINLINE void unpack_flat(const vec *src, int64_t n, real *const dst[LANES], int
         for (int l = 0; l < n_lanes; l++) dst[l][i] = ((const real *)(src + i))[l];
 }
 
-/* 32-byte aligned scratch of n vectors; the caller frees it. */
+/* Whether every one of n vectors is finite in every lane. */
+NOINLINE int lanes_finite(const vec *x, int64_t n) {
+    vec bad = splat(0);
+    for (int64_t i = 0; i < n; i++) bad += x[i] * 0; /* infinity times zero is NaN, and NaN stays */
+    return vsum(bad) == 0;
+}
+
+#define NO_MEMORY 1 /* what a kernel answers when its scratch cannot be had; 0 otherwise */
+
+/* 64-byte aligned scratch of n vectors, or NULL; the caller frees it. */
 INLINE vec *scratch(int64_t n) { return (vec *)aligned_alloc(64, ((size_t)n * sizeof(vec) + 63) / 64 * 64 + 64); }
 #endif

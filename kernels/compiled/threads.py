@@ -18,6 +18,14 @@ def run_parts(work: Callable[[int, int], object], cuts: Sequence[int]) -> None:
         part.result()
 
 
+def carried_out(function: Callable[..., int], *arguments: object) -> None:
+    """A call of a compiled kernel, which answers 0; an error if it could not have its memory."""
+    if function(*arguments):
+        raise MemoryError(
+            "a compiled kernel cannot have the memory for its scratch; use smaller sizes, or path='reference'"
+        )
+
+
 @functools.lru_cache(maxsize=4)
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="attnlab")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from attnlab.kernels.compiled import compiler, counters
-from attnlab.kernels.compiled.threads import run_parts
+from attnlab.kernels.compiled.threads import carried_out, run_parts
 from attnlab.kernels.icl_step.records import NAMES, Batches, Optimiser, Shape, State, Stream
 
 SOURCE = Path(__file__).with_name("icl_step.c")
@@ -55,9 +55,12 @@ def _library(dim: int, n_heads: int, n_labels: int, single: bool, count: bool = 
     built = compiler.load(SOURCE, D=dim, H=n_heads, M=n_labels, REAL32=int(single), **({"COUNT": 1} if count else {}))
     if built is None:
         return None
-    built.train.argtypes, built.train.restype = [ctypes.POINTER(_Run), ctypes.c_int64, ctypes.c_int64], None
+    built.train.argtypes, built.train.restype = [ctypes.POINTER(_Run), ctypes.c_int64, ctypes.c_int64], ctypes.c_int
     if single:
-        built.batches.argtypes, built.batches.restype = [ctypes.POINTER(_Run), ctypes.c_void_p, ctypes.c_void_p], None
+        built.batches.argtypes, built.batches.restype = (
+            [ctypes.POINTER(_Run), ctypes.c_void_p, ctypes.c_void_p],
+            ctypes.c_int,
+        )
         built.normals.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
         built.normals.restype = None
     return built
@@ -102,7 +105,7 @@ def draw(shape: Shape, stream: Stream, first_step: int, n_steps: int) -> Batches
         first_step=first_step,
     )
     keep = _stream(run, shape, stream)
-    built.batches(run, x.ctypes.data, y.ctypes.data)
+    carried_out(built.batches, run, x.ctypes.data, y.ctypes.data)
     del keep
     return Batches(x, y)
 
@@ -161,7 +164,8 @@ def _stream(run: _Run, shape: Shape, stream: Stream) -> list[np.ndarray]:
 
 def _pack(part: dict[str, np.ndarray]) -> np.ndarray:
     n_replicas = part["wq"].shape[0]
-    return np.concatenate([part[name].reshape(n_replicas, -1) for name in NAMES], 1)
+    joined = np.concatenate([part[name].reshape(n_replicas, -1) for name in NAMES], 1)
+    return np.ascontiguousarray(joined)  # parts whose replicas share memory make numpy choose the other order
 
 
 def _unpack(shape: Shape, flat: np.ndarray) -> dict[str, np.ndarray]:
@@ -208,11 +212,11 @@ def _call(shape: Shape, state: State, n_steps: int, data: Stream | Batches, opti
         run.x, run.y = keep[1].ctypes.data, keep[2].ctypes.data
     threads = min(torch.get_num_threads(), state.n_replicas) if counter is None else 1
     if threads <= 1:
-        built.train(run, 0, state.n_replicas)
+        carried_out(built.train, run, 0, state.n_replicas)
         if counter is not None:
             counters.collect(built, counter)
     else:
         cuts = [state.n_replicas * i // threads for i in range(threads + 1)]
-        run_parts(functools.partial(built.train, run), cuts)
+        run_parts(functools.partial(carried_out, built.train, run), cuts)
     after = State(*(_unpack(shape, a) for a in flat), state.step + n_steps, diverged_at)
     return after, losses, _unpack(shape, gradient)

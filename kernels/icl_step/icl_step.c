@@ -232,13 +232,17 @@ NOINLINE void update(const run *r, int64_t replica, int64_t step, int64_t n, con
     }
 }
 
-void train(const run *r, int64_t r0, int64_t r1) {
+int train(const run *r, int64_t r0, int64_t r1) { /* 0, or NO_MEMORY with nothing done */
     const int64_t L = r->n_context, n = 3 * H * r->width * N + H * M * r->width, rows = r->causal ? L : 1;
     const int64_t numbers_size = M * D + (L + 1) * N + 16; /* a last group of blocks may go past the end */
     vec *work = scratch((L + 1) * N + numbers_size + (2 * M + 1) * H * L + 8);
     vec *Z = work, *numbers = Z + (L + 1) * N, *space = numbers + numbers_size;
     model *m = (model *)aligned_alloc(64, (sizeof(model) + 63) / 64 * 64);
     real *g = (real *)malloc((size_t)n * sizeof(real));
+    if (!work || !m || !g) {
+        free(work), free(m), free(g);
+        return NO_MEMORY;
+    }
     const real grad_scale = (real)(2.0 / (double)(r->batch * rows * M));
     for (int64_t replica = r0; replica < r1; replica++) {
         real *p = r->params + replica * n;
@@ -271,13 +275,15 @@ void train(const run *r, int64_t r0, int64_t r1) {
         }
     }
     free(work), free(m), free(g);
+    return 0;
 }
 
 #if REAL32
 /* the batches that train() makes, as (replica, step, batch, pair, D) and (..., M) */
-void batches(const run *r, float *x, float *y) {
+int batches(const run *r, float *x, float *y) {
     const int64_t pairs = r->n_context + 1;
     vec *work = scratch(2 * pairs * N + M * D + 24), *Z = work, *numbers = Z + pairs * N;
+    if (!work) return NO_MEMORY;
     for (int64_t item = 0; item < r->n_replicas * r->n_steps; item++)
         for (int64_t first = 0; first < r->batch; first += LANES) {
             const int64_t replica = item / r->n_steps, step = r->first_step + item % r->n_steps;
@@ -290,6 +296,7 @@ void batches(const run *r, float *x, float *y) {
                 }
         }
     free(work);
+    return 0;
 }
 /* n_numbers normals of each of n_sequences (a multiple of 8) sequences, lane-minor: (sequence/8, number, 8) */
 void normals(uint64_t seed, uint64_t step, int64_t n_sequences, int64_t n_numbers, float *out) {

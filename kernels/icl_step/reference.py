@@ -35,10 +35,15 @@ def loss(shape: Shape, params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tenso
     return (predictions(shape, params, x, y) - target).square().mean((1, 2, 3))
 
 
+def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """The same numbers as tensors; torch takes no negative strides."""
+    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
+
+
 def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches):
     """Loss (replica,) and gradient on the next batch."""
     x, y = _batch(shape, state, data, 0)
-    value, gradient = _gradient(shape, {name: torch.from_numpy(a) for name, a in state.params.items()}, x, y)
+    value, gradient = _gradient(shape, _tensors(state.params), x, y)
     return value.numpy().astype(np.float64), {name: g.numpy() for name, g in gradient.items()}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from attnlab.kernels.compiled import compiler
-from attnlab.kernels.compiled.threads import run_parts
+from attnlab.kernels.compiled.threads import carried_out, run_parts
 from attnlab.kernels.induction_step.records import NAMES, WORD, Batches, Optimiser, Shape, State, Stream
 
 SOURCE = Path(__file__).with_name("induction_step.c")
@@ -68,9 +68,9 @@ def _library(single: bool):
     built = compiler.load(SOURCE, REAL32=int(single))
     if built is None:
         return None
-    built.train.argtypes, built.train.restype = [ctypes.POINTER(_Run), ctypes.c_int64, ctypes.c_int64], None
+    built.train.argtypes, built.train.restype = [ctypes.POINTER(_Run), ctypes.c_int64, ctypes.c_int64], ctypes.c_int
     if single:
-        built.batches.argtypes, built.batches.restype = [ctypes.POINTER(_Run), *[ctypes.c_void_p] * 5], None
+        built.batches.argtypes, built.batches.restype = [ctypes.POINTER(_Run), *[ctypes.c_void_p] * 5], ctypes.c_int
     return built
 
 
@@ -124,10 +124,10 @@ def advance(
     run.gradient = None if gradient is None else gradient.ctypes.data
     built, threads = _need(dtype == np.float32), min(torch.get_num_threads(), n_replicas)
     if threads <= 1:
-        built.train(run, 0, n_replicas)
+        carried_out(built.train, run, 0, n_replicas)
     else:
         cuts = [n_replicas * i // threads for i in range(threads + 1)]
-        run_parts(functools.partial(built.train, run), cuts)
+        run_parts(functools.partial(carried_out, built.train, run), cuts)
     del keep
     return losses
 
@@ -139,7 +139,7 @@ def draw(shape: Shape, stream: Stream, first_step: int, n_steps: int) -> tuple[B
     first = (n, n_steps, shape.batch)
     items, chosen = np.empty((*first, N + 1, shape.dim), np.float32), np.empty((*first, N + 1), np.int64)
     label, target, start = (np.empty(size, np.int32) for size in ((*first, N), first, first))
-    built.batches(run, *(a.ctypes.data for a in (items, label, target, start, chosen)))
+    carried_out(built.batches, run, *(a.ctypes.data for a in (items, label, target, start, chosen)))
     del keep
     return Batches(items, label, target, start, stream.labels), chosen
 
@@ -201,7 +201,8 @@ def _need(single: bool):
 
 
 def _joined(shape: Shape, state: State) -> np.ndarray:
-    return np.concatenate([state.params[name].reshape(state.n_replicas, -1) for name in NAMES], 1)
+    joined = np.concatenate([state.params[name].reshape(state.n_replicas, -1) for name in NAMES], 1)
+    return np.ascontiguousarray(joined)  # parts whose replicas share memory make numpy choose the other order
 
 
 def _split(shape: Shape, values: np.ndarray) -> dict[str, np.ndarray]:

@@ -417,17 +417,23 @@ NOINLINE int64_t layout(const run *r, model *m, char *base) {
     m->data.chosen = (int64_t *)cut(&at, 2 * (m->B * (m->N + 1) + m->L + 2 * m->N)); /* and room to shuffle */
     return at - base;
 }
-static model *make(const run *r) {
+static model *make(const run *r) { /* NULL without memory */
     model *m = (model *)calloc(1, sizeof(model));
+    if (!m) return NULL;
     const int64_t size = up(layout(r, m, (char *)0), 64);
     m->memory = aligned_alloc(64, (size_t)size);
+    if (!m->memory) {
+        free(m);
+        return NULL;
+    }
     memset(m->memory, 0, (size_t)size);
     layout(r, m, (char *)m->memory);
     return m;
 }
 
-void train(const run *r, int64_t r0, int64_t r1) {
+int train(const run *r, int64_t r0, int64_t r1) {
     model *m = make(r);
+    if (!m) return NO_MEMORY;
     for (int64_t replica = r0; replica < r1; replica++) {
         real *given = r->params + replica * r->row;
         exchange(m, given, m->w, m->b, 1);
@@ -457,13 +463,15 @@ void train(const run *r, int64_t r0, int64_t r1) {
         exchange(m, given, m->w, m->b, 0);
     }
     free(m->memory), free(m);
+    return 0;
 }
 
 #if REAL32
 /* the batches that train() makes: items (replica, step, batch, pairs + 1, dim), label (.., pairs), target and start (..),
  * and the class of each item and target (.., pairs + 1), those of novel classes from `classes` on */
-void batches(const run *r, float *items, int32_t *label, int32_t *target, int32_t *start, int64_t *chosen) {
+int batches(const run *r, float *items, int32_t *label, int32_t *target, int32_t *start, int64_t *chosen) {
     model *m = make(r);
+    if (!m) return NO_MEMORY;
     const batch_data *b = &m->data;
     const int64_t N = r->pairs, D = r->dim;
     for (int64_t item = 0; item < r->n_replicas * r->n_steps; item++) {
@@ -477,5 +485,6 @@ void batches(const run *r, float *items, int32_t *label, int32_t *target, int32_
         memcpy(chosen + first * (N + 1), b->chosen, (size_t)(r->batch * (N + 1)) * sizeof(int64_t));
     }
     free(m->memory), free(m);
+    return 0;
 }
 #endif

@@ -50,11 +50,14 @@ def tokens(shape: Shape, batch: Batches, dtype: torch.dtype) -> tuple[Tensor, Te
     return torch.cat([pairs, items[:, :, -1:]], 2), start, target
 
 
+def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """The same numbers as tensors; torch takes no negative strides."""
+    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
+
+
 def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches):
     """Loss (replica,) and gradient on the next batch."""
-    value, gradient = _gradient(
-        shape, {name: torch.from_numpy(a) for name, a in state.params.items()}, _batch(shape, state, data, 0)
-    )
+    value, gradient = _gradient(shape, _tensors(state.params), _batch(shape, state, data, 0))
     return value.double().numpy(), {name: g.numpy() for name, g in gradient.items()}
 
 

@@ -3,7 +3,8 @@ r"""Causal linear attention with decay in three equal forms: parallel (quadratic
 .. math:: o_i = \sum_{j \le i} e^{c_i - c_j}\,(q_i \cdot k_j)\, v_j + e^{c_i} q_i^\top S_0, \qquad
           c_i = \sum_{l \le i} \ln f_l ,
 
-with gates f in (0, 1], one a token, or one decay for all tokens; f = 1 is plain linear attention. The recurrent form
+with gates f in [0, 1], one per token, or one decay for all tokens; f = 1 is plain linear attention, and f = 0 (ln f = -infinity)
+forgets everything before the token. The recurrent form
 keeps the state :math:`S_i = f_i S_{i-1} + k_i v_i^\top`, :math:`o_i = q_i^\top S_i`. The chunked form (Lightning
 Attention-2, arXiv 2401.04658) works on blocks of B tokens, the part within a block as a masked product and the part
 before it through the state:
@@ -17,11 +18,14 @@ however long the sequence. All forms are plain tensor operations: derivatives of
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
+from attnlab.kernels.attention import torch_internals
+from attnlab.kernels.attention.reference import finite, lost_values
+
+#: Types that are computed in float32.
+LOW = (torch.bfloat16, torch.float16)
 FORMS = ("chunked", "recurrent", "parallel")
 
 
@@ -42,6 +46,11 @@ def linear_attention(
     the returned state continues a sequence. There is no scale and no normaliser: put a scale into q; for a normaliser
     append a column of ones to v.
     """
+    if q.dtype in LOW:
+        parts = (x if x is None else x.float() for x in (q, k, v, state))
+        q32, k32, v32, state32 = parts
+        o, last = linear_attention(q32, k32, v32, log_decay=log_decay, state=state32, form=form, chunk=chunk)
+        return o.to(q.dtype), last.to(q.dtype)
     log_f = _checked(q, k, v, log_decay, state)
     if form not in FORMS:
         raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}")
@@ -49,9 +58,10 @@ def linear_attention(
         raise ValueError(f"chunk={chunk!r} must be a positive integer")
     if state is None:
         state = q.new_zeros((*q.shape[:-2], q.shape[-1], v.shape[-1]))
-    if form == "recurrent":
-        return _recurrent(q, k, v, log_f, state)
-    return _chunked(q, k, v, log_f, state, max(q.shape[-2], 1) if form == "parallel" else chunk)
+    with torch.autocast(q.device.type, enabled=False):  # the operands are of one type, and the sums keep it
+        if form == "recurrent":
+            return _recurrent(q, k, v, log_f, state)
+        return _chunked(q, k, v, log_f, state, max(q.shape[-2], 1) if form == "parallel" else chunk)
 
 
 def _checked(q: Tensor, k: Tensor, v: Tensor, log_decay: float | Tensor, state: Tensor | None) -> Tensor:
@@ -63,8 +73,8 @@ def _checked(q: Tensor, k: Tensor, v: Tensor, log_decay: float | Tensor, state: 
     if state is not None and state.shape != (*q.shape[:-2], q.shape[-1], v.shape[-1]):
         raise ValueError(f"state has shape {tuple(state.shape)}; expected {(*q.shape[:-2], q.shape[-1], v.shape[-1])}")
     if not isinstance(log_decay, Tensor):
-        if not (math.isfinite(log_decay) and log_decay <= 0):
-            raise ValueError(f"log_decay={log_decay!r} must be finite and at most 0 (a decay in (0, 1])")
+        if not log_decay <= 0:
+            raise ValueError(f"log_decay={log_decay!r} must be at most 0 (a decay in [0, 1])")
         return q.new_full((q.shape[-2],), log_decay).expand(q.shape[:-1])
     try:
         return log_decay.to(q).expand(q.shape[:-1])
@@ -87,11 +97,25 @@ def _chunked(q: Tensor, k: Tensor, v: Tensor, log_f: Tensor, state: Tensor, chun
     outputs = []
     for start in range(0, q.shape[-2], chunk):
         part = slice(start, start + chunk)
-        Q, K, V, C = q[..., part, :], k[..., part, :], v[..., part, :], log_f[..., part].cumsum(-1)
+        Q, K, V = q[..., part, :], k[..., part, :], v[..., part, :]
+        closed = log_f[..., part] == -torch.inf  # counted apart: infinity minus infinity is not a number
+        C, n = torch.where(closed, 0.0, log_f[..., part]).cumsum(-1), closed.cumsum(-1)
         gap = C[..., :, None] - C[..., None, :]  # (..., query, key), <= 0 below
         past = torch.ones(gap.shape[-2:], dtype=torch.bool, device=q.device).tril()
+        past = past & (n[..., :, None] == n[..., None, :])
         M = torch.where(past, torch.where(past, gap, 0.0).exp(), 0.0)
-        outputs.append((Q @ K.mT * M) @ V + C[..., None].exp() * (Q @ state))
-        last = C[..., -1:]
-        state = last[..., None].exp() * state + (K * (last - C).exp()[..., None]).mT @ V
+        carried = torch.where(n == 0, C.exp(), 0.0)  # of the state before the block
+        outputs.append(_within(Q, K, V, M, past) + carried[..., None] * (Q @ state))
+        left = torch.where(n == n[..., -1:], (C[..., -1:] - C).exp(), 0.0)
+        state = carried[..., -1:, None] * state + (K * left[..., None]).mT @ V
     return (torch.cat(outputs, -2) if outputs else v.clone()), state
+
+
+def _within(Q: Tensor, K: Tensor, V: Tensor, M: Tensor, past: Tensor) -> Tensor:
+    """The part of the outputs that comes from the block itself; what is not finite counts from its token on, not before."""
+    if torch_internals.all_finite(Q, K, V):
+        return (Q @ K.mT * M) @ V
+    (Q, lost_q), (K, lost_k), (V, lost_v) = finite(Q), finite(K), finite(V)
+    lost = lost_q.any(-1)[..., :, None] | lost_k.any(-1)[..., None, :]
+    S = torch.where(past, (Q @ K.mT + torch.where(lost, torch.nan, 0.0).to(Q.dtype)) * M, 0.0)
+    return S @ V + lost_values(S, past, lost_v)

@@ -73,7 +73,7 @@ class FOverG(ScoreMap):
         return m
 
     def weights(self, s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        visible = visible & (s > -torch.inf)
+        visible = visible & (s != -torch.inf)  # NaN is visible: it has to be seen
         s = torch.where(visible, s, 0.0)
         m = self.level(s.detach(), visible).detach()
         f = torch.where(visible, self.f(s, m), 0.0)
@@ -83,7 +83,8 @@ class FOverG(ScoreMap):
         empty = z == 0
         z = torch.where(empty, 1.0, z)
         log_z = torch.where(empty, -torch.inf, z.log() + self.log_level(m))
-        return torch.where(empty, 0.0, f / z), log_z.squeeze(-1)
+        # hidden entries are cut off once more at the end: no cotangent of theirs, NaN or not, reaches the normaliser
+        return torch.where(visible & ~empty, f / z, 0.0), log_z.squeeze(-1)
 
 
 def _row_max(x: Tensor, visible: Tensor) -> Tensor:
@@ -108,7 +109,9 @@ class Softmax(FOverG):
     def _sink(self, like: Tensor) -> Tensor | None:
         if self.sink is None:
             return None
-        b = torch.as_tensor(self.sink, dtype=like.dtype, device=like.device)
+        if not isinstance(self.sink, Tensor):
+            return torch.full((), self.sink, dtype=like.dtype, device=like.device)
+        b = self.sink.to(like)
         return b.reshape(b.shape + (1,) * (like.ndim - b.ndim)) if b.ndim else b
 
     def level(self, s, visible):
@@ -238,7 +241,8 @@ class ReLU(Linear):
 class Power(FOverG):
     r"""Powers of the logits, l1-normalised: f = s^p, g = |s|^p, or with ``rectified`` f = g = max(s, 0)^p.
 
-    ``power`` is an integer from 1 to 16. The level is max|s|, so that large logits do not overflow.
+    ``power`` is an integer from 1 to 16. The level is the largest |s|, or the largest positive s, so that large logits do
+    not overflow and small ones do not vanish beside logits that do not count.
     """
 
     power: int = 2
@@ -250,7 +254,7 @@ class Power(FOverG):
             raise ValueError(f"power={self.power!r} must be an integer from 1 to 16")
 
     def level(self, s, visible):
-        top = _row_max(s.abs(), visible)
+        top = _row_max(torch.relu(s) if self.rectified else s.abs(), visible)
         return torch.where(top > 0, top, 1.0)
 
     def log_level(self, m):
@@ -263,11 +267,14 @@ class Power(FOverG):
         return self._base(s, m) ** self.power
 
     def g(self, s, m):
-        return self._base(s, m).abs() ** self.power
+        if self.rectified or self.power % 2 == 0:
+            return self.f(s, m)  # smooth at 0, which |s|^p is not for autograd
+        x = self._base(s, m)
+        return x ** (self.power - 1) * x.abs() if self.power > 1 else x.abs()
 
     def derivatives(self, s, m):
         p, x = self.power, self._base(s, m)
-        sign = torch.sign(x) ** p  # |x|^p = sign(x)^p x^p
+        sign = torch.sign(x) if p % 2 else torch.ones_like(x)  # |x|^p = sign(x)^p x^p
         first = p * x ** (p - 1) / m
         second = p * (p - 1) * x ** (p - 2) / (m * m) if p > 1 else torch.zeros_like(x)
         if self.rectified:
@@ -348,9 +355,18 @@ class Cosine(ScoreMap):
 
     def prepare(self, q, k):
         def unit(x):
+            lost = ~torch.isfinite(x).all(
+                -1, keepdim=True
+            )  # NaN, without one in the gradients of a key that nobody sees
+            x = torch.where(lost, 1.0, x)
+            size = (
+                x.detach().abs().amax(-1, keepdim=True)
+            )  # squares of very large and very small numbers leave the range
+            x = x / torch.where(size > 0, size, 1.0)
             square = (x * x).sum(-1, keepdim=True)
-            safe = square > self.eps**2
-            return torch.where(safe, x / torch.where(safe, square, 1.0).sqrt(), 0.0)
+            safe = square.detach().sqrt() * size > self.eps
+            direction = torch.where(safe, x / torch.where(safe, square, 1.0).sqrt(), 0.0)
+            return direction + torch.where(lost, torch.nan, 0.0).to(x.dtype)
 
         return unit(q), unit(k)
 

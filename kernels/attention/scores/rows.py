@@ -15,7 +15,7 @@ from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 
 def _hide(s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Logits with hidden keys at minus infinity, the visible set, and which rows see at least one key."""
-    visible = visible & (s > -torch.inf)
+    visible = visible & (s != -torch.inf)
     return torch.where(visible, s, -torch.inf), visible, visible.any(-1, keepdim=True)
 
 
@@ -60,12 +60,18 @@ class Entmax(ScoreMap):
 
     def weights(self, s, visible):
         s, visible, any_key = _hide(s, visible)
-        x = torch.where(visible, s, 0.0) * (self.alpha - 1)
         r = 1.0 / (self.alpha - 1)
         with torch.no_grad():
+            top = torch.where(any_key, s.detach().amax(-1, keepdim=True), 0.0)
+            top = torch.where(top == torch.inf, 0.0, top)
+        # the weights do not change when a row is shifted: below its largest logit no digit of tau is lost
+        x = (torch.where(visible, s, top) - top) * (self.alpha - 1)
+        with torch.no_grad():
             hidden = torch.where(visible, x.detach(), -torch.inf)
-            top = torch.where(any_key, hidden.amax(-1, keepdim=True), 0.0)
-            low, high = top - 1, top  # the top weight is at most 1, and the sum at tau = top is 0
+            low, high = (
+                torch.full_like(top, -1.0),
+                torch.zeros_like(top),
+            )  # the top weight is at most 1; at tau = 0 the sum is 0
             for _ in range(60 if s.dtype == torch.float64 else 30):
                 mid = (low + high) / 2
                 heavy = ((hidden - mid).clamp(min=0) ** r).sum(-1, keepdim=True) >= 1
@@ -79,7 +85,7 @@ class Entmax(ScoreMap):
             tau = tau + torch.where(any_key, (total - 1) / torch.where(any_key, slope, 1.0), 0.0)
             support = support & (x > tau.detach())
         weights = torch.where(support, torch.where(support, x - tau, 1.0) ** r, 0.0)
-        return weights, torch.where(any_key, tau, -torch.inf).squeeze(-1)
+        return weights, torch.where(any_key, tau + (self.alpha - 1) * top, -torch.inf).squeeze(-1)
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Clipped(ScoreMap):
     def weights(self, s, visible):
         p, log_z = Softmax().weights(s, visible)
         stretched = ((self.zeta - self.gamma) * p + self.gamma).clamp(0.0, 1.0)
-        return torch.where(visible & (s > -torch.inf), stretched, 0.0), log_z
+        return torch.where(visible & (s != -torch.inf), stretched, 0.0), log_z
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ class Standardised(ScoreMap):
         return 1.0
 
     def weights(self, s, visible):
-        visible = visible & (s > -torch.inf)
+        visible = visible & (s != -torch.inf)
         s = torch.where(visible, s, 0.0)
         n = visible.sum(-1, keepdim=True).clamp(min=1).to(s.dtype)
         centred = torch.where(visible, s - s.sum(-1, keepdim=True) / n, 0.0)

@@ -249,7 +249,7 @@ def test_large_reference_problems_are_cut_without_changing_the_result(make):
         (dict(bias=torch.ones(3, 3)), "expected (..., 3 queries, 4 keys)"),
         (dict(bias=torch.ones(3, 4, dtype=torch.int64)), "floating-point"),
         (dict(score="entmax", path="c"), "cannot do score"),
-        (dict(path="sdpa"), "equal widths"),
+        (dict(path="sdpa", statistics="entropy"), "without statistics"),
         (dict(mask=KeySubsample((7,))), "use 0 to 3"),
     ],
 )

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import Function, forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnlab.kernels.attention import torch_internals
 
@@ -94,3 +97,39 @@ def test_fused_operators_are_attention_with_its_log_sum_exp(causal):
     for a, b in zip(found, torch.autograd.grad(right, leaves, g), strict=True):
         assert torch.allclose(a, b, atol=1e-12)
     assert view(o, (2, 5, 3)).shape == (2, 5, 3)
+
+
+def test_modes_that_trace_are_told_from_modes_that_look_on():
+    class Look(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            return function(*args, **(kwargs or {}))
+
+    seen = []
+    assert not torch_internals.tracing()
+    with Look():
+        assert not torch_internals.tracing()
+    with FakeTensorMode():
+        assert torch_internals.tracing() and not torch_internals.all_finite(torch.ones(2))
+    make_fx(lambda x: seen.append(torch_internals.tracing()) or x + 1)(torch.ones(2))
+    torch.compile(lambda x: x + 1 if torch_internals.tracing() else x, backend="eager", fullgraph=True)(torch.ones(2))
+    assert seen == [True]
+
+
+def test_finiteness_is_seen_through_the_wrappers_of_transforms():
+    seen = []
+    bad = torch.tensor([[1.0, 2.0], [torch.nan, 1.0]])
+    look = lambda x: seen.append(torch_internals.all_finite(x)) or x.sum()  # noqa: E731
+    torch.func.vmap(torch.func.grad(look))(bad)
+    torch.func.vmap(torch.func.grad(look))(bad.nan_to_num())
+    assert seen == [False, True] and not torch_internals.all_finite(torch.tensor([torch.inf]))
+    assert torch_internals.all_finite(bad[:1], torch.zeros(0))
+
+
+def test_only_one_level_of_forward_mode_suits_a_function():
+    seen = []
+    look = lambda x: seen.append(torch_internals.transforms_of_a_function()) or x.sum()  # noqa: E731
+    x = torch.ones(2)
+    torch.func.hessian(look)(x)
+    torch.func.jvp(lambda y: torch.func.jvp(look, (y,), (y,))[1], (x,), (x,))
+    torch.func.functionalize(look)(x)
+    assert seen == [True, False, False]

@@ -279,3 +279,23 @@ def test_bad_arguments_are_named(build, message):
     with pytest.raises(ValueError) as error:
         build(Shape(dim=2, n_context=3, n_heads=2, batch=5))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["c", "reference"])
+def test_a_start_shared_by_broadcasting_or_reversed_is_read_as_it_is(path, needs_c):
+    shape, stream = Shape(dim=3, n_context=5, n_heads=2, batch=4), Stream(SEEDS[:3])
+    one = {name: x[:1] for name, x in start(shape, 1).params.items()}
+    odd = {
+        "broadcast": {name: np.broadcast_to(x, (3, *x.shape[1:])) for name, x in one.items()},
+        "reversed": {name: np.repeat(x[:, ::-1].copy(), 3, 0)[:, ::-1] for name, x in one.items()},
+        "other order": {name: np.asfortranarray(np.repeat(x, 3, 0)) for name, x in one.items()},
+    }
+    plain = State.start({name: np.repeat(x, 3, 0) for name, x in one.items()})
+    right = train(shape, plain, 3, data=stream, optimiser=Optimiser(0.01), path=path)
+    slope = loss_and_gradient(shape, plain, stream, path=path)
+    for params in odd.values():
+        state, losses = train(shape, State.start(params), 3, data=stream, optimiser=Optimiser(0.01), path=path)
+        assert np.array_equal(losses, right[1])
+        assert all(np.array_equal(state.params[name], right[0].params[name]) for name in one)
+        value, gradient = loss_and_gradient(shape, State.start(params), stream, path=path)
+        assert np.array_equal(value, slope[0]) and all(np.array_equal(gradient[n], slope[1][n]) for n in one)

@@ -389,3 +389,22 @@ def test_labels_and_starts_out_of_range_are_refused():
         bad = replace(data, **{name: np.full_like(getattr(data, name), top)})
         with pytest.raises(ValueError, match=f"{name} must be integers from 0 to {top - 1}"):
             train(SMALL, begin(SMALL), 1, data=bad, optimiser=Optimiser(0.1))
+
+
+@pytest.mark.parametrize("path", ["c", "reference"])
+def test_a_start_shared_by_broadcasting_or_reversed_is_read_as_it_is(path, needs_c):
+    data = stream(SMALL, Law())
+    one = {name: x[:1] for name, x in begin(SMALL, 1).params.items()}
+    plain = State.start({name: np.repeat(x, 2, 0) for name, x in one.items()})
+    right = train(SMALL, plain, 3, data=data, optimiser=Optimiser(0.01), path=path)
+    slope = loss_and_gradient(SMALL, plain, data, path=path)
+    for odd in (
+        {name: np.broadcast_to(x, (2, *x.shape[1:])) for name, x in one.items()},
+        {name: np.repeat(x[:, ::-1].copy(), 2, 0)[:, ::-1] for name, x in one.items()},
+        {name: np.asfortranarray(np.repeat(x, 2, 0)) for name, x in one.items()},
+    ):
+        state, losses = train(SMALL, State.start(odd), 3, data=data, optimiser=Optimiser(0.01), path=path)
+        assert np.array_equal(losses, right[1])
+        assert all(np.array_equal(state.params[name], right[0].params[name]) for name in one)
+        value, gradient = loss_and_gradient(SMALL, State.start(odd), data, path=path)
+        assert np.array_equal(value, slope[0]) and all(np.array_equal(gradient[n], slope[1][n]) for n in one)
