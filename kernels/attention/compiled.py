@@ -16,8 +16,8 @@ from torch import Tensor
 
 from attnlab.kernels.attention import cpu, formulas, operation, plain, sdpa, torch_internals
 from attnlab.kernels.attention.biases import as_bias
-from attnlab.kernels.attention.masks import Causal, as_visible
 from attnlab.kernels.attention.direct import direct_or_reference
+from attnlab.kernels.attention.masks import Causal, as_visible
 from attnlab.kernels.attention.problem import Problem, on_device, rows_of_mask, rows_of_visible
 from attnlab.kernels.attention.reference import attention_reference
 from attnlab.kernels.attention.scores.f_over_g import Softmax

@@ -111,7 +111,7 @@ def test_what_a_lane_computes_does_not_depend_on_the_width_of_the_vector(make, d
     wide = run()
     n_wide, plain = cpu.n_lanes(cpu.library(0, dtype, 3, 5, 1)), compiler.load
     cpu.library.cache_clear()
-    monkeypatch.setattr(compiler, "load", lambda source, **macros: plain(source, **{**macros, "NARROW": 1}))
+    monkeypatch.setattr(compiler, "load", lambda *source, **macros: plain(*source, **{**macros, "NARROW": 1}))
     try:
         narrow = run()
         n_narrow = cpu.n_lanes(cpu.library(0, dtype, 3, 5, 1))
