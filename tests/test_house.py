@@ -33,6 +33,7 @@ TESTS_OF_A_ROOM = {
     "kernels/attention/test_calls.py": "what repeated calls of the face remember",
     "kernels/attention/test_derivatives.py": "derivatives of every path against finite differences",
     "kernels/attention/test_masks_and_biases.py": "masks and biases together, on every path",
+    "kernels/attention/test_one_meaning.py": "what is not finite, hidden, aligned or stored oddly, on every path",
     "kernels/operators/test_planted.py": "members with one false word, for the family's test",
     "papers/lab/commands/test_first_minutes.py": "what a newcomer types first",
     "papers/lab/python/test_notebook.py": "the notebook of docs/examples",

@@ -14,10 +14,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import cpu, formulas, operation, plain, sdpa, torch_internals
+from attnlab.kernels.attention import arguments, cpu, formulas, plain, sdpa, torch_internals
 from attnlab.kernels.attention.biases import as_bias
 from attnlab.kernels.attention.direct import direct_or_reference
 from attnlab.kernels.attention.masks import Causal, as_visible
+from attnlab.kernels.attention.paths import path_of
 from attnlab.kernels.attention.problem import Problem, on_device, rows_of_mask, rows_of_visible
 from attnlab.kernels.attention.reference import attention_reference
 from attnlab.kernels.attention.scores.f_over_g import Softmax
@@ -30,14 +31,14 @@ LONGEST = 256
 
 def attention(q, k, v, score, mask, bias, scale, statistics, path):
     """As ``operation.attention``, in Python that Dynamo can read."""
-    q, k, v = operation.checked_tensors(q, k, v)
-    if path not in operation.PATHS:
-        raise ValueError(f"path={path!r} is unknown; use one of {', '.join(operation.PATHS)}")
+    q, k, v = arguments.checked_tensors(q, k, v)
+    if path not in arguments.PATHS:
+        raise ValueError(f"path={path!r} is unknown; use one of {', '.join(arguments.PATHS)}")
     dtype = q.dtype
-    if dtype in operation.LOW:
+    if dtype in arguments.LOW:
         q, k, v = q.float(), k.float(), v.float()
     score = score_map(score)
-    operation.check_shapes(q, k, v)
+    arguments.check_shapes(q, k, v)
     n_q, n_k = q.shape[-2], k.shape[-2]
     names, mass = check_names(statistics, n_k)
     bias = as_bias(bias, n_q, n_k, q)
@@ -45,14 +46,14 @@ def attention(q, k, v, score, mask, bias, scale, statistics, path):
         mask == "causal" if isinstance(mask, str) else mask == Causal() if mask is not None else False
     )
     visible = None if mask is None or causal else as_visible(mask, n_q, n_k, q.device)
-    operation.check_matrix("bias", bias, n_q, n_k)
-    operation.check_matrix("mask", visible, n_q, n_k)
-    lead = operation.leading(q, k, v, *(x for x in (bias, visible) if x is not None))
+    arguments.check_matrix("bias", bias, n_q, n_k)
+    arguments.check_matrix("mask", visible, n_q, n_k)
+    lead = arguments.leading(q, k, v, *(x for x in (bias, visible) if x is not None))
     q, k = score.prepare(q, k)
-    q, scale = operation.scaled(q, scale, score, lead)
+    q, scale = arguments.scaled(q, scale, score, lead)
     score = score.of_logits()
     if n_k == 0:
-        found = operation.no_keys(q, k, v, lead, names)
+        found = arguments.no_keys(q, k, v, lead, names)
         o, found = found if names else (found, {})
     elif _has_operator(score, q, v, path, names):
         number, parameter = cpu.map_of(score)
@@ -66,10 +67,10 @@ def attention(q, k, v, score, mask, bias, scale, statistics, path):
         o, raw, _ = operator(
             q, k, v, bias, visible, causal, scale, number, parameter, path, " ".join(names), list(mass.keys)
         )
-        found = {name: operation.named(raw, name) for name in names}
+        found = {name: cpu.named(raw, name) for name in names}
     else:
         if type(score) is Softmax and isinstance(score.sink, Tensor):
-            score = Softmax(sink=operation.aligned("sink", score.sink, lead))
+            score = Softmax(sink=arguments.aligned("sink", score.sink, lead))
         if causal:
             visible = torch.ones(n_q, n_k, dtype=torch.bool, device=q.device).tril()
         with torch.autocast(q.device.type, enabled=False):
@@ -114,7 +115,7 @@ def _call(q, v, bias, visible, causal, scale, number, parameter, path, names, ma
     if torch_internals.forward_mode_active():  # torch would drop the tangents without a word
         raise NotImplementedError("attnlab::attention has no forward mode; call attention() outside torch.compile")
     path = "c" if names else path
-    chosen = operation.path_of(path, score, q, v, q.shape[:-2], rows, visible, bias, tuple(names.split()))
+    chosen = path_of(path, score, q, v, q.shape[:-2], rows, visible, bias, tuple(names.split()))
     if rows is None:
         bias = torch.where(visible, q.new_zeros(()) if bias is None else bias, -torch.inf).to(q)
         rows = rows_of_mask(None, n_q, n_k)

@@ -77,6 +77,14 @@ def map_of(score: ScoreMap) -> tuple[int, float] | None:
     return None if plain is None else (plain, 0.0)
 
 
+def named(raw: Tensor, name: str) -> Tensor:
+    """One statistic of the array that the kernels write."""
+    if name != "participation_ratio":
+        return raw[..., RAW.index(name)]
+    square = raw[..., RAW.index("square")]
+    return torch.where(square == 0, 0.0, 1.0 / torch.where(square == 0, 1.0, square))
+
+
 def is_built_in(score: ScoreMap) -> bool:
     """Whether ``score_of`` can make the map again from its number and parameter."""
     return type(score) in (Softpick, Power, Linear, ReLU, Sigmoid, Softplus, Signed) or (

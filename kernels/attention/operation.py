@@ -13,26 +13,31 @@ First and second derivatives, forward mode, ``torch.func`` transforms and ``grad
 
 from __future__ import annotations
 
-import functools
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import autograd, compiled, cpu, direct, gpu, plain, sdpa, torch_internals
+from attnlab.kernels.attention import autograd, compiled, cpu, direct, plain, torch_internals
+from attnlab.kernels.attention.arguments import (
+    LOW,
+    PATHS,
+    aligned,
+    by_value,
+    check_matrix,
+    check_shapes,
+    checked_tensors,
+    leading,
+    no_keys,
+    scaled,
+)
 from attnlab.kernels.attention.biases import Bias, as_bias
-from attnlab.kernels.attention.dispatch import choose_path
 from attnlab.kernels.attention.masks import Causal, Mask, as_visible
+from attnlab.kernels.attention.paths import path_of
 from attnlab.kernels.attention.problem import Problem, Rows, on_device, rows_of_mask, rows_of_visible, rows_with_sink
 from attnlab.kernels.attention.scores import score_map
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 from attnlab.kernels.attention.statistics import Mass, check_names
-
-DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-#: Types that are computed in float32 on the CPU.
-LOW = (torch.bfloat16, torch.float16)
-PATHS = ("auto", "c", "sdpa", "gpu", "reference")
 
 
 def attention(
@@ -126,13 +131,6 @@ class Plan:
     lead: torch.Size
 
 
-def by_value(mask) -> bool:
-    """Whether a mask is one that equal masks can stand for: no tensor, and no object that holds one."""
-    return (
-        mask is None or isinstance(mask, str) or (isinstance(mask, Mask) and type(mask).__hash__ is not object.__hash__)
-    )
-
-
 _plans: dict[tuple, Plan] = {}
 
 
@@ -162,92 +160,11 @@ def _carry_out(plan: Plan, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None)
     return _on_fast_path(plan.path, plan.problem, q, k, v, bias, plan.lead)
 
 
-def checked_tensors(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What the plan of an earlier call does not vouch for: tensors of one type on one device."""
-    for name, x in (("q", q), ("k", k), ("v", v)):
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{name} must be a tensor (..., position, width), got {type(x).__name__}")
-    if not q.device == k.device == v.device:
-        raise ValueError(f"q, k, v are on {q.device}, {k.device}, {v.device}; move them to one device")
-    if not q.dtype == k.dtype == v.dtype and torch.is_autocast_enabled(q.device.type):
-        widest = functools.reduce(torch.promote_types, (q.dtype, k.dtype, v.dtype))
-        q, k, v = q.to(widest), k.to(widest), v.to(widest)
-    if not q.dtype == k.dtype == v.dtype or q.dtype not in DTYPES:
-        raise ValueError(
-            f"q, k, v have dtypes {q.dtype}, {k.dtype}, {v.dtype}; they must be one floating-point dtype of "
-            "float32, float64, bfloat16 and float16, convert them with .to(...)"
-        )
-    return q, k, v
-
-
 def _in_single(q, k, v, score, mask, bias, scale, statistics, path):
     """The same call in float32, and its output in the type of q."""
     options = {"score": score, "mask": mask, "bias": bias, "scale": scale, "statistics": statistics, "path": path}
     found = attention(q.float(), k.float(), v.float(), **options)
     return (found[0].to(q.dtype), found[1]) if statistics else found.to(q.dtype)
-
-
-def check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
-    for name, x in (("q", q), ("k", k), ("v", v)):
-        if x.ndim < 2 or x.shape[-1] == 0:
-            raise ValueError(f"{name} has shape {tuple(x.shape)}; expected (..., position, width >= 1)")
-    if q.shape[-1] != k.shape[-1]:
-        raise ValueError(f"q has width {q.shape[-1]} and k has width {k.shape[-1]}; they must be equally wide")
-    if k.shape[-2] != v.shape[-2]:
-        raise ValueError(f"k has {k.shape[-2]} keys and v has {v.shape[-2]} values; every key needs one value")
-    try:
-        leading(q, k, v)
-    except RuntimeError:
-        raise ValueError(
-            f"the leading axes of q {tuple(q.shape[:-2])}, k {tuple(k.shape[:-2])} and v "
-            f"{tuple(v.shape[:-2])} do not broadcast"
-        ) from None
-
-
-def leading(*tensors: Tensor) -> torch.Size:
-    """The common leading axes; equal ones, the usual case, take no time."""
-    first, *others = (x.shape[:-2] for x in tensors)
-    return first if all(shape == first for shape in others) else torch.broadcast_shapes(first, *others)
-
-
-def scaled(q: Tensor, scale: float | Tensor | None, score: ScoreMap, lead: torch.Size) -> tuple[Tensor, float]:
-    """A tensor scale goes into the queries, where it has its gradient; a number stays a number."""
-    if scale is None:
-        return q, score.default_scale(q.shape[-1])
-    if not isinstance(scale, Tensor):
-        if not math.isfinite(scale):
-            raise ValueError(f"scale={scale!r} must be finite")
-        return q, float(scale)
-    if (
-        not torch_internals.tracing()
-        and not torch_internals.is_wrapped(scale)
-        and not bool(torch.isfinite(scale).all())
-    ):
-        raise ValueError("scale has entries that are not finite")
-    return q * aligned("scale", scale, lead).to(q), 1.0
-
-
-def aligned(name: str, x: Tensor, lead: torch.Size) -> Tensor:
-    """Numbers that belong to the first leading axes of the output, with two more axes for query and key (or width)."""
-    if x.ndim > len(lead):
-        raise ValueError(
-            f"{name} has shape {tuple(x.shape)} but the output has only {len(lead)} leading axes {tuple(lead)}; a tensor "
-            f"{name} is aligned with the first of them"
-        )
-    if any(a not in (1, b) for a, b in zip(x.shape, lead, strict=False)):
-        raise ValueError(
-            f"{name} has shape {tuple(x.shape)}; expected 1 or the first of the leading axes {tuple(lead)}"
-        )
-    return x.reshape(x.shape + (1,) * (len(lead) + 2 - x.ndim))
-
-
-def no_keys(q: Tensor, k: Tensor, v: Tensor, lead: torch.Size, names: tuple[str, ...]):
-    """What rows without any key give: zeros (minus infinity for the log of an empty sum), with gradients of zero."""
-    zero = torch.where(torch.zeros_like(q[..., :1], dtype=torch.bool), q[..., :1], 0.0).expand(*lead, q.shape[-2], 1)
-    zero = zero + (k.sum() + v.sum())  # sums over nothing, so that k and v have their gradients
-    found = {name: zero.squeeze(-1) + (-torch.inf if name == "log_sum_exp" else 0.0) for name in names}
-    o = zero.expand(*lead, q.shape[-2], v.shape[-1]).clone()
-    return (o, found) if names else o
 
 
 def _visibility(mask, n_q: int, n_k: int, device) -> tuple[Rows | None, Tensor | None]:
@@ -272,64 +189,6 @@ def _sink_as_key(sink: Tensor, q, k, v, rows, visible, bias):
     if visible is not None:
         visible = torch.cat([visible, torch.ones_like(visible[..., :1])], -1)
     return k, v, None if rows is None else rows_with_sink(rows), visible, torch.cat(parts, -1), Softmax()
-
-
-def check_matrix(name: str, x: Tensor | None, n_q: int, n_k: int) -> None:
-    if x is not None and (x.ndim < 2 or x.shape[-2] not in (1, n_q) or x.shape[-1] not in (1, n_k)):
-        raise ValueError(
-            f"{name} has shape {tuple(x.shape)}; expected (..., {n_q} queries, {n_k} keys), leading axes that broadcast with "
-            "those of q, k and v"
-        )
-
-
-def path_of(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
-    on_cpu = q.device.type == "cpu"
-    widths = q.shape[-1], v.shape[-1]
-    can_c = on_cpu and cpu.supports(score, q.dtype, *widths)
-    can_sdpa = (
-        on_cpu
-        and sdpa.supports(score, q.dtype)
-        and not names
-        and lead.numel() * q.shape[-2] > 0
-        and not (rows is not None and rows.some_empty)
-        and (bias is None or not _needs_derivative(bias))
-        and (visible is None or not torch_internals.transforms_active())
-    )
-    if path == "c" and not can_c:
-        raise ValueError(
-            f"path='c' cannot do score={score!r} with dtype {q.dtype} on {q.device}, widths {widths} and "
-            f"statistics {names}; use path='auto' or 'reference'"
-        )
-    if path == "sdpa" and not can_sdpa:
-        raise ValueError(
-            "path='sdpa' does plain softmax on CPU without statistics, with masks that leave every row a key and biases "
-            "without a gradient; use path='auto' or 'reference'"
-        )
-    can_gpu = gpu.supports(score, q.dtype, q.device, *widths)
-    if path == "gpu" and not can_gpu:
-        raise ValueError(
-            f"path='gpu' cannot do score={score!r} with dtype {q.dtype} on {q.device}: it needs triton "
-            "and a CUDA device; use path='auto' or 'reference'"
-        )
-    if path != "auto":
-        return path
-    if can_gpu and not on_cpu:
-        return "gpu"
-    if can_c:
-        n_q = q.shape[-2]
-        kind = "query" if n_q == 1 else "causal" if rows is not None and rows.causal else "full"
-        wanted = choose_path(kind, can_sdpa, n_q, v.shape[-2], max(widths), lead.numel())
-        if wanted == "c" and cpu.library(cpu.map_of(score)[0], q.dtype, *widths, 1) is not None:
-            return "c"
-    return "sdpa" if can_sdpa else "reference"
-
-
-def _needs_derivative(bias: Tensor) -> bool:
-    return (
-        (bias.requires_grad and torch.is_grad_enabled())
-        or torch_internals.transforms_active()
-        or torch_internals.forward_mode_active()
-    )
 
 
 def _on_reference(problem: Problem, q, k, v, bias, lead):
@@ -360,12 +219,4 @@ def _on_fast_path(path: str, problem: Problem, q, k, v, bias, lead):
         o = autograd.apply(autograd.Forward, path, problem, q, k, v, bias)
         return o if path == "c" else o[0]
     o, raw, *_ = autograd.apply(autograd.WithStatistics, path, problem, q, k, v, bias)
-    return o, {name: named(raw, name) for name in problem.names}
-
-
-def named(raw: Tensor, name: str) -> Tensor:
-    """One statistic of the array that the kernels write."""
-    if name != "participation_ratio":
-        return raw[..., cpu.RAW.index(name)]
-    square = raw[..., cpu.RAW.index("square")]
-    return torch.where(square == 0, 0.0, 1.0 / torch.where(square == 0, 1.0, square))
+    return o, {name: cpu.named(raw, name) for name in problem.names}

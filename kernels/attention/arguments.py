@@ -1,0 +1,114 @@
+"""What attention() checks of its arguments, and how it reads those that are aligned with leading axes."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+
+from attnlab.kernels.attention import torch_internals
+from attnlab.kernels.attention.masks import Mask
+from attnlab.kernels.attention.scores.f_over_g import ScoreMap
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+#: Types that are computed in float32 on the CPU.
+LOW = (torch.bfloat16, torch.float16)
+PATHS = ("auto", "c", "sdpa", "gpu", "reference")
+
+
+def by_value(mask) -> bool:
+    """Whether a mask is one that equal masks can stand for: no tensor, and no object that holds one."""
+    return (
+        mask is None or isinstance(mask, str) or (isinstance(mask, Mask) and type(mask).__hash__ is not object.__hash__)
+    )
+
+
+def checked_tensors(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the plan of an earlier call does not vouch for: tensors of one type on one device."""
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name} must be a tensor (..., position, width), got {type(x).__name__}")
+    if not q.device == k.device == v.device:
+        raise ValueError(f"q, k, v are on {q.device}, {k.device}, {v.device}; move them to one device")
+    if not q.dtype == k.dtype == v.dtype and torch.is_autocast_enabled(q.device.type):
+        widest = functools.reduce(torch.promote_types, (q.dtype, k.dtype, v.dtype))
+        q, k, v = q.to(widest), k.to(widest), v.to(widest)
+    if not q.dtype == k.dtype == v.dtype or q.dtype not in DTYPES:
+        raise ValueError(
+            f"q, k, v have dtypes {q.dtype}, {k.dtype}, {v.dtype}; they must be one floating-point dtype of "
+            "float32, float64, bfloat16 and float16, convert them with .to(...)"
+        )
+    return q, k, v
+
+
+def check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if x.ndim < 2 or x.shape[-1] == 0:
+            raise ValueError(f"{name} has shape {tuple(x.shape)}; expected (..., position, width >= 1)")
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(f"q has width {q.shape[-1]} and k has width {k.shape[-1]}; they must be equally wide")
+    if k.shape[-2] != v.shape[-2]:
+        raise ValueError(f"k has {k.shape[-2]} keys and v has {v.shape[-2]} values; every key needs one value")
+    try:
+        leading(q, k, v)
+    except RuntimeError:
+        raise ValueError(
+            f"the leading axes of q {tuple(q.shape[:-2])}, k {tuple(k.shape[:-2])} and v "
+            f"{tuple(v.shape[:-2])} do not broadcast"
+        ) from None
+
+
+def leading(*tensors: Tensor) -> torch.Size:
+    """The common leading axes; equal ones, the usual case, take no time."""
+    first, *others = (x.shape[:-2] for x in tensors)
+    return first if all(shape == first for shape in others) else torch.broadcast_shapes(first, *others)
+
+
+def scaled(q: Tensor, scale: float | Tensor | None, score: ScoreMap, lead: torch.Size) -> tuple[Tensor, float]:
+    """A tensor scale goes into the queries, where it has its gradient; a number stays a number."""
+    if scale is None:
+        return q, score.default_scale(q.shape[-1])
+    if not isinstance(scale, Tensor):
+        if not math.isfinite(scale):
+            raise ValueError(f"scale={scale!r} must be finite")
+        return q, float(scale)
+    if (
+        not torch_internals.tracing()
+        and not torch_internals.is_wrapped(scale)
+        and not bool(torch.isfinite(scale).all())
+    ):
+        raise ValueError("scale has entries that are not finite")
+    return q * aligned("scale", scale, lead).to(q), 1.0
+
+
+def aligned(name: str, x: Tensor, lead: torch.Size) -> Tensor:
+    """Numbers that belong to the first leading axes of the output, with two more axes for query and key (or width)."""
+    if x.ndim > len(lead):
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)} but the output has only {len(lead)} leading axes {tuple(lead)}; a tensor "
+            f"{name} is aligned with the first of them"
+        )
+    if any(a not in (1, b) for a, b in zip(x.shape, lead, strict=False)):
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}; expected 1 or the first of the leading axes {tuple(lead)}"
+        )
+    return x.reshape(x.shape + (1,) * (len(lead) + 2 - x.ndim))
+
+
+def no_keys(q: Tensor, k: Tensor, v: Tensor, lead: torch.Size, names: tuple[str, ...]):
+    """What rows without any key give: zeros (minus infinity for the log of an empty sum), with gradients of zero."""
+    zero = torch.where(torch.zeros_like(q[..., :1], dtype=torch.bool), q[..., :1], 0.0).expand(*lead, q.shape[-2], 1)
+    zero = zero + (k.sum() + v.sum())  # sums over nothing, so that k and v have their gradients
+    found = {name: zero.squeeze(-1) + (-torch.inf if name == "log_sum_exp" else 0.0) for name in names}
+    o = zero.expand(*lead, q.shape[-2], v.shape[-1]).clone()
+    return (o, found) if names else o
+
+
+def check_matrix(name: str, x: Tensor | None, n_q: int, n_k: int) -> None:
+    if x is not None and (x.ndim < 2 or x.shape[-2] not in (1, n_q) or x.shape[-1] not in (1, n_k)):
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}; expected (..., {n_q} queries, {n_k} keys), leading axes that broadcast with "
+            "those of q, k and v"
+        )

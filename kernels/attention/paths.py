@@ -1,0 +1,59 @@
+"""Which path a call of attention() takes, and why another one cannot."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attnlab.kernels.attention import cpu, gpu, sdpa, torch_internals
+from attnlab.kernels.attention.dispatch import choose_path
+
+
+def path_of(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
+    on_cpu = q.device.type == "cpu"
+    widths = q.shape[-1], v.shape[-1]
+    can_c = on_cpu and cpu.supports(score, q.dtype, *widths)
+    can_sdpa = (
+        on_cpu
+        and sdpa.supports(score, q.dtype)
+        and not names
+        and lead.numel() * q.shape[-2] > 0
+        and not (rows is not None and rows.some_empty)
+        and (bias is None or not _needs_derivative(bias))
+        and (visible is None or not torch_internals.transforms_active())
+    )
+    if path == "c" and not can_c:
+        raise ValueError(
+            f"path='c' cannot do score={score!r} with dtype {q.dtype} on {q.device}, widths {widths} and "
+            f"statistics {names}; use path='auto' or 'reference'"
+        )
+    if path == "sdpa" and not can_sdpa:
+        raise ValueError(
+            "path='sdpa' does plain softmax on CPU without statistics, with masks that leave every row a key and biases "
+            "without a gradient; use path='auto' or 'reference'"
+        )
+    can_gpu = gpu.supports(score, q.dtype, q.device, *widths)
+    if path == "gpu" and not can_gpu:
+        raise ValueError(
+            f"path='gpu' cannot do score={score!r} with dtype {q.dtype} on {q.device}: it needs triton "
+            "and a CUDA device; use path='auto' or 'reference'"
+        )
+    if path != "auto":
+        return path
+    if can_gpu and not on_cpu:
+        return "gpu"
+    if can_c:
+        n_q = q.shape[-2]
+        kind = "query" if n_q == 1 else "causal" if rows is not None and rows.causal else "full"
+        wanted = choose_path(kind, can_sdpa, n_q, v.shape[-2], max(widths), lead.numel())
+        if wanted == "c" and cpu.library(cpu.map_of(score)[0], q.dtype, *widths, 1) is not None:
+            return "c"
+    return "sdpa" if can_sdpa else "reference"
+
+
+def _needs_derivative(bias: Tensor) -> bool:
+    return (
+        (bias.requires_grad and torch.is_grad_enabled())
+        or torch_internals.transforms_active()
+        or torch_internals.forward_mode_active()
+    )
