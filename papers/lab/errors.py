@@ -15,6 +15,14 @@ _ENVIRONMENT = {
     errno.EPERM: "operation not permitted; choose another folder with --out DIR or ATTNLAB_HOME",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another folder with --out DIR or ATTNLAB_HOME",
     errno.EEXIST: "it exists and is not a folder; choose another folder with --out DIR or ATTNLAB_HOME",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n) or use fewer --workers: finished blocks are kept",
+    errno.ENFILE: "the system has too many open files; close some programs and run again: finished blocks are kept",
+    errno.ENOMEM: "out of memory; use fewer --workers: finished blocks are kept",
+    errno.EAGAIN: "the system refuses more processes or threads (ulimit -u); use fewer --workers: finished blocks are kept",
+    errno.EIO: "the disk answers with an error; look at it, then run the same command again: finished blocks are kept",
+    errno.ENODEV: "the device is gone; mount it again and run the same command: finished blocks are kept",
+    errno.ESTALE: "the folder's file system is gone; mount it again and run the same command: finished blocks are kept",
+    errno.EISDIR: "a folder stands in the place of a file; move it away and run the same command again",
     errno.ENOENT: "no such file or folder; choose another folder with --out DIR or ATTNLAB_HOME",
 }
 

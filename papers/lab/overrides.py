@@ -28,16 +28,21 @@ def split_tokens(tokens: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 def apply(setting: Any, overrides: Mapping[str, str]) -> Any:
     """``setting`` with the overrides whose keys it has, parsed by type; the setting's own checks apply."""
-    known = {field.name for field in dataclasses.fields(setting)}
+    known = known_fields(setting)
     try:
         return overridden(setting, {key: value for key, value in overrides.items() if key in known})
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
+def known_fields(setting: Any) -> set[str]:
+    """The keys that an override of ``setting`` can have."""
+    return {field.name for field in dataclasses.fields(setting)}
+
+
 def check_known(overrides: Iterable[str], settings: Iterable[Any]) -> None:
     """Every key must be a field of at least one setting."""
-    known = {field.name for setting in settings for field in dataclasses.fields(setting)}
+    known = set().union(*map(known_fields, settings))
     for key in overrides:
         if key not in known:
             raise UsageError(f"unknown setting {key!r}{nearest(key, sorted(known))} (no selected item has it)")

@@ -8,10 +8,12 @@ Only the command that was asked for is imported.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import re
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,30 @@ _DOCSTRING = re.compile(r'r?"""``attnlab (\w+)``: (.+?)(?:\.\s|\."""|\n\n|""")',
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    from attnlab.papers.lab.errors import UsageError
+    from attnlab.papers.lab.run import interrupt
 
     if argv is None:  # the workers are the parallelism; a BLAS pool in each would fight for cores
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        with interrupt.watched():
+            status = _main(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        print(interrupt.MESSAGE, file=sys.stderr)
+        status = 130
+    if (
+        argv is None and status and threading.active_count() > 1
+    ):  # a judge in the middle of a search: do not wait for it
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+    return status
+
+
+def _main(words: list[str]) -> int:
+    from attnlab.papers.lab.errors import UsageError
+
     if "_ARGCOMPLETE" in os.environ:
         from attnlab.papers.lab.commands.completion import complete, words_typed
 
@@ -54,9 +74,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"attnlab: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("attnlab: interrupted; finished blocks are kept, `attnlab resume` goes on", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # `attnlab list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

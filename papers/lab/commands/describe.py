@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +20,14 @@ _ATTNLAB = (
 
 def latest_verdicts(folder: Path) -> dict[str, Any]:
     """The newest verdicts, without making a results folder that is not there."""
-    from attnlab.papers.lab.run.store import Store
+    from attnlab.papers.lab.run.catalogue import NAME, Catalogue
 
-    return Store(folder).latest_verdicts() if (folder / "catalogue.sqlite").exists() else {}
+    if not (folder / NAME).exists():
+        return {}
+    catalogue = Catalogue(folder, write=False)
+    rows = catalogue.rows("verdicts", "order by run, rowid", columns=("claim", "record"))
+    catalogue.close()
+    return {claim: json.loads(record) for claim, record in rows}
 
 
 def listing(papers: Sequence[Paper], latest: dict[str, Any]) -> tuple[dict[str, Any], str]:

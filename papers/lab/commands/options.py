@@ -33,6 +33,17 @@ def seconds(text: str) -> float:
     return value
 
 
+def days(text: str) -> float:
+    """A number of days of at least 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days of at least 0")
+    return value
+
+
 def add_out(parser: argparse.ArgumentParser) -> None:
     """``--out DIR``; :func:`folder` reads it."""
     parser.add_argument("--out", metavar="DIR", help="results folder (default: $ATTNLAB_HOME or ./attnlab-results)")

@@ -19,22 +19,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command of an unfinished run again; finished blocks are not computed twice."""
+    """Run the command of an interrupted run again; finished blocks are not computed twice, and a run that lives is left alone."""
     from attnlab.papers.lab.commands.map import run_map
     from attnlab.papers.lab.commands.reproduce import run_plan
-    from attnlab.papers.lab.run.store import Store
+    from attnlab.papers.lab.commands.runs import command_of
+    from attnlab.papers.lab.run.catalogue import NAME
+    from attnlab.papers.lab.run.runs import known_runs
 
-    place = folder(arguments)
-    if not (place / "catalogue.sqlite").exists():
+    place, number = folder(arguments), arguments.number
+    if not (place / NAME).exists():
         raise UsageError(f"no results in {place}: nothing to resume; choose the folder with --out DIR")
-    store = Store(place)
-    found = store.run(arguments.number)
-    store.close()
+    runs = known_runs(place)
+    found = next(
+        (row for row in runs if number in (row["id"], None) and (number or row["state"] == "interrupted")), None
+    )
     if found is None:
-        if arguments.number is None:
-            print("nothing to resume: every run has finished", file=sys.stderr)
-            return 0
-        raise UsageError(f"no run {arguments.number} in {place}")
-    plan = found["arguments"]
-    print(f"resuming run {found['id']}: {' '.join(plan['targets'])} --scale {plan['scale']}", file=sys.stderr)
-    return (run_map if "over" in plan else run_plan)(arguments, plan, place, found["id"])
+        if number is not None:
+            raise UsageError(f"no run {number} in {place}; see `attnlab runs`")
+        alive = [str(row["id"]) for row in runs if row["state"] == "running"]
+        more = f" or is still going on (run {', '.join(alive)})" if alive else ""
+        print(f"nothing to resume: every run has finished{more}", file=sys.stderr)
+        return 0
+    if found["state"] == "running":
+        raise UsageError(f"run {number} is going on, as process {found['pid']} on {found['host']}; see `attnlab runs`")
+    print(f"resuming run {found['id']}: {command_of(found['arguments'])}", file=sys.stderr)
+    carry_on = run_map if "over" in found["arguments"] else run_plan
+    return carry_on(arguments, found["arguments"], place, found["id"])

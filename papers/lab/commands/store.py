@@ -3,65 +3,89 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import json
 import time
+from pathlib import Path
 from typing import Any
 
-from attnlab.papers.lab.commands.options import add_out, folder, show
+from attnlab.papers.lab.commands.options import add_out, days, folder, show
 from attnlab.papers.lab.errors import UsageError
-from attnlab.papers.lab.run.fingerprint import code_fingerprint
-from attnlab.papers.lab.run.machine import platform
-from attnlab.papers.lab.run.store import DamagedBlock, Store
+
+_ACTIONS = """what to do:
+  list               blocks
+  show KEY           one block
+  verify             check the catalogue and every hash; only reads
+  gc                 remove what can no longer be used (not while a run is alive)
+  repair             rebuild the catalogue from the blocks, forget what is lost
+  upgrade            bring the catalogue of an older attnlab up to date
+  export FILE [SIM]  verdicts, or the replicas of a simulation, as .csv or .parquet
+  merge DIR          take in the results of another folder"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """``ACTION [KEY]``."""
-    parser.add_argument(
-        "action",
-        choices=("list", "show", "verify", "gc"),
-        help="list blocks; show one; verify every hash; gc removes what can no longer be used",
-    )
-    parser.add_argument("key", nargs="?", metavar="KEY", help="block key, or the start of it (for show)")
+    """``ACTION [ARGUMENT...]``."""
+    parser.epilog = _ACTIONS
+    parser.add_argument("action", choices=_DO, metavar="ACTION", help=", ".join(_DO))
+    parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="block key, file, folder: see below")
     parser.add_argument("--dry-run", action="store_true", help="gc: say what would be removed, remove nothing")
+    parser.add_argument(
+        "--days", type=days, default=7.0, metavar="N", help="gc: leave what is younger than N days (default 7)"
+    )
     add_out(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one action on the results folder."""
-    place = folder(arguments)
-    if not (place / "catalogue.sqlite").exists():
+    from attnlab.papers.lab.run.catalogue import NAME
+
+    place, action = folder(arguments), arguments.action
+    if action != "repair" and not (place / NAME).exists():
         raise UsageError(f"no results in {place}; choose the folder with --out DIR")
-    record, text, status = act(Store(place), arguments.action, arguments.key, arguments.dry_run)
+    least, most, what = {"show": (1, 1, "a block key"), "export": (1, 2, "a file"), "merge": (1, 1, "a folder")}.get(
+        action, (0, 0, "nothing else")
+    )
+    if not least <= len(arguments.arguments) <= most:
+        raise UsageError(f"`attnlab store {action}` takes {what}, got {' '.join(arguments.arguments) or 'nothing'!r}")
+    record, text, status = _DO[action](place, arguments)
     show(arguments, record, text)
     return status
 
 
-def act(store: Store, action: str, key: str | None, dry_run: bool) -> tuple[dict[str, Any], str, int]:
-    """Run one action; returns its record, its text and the exit status (3 if damage was found)."""
-    if action == "show":
-        return _show(store, key)
-    if key is not None:
-        raise UsageError(f"`attnlab store {action}` takes no key, got {key!r}")
-    return {"list": _list, "verify": _verify, "gc": lambda s: _gc(s, dry_run)}[action](store)
+Said = tuple[dict[str, Any], str, int]
 
 
-def _list(store: Store) -> tuple[dict[str, Any], str, int]:
-    rows = store.rows()
+def _list(place: Path, arguments: argparse.Namespace) -> Said:
+    from attnlab.papers.lab.run.catalogue import Catalogue
+
+    names = ("key", "simulation", "first", "size", "seed", "bytes", "seconds", "created", "sha256")
+    catalogue = Catalogue(place, write=False)
+    rows = catalogue.rows("blocks", "order by created, key", columns=names)
+    marked = {key for (key,) in catalogue.query("select key from marks")}
+    catalogue.close()
+    total = f"{len(rows)} blocks, {sum(row[5] for row in rows) / 2**20:.1f} MiB in {place}"
+    if arguments.json:
+        return (
+            {"blocks": [dict(zip(names, row, strict=True)) | {"damaged": row[0] in marked} for row in rows]},
+            total,
+            0,
+        )
     lines = [
-        f"{row['key'][:12]}  {row['simulation']:<40} replicas {row['identity']['first']}–"
-        f"{row['identity']['first'] + row['identity']['size'] - 1}  seed {row['identity']['seed']}  "
-        f"{row['bytes'] / 1024:8.1f} KiB  {row['seconds']:7.1f} s  {_day(row['created'])}"
-        for row in rows
+        f"{key[:12]}  {simulation:<40} replicas {first}–{first + size - 1}  seed {seed}  {held / 1024:8.1f} KiB  "
+        f"{seconds:7.1f} s  {_day(created)}{'  DAMAGED' if key in marked else ''}"
+        for key, simulation, first, size, seed, held, seconds, created, _ in rows
     ]
-    total = f"{len(rows)} blocks, {sum(r['bytes'] for r in rows) / 2**20:.1f} MiB in {store.folder}"
-    return {"blocks": rows}, "\n".join([*lines, total]), 0
+    return {}, "\n".join([*lines, total]), 0
 
 
-def _show(store: Store, key: str | None) -> tuple[dict[str, Any], str, int]:
-    rows = [row for row in store.rows() if key and row["key"].startswith(key)]
-    if len(rows) != 1:
-        raise UsageError(f"{len(rows)} blocks have a key that starts with {key!r}; see `attnlab store list`")
-    row = rows[0]
+def _show(place: Path, arguments: argparse.Namespace) -> Said:
+    from attnlab.papers.lab.run.store import DamagedBlock, Store
+
+    store, (start,) = Store(place, write=False), arguments.arguments
+    keys = [key for (key,) in store.catalogue.rows("blocks", columns=("key",)) if start and key.startswith(start)]
+    if len(keys) != 1:
+        raise UsageError(f"{len(keys)} blocks have a key that starts with {start!r}; see `attnlab store list`")
+    row = next(row for row in store.rows() if row["key"] == keys[0])
+    ran = json.loads(store.catalogue.rows("blocks", "where key = ?", keys, columns=("ran",))[0][0])
     try:
         arrays = {name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in store.get(row["key"]).items()}
     except DamagedBlock as damage:
@@ -71,44 +95,100 @@ def _show(store: Store, key: str | None) -> tuple[dict[str, Any], str, int]:
         f"sha256 {row['sha256']}",
         *(f"  {name} = {value}" for name, value in row["identity"]["fields"].items()),
         *(f"  {name}: {a['dtype']} {tuple(a['shape'])}" for name, a in arrays.items()),
+        *(f"  ran on {name} {value}" for name, value in row["identity"].get("platform", {}).items()),
+        *(f"  ran {name} {value[:12]}" for name, value in ran.get("loaded", {}).items()),
     ]
-    return {"block": row, "arrays": arrays}, "\n".join(lines), 0
+    return {"block": row, "arrays": arrays, "ran": ran}, "\n".join(lines), 0
 
 
-def _verify(store: Store) -> tuple[dict[str, Any], str, int]:
-    damaged, checked = [], 0
-    for row in store.rows():
-        try:
-            store.get(row["key"])
-            checked += 1
-        except DamagedBlock as damage:
-            damaged.append({"key": row["key"], "simulation": row["simulation"], "found": str(damage)})
-    lines = [f"{checked} blocks are as written", *(f"{row['simulation']}: {row['found']}" for row in damaged)]
-    return {"intact": checked, "damaged": damaged}, "\n".join(lines), 3 if damaged else 0
+def _verify(place: Path, arguments: argparse.Namespace) -> Said:
+    from attnlab.papers.lab.run.care import verify
+    from attnlab.papers.lab.run.store import Store
+
+    store = Store(place, write=False)
+    record = verify(store)
+    store.close()
+    lines = [f"{record['intact']} blocks are as written", *record["catalogue"]]
+    lines += [f"{row['simulation']} {row['key'][:12]}: damaged ({row['found']})" for row in record["damaged"]]
+    if record["unknown"]:
+        lines.append(
+            f"{len(record['unknown'])} files are in no row of the catalogue; `attnlab store repair` enters those that are whole"
+        )
+    if record["damaged"] or record["catalogue"]:
+        lines.append(
+            "damaged blocks are computed again when they are needed; `attnlab store repair` mends the catalogue"
+        )
+    return record, "\n".join(lines), 3 if record["damaged"] or record["catalogue"] else 0
 
 
-def _gc(store: Store, dry_run: bool) -> tuple[dict[str, Any], str, int]:
-    """Remove blocks of code or libraries that are no longer the current ones, and files that no row names."""
-    stale = [row for row in store.rows() if not _current(row["identity"])]
-    orphans = store.orphans()
-    if not dry_run:
-        for row in stale:
-            store.forget(row["key"])
-        for path in orphans:
-            path.unlink(missing_ok=True)
-    word = "would remove" if dry_run else "removed"
-    text = f"{word} {len(stale)} blocks of earlier code or library versions and {len(orphans)} left-over files"
-    return {"stale": [row["key"] for row in stale], "orphans": [str(p) for p in orphans], "dry_run": dry_run}, text, 0
+def _gc(place: Path, arguments: argparse.Namespace) -> Said:
+    from attnlab.papers.lab.run.care import collect
+    from attnlab.papers.lab.run.store import Store
+
+    store = Store(place)
+    record = collect(store, arguments.days, arguments.dry_run)
+    store.close()
+    word = "would remove" if arguments.dry_run else "removed"
+    text = (
+        f"{word} {len(record['stale'])} blocks of earlier code older than {arguments.days:g} days and "
+        f"{len(record['orphans'])} left-over files"
+    )
+    return record, text, 0
 
 
-def _current(identity: dict[str, Any]) -> bool:
-    """Whether the code that is installed now would use the block."""
-    module = "attnlab.simulators." + identity["simulation"].rpartition(".")[0]
-    if importlib.util.find_spec(module) is None or identity["code"] != code_fingerprint(module):
-        return False
-    device = identity["device"]
-    return device != "cpu" or identity["platform"] == platform(device)
+def _repair(place: Path, arguments: argparse.Namespace) -> Said:
+    from attnlab.papers.lab.run.care import repair
+
+    record = repair(place)
+    text = (
+        f"{'the catalogue was made anew; ' if record['rebuilt'] else ''}{len(record['entered'])} blocks entered, "
+        f"{len(record['forgotten'])} lost or damaged ones forgotten, {len(record['damaged'])} files are no whole blocks"
+    )
+    return record, text, 0
+
+
+def _upgrade(place: Path, arguments: argparse.Namespace) -> Said:
+    from attnlab.papers.lab.run.catalogue import VERSION, Catalogue
+
+    Catalogue(place).close()
+    return {"version": VERSION}, f"the catalogue of {place} is at version {VERSION}", 0
+
+
+def _export(place: Path, arguments: argparse.Namespace) -> Said:
+    from attnlab.papers.lab.run.export import export
+    from attnlab.papers.lab.run.store import Store
+
+    target, simulation = Path(arguments.arguments[0]), (*arguments.arguments[1:], None)[0]
+    store = Store(place, write=False)
+    rows = export(store, target, simulation)
+    store.close()
+    return {"file": str(target), "rows": rows}, f"{rows} rows in {target}", 0
+
+
+def _merge(place: Path, arguments: argparse.Namespace) -> Said:
+    from attnlab.papers.lab.run.care import merge
+    from attnlab.papers.lab.run.store import Store
+
+    store = Store(place)
+    record = merge(store, Path(arguments.arguments[0]))
+    store.close()
+    text = f"took in {record['blocks']} blocks, {record['verdicts']} verdicts of {record['runs']} runs"
+    if record["damaged"]:
+        text += f"; {len(record['damaged'])} blocks are damaged there and were left"
+    return record, text, 3 if record["damaged"] else 0
 
 
 def _day(created: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(created))
+
+
+_DO = {
+    "list": _list,
+    "show": _show,
+    "verify": _verify,
+    "gc": _gc,
+    "repair": _repair,
+    "upgrade": _upgrade,
+    "export": _export,
+    "merge": _merge,
+}

@@ -39,7 +39,7 @@ _SETTINGS = {"within", "refined", "steps", "x", "sizes", "check", "rounding"}
 class StoredBench(Bench):
     """A bench that reads the store and runs nothing."""
 
-    def _submit(self, task: Any) -> Any:
+    def _submit(self, task: Any, name: str) -> Any:
         raise ItemError(f"no stored run of {task.identity.simulation}: run `attnlab reproduce` at this scale first")
 
 

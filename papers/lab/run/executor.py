@@ -1,32 +1,30 @@
-"""Where blocks run: spawned local processes with one torch thread each, or the workers of a Dask cluster.
+"""What a worker does: one block on one thread, its progress told, its state kept in a checkpoint.
 
-Executors have the ``concurrent.futures`` interface. Workers compute and return; only the driver writes results. The
-checkpoint of a running block is the one file that a local worker writes.
+Workers compute and return; only the driver writes results. The checkpoint of a running block is the one file that a local
+worker writes; it is bound to its block by a hash.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import os
-import signal
 import sys
-import threading
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from attnlab.papers.lab.errors import UsageError
+from attnlab.analysis.writing import write_atomically
+from attnlab.papers.lab.errors import UsageError, environment_error
+from attnlab.papers.lab.run.blocks import pack, unpack
 from attnlab.papers.lab.run.fingerprint import code_fingerprint
-from attnlab.papers.lab.run.identity import BlockIdentity, replica_seeds
+from attnlab.papers.lab.run.identity import BlockIdentity, fields_of, replica_seeds
 from attnlab.papers.lab.run.machine import one_thread, platform
 from attnlab.papers.lab.run.ran import VERSIONS, here
-from attnlab.papers.lab.run.spawned import SpawnContext
-from attnlab.papers.lab.run.store import pack, unpack, write_atomically
 
 
 @dataclass(frozen=True)
@@ -43,24 +41,47 @@ class BlockTask:
 
 @dataclass(frozen=True)
 class BlockResult:
-    """What a worker gives back: the arrays, the seconds of this attempt, and what really ran."""
+    """What a worker gives back: the arrays, the seconds of this attempt, and what really ran.
+
+    ``failed`` says why there are no arrays: ``(what to blame, message, traceback)``, to blame being ``"environment"`` or the
+    name of an exception of the simulation.
+    """
 
     arrays: dict[str, np.ndarray]
     seconds: float
     ran: dict[str, Any]
+    failed: tuple[str, str, str] | None = None
 
 
-_progress: Any = None  # the driver's queue, in a local worker
+_progress: Callable[..., None] | None = None  # how a local worker tells the driver
+
+
+def tell_progress(tell: Callable[..., None] | None) -> None:
+    """Let blocks of this process tell ``(key, step, n_steps, loss)`` to ``tell``."""
+    global _progress
+    _progress = tell
 
 
 def run_block(task: BlockTask) -> BlockResult:
     """Run one block on one thread. Where the code here is not the one asked for, nothing is computed: ``ran`` tells it."""
+    started = time.perf_counter()
+    try:
+        return _run(task, started)
+    except UsageError as error:
+        failed = ("environment", str(error), "")
+    except MemoryError as error:
+        failed = ("MemoryError", f"{error or 'out of memory'}; use fewer --workers", traceback.format_exc())
+    except Exception as error:
+        failed = (type(error).__name__, str(error), traceback.format_exc())
+    return BlockResult({}, time.perf_counter() - started, {}, failed)
+
+
+def _run(task: BlockTask, started: float) -> BlockResult:
     from attnlab.simulators.ensemble import monitor
 
     asked = task.identity
     simulation = getattr(importlib.import_module(task.module), task.function)
     code = code_fingerprint(*task.roots)
-    started = time.perf_counter()
     with one_thread():
         if code != asked.code or any(platform(asked.device).get(n) != asked.platform.get(n) for n in VERSIONS):
             return BlockResult({}, 0.0, here(code, task.roots, asked.device))
@@ -78,8 +99,9 @@ def has_module(simulation: Any) -> bool:
 
 def run_here(simulation: Any, setting: Any, seed: int, index: int, device: str) -> tuple[dict[str, np.ndarray], float]:
     """Run a block in this process: the same replicas, on one thread, as a worker would."""
-    fields = {name: getattr(setting, name) for name in sorted(simulation.reads)}
-    seeds = replica_seeds(simulation.name, fields, seed, index * simulation.block, simulation.block)
+    seeds = replica_seeds(
+        simulation.name, fields_of(simulation, setting), seed, index * simulation.block, simulation.block
+    )
     started = time.perf_counter()
     with one_thread():
         arrays = simulation(setting, seeds, device)
@@ -87,7 +109,7 @@ def run_here(simulation: Any, setting: Any, seed: int, index: int, device: str) 
 
 
 class BlockMonitor:
-    """What a running simulation sees of the bench: progress to the driver, checkpoints to one hashed file."""
+    """What a running simulation sees of the bench: progress to the driver, checkpoints to one file bound to its block."""
 
     def __init__(self, key: str, checkpoint: str | None) -> None:
         self._key = key
@@ -99,54 +121,26 @@ class BlockMonitor:
         now = time.monotonic()
         if _progress is not None and (now - self._told > 0.25 or step >= n_steps):
             self._told = now
-            _progress.put((self._key, step, n_steps, loss))
+            _progress(self._key, step, n_steps, loss)
 
     def save(self, arrays: dict[str, np.ndarray]) -> None:
         """Keep the state from which the block can go on."""
         if self._path is not None:
             data = pack(arrays)
-            write_atomically(self._path, hashlib.sha256(data).digest() + data)
+            try:
+                write_atomically(self._path, self._digest(data) + data)
+            except OSError as error:
+                raise environment_error(error, f"write a checkpoint into {self._path.parent}") from error
 
     def restore(self) -> dict[str, np.ndarray] | None:
-        """The latest checkpoint, or None if there is none or it is not as written."""
-        if self._path is None or not self._path.exists():
+        """The latest checkpoint, or None if there is none, or it is not as written, or it is another block's."""
+        if self._path is None:
             return None
-        data = self._path.read_bytes()
-        if hashlib.sha256(data[32:]).digest() != data[:32]:
+        try:
+            data = self._path.read_bytes()
+            return unpack(data[32:]) if self._digest(data[32:]) == data[:32] else None
+        except (OSError, ValueError):
             return None
-        return unpack(data[32:])
 
-
-def local_executor(workers: int) -> tuple[Executor, Any]:
-    """A pool of spawned processes and the queue on which they report progress."""
-    context = SpawnContext()
-    queue = context.Queue()
-    return ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(queue, os.getpid())
-    ), queue
-
-
-def cluster_executor(address: str) -> Executor:
-    """The workers of a Dask cluster, behind the same interface (extra ``cluster``)."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise UsageError("--on needs the extra 'cluster': pip install 'attnlab[cluster]'") from None
-    try:
-        return Client(address, timeout="10s").get_executor(pure=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"no Dask scheduler answers at --on {address}: {error}") from error
-
-
-def _start_worker(queue: Any, driver: int) -> None:
-    """Leave Ctrl-C to the driver, and end when the driver is gone, however it went."""
-    global _progress
-    _progress = queue
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == driver:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    def _digest(self, data: bytes) -> bytes:
+        return hashlib.sha256(f"attnlab-checkpoint-1 {self._key}\0".encode() + data).digest()

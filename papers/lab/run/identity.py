@@ -61,10 +61,9 @@ def block_identity(
 
     ``on`` is the platform that is expected to run it: this process's own if left out.
     """
-    fields = {name: _plain(getattr(setting, name)) for name in sorted(simulation.reads)}
     return BlockIdentity(
         simulation.name,
-        json.loads(canonical(fields)),
+        fields_of(simulation, setting),
         seed,
         block * simulation.block,
         simulation.block,
@@ -86,6 +85,11 @@ def code_roots(simulation: Any, setting: Any) -> tuple[str, ...]:
     """The modules from which the code of a simulation is followed: its own, and those that the setting picks by name."""
     picked = simulation.code_of(setting) if getattr(simulation, "code_of", None) else ()
     return (simulation.module, *picked)
+
+
+def fields_of(simulation: Any, setting: Any) -> dict[str, Any]:
+    """The fields of the setting that the simulation reads, as JSON has them."""
+    return json.loads(canonical({name: _plain(getattr(setting, name)) for name in sorted(simulation.reads)}))
 
 
 def _plain(value: Any) -> Any:

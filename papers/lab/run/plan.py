@@ -12,8 +12,9 @@ from attnlab.kernels.compiled.compiler import working_target
 from attnlab.papers.lab.commands.doctor import check_device
 from attnlab.papers.lab.commands.report_text import run_record
 from attnlab.papers.lab.registry import select
+from attnlab.papers.lab.run.cluster import Cluster
 from attnlab.papers.lab.run.display import Display
-from attnlab.papers.lab.run.reproduce import Options, exit_status, reproduce
+from attnlab.papers.lab.run.reproduce import Options, exit_status, prepare, reproduce
 from attnlab.papers.lab.run.store import Store
 from attnlab.papers.lab.run.workbench import Bench, Runs
 
@@ -39,18 +40,19 @@ def carry_out(
     selection = select(plan["targets"])
     device = check_device(plan["device"])
     options = Options(plan["scale"], plan["overrides"], plan["replicas"], plan["seed"], keep)
-    store = Store(place)
+    prepared = prepare(selection, options)
     display = display or Display()
+    cluster = None if address is None else Cluster(address, display)
+    store = Store(place)
     target, reason = working_target()
-    if target is None:
+    if target is None and cluster is None:
         display.say(f"simulations run on torch, without compiled kernels: {reason.splitlines()[0][:300]}")
-    bench = Bench(
-        store, display, seed=options.seed, device=device, workers=workers or os.cpu_count() or 1, address=address
-    )
+    workers = workers or os.cpu_count() or 1
+    bench = Bench(store, display, seed=options.seed, device=device, workers=workers, cluster=cluster)
     try:
-        run = store.begin_run(plan) if number is None else number
+        run = store.begin_run(plan, number)
         log.info("run %d: %s at %s scale, seed %d", run, " ".join(plan["targets"]), options.scale, options.seed)
-        result = reproduce(selection, options, bench, run)
+        result = reproduce(selection, options, bench, run, prepared)
         status = exit_status(result["claims"], result["figures"])
         store.end_run(run, status)
         result["run"] = run_record(run, plan, store, bench, status)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,14 @@ from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict, percent
 from attnlab.papers.lab.declare import Claim, PaperFigure, Scale
 from attnlab.papers.lab.errors import ItemError, UsageError, environment_error
-from attnlab.papers.lab.overrides import apply, check_known
+from attnlab.papers.lab.overrides import apply, check_known, known_fields
 from attnlab.papers.lab.registry import Selection
+from attnlab.papers.lab.run import interrupt
 from attnlab.papers.lab.run.workbench import Bench, Lab, Runs
 
 BUDGET = 0.01  # chance that a run of true claims says anything false
 LOOKS = 2  # an undecided claim is judged once more, on twice the replicas
+FAILED = "FAILED"  # in the place of a verdict: the claim could not be judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +39,43 @@ class Options:
     keep: Callable[[str, list[Runs]], None] | None = None  # is handed the runs that each claim saw
 
 
-def reproduce(selection: Selection, options: Options, bench: Bench, run: int) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What a run will do, checked: nothing has begun yet. ``refused`` says which items cannot take the settings, and why."""
+
+    claims: list[Claim]
+    figures: list[PaperFigure]
+    settings: dict[str, Any]
+    refused: dict[str, str]
+    elsewhere: list[dict[str, str]]
+
+
+def prepare(selection: Selection, options: Options) -> Prepared:
+    """Check targets, scale and overrides.
+
+    Raises :class:`UsageError` for an item asked for by name at a scale that cannot decide it, for an override that no item
+    knows, and for a value that every item refuses; an item that alone refuses a value is reported and costs the others
+    nothing.
+    """
+    claims, figures, elsewhere = _at_scale(selection, options)
+    items = [*claims, *figures]
+    check_known(options.overrides, [item.setting.at(options.scale) for item in items])
+    settings, refused, errors = {}, {}, {}
+    for item in items:
+        try:
+            settings[item.id] = apply(item.setting.at(options.scale), options.overrides)
+        except UsageError as error:
+            settings[item.id], refused[item.id] = item.setting.at(options.scale), str(error)
+            errors[item.id] = error
+    concerned = [item for item in items if known_fields(item.setting.at(options.scale)) & set(options.overrides)]
+    if errors and len(errors) == len(concerned):
+        raise next(iter(errors.values()))
+    return Prepared(claims, figures, settings, refused, elsewhere)
+
+
+def reproduce(
+    selection: Selection, options: Options, bench: Bench, run: int, prepared: Prepared | None = None
+) -> dict[str, Any]:
     """Records ``{"claims": [...], "figures": [...]}`` of all selected items that the scale can decide.
 
     Claims run side by side and share simulations; each verdict is entered in the store as soon as it is there. Without a
@@ -43,43 +83,28 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
     share the claim's error, so looking costs no validity. An item that raises, diverges or cannot take a value of its
     setting is reported as FAILED with the reason and costs no other item its verdict.
     """
-    claims, figures, elsewhere = _at_scale(selection, options)
-    items: list[Claim | PaperFigure] = [*claims, *figures]
-    check_known(options.overrides, [item.setting.at(options.scale) for item in items])
-    settings, refused = _settings(items, options)
+    if prepared is None:
+        prepared = prepare(selection, options)
+    settings, claims, figures = prepared.settings, prepared.claims, prepared.figures
+    papers = selection.papers
     ledger = ErrorLedger(BUDGET)
-    share = {paper.key: BUDGET / len(selection.papers) / max(1, paper.judged_parts()) for paper in selection.papers}
+    share = {paper.key: BUDGET / len(papers) / max(1, paper.judged_parts()) for paper in papers}
 
-    def judge(claim: Claim) -> dict[str, Any]:
+    def judge(claim: Claim, lab: Lab) -> dict[str, Any]:
         started = time.perf_counter()
-        lab = Lab(bench, options.scale, options.replicas)
-        try:
-            if claim.id in refused:
-                raise refused[claim.id]
 
-            def make(look: int) -> Lab:
-                nonlocal lab
-                lab = Lab(bench, options.scale, options.replicas, times=2 ** (look - 1))
-                return lab
+        def make(look: int) -> Lab:
+            lab.look(times=2 ** (look - 1))
+            return lab
 
-            verdict, looks = judge_in_looks(claim, settings[claim.id], make, ledger, share[claim.paper], options)
-        except Exception as error:
-            return failed_record(claim, why_failed(error), options, settings.get(claim.id), lab)
+        verdict, looks = judge_in_looks(claim, settings[claim.id], make, ledger, share[claim.paper], options)
         record = claim_record(claim, verdict, options, settings[claim.id], lab, time.perf_counter() - started)
-        record |= {"looks": looks}
         if options.keep is not None:
             options.keep(claim.id, lab.runs)
-        bench.store.put_verdict(run, record)
-        return record
+        return record | {"looks": looks}
 
-    def draw(figure: PaperFigure) -> dict[str, Any]:
-        lab = Lab(bench, options.scale, options.replicas)
-        try:
-            if figure.id in refused:
-                raise refused[figure.id]
-            plate = figure.function(settings[figure.id], lab)
-        except Exception as error:
-            return {"id": figure.id, "files": [], "caption": "", "scale": options.scale, "failed": why_failed(error)}
+    def draw(figure: PaperFigure, lab: Lab) -> dict[str, Any]:
+        plate = figure.function(settings[figure.id], lab)
         seeds = f"seed {options.seed}" if lab.used else ""
         conditions = drawn_at(options, settings[figure.id])
         judged = _judged_by(figure, judging_of, bench, options.scale)
@@ -91,20 +116,37 @@ def reproduce(selection: Selection, options: Options, bench: Bench, run: int) ->
         except OSError as error:
             raise environment_error(error, f"write {figure.id} into {folder}") from error
         bench.store.put_figure(run, figure.id, options.scale, files)
-        return {"id": figure.id, "files": files, "caption": caption, "scale": options.scale}
+        return {"id": figure.id, "files": files, "caption": caption, "scale": options.scale, "failed": None}
 
-    judging_of: dict[str, Future] = {}
-    with ThreadPoolExecutor(max(1, len(claims))) as judging, ThreadPoolExecutor(1) as drawing:
-        judging_of |= {claim.id: judging.submit(judge, claim) for claim in claims}
-        pending = [*judging_of.values(), *(drawing.submit(draw, figure) for figure in figures)]
+    def attempt(item: Claim | PaperFigure) -> dict[str, Any]:
+        """The item's record, also where it fails; what is wrong with the environment ends the run."""
+        lab = Lab(bench, options.scale, options.replicas)
         try:
-            records = _all(pending)
-        except BaseException:
-            for future in pending:
-                future.cancel()
-            bench.close(now=True)
-            raise
-    return {"claims": records[: len(claims)], "figures": records[len(claims) :], "elsewhere": elsewhere}
+            if item.id in prepared.refused:
+                raise ItemError(prepared.refused[item.id])
+            record = judge(item, lab) if isinstance(item, Claim) else draw(item, lab)
+        except Exception as error:
+            reason = why_failed(error)
+            bench.display.say(f"{item.id} failed: {reason}")
+            if isinstance(item, Claim):
+                return failed_record(item, reason, options, settings[item.id], lab)
+            return {"id": item.id, "files": [], "caption": "", "scale": options.scale, "failed": reason}
+        finally:
+            bench.display.judged(item.id)
+        if isinstance(item, Claim):
+            bench.store.put_verdict(run, record)
+        return record
+
+    bench.display.start(len(claims) + len(figures))
+    judging_of: dict[str, Future] = {}
+    try:
+        for claim in claims:
+            judging_of |= {claim.id: _behind([partial(attempt, claim)])[0]}
+        records = _all([*judging_of.values(), *_behind([partial(attempt, figure) for figure in figures])])
+    except BaseException:
+        bench.close(now=True)
+        raise
+    return {"claims": records[: len(claims)], "figures": records[len(claims) :], "elsewhere": prepared.elsewhere}
 
 
 def judge_in_looks(
@@ -153,7 +195,7 @@ def failed_record(claim: Claim, reason: str, options: Options, setting: Any, lab
     """The record of a claim that could not be judged: FAILED, with the reason. It is no verdict and is not kept."""
     blank = Verdict(Outcome.UNDECIDED, "failure", reason=reason, kind=claim.kind)
     record = claim_record(claim, blank, options, setting, lab, 0.0)
-    return record | {"verdict": "FAILED", "as_expected": False, "excuse": None, "looks": 0}
+    return record | {"verdict": FAILED, "as_expected": False, "excuse": None, "looks": 0}
 
 
 def exit_status(records: list[dict[str, Any]], figures: Sequence[dict[str, Any]] = ()) -> int:
@@ -162,26 +204,6 @@ def exit_status(records: list[dict[str, Any]], figures: Sequence[dict[str, Any]]
         return 1
     open_ = any(not record["as_expected"] or record["diverged"] for record in records)
     return 3 if open_ or any(figure.get("failed") for figure in figures) else 0
-
-
-def _settings(items: Sequence[Any], options: Options) -> tuple[dict[str, Any], dict[str, ItemError]]:
-    """The settings of the items with the overrides, and for those that cannot take a value, why.
-
-    A value that no item can take is a usage error of the whole run.
-    """
-    settings: dict[str, Any] = {}
-    refused: dict[str, ItemError] = {}
-    concerned = 0
-    for item in items:
-        own = item.setting.at(options.scale)
-        try:
-            settings[item.id] = apply(own, options.overrides)
-        except UsageError as error:
-            refused[item.id] = ItemError(str(error))
-        concerned += item.id in refused or settings[item.id] != own
-    if refused and len(refused) == concerned:
-        raise UsageError(str(next(iter(refused.values()))))
-    return settings, refused
 
 
 def why_failed(error: Exception) -> str:
@@ -211,8 +233,8 @@ def _judged_by(figure: PaperFigure, judging: Mapping[str, Future], bench: Bench,
     said = []
     for name in figure.claims:
         key = f"{figure.paper}.{name}"
-        record = judging[key].result() if key in judging else bench.store.latest_verdicts().get(key)
-        if record is not None and record["scale"] == scale:
+        record = judging[key].result() if key in judging else bench.store.verdict_of(key, scale)
+        if record is not None:
             resolves = record.get("resolves")
             said.append(f"{name}: {record['verdict']}" + (f", resolves {percent(resolves)}" if resolves else ""))
     return f"Judged by {'; '.join(said)}." if said else ""
@@ -232,10 +254,27 @@ def _at_scale(selection: Selection, options: Options) -> tuple[list[Claim], list
     return here, figures, elsewhere
 
 
+def _behind(jobs: list[Callable[[], Any]]) -> list[Future]:
+    """Run the jobs one after the other on a thread; it is a daemon, so that one that computes does not hold up the end."""
+    futures: list[Future] = [Future() for _ in jobs]
+
+    def work() -> None:
+        for job, future in zip(jobs, futures, strict=True):
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(job())
+                except BaseException as error:
+                    future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return futures
+
+
 def _all(pending: list[Future]) -> list[Any]:
     """All results; the first failure ends the wait. Short waits keep Ctrl-C alive."""
     open_ = set(pending)
     while open_:
+        interrupt.check()
         finished, open_ = wait(open_, timeout=0.2, return_when=FIRST_COMPLETED)
         for future in finished:
             future.result()

@@ -1,269 +1,277 @@
-"""The results folder: an SQLite catalogue and one ``.npz`` per finished block, safe against a kill at any moment.
+"""The results folder: a catalogue and one file per finished block, safe against a kill at any moment.
 
 A block is written to a temporary name, flushed, renamed, and only then entered in the catalogue with its SHA-256, in
-one transaction. What is not in the catalogue does not exist; what does not match its hash is never used. No file here
-is ever unpickled.
+one transaction. What is not in the catalogue does not exist; what does not match its hash is never used. A block's file
+carries its own identity, so that a catalogue can be rebuilt from the files (see :mod:`~attnlab.papers.lab.run.repair`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import sqlite3
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from attnlab.analysis.writing import sweep, write_atomically
 from attnlab.papers.lab.errors import UsageError, environment_error
+from attnlab.papers.lab.run.blocks import DamagedBlock, is_key, key_of, pack_block, unpack
+from attnlab.papers.lab.run.catalogue import NAME, Catalogue, checksum_of, explained, now
 from attnlab.papers.lab.run.identity import canonical
-
-_SCHEMA = """
-create table if not exists blocks (
-    key text primary key, simulation text not null, identity text not null, sha256 text not null,
-    bytes integer not null, seconds real not null, created real not null);
-create table if not exists runs (
-    id integer primary key autoincrement, arguments text not null, started real not null, finished real,
-    status integer);
-create table if not exists verdicts (
-    claim text not null, scale text not null, setting text not null, seed integer not null, replicas text not null,
-    run integer not null, verdict text not null, record text not null, created real not null,
-    primary key (claim, scale, setting, seed, replicas));
-create table if not exists figures (
-    figure text not null, scale text not null, run integer not null, files text not null, created real not null,
-    primary key (figure, scale));
-"""
-
-
-class DamagedBlock(Exception):
-    """A block's file is missing, truncated or altered: it has to be computed again."""
+from attnlab.papers.lab.run.live import HOST, RunLock
+from attnlab.papers.lab.run.runs import runs_of
 
 
 class Store:
     """One results folder, ``folder/catalogue.sqlite`` and ``folder/blocks/xx/<key>.npz``.
 
-    Threads may share a store. Several processes may use one folder at once.
+    Threads may share a store. Several processes may use one folder at once. ``write=False`` reads only, also from a folder
+    that cannot be written.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, write: bool = True) -> None:
         self.folder = Path(folder)
-        self._lock = threading.RLock()
-        with _explained(f"use the results folder {self.folder}"):
-            (self.folder / "blocks").mkdir(parents=True, exist_ok=True)
-            (self.folder / "checkpoints").mkdir(exist_ok=True)
-            self._db = sqlite3.connect(
-                self.folder / "catalogue.sqlite", timeout=60, check_same_thread=False, isolation_level=None
-            )
-            self._db.execute("pragma journal_mode=wal")
-            self._db.execute("pragma synchronous=full")
-            with self._transaction():
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    self._db.execute(statement)
+        self._lock: RunLock | None = None
+        if write:
+            self._make_folder()
+        elif not (self.folder / NAME).exists():
+            raise UsageError(f"no results in {self.folder}; choose the folder with --out DIR")
+        self.catalogue = Catalogue(self.folder, write=write)
 
     def close(self) -> None:
-        """Close the catalogue."""
-        self._db.close()
+        """Close the catalogue, and give back the run's lock."""
+        self.catalogue.close()
+        if self._lock is not None:
+            self._lock.close()
 
     # blocks -------------------------------------------------------------------------------------------------------
 
     def path(self, key: str) -> Path:
-        """Where the block's arrays are kept."""
+        """Where the block's arrays are kept. Raises ``ValueError`` for what is no key, and could be a path elsewhere."""
+        if not is_key(key):
+            raise ValueError(f"{key[:80]!r} is no block key: 64 hexadecimal digits")
         return self.folder / "blocks" / key[:2] / f"{key}.npz"
 
     def checkpoint_path(self, key: str) -> Path:
         """Where a running block keeps its latest checkpoint."""
-        return self.folder / "checkpoints" / f"{key}.checkpoint"
+        return self.path(key).parent.parent.parent / "checkpoints" / f"{key}.checkpoint"
 
     def has(self, key: str) -> bool:
-        """Whether the catalogue knows the block (its bytes are checked when it is read)."""
-        return self._one("select 1 from blocks where key = ?", key) is not None
+        """Whether the catalogue knows the block and nobody has found it damaged (its bytes are checked when it is read)."""
+        query = "select 1 from blocks where key = ? and not exists (select 1 from marks where marks.key = blocks.key)"
+        return bool(self.catalogue.query(query, [key]))
 
-    def put(self, key: str, identity: dict[str, Any], arrays: dict[str, np.ndarray], seconds: float) -> str:
+    def put(
+        self,
+        key: str,
+        identity: dict[str, Any],
+        arrays: Mapping[str, np.ndarray],
+        seconds: float,
+        roots: tuple[str, ...] = (),
+        ran: Mapping[str, Any] | None = None,
+    ) -> str:
         """Keep a finished block; returns the SHA-256 of its file."""
-        data = pack(arrays)
-        digest = hashlib.sha256(data).hexdigest()
-        path = self.path(key)
-        with _explained(f"write a result into {self.folder}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, data)
-            with self._transaction():
-                self._db.execute(
-                    "insert or replace into blocks values (?, ?, ?, ?, ?, ?, ?)",
-                    (key, identity["simulation"], canonical(identity), digest, len(data), seconds, time.time()),
-                )
-        self.checkpoint_path(key).unlink(missing_ok=True)
-        return digest
+        if key != key_of(identity):
+            raise ValueError(f"{key[:12]}… is not the key of the identity of {identity.get('simulation')}")
+        data = pack_block(identity, list(roots), dict(arrays))
+        self.keep_file(key, identity, data, seconds, roots, ran)
+        self.drop_checkpoint(key)
+        return hashlib.sha256(data).hexdigest()
 
-    def get(self, key: str) -> dict[str, np.ndarray]:
-        """The arrays of a block; raises :class:`DamagedBlock` (and forgets the block) if its file is not as written."""
-        row = self._one("select sha256, bytes from blocks where key = ?", key)
-        if row is None:
-            raise KeyError(key)
+    def keep_file(
+        self,
+        key: str,
+        identity: dict[str, Any],
+        data: bytes,
+        seconds: float,
+        roots: tuple[str, ...] | list[str] = (),
+        ran: Mapping[str, Any] | None = None,
+        created: float | None = None,
+    ) -> None:
+        """Keep the bytes of a block's file, and enter it."""
         path = self.path(key)
         try:
+            self.catalogue.check_place()
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, data)
+        except OSError as error:
+            self.catalogue.check_place()
+            raise environment_error(error, f"write a result into {self.folder}") from error
+        row = {
+            "key": key,
+            "simulation": identity["simulation"],
+            "identity": canonical(identity),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "bytes": len(data),
+            "seconds": seconds,
+            "created": now() if created is None else created,
+            "first": identity.get("first"),
+            "size": identity.get("size"),
+            "seed": identity.get("seed"),
+            "roots": canonical(list(roots)),
+            "ran": canonical(dict(ran or {})),
+        }
+        with self.catalogue.transaction():
+            self.catalogue.put_inside("blocks", row)
+            self.catalogue._db.execute("delete from marks where key = ?", (key,))
+
+    def get(self, key: str) -> dict[str, np.ndarray]:
+        """The arrays of a block; raises :class:`DamagedBlock` if its file is not as written.
+
+        A damaged block is marked, where the catalogue can be written; its row and file stay until it is computed again.
+        """
+        rows = self.catalogue.rows("blocks", "where key = ?", [key])
+        if not rows:
+            raise KeyError(key)
+        try:
+            return unpack(self.checked(rows[0]))
+        except (DamagedBlock, ValueError) as damage:
+            if self.catalogue.write:
+                sha256 = rows[0][3]
+                with self.catalogue.transaction():  # not if another process has written it again in the meantime
+                    self.catalogue._db.execute(
+                        "insert or replace into marks select key, sha256, ? from blocks where key = ? and sha256 is ?",
+                        (str(damage), key, sha256),
+                    )
+            raise DamagedBlock(f"result {key[:12]}… is damaged ({damage}); it is computed again") from None
+
+    def checked(self, row: tuple) -> bytes:
+        """The bytes of the file of a row of ``blocks``. Raises :class:`DamagedBlock`."""
+        *values, checksum = row
+        key, _, identity, sha256, size = values[:5]
+        if checksum_of(values) != checksum:
+            raise DamagedBlock("its row in the catalogue is altered")
+        try:
+            if key != key_of(json.loads(identity)):
+                raise DamagedBlock("its key is not that of its identity")
+            path = self.path(key)
+        except (ValueError, TypeError):
+            raise DamagedBlock("its row in the catalogue is altered") from None
+        try:
+            found = path.stat().st_size
+            if found != size:
+                raise DamagedBlock(f"{found} of {size} bytes")
             data = path.read_bytes()
         except FileNotFoundError:
-            data = b""
-        if hashlib.sha256(data).hexdigest() != row[0]:
-            with self._transaction():
-                self._db.execute("delete from blocks where key = ?", (key,))
-            found = f"{len(data)} of {row[1]} bytes" if len(data) != row[1] else "altered bytes"
-            raise DamagedBlock(f"result file {path.name[:12]}… is damaged ({found}); it is computed again")
-        return unpack(data)
+            raise DamagedBlock("no file") from None
+        except IsADirectoryError:
+            raise DamagedBlock("a folder stands in its place") from None
+        except OSError as error:
+            raise environment_error(error, f"read {path}") from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise DamagedBlock("altered bytes")
+        return data
 
     def rows(self) -> list[dict[str, Any]]:
         """One record per block in the catalogue, oldest first."""
-        names = ("key", "simulation", "identity", "sha256", "bytes", "seconds", "created")
-        with self._lock:
-            found = self._db.execute(f"select {', '.join(names)} from blocks order by created, key").fetchall()
-        return [dict(zip(names, row, strict=True)) | {"identity": json.loads(row[2])} for row in found]
+        names = ("key", "simulation", "identity", "sha256", "bytes", "seconds", "created", "roots")
+        found = self.catalogue.rows("blocks", "order by created, key", columns=names)
+        return [
+            dict(zip(names, row, strict=True)) | {"identity": json.loads(row[2]), "roots": json.loads(row[7])}
+            for row in found
+        ]
 
-    def forget(self, key: str) -> None:
-        """Remove a block from the catalogue, then its file."""
-        with _explained(f"remove a result from {self.folder}"):
-            with self._transaction():
-                self._db.execute("delete from blocks where key = ?", (key,))
-            self.path(key).unlink(missing_ok=True)
-            self.checkpoint_path(key).unlink(missing_ok=True)
+    def drop_checkpoint(self, key: str) -> None:
+        """Remove the checkpoint of a block that is finished, and what killed writers left of it."""
+        path = self.checkpoint_path(key)
+        path.unlink(missing_ok=True)
+        for left in path.parent.glob(f".{path.name}.*.tmp"):
+            left.unlink(missing_ok=True)
 
-    def orphans(self) -> list[Path]:
-        """Files that no catalogue row names: left by a kill between two writes."""
-        known = {row["key"] for row in self.rows()}
-        blocks = [p for p in (self.folder / "blocks").glob("*/*") if p.stem not in known or p.suffix != ".npz"]
-        return blocks + [p for p in (self.folder / "checkpoints").iterdir() if p.stem in known or p.suffix == ".tmp"]
+    def seconds_of(self, simulation: str) -> list[tuple[dict[str, Any], float]]:
+        """The fields and seconds of kept blocks of a simulation: what the next ones will take."""
+        found = self.catalogue.query(
+            "select identity, seconds from blocks where simulation = ? and seconds > 0 order by rowid desc limit 50",
+            [simulation],
+        )
+        return [(json.loads(identity)["fields"], seconds) for identity, seconds in found]
 
     # runs, verdicts, figures --------------------------------------------------------------------------------------
 
-    def begin_run(self, arguments: dict[str, Any]) -> int:
-        """Enter a run that starts now; returns its number."""
-        with _explained(f"write into the catalogue of {self.folder}"), self._transaction():
-            return int(
-                self._db.execute(
-                    "insert into runs (arguments, started) values (?, ?)", (canonical(arguments), time.time())
-                ).lastrowid
-                or 0
-            )
+    def begin_run(self, arguments: dict[str, Any], number: int | None = None) -> int:
+        """Enter a run that starts now, or ``number`` once more; returns its number. Its lock is held until ``close``."""
+        with self.catalogue.transaction():
+            row = {"arguments": canonical(arguments), "started": now(), "host": HOST, "pid": os.getpid(), "id": number}
+            run = self.catalogue.put_inside("runs", row)
+        self._lock = RunLock(self.folder, run)
+        sweep(self.folder)
+        return run
 
     def end_run(self, run: int, status: int) -> None:
-        """Mark a run as finished with its exit status."""
-        with _explained(f"write into the catalogue of {self.folder}"), self._transaction():
-            self._db.execute("update runs set finished = ?, status = ? where id = ?", (time.time(), status, run))
+        """Mark a run as finished with its exit status, and so the dead runs of the same command, which it has finished."""
+        known = self.runs()
+        mine = next(row for row in known if row["id"] == run)
+        same = [row for row in known if row["arguments"] == mine["arguments"] and row["state"] == "interrupted"]
+        with self.catalogue.transaction():
+            for row in (mine, *same):
+                ended = {"finished": now(), "status": status}
+                if row is not mine:
+                    ended["note"] = f"finished by run {run}"
+                self.catalogue.put_inside("runs", row | {"arguments": canonical(row["arguments"])} | ended)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All runs, the latest first, each with its ``state``."""
+        return runs_of(self.catalogue)
 
     def run(self, number: int | None = None) -> dict[str, Any] | None:
-        """The run with this number, or the latest one that did not finish; None if there is none."""
-        names = ("id", "arguments", "started", "finished", "status")
-        where = "finished is null order by id desc limit 1" if number is None else "id = ?"
-        row = self._one(f"select {', '.join(names)} from runs where {where}", *([] if number is None else [number]))
-        return None if row is None else dict(zip(names, row, strict=True)) | {"arguments": json.loads(row[1])}
+        """The run with this number, or the latest interrupted one; None if there is none."""
+        for row in self.runs():
+            if row["id"] == number or (number is None and row["state"] == "interrupted"):
+                return row
+        return None
 
     def put_verdict(self, run: int, record: dict[str, Any]) -> None:
         """Keep a claim's record, in place of an earlier one with the same claim, scale, setting, seed and replicas."""
-        with _explained(f"write into the catalogue of {self.folder}"), self._transaction():
-            self._db.execute(
-                "insert or replace into verdicts values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    record["id"],
-                    record["scale"],
-                    canonical(record["setting"]),
-                    record["seed"],
-                    str(record["replicas"]),
-                    run,
-                    record["verdict"],
-                    canonical(record),
-                    time.time(),
-                ),
-            )
+        row = {
+            "claim": record["id"],
+            "scale": record["scale"],
+            "setting": canonical(record["setting"]),
+            "seed": record["seed"],
+            "replicas": str(record["replicas"]),
+            "run": run,
+            "verdict": record["verdict"],
+            "record": canonical(record),
+            "created": now(),
+            "overrides": canonical(record.get("overrides") or {}),
+        }
+        self.catalogue.put("verdicts", row)
 
-    def latest_verdicts(self) -> dict[str, dict[str, Any]]:
-        """The newest record of each claim."""
-        with self._lock:
-            rows = self._db.execute("select claim, record from verdicts order by created, run").fetchall()
-        return {claim: json.loads(record) for claim, record in rows}
+    def verdict_of(self, claim: str, scale: str) -> dict[str, Any] | None:
+        """The newest record of a claim at a scale, of runs that changed no setting."""
+        where = "where claim = ? and scale = ? and overrides = '{}' order by run desc, rowid desc limit 1"
+        rows = self.catalogue.rows("verdicts", where, [claim, scale], columns=("record",))
+        return json.loads(rows[0][0]) if rows else None
 
-    def put_figure(self, run: int, figure: str, scale: str, files: list[str]) -> None:
-        """Keep the paths of a figure's files."""
-        with _explained(f"write into the catalogue of {self.folder}"), self._transaction():
-            self._db.execute(
-                "insert or replace into figures values (?, ?, ?, ?, ?)",
-                (figure, scale, run, canonical(files), time.time()),
-            )
+    def put_figure(self, run: int, figure: str, scale: str, files: list[str], variant: str = "") -> None:
+        """Keep the paths of a figure's files; ``variant`` names settings other than the declared ones."""
+        row = {
+            "figure": figure,
+            "scale": scale,
+            "variant": variant,
+            "run": run,
+            "files": canonical(files),
+            "created": now(),
+        }
+        self.catalogue.put("figures", row)
 
     # ---------------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            self._db.execute("begin immediate")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("rollback")
-                raise
-            self._db.execute("commit")
-
-    def _one(self, query: str, *values: Any) -> tuple | None:
-        with self._lock:
-            return self._db.execute(query, values).fetchone()
-
-
-def pack(arrays: dict[str, np.ndarray]) -> bytes:
-    """The bytes of an ``.npz`` archive: the same arrays give the same bytes (names sorted, fixed dates)."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name: np.array(arrays[name], order="C") for name in sorted(arrays)})
-    return buffer.getvalue()
-
-
-def unpack(data: bytes) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz`` archive; object arrays are refused."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write, flush to the disk, rename: a reader sees the old file or the whole new one."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-@contextmanager
-def _explained(doing: str) -> Iterator[None]:
-    """Turn the system's errors into a message that says what could not be done and how to go on."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        text = str(error)
-        if isinstance(error, sqlite3.OperationalError):
-            advice = {
-                "disk is full": "the disk is full; free some space and run the same command again",
-                "readonly": "the catalogue is read-only; choose another folder with --out DIR",
-                "unable to open": "the catalogue cannot be opened; choose another folder with --out DIR",
-                "disk I/O error": "the disk refused a write; free some space, then run the same command again",
-            }
-            for needle, message in advice.items():
-                if needle in text:
-                    raise UsageError(f"cannot {doing}: {message}: finished blocks are kept") from error
-        raise UsageError(
-            f"cannot {doing}: the catalogue answers {text!r}; move the folder away or choose another with --out DIR"
-        ) from error
-    except OSError as error:
-        raise environment_error(error, doing) from error
+    def _make_folder(self) -> None:
+        """Make what is missing of a new folder; of a folder that has a catalogue nothing may be missing."""
+        catalogue, blocks = self.folder / NAME, self.folder / "blocks"
+        with explained(f"use the results folder {self.folder}"):
+            if catalogue.exists() and not blocks.is_dir():
+                raise UsageError(
+                    f"{blocks} is gone, and the catalogue beside it is there: is a disk not mounted? Mount it; if the results "
+                    f"are lost, `attnlab store repair --out {self.folder}` forgets them"
+                )
+            if not catalogue.exists() and next(blocks.glob("*/*.npz"), None) is not None:
+                raise UsageError(
+                    f"{self.folder} has results but no catalogue; `attnlab store repair --out {self.folder}` rebuilds it"
+                )
+            blocks.mkdir(parents=True, exist_ok=True)
+            (self.folder / "checkpoints").mkdir(exist_ok=True)
+            (self.folder / "locks").mkdir(exist_ok=True)

@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,15 @@ import numpy as np
 from attnlab.analysis.verdicts.verdict import Verdict
 from attnlab.papers.lab.declare import Claim, Scale
 from attnlab.papers.lab.errors import ItemError, UsageError
-from attnlab.papers.lab.run import executor as executors
+from attnlab.papers.lab.run.blocks import DamagedBlock
+from attnlab.papers.lab.run.care import adopt
 from attnlab.papers.lab.run.display import Display
-from attnlab.papers.lab.run.identity import block_identity, code_roots
+from attnlab.papers.lab.run.executor import BlockTask, has_module, run_block, run_here
+from attnlab.papers.lab.run.identity import BlockIdentity, block_identity, code_roots
+from attnlab.papers.lab.run.machine import platform
 from attnlab.papers.lab.run.ran import settled
-from attnlab.papers.lab.run.store import DamagedBlock, Store
+from attnlab.papers.lab.run.store import Store
+from attnlab.papers.lab.run.workers import LocalWorkers
 
 
 class Runs(Mapping[str, np.ndarray]):
@@ -38,6 +41,7 @@ class Runs(Mapping[str, np.ndarray]):
         self.name, self.setting = name, setting
         self.n = int(kept.sum())
         self.diverged = [] if steps is None else [(int(r), int(steps[r])) for r in np.flatnonzero(~kept)]
+        self.n_diverged = len(self.diverged)
         self._arrays = {key: value[kept] for key, value in arrays.items()}
 
     def __getitem__(self, key: str) -> np.ndarray:
@@ -68,73 +72,47 @@ class Bench:
         seed: int = 0,
         device: str = "cpu",
         workers: int = 1,
-        address: str | None = None,
+        cluster: Any = None,
     ) -> None:
         self.store, self.display = store, display
         self.seed, self.device = seed, device
-        self._workers, self._address = workers, address
+        self._workers, self._cluster = workers, cluster
         self._lock = threading.Lock()
         self._blocks: dict[str, Future] = {}
-        self._executor: Any = None
+        self._executor: Any = cluster
+        self._said: set[str] = set()
+        self._searching = threading.Lock()
+        self._found: dict[Any, Any] = {}
         self.seconds = 0.0
         self.closed = False
         self._running_here = threading.Lock()
-        self.judging = threading.Lock()
-        self.judged: dict[Any, Any] = {}
-        self._said: set[str] = set()
 
     def block(self, simulation: Any, setting: Any, index: int) -> Future:
-        """A future of the arrays of block ``index`` and of the seconds they once took."""
-        if not executors.has_module(simulation):
+        """A future of the arrays of block ``index``.
+
+        It is always resolved: with the arrays, with :class:`ItemError` where the simulation cannot give them, with
+        :class:`UsageError` where the environment is at fault, or with ``CancelledError`` once the bench is closed.
+        """
+        if not has_module(simulation):
             return self._here(simulation, setting, index)
-        identity = block_identity(simulation, setting, self.seed, index, self._device(simulation))
-        key = identity.key
+        device = self._device(simulation)
+        platforms = self._cluster.platforms(device) if self._cluster else [platform(device)]
+        identities = [block_identity(simulation, setting, self.seed, index, device, on) for on in platforms]
+        identity = identities[0]
         with self._lock:
-            if key in self._blocks:
-                return self._blocks[key]
-            ready: Future = Future()
-            self._blocks[key] = ready
-        if self.store.has(key):
-            try:
-                ready.set_result(self.store.get(key))
-                return ready
-            except DamagedBlock as damage:
-                self.display.say(f"{simulation.name}: {damage}")
-        checkpoint = None if self._address else str(self.store.checkpoint_path(key))
-        roots = code_roots(simulation, setting)
-        function = simulation.function.__name__
-        task = executors.BlockTask(identity, simulation.module, function, setting, roots, checkpoint)
-        self.display.add(
-            key,
-            f"{simulation.name} {_short(setting, simulation)} [{identity.first}–{identity.first + identity.size - 1}]",
-        )
-
-        def keep(done: Future) -> None:
-            try:
-                result = done.result()
-                kept, differs = settled(identity, result.ran)
-                if differs:
-                    self._say_once(f"{simulation.name}: {differs}")
-                self.store.put(kept.key, kept.record(), result.arrays, result.seconds)
-                self.seconds += result.seconds
-                self.display.done(key)
-                ready.set_result(result.arrays)
-            except BrokenProcessPool:
-                ready.set_exception(
-                    UsageError(
-                        "a worker process was killed (often: out of memory). Run the same command again with fewer "
-                        "--workers: finished blocks are kept"
-                    )
-                )
-            except BaseException as error:  # handed to whoever waits for the block
-                ready.set_exception(error)
-
+            if self.closed:
+                raise CancelledError
+            if identity.key in self._blocks:
+                return self._blocks[identity.key]
+            ready = self._blocks[identity.key] = Future()
         try:
-            self._submit(task).add_done_callback(keep)
-        except BrokenProcessPool as error:
-            failed: Future = Future()
-            failed.set_exception(error)
-            keep(failed)
+            arrays = next(filter(None, (self._kept(simulation, each.key) for each in identities)), None)
+            if arrays is not None:
+                _resolve(ready, arrays)
+            else:
+                self._compute(simulation, setting, identity, ready)
+        except BaseException as error:  # whoever waits for the block must hear of it
+            _resolve(ready, error=error)
         return ready
 
     def _here(self, simulation: Any, setting: Any, index: int) -> Future:
@@ -144,55 +122,121 @@ class Bench:
             if key in self._blocks:
                 return self._blocks[key]
             self._blocks[key] = ready = Future()
-        self._say_once(
+        self.say_once(
             f"{simulation.name} is defined in a script or a cell: it runs in this process, and its results are not stored; "
             "move it into a module beside to use workers and the store"
         )
         try:
             with self._running_here:
-                arrays, seconds = executors.run_here(simulation, setting, self.seed, index, self._device(simulation))
+                arrays, seconds = run_here(simulation, setting, self.seed, index, self._device(simulation))
             self.seconds += seconds
-            ready.set_result(arrays)
-        except BaseException as error:  # handed to whoever waits for the block
-            ready.set_exception(error)
+            _resolve(ready, arrays)
+        except Exception as error:  # handed to whoever waits for the block
+            _resolve(ready, error=ItemError(f"{simulation.name} raised {type(error).__name__}: {error}"))
+        except BaseException as error:
+            _resolve(ready, error=error)
         return ready
 
-    def close(self, *, now: bool = False) -> None:
-        """Stop the workers; ``now`` ends them in the middle of their blocks (their checkpoints stay)."""
-        self.closed = True
-        if self._executor is None:
-            return
-        if now:
-            for child in multiprocessing.active_children():
-                child.terminate()
-        if self._address:
-            self._executor.shutdown(wait=not now)
-        else:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+    def once(self, key: Any, judge: Callable[[], Any], name: str = "") -> Any:
+        """``judge()``, computed once for each key, one at a time: searches must not lose their seconds to each other."""
+        with self._searching:
+            if self.closed:
+                raise CancelledError
+            if key not in self._found:
+                self.display.judging(name or str(key))
+                try:
+                    self._found[key] = judge()
+                finally:
+                    self.display.judged(name or str(key), item=False)
+            return self._found[key]
 
     def _device(self, simulation: Any) -> str:
         """Where the simulation computes: the device of the run if it declares it, else the CPU, which is said once."""
         device = simulation.runs_on(self.device)
         if device != self.device:
-            self._say_once(f"{simulation.name} runs on the CPU: it declares no {self.device}")
+            self.say_once(f"{simulation.name} runs on the CPU: it declares no {self.device}")
         return device
 
-    def _say_once(self, text: str) -> None:
+    def say_once(self, text: str) -> None:
+        """A line that stays, once a run."""
         with self._lock:
             if text in self._said:
                 return
             self._said.add(text)
         self.display.say(text)
 
-    def _submit(self, task: executors.BlockTask) -> Future:
+    def close(self, *, now: bool = False) -> None:
+        """Stop the workers; ``now`` ends them in the middle of their blocks (their checkpoints stay)."""
         with self._lock:
+            self.closed = True
+            executor, waiting = self._executor, list(self._blocks.values())
+        if executor is not None:
+            executor.close(now=now)
+        for future in waiting:
+            _resolve(future, error=CancelledError())
+
+    def _kept(self, simulation: Any, key: str) -> dict[str, np.ndarray] | None:
+        try:
+            return self.store.get(key) if self.store.has(key) or adopt(self.store, key) else None
+        except DamagedBlock as damage:
+            self.display.say(f"{simulation.name}: {damage}")
+            return None
+
+    def _compute(self, simulation: Any, setting: Any, identity: BlockIdentity, ready: Future) -> None:
+        checkpoint = None if self._cluster else str(self.store.checkpoint_path(identity.key))
+        task = BlockTask(
+            identity,
+            simulation.module,
+            simulation.function.__name__,
+            setting,
+            code_roots(simulation, setting),
+            checkpoint,
+        )
+        last = identity.first + identity.size - 1
+        name = f"{simulation.name} {_short(setting, simulation)} [{identity.first}–{last}]".replace("  ", " ")
+        self.display.add(identity.key, name)
+
+        def keep(done: Future) -> None:
+            try:
+                result = done.result()
+                if result.failed is not None:
+                    raise _failure(name, *result.failed)
+                kept, differs = settled(identity, result.ran)
+                if differs:
+                    self.say_once(f"{simulation.name}: {differs}")
+                self.store.put(kept.key, kept.record(), result.arrays, result.seconds, task.roots, result.ran)
+                if kept.key != identity.key:
+                    self.store.drop_checkpoint(identity.key)
+                self.seconds += result.seconds
+                self.display.done(identity.key)
+                _resolve(ready, result.arrays)
+            except BaseException as error:  # handed to whoever waits for the block
+                _resolve(ready, error=error)
+
+        self._submit(task, name).add_done_callback(keep)
+
+    def _submit(self, task: BlockTask, name: str) -> Future:
+        with self._lock:
+            if self.closed:
+                raise CancelledError
             if self._executor is None:
-                if self._address:
-                    self._executor = executors.cluster_executor(self._address)
-                else:
-                    self._executor, queue = executors.local_executor(self._workers)
-                    self.display.listen(queue)
-            return self._executor.submit(executors.run_block, task)
+                self._executor = LocalWorkers(self._workers, run_block, self.display.progress, self.display.say)
+            return self._executor.submit(task, name)
+
+
+def _failure(name: str, blame: str, message: str, trace: str) -> Exception:
+    if blame == "environment":
+        return UsageError(message)
+    failed = ItemError(f"{name} raised {blame}: {message}")
+    if trace:
+        failed.add_note(f"in a worker process:\n{trace}")
+    return failed
+
+
+def _resolve(future: Future, result: Any = None, error: BaseException | None = None) -> None:
+    """Give a future its result or error unless it has one."""
+    with contextlib.suppress(InvalidStateError):
+        future.set_result(result) if error is None else future.set_exception(error)
 
 
 class Lab:
@@ -212,23 +256,15 @@ class Lab:
         self._replicas = replicas
         self._times = times
 
-    def once(self, key: Any, judge: Callable[[], Any]) -> Any:
-        """``judge()``, computed once a run for each key, whoever asks.
-
-        One at a time: searches and proofs have a budget in seconds, which they must not lose to each other.
-        """
-        with self._bench.judging:
-            if self._bench.closed:
-                raise CancelledError
-            if key not in self._bench.judged:
-                self._bench.judged[key] = judge()
-            return self._bench.judged[key]
+    def look(self, times: int) -> None:
+        """Begin once more, with so many times the replicas; what was used and what diverged is forgotten."""
+        self.diverged, self.used, self.runs, self._times = [], set(), [], times
 
     def quantified(self, claim: Claim, setting: Any) -> Verdict:
         """The verdict on a claim about all inputs, from those of its forms."""
         from attnlab.papers.lab.run.quantified import judge
 
-        return self.once((claim.id, setting), lambda: judge(claim, setting, self.seed))
+        return self._bench.once((claim.id, setting), lambda: judge(claim, setting, self.seed), claim.id)
 
     def simulate(self, simulation: Any, *settings: Any) -> Any:
         """The runs of ``simulation`` at one setting, or the list of runs at several (computed side by side).
@@ -252,7 +288,10 @@ class Lab:
                 f"{simulation.name}: replica {r} at step {s}, seed {self._bench.seed}" for r, s in runs.diverged
             ]
             if runs.n == 0:
-                raise ItemError(f"every replica of {simulation.name} diverged; lower the learning rate")
+                raise ItemError(
+                    f"every replica of {simulation.name} diverged ({self.diverged[-runs.n_diverged]}, ...); "
+                    "lower the learning rate"
+                )
             results.append(runs)
         return results[0] if len(settings) == 1 else results
 

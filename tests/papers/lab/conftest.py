@@ -11,6 +11,7 @@ import pytest
 SIMULATOR = '''
 """A random walk per replica: cheap, resumable, observable."""
 import os
+import signal
 import time
 from dataclasses import dataclass
 
@@ -38,6 +39,23 @@ class Setting:
 @simulation(name="toy.walk", block=4, reads=("n_steps", "drift", "pause"))
 def walk(setting: Setting, seeds, device):
     """Sum of n_steps normal increments with a drift; a checkpoint after every step."""
+    return stepped(setting, seeds)
+
+
+@simulation(name="toy.fault", block=4, reads=("n_steps", "drift", "pause", "colour"))
+def fault(setting: Setting, seeds, device):
+    """The same walk, which fails as its colour says."""
+    if setting.colour == "broken":
+        raise RuntimeError("the walk is broken")
+    if setting.colour == "deadly":
+        os.kill(os.getpid(), signal.SIGKILL)
+    arrays = stepped(setting, seeds)
+    if setting.colour == "scattered":
+        arrays["diverged_at"][:] = 7
+    return arrays
+
+
+def stepped(setting, seeds):
     rngs = [np.random.default_rng(seed) for seed in seeds]
     state = np.zeros(len(seeds))
     begin = 0
@@ -104,6 +122,90 @@ def far(setting, lab):
     return drift(setting, lab)
 '''
 
+FAILING = '''
+"""A toy paper most of whose claims fail, each in another way."""
+from dataclasses import dataclass, replace
+
+import numpy as np
+from toy_simulator import Setting, fault
+
+from attnlab.analysis import agrees, figures
+from attnlab.papers.lab.declare import Paper, Scales, Source
+
+paper = Paper(key="fails2026", title="On failing", sources=[Source(authors="A. Toy", title="On failing", year=2026)],
+              statements={1: "Something fails."})
+paper.scales(smoke=Setting(n_steps=10), desk=Setting(n_steps=10), paper=Setting(n_steps=10))
+
+
+def judged(lab, setting):
+    runs = lab.simulate(fault, setting)
+    return agrees(runs["end"] / setting.n_steps, setting.drift, within=3.0, twin=setting.drift + 40.0)
+
+
+@paper.claim("fine", source="1", statements=[1])
+def fine(setting, lab):
+    """Nothing is wrong with this one."""
+    return judged(lab, setting)
+
+
+@paper.claim("raises", source="1", statements=[1])
+def raises(setting, lab):
+    """Its own code is wrong."""
+    return judged(lab, setting).nonsense
+
+
+@paper.claim("refuses", source="1", statements=[1])
+def refuses(setting, lab):
+    """It cannot be evaluated."""
+    raise ValueError("n_steps=10 is too few")
+
+
+@paper.claim("breaks", source="1", statements=[1])
+def breaks(setting, lab):
+    """Its simulation raises."""
+    return judged(lab, replace(setting, colour="broken"))
+
+
+@paper.claim("dies", source="1", statements=[1])
+def dies(setting, lab):
+    """Its worker is killed every time."""
+    return judged(lab, replace(setting, colour="deadly"))
+
+
+@paper.claim("scatters", source="1", statements=[1])
+def scatters(setting, lab):
+    """Every replica diverges."""
+    return judged(lab, replace(setting, colour="scattered"))
+
+
+@dataclass(frozen=True)
+class Few(Setting):
+    def __post_init__(self):
+        super().__post_init__()
+        if self.n_steps > 20:
+            raise ValueError(f"n_steps must be at most 20, got {self.n_steps!r}")
+
+
+@paper.claim("few", source="1", statements=[1], setting=Scales(Few(n_steps=10), Few(n_steps=10), Few(n_steps=10)))
+def few(setting, lab):
+    """It takes few steps only."""
+    return judged(lab, Setting(n_steps=setting.n_steps))
+
+
+@paper.figure("fig1", caption="Nothing.")
+def fig1(setting, lab):
+    raise RuntimeError("no picture")
+
+
+@paper.figure("fig2", caption="The walk.")
+def fig2(setting, lab):
+    runs = lab.simulate(fault, setting)
+    plate = figures.Plate(1, 1)
+    figures.prediction(plate[0], np.arange(3.0), np.arange(3.0) * setting.drift, "drift")
+    plate[0].labels(x="step t", y="place x")
+    return plate
+'''
+
 RUNNER = """
 import sys
 import attnlab.papers
@@ -125,6 +227,9 @@ def toy(tmp_path_factory):
         "from attnlab.papers.lab.commands.cli import main_of\nraise SystemExit(main_of(__package__))\n"
     )
     (folder / "papers" / "toy2026_walk" / "paper.py").write_text(textwrap.dedent(PAPER))
+    (folder / "papers" / "fails2026").mkdir()
+    (folder / "papers" / "fails2026" / "__init__.py").write_text('"""A paper that fails."""\n')
+    (folder / "papers" / "fails2026" / "paper.py").write_text(textwrap.dedent(FAILING))
     (folder / "run.py").write_text(RUNNER.format(folder=str(folder / "papers")))
     return folder
 

@@ -226,11 +226,11 @@ def test_list_show_cite_doctor_and_store_answer_in_text_and_json(cli):
     assert cli("doctor", "--json")[1]["python"] and "results folder" in cli("doctor")[1]
     rows = cli("store", "list", "--json")[1]["blocks"]
     assert len(rows) == 2 and "end: float64 (4,)" in cli("store", "show", rows[0]["key"][:10])[1]
-    assert cli("store", "gc", "--dry-run", "--json")[1] == {
-        "stale": [r["key"] for r in rows],
-        "orphans": [],
-        "dry_run": True,
-    }
+    collected = cli("store", "gc", "--dry-run", "--days", "0", "--json")[1]
+    assert collected["stale"] == [] and collected["dry_run"] and not [p for p in collected["orphans"] if ".npz" in p]
+    (run,) = cli("runs", "--json")[1]["runs"]
+    assert run["state"] == "finished" and run["command"] == "attnlab reproduce toy.drift --scale smoke"
+    assert "finished, status 0" in cli("runs")[1]
 
 
 @pytest.mark.slow
@@ -270,3 +270,31 @@ def test_every_command_is_a_file_that_configures_and_runs_and_help_lists_them_al
         assert callable(module.configure) and callable(module.run) and f"    {name}" in text
         status, out, _ = cli(name, "--help")
         assert status == 0 and out.startswith(f"usage: attnlab {name}")
+
+
+def test_a_mistyped_command_begins_nothing_and_a_living_run_is_not_resumed(cli, tmp_path, start):
+    out = tmp_path / "results"
+    assert cli("reproduce", "toy.drift", "drfit=3")[0] == 2
+    assert cli("reproduce", "toy.drift", "drift=many")[0] == 2
+    assert cli("reproduce", "toy.far")[0] == 2
+    assert cli("reproduce", "toy.drift", "--on", "tcp://127.0.0.1:1")[0] == 2
+    assert not out.exists() or not cli("runs", "--json")[1]["runs"]
+    process = start("reproduce", "toy.drift", "pause=0.5", *QUICK)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("checkpoints/*.checkpoint")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (run,) = cli("runs", "--json")[1]["runs"]
+    assert run["state"] == "running" and run["pid"] == process.pid
+    status, _, err = cli("resume")
+    assert status == 0 and "still going on (run 1)" in err
+    status, _, err = cli("resume", 1)
+    assert status == 2 and "run 1 is going on" in err
+    assert cli("store", "verify")[0] == 0  # beside a run
+    status, _, err = cli("store", "gc", "--days", "0")
+    assert status == 2 and "a run is going on" in err
+    process.kill()
+    process.communicate()
+    (run,) = cli("runs", "--json")[1]["runs"]
+    assert run["state"] == "interrupted"
+    status, _, err = cli("resume", "--workers", 1, "--on", "tcp://127.0.0.1:1")
+    assert status == 2 and "127.0.0.1:1" in err

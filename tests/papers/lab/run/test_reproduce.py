@@ -10,6 +10,7 @@ from attnlab.analysis import ErrorLedger, LedgerError, Outcome, Twin, Verdict, a
 from attnlab.papers.lab.declare import Paper, Source
 from attnlab.papers.lab.errors import ItemError, UsageError
 from attnlab.papers.lab.registry import Selection
+from attnlab.papers.lab.run.display import Display
 from attnlab.papers.lab.run.reproduce import Options, exit_status, judge_in_looks, reproduce
 
 
@@ -39,8 +40,8 @@ class Memory:
     def put_verdict(self, run, record):
         self.kept[record["id"]] = record
 
-    def latest_verdicts(self):
-        return self.kept
+    def verdict_of(self, claim, scale):
+        return self.kept.get(claim)
 
     def put_figure(self, *arguments):
         pass
@@ -48,7 +49,7 @@ class Memory:
 
 @pytest.fixture
 def bench(tmp_path):
-    return SimpleNamespace(seed=0, store=Memory(tmp_path), close=lambda now=False: None)
+    return SimpleNamespace(seed=0, store=Memory(tmp_path), display=Display(quiet=True), close=lambda now=False: None)
 
 
 def toy_paper():

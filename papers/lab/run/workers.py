@@ -1,0 +1,179 @@
+"""Local worker processes: one block at a time each; one that dies costs its own block a retry, and nobody else anything.
+
+Each process is tended by a thread of the driver and talks to it over a pipe of its own, so that a process killed at any
+moment, even while it writes, harms no other. Workers end when the driver is gone, however it went.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from multiprocessing.connection import Connection
+from typing import Any
+
+from attnlab.papers.lab.errors import ItemError, UsageError, environment_error
+from attnlab.papers.lab.run.spawned import SpawnContext
+
+RETRIES = 2  # a block whose worker died runs again this often
+_READY, _TELLS, _DONE, _RAISED = range(4)
+Progress = Callable[[str, int, int, float | None], None]
+
+
+class LocalWorkers:
+    """``n`` processes that compute ``run(task)``; ``submit`` returns a future, ``close`` ends everything."""
+
+    def __init__(self, n: int, run: Callable[[Any], Any], progress: Progress, say: Callable[[str], None]) -> None:
+        self._run, self._progress, self._say = run, progress, say
+        self._jobs: queue.Queue[_Job | None] = queue.Queue()
+        self._context = SpawnContext()
+        self._starting = threading.Lock()
+        self._processes: set[Any] = set()
+        self._closed = False
+        self._threads = [threading.Thread(target=self._tend, daemon=True, name=f"worker {k}") for k in range(n)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, task: Any, name: str) -> Future:
+        """A future of ``run(task)``; ``name`` is how the task is called in messages."""
+        job = _Job(task, name)
+        self._jobs.put(job)
+        return job.future
+
+    def close(self, *, now: bool = False) -> None:
+        """End the processes: when their jobs are done, or ``now`` in the middle of them."""
+        self._closed = True
+        if now:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    job = self._jobs.get_nowait()
+                    if job is not None:
+                        job.future.cancel()
+            with self._starting:
+                for process in self._processes:
+                    process.kill()
+        for _ in self._threads:
+            self._jobs.put(None)
+        deadline = time.monotonic() + (5 if now else 600)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _tend(self) -> None:
+        """Hand jobs to one process, and start it again when it dies."""
+        process, pipe = None, None
+        try:
+            while (job := self._jobs.get()) is not None:
+                if not job.future.set_running_or_notify_cancel():
+                    continue
+                try:
+                    while True:
+                        try:
+                            if pipe is None:
+                                process, pipe = self._start()
+                            job.future.set_result(self._exchange(pipe, job.task, job.name))
+                            break
+                        except (EOFError, ConnectionError):
+                            how = self._bury(process, pipe)
+                            process = pipe = None
+                            if self._closed:
+                                raise CancelledError from None
+                            job.deaths += 1
+                            if job.deaths > RETRIES:
+                                raise ItemError(
+                                    f"{job.name}: its worker process died {job.deaths} times ({how}); use fewer --workers "
+                                    "if memory is short"
+                                ) from None
+                            self._say(f"{job.name}: its worker process died ({how}); it runs again")
+                except BaseException as error:  # handed to whoever waits for the block
+                    job.future.set_exception(error)
+        finally:
+            if pipe is not None:
+                pipe.close()
+                process.join(1)
+                if process.is_alive():
+                    process.kill()
+                    process.join()
+                self._processes.discard(process)
+
+    def _start(self) -> tuple[Any, Connection]:
+        """A new process that has said it is ready."""
+        try:
+            with self._starting:
+                if self._closed:
+                    raise CancelledError
+                pipe, theirs = self._context.Pipe()
+                process = self._context.Process(target=_serve, args=(theirs, self._run, os.getpid()), daemon=True)
+                process.start()
+                self._processes.add(process)
+                theirs.close()
+        except OSError as error:
+            raise environment_error(error, "start a worker process") from error
+        try:
+            pipe.recv()
+        except (EOFError, ConnectionError):
+            how = self._bury(process, pipe)
+            if self._closed:
+                raise CancelledError from None
+            raise UsageError(f"a worker process ended before it could begin ({how}); see what it wrote above") from None
+        return process, pipe
+
+    def _exchange(self, pipe: Connection, task: Any, name: str) -> Any:
+        pipe.send(task)
+        while True:
+            kind, content = pipe.recv()
+            if kind == _TELLS:
+                self._progress(*content)
+            elif kind == _DONE:
+                return content
+            else:
+                raise ItemError(f"{name}: {content}")
+
+    def _bury(self, process: Any, pipe: Connection) -> str:
+        """Take the dead process away; how it ended."""
+        pipe.close()
+        process.join(5)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        self._processes.discard(process)
+        code = process.exitcode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            return f"{name}{', often for want of memory' if name == 'SIGKILL' else ''}"
+        return f"exit status {code}"
+
+
+class _Job:
+    def __init__(self, task: Any, name: str) -> None:
+        self.task, self.name = task, name
+        self.future: Future = Future()
+        self.deaths = 0
+
+
+def _serve(pipe: Connection, run: Callable[[Any], Any], driver: int) -> None:
+    """The life of a worker: leave Ctrl-C to the driver, end when it is gone, run what comes."""
+    from attnlab.papers.lab.run import executor
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == driver:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    executor.tell_progress(lambda *told: pipe.send((_TELLS, told)))
+    pipe.send((_READY, None))
+    while True:
+        try:
+            answer = (_DONE, run(pipe.recv()))
+        except (EOFError, OSError):
+            return
+        except Exception as error:  # the task cannot be read here: its module is missing, for example
+            answer = (_RAISED, f"{type(error).__name__}: {error}")
+        pipe.send(answer)

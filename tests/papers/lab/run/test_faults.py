@@ -1,0 +1,124 @@
+"""One item that fails costs nobody else a verdict; no error hangs; Ctrl-C ends at any moment."""
+
+import signal
+import time
+
+import pytest
+
+from attnlab.papers.lab.errors import ItemError
+from attnlab.papers.lab.run.workers import LocalWorkers
+
+
+def test_one_item_that_fails_is_reported_and_all_others_have_their_verdicts(cli):
+    status, result, err = cli("reproduce", "fails2026", "--json", "--workers", 2)
+    assert status == 3, err
+    claims = {claim["id"].split(".")[1]: claim for claim in result["claims"]}
+    assert claims["fine"]["verdict"] == "HOLDS" == claims["few"]["verdict"]
+    said = {
+        "raises": "AttributeError",
+        "refuses": "cannot be evaluated at this setting: n_steps=10 is too few",
+        "breaks": "raised RuntimeError: the walk is broken",
+        "dies": "SIGKILL",
+        "scatters": "every replica of toy.fault diverged",
+    }
+    for name, text in said.items():
+        assert claims[name]["verdict"] == "FAILED" and text in claims[name]["reason"], claims[name]
+        assert f"fails2026.{name} failed: " in err and not claims[name]["as_expected"]
+    fig1, fig2 = result["figures"]
+    assert "no picture" in fig1["failed"] and not fig2["failed"] and len(fig2["files"]) == 4
+    assert "FAILED" in cli("reproduce", "fails2026.fig1", "--workers", 1)[1]
+    assert cli("list", "--json")[1]  # a failure is no verdict, and hides none
+    assert cli("reproduce", "fails2026.fine", "--workers", 1)[0] == 0
+
+
+def test_a_value_that_one_item_refuses_costs_the_others_nothing_and_one_that_all_refuse_begins_nothing(cli, tmp_path):
+    status, result, _ = cli("reproduce", "fails2026.fine", "fails2026.few", "n_steps=30", "--json", "--workers", 1)
+    assert status == 3, result
+    fine, few = result["claims"]
+    assert fine["verdict"] == "HOLDS" and few["verdict"] == "FAILED" and "at most 20" in few["reason"]
+    status, _, err = cli("reproduce", "fails2026.fine", "fails2026.few", "n_steps=0", out=tmp_path / "none")
+    assert status == 2 and "at least 1" in err and not (tmp_path / "none").exists()
+
+
+def test_a_folder_in_the_place_of_a_block_is_one_message_and_no_hang(killable_cli, tmp_path):
+    command = ("reproduce", "toy.drift", "--scale", "smoke", "--workers", 1)
+    assert killable_cli(*command)[0] == 0
+    for path in (tmp_path / "results" / "blocks").glob("*/*.npz"):
+        path.unlink()
+        path.mkdir()
+    status, _, err = killable_cli(*command)
+    assert status == 2 and err.splitlines()[-1].startswith("attnlab: ") and "Traceback" not in err
+
+
+@pytest.mark.parametrize("delay", [0.3, 1.5, 3.0, 5.0])
+def test_ctrl_c_ends_in_seconds_whenever_it_comes(start, delay):
+    process = start("reproduce", "toy2026", "fails2026", "pause=2.0", "--scale", "smoke", "--workers", 2)
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode in (130, -signal.SIGINT)  # the latter: before attnlab had begun
+    if process.returncode == 130:
+        assert err.rstrip().endswith("`attnlab resume` goes on") and "Traceback" not in err
+
+
+def _double(x):
+    return 2 * x
+
+
+def _die_once(path):
+    import os
+
+    if not os.path.exists(path):
+        open(path, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+def _die(_):
+    import os
+
+    os._exit(7)
+
+
+@pytest.fixture
+def workers():
+    made = []
+
+    def make(run, n=2):
+        said = []
+        made.append(LocalWorkers(n, run, lambda *_: None, said.append))
+        return made[-1], said
+
+    yield make
+    for each in made:
+        each.close(now=True)
+
+
+def test_workers_compute_and_one_that_dies_is_replaced(workers, tmp_path):
+    pool, said = workers(_double)
+    assert [pool.submit(k, str(k)).result(60) for k in range(5)] == [0, 2, 4, 6, 8]
+    pool, said = workers(_die_once, 1)
+    assert pool.submit(str(tmp_path / "mark"), "block").result(60) == "alive"
+    assert len(said) == 1 and "SIGKILL" in said[0] and "runs again" in said[0]
+
+
+def test_a_block_that_kills_its_worker_every_time_fails_with_its_name(workers):
+    pool, _ = workers(_die, 1)
+    with pytest.raises(ItemError, match=r"deadly: its worker process died 3 times \(exit status 7\)"):
+        pool.submit(None, "deadly").result(120)
+
+
+def test_what_cannot_be_sent_fails_alone(workers):
+    pool, _ = workers(_double, 1)
+    with pytest.raises(Exception, match="pickle"):
+        pool.submit(lambda: None, "function").result(60)
+    assert pool.submit(4, "number").result(60) == 8
+
+
+def test_closing_resolves_every_future(workers):
+    pool, _ = workers(time.sleep, 1)
+    futures = [pool.submit(60, str(k)) for k in range(3)]
+    time.sleep(0.5)
+    pool.close(now=True)
+    for future in futures:
+        assert future.cancelled() or future.exception(20) is not None
