@@ -22,7 +22,7 @@ _adopted: dict[str, Paper] = {}  # papers that exist as objects only: made in a 
 
 def paper_keys() -> list[str]:
     """The keys of all papers, in order; nothing is imported for it."""
-    return sorted(_homes())
+    return sorted(homes_of_papers())
 
 
 def own_keys() -> list[str]:
@@ -35,7 +35,7 @@ def own_keys() -> list[str]:
 
 def load(key: str) -> Paper:
     """The :class:`Paper` of a key, with the claims and figures of every module that lies beside its ``paper.py``."""
-    homes = _homes()
+    homes = homes_of_papers()
     if key not in homes:
         raise UsageError(f"unknown paper {key!r}{nearest(key, homes)}; see `attnlab list`")
     return homes[key]()
@@ -51,7 +51,7 @@ def adopt(paper: Paper) -> str:
 
 def target_of(paper: Paper, file: str | None = None) -> str:
     """A target that names the paper: its key where it is known by key, the file that declares it, or the object adopted."""
-    if paper.key in _homes() and paper.key not in _adopted and load(paper.key) is paper:
+    if paper.key in homes_of_papers() and paper.key not in _adopted and load(paper.key) is paper:
         return paper.key
     for module in {item.function.__module__ for item in (*paper.claims.values(), *paper.figures.values())}:
         place = getattr(sys.modules.get(module), "__file__", None)
@@ -62,7 +62,7 @@ def target_of(paper: Paper, file: str | None = None) -> str:
     return adopt(paper)
 
 
-def _homes() -> dict[str, Callable[[], Paper]]:
+def homes_of_papers() -> dict[str, Callable[[], Paper]]:
     """How to load each paper, by key; a key that two places use is an error that names both."""
     sources: list[tuple[str, dict[str, Callable[[], Paper]]]] = [
         ("attnlab", {key: partial(_load_own, key) for key in own_keys()}),
@@ -94,17 +94,18 @@ class Selection:
     explicit: frozenset[str]
 
 
-def select(targets: Sequence[str]) -> Selection:
+def select(targets: Sequence[str], known: dict[str, Callable[[], Paper]] | None = None) -> Selection:
     """Resolve targets ``paper | paper.item | all | path[::item]``; unambiguous prefixes are enough.
 
     A path (with a slash, or ending in ``.py``) is a file that declares a paper, or a folder with such files.
+    ``known`` says how to get each paper (default: import it).
     Raises :class:`UsageError` for no target, an unknown one (with the nearest name) and an ambiguous prefix.
     """
     if not targets:
         raise UsageError(
             "no target: name a paper, a claim (paper.claim), a figure (paper.figN) or 'all'; see `attnlab list`"
         )
-    homes = _homes()
+    homes = homes_of_papers() if known is None else dict(known)
     keys = sorted(homes)
     papers: dict[str, Paper] = {}
     claims: dict[str, Claim] = {}

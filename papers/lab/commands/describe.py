@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from attnlab.papers.lab.declare import SCALES, Claim, Paper, PaperFigure
 from attnlab.papers.lab.registry import Selection
+from attnlab.papers.lab.run.latest import words
 
 _ATTNLAB = (
     "@software{attnlab,\n  title = {attnlab: a laboratory for the theory of attention},\n"
@@ -18,16 +19,27 @@ _ATTNLAB = (
 )
 
 
-def latest_verdicts(folder: Path) -> dict[str, Any]:
-    """The newest verdicts, without making a results folder that is not there."""
-    from attnlab.papers.lab.run.catalogue import NAME, Catalogue
+def plain_setting(setting: Any) -> dict[str, Any]:
+    """A setting as JSON has it; one that comes from the index is so already."""
+    return setting if isinstance(setting, dict) else finite(dataclasses.asdict(setting))
 
-    if not (folder / NAME).exists():
-        return {}
-    catalogue = Catalogue(folder, write=False)
-    rows = catalogue.rows("verdicts", "order by run, rowid", columns=("claim", "record"))
-    catalogue.close()
-    return {claim: json.loads(record) for claim, record in rows}
+
+def finite(x: Any) -> Any:
+    """JSON-ready settings: tuples as lists, no infinities."""
+    if isinstance(x, dict):
+        return {k: finite(v) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [finite(v) for v in x]
+    if isinstance(x, float) and not math.isfinite(x):
+        return None
+    return str(x) if isinstance(x, Path) else x
+
+
+def verdict_words(record: dict[str, Any] | None) -> str:
+    """``HOLDS (desk)``, ``HOLDS (desk, dim=7 seed=3)`` where there is none at the declared setting, or ``not run yet``."""
+    if not record:
+        return "not run yet"
+    return f"{record['verdict']} ({', '.join(filter(None, [record['scale'], words(record.get('differs') or {})]))})"
 
 
 def listing(papers: Sequence[Paper], latest: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -52,7 +64,9 @@ def listing(papers: Sequence[Paper], latest: dict[str, Any]) -> tuple[dict[str, 
         width = max((len(c["id"]) for c in claims + figures), default=0)
         for claim in claims:
             shown = claim["latest"]
-            verdict = f"{shown['verdict']} ({shown['scale']})" if shown else "not run yet"
+            verdict = verdict_words(shown)
+            if shown and shown["others"]:
+                verdict += f" +{shown['others']} at other settings"
             kind = "" if claim["kind"] == "published" else f"({claim['kind']}) "
             lines.append(f"  {claim['id']:<{width}}  {verdict:<19} {kind}{_short(claim['statement'])}")
         for figure in figures:
@@ -144,12 +158,12 @@ def _claim_record(claim: Claim, latest: dict[str, Any]) -> dict[str, Any]:
         "kind": claim.kind,
         "expected": claim.expected,
         "reads": list(claim.reads),
-        "covers": _covers(claim),
+        "covers": covers(claim),
         "undecided_at_smoke": claim.undecided_at_smoke or None,
         "scales": list(claim.scales),
         "why_these_scales": claim.why_these_scales or None,
         "note": claim.note or None,
-        "forms": _forms(claim),
+        "forms": forms(claim),
         "settings": _settings(claim),
         "latest": _latest(latest.get(claim.id)),
     }
@@ -167,13 +181,13 @@ def _claim_lines(claim: Claim, latest: dict[str, Any]) -> list[str]:
         ("caveat", claim.undecided_at_smoke and f"may stay undecided at smoke: {claim.undecided_at_smoke}"),
         ("kind", claim.kind if claim.kind != "published" else ""),
         ("reads", ", ".join(claim.reads)),
-        ("covered", "; ".join(f"{name} {words}" for name, words in _covers(claim).items())),
+        ("covered", "; ".join(f"{name} {words}" for name, words in covers(claim).items())),
         ("expected", claim.expected if claim.expected != "HOLDS" else ""),
     ]
     for name, value in rows:
         if value:
             lines += _wrap(value, f"  {name + ':':<10}", " " * 12)
-    for level, statement in _forms(claim).items():
+    for level, statement in forms(claim).items():
         lines += _wrap(statement, f"  {level + ':':<10}".ljust(13), " " * 13)
     lines += _scale_note(claim)
     for scale, setting in _settings(claim).items():
@@ -182,33 +196,39 @@ def _claim_lines(claim: Claim, latest: dict[str, Any]) -> list[str]:
     shown = _latest(latest.get(claim.id))
     if shown:
         lines += _wrap(
-            f"{shown['verdict']} at {shown['scale']}{': ' + shown['reason'] if shown['reason'] else ''}",
-            "  latest:   ",
-            " " * 12,
+            f"{verdict_words(shown)}{': ' + shown['reason'] if shown['reason'] else ''}", "  latest:   ", " " * 12
         )
+        for scale, verdict in shown["scales"].items():
+            lines.append(f"            {verdict} ({scale})")
+        if shown["others"]:
+            lines.append(
+                f"            {shown['others']} more at other settings (`attnlab store export FILE.csv` has them all)"
+            )
     return [*lines, ""]
 
 
-def _covers(claim: Claim) -> dict[str, str]:
+def covers(claim: Claim) -> dict[str, str]:
     """The values of fields that the prediction covers, in words."""
-    return {name: " ".join(filter(None, [c.words, c.why and f"({c.why})"])) for name, c in claim.covers.items()}
+    return {
+        name: c if isinstance(c, str) else " ".join(filter(None, [c.words, c.why and f"({c.why})"]))
+        for name, c in claim.covers.items()
+    }
 
 
-def _forms(claim: Claim) -> dict[str, str]:
+def forms(claim: Claim) -> dict[str, str]:
     """What is judged at each level, of a claim about all inputs, at its desk setting."""
-    if claim.forms is None:
-        return {}
+    if claim.forms is None or isinstance(claim.forms, dict):  # of the index: in words already
+        return claim.forms or {}
     from attnlab.papers.lab.run.quantified import forms_of
 
-    forms = forms_of(claim, claim.setting.desk)
     return {
         level: form.statement + (f" ({form.source})" if form.source != claim.source else "")
-        for level, form in forms.items()
+        for level, form in forms_of(claim, claim.setting.desk).items()
     }
 
 
 def _settings(item: Claim | PaperFigure) -> dict[str, dict[str, Any]]:
-    return {scale: dataclasses.asdict(item.setting.at(scale)) for scale in SCALES if scale in item.scales}
+    return {scale: plain_setting(item.setting.at(scale)) for scale in SCALES if scale in item.scales}
 
 
 def _scale_note(item: Claim | PaperFigure) -> list[str]:
@@ -218,7 +238,11 @@ def _scale_note(item: Claim | PaperFigure) -> list[str]:
 
 
 def _latest(record: dict[str, Any] | None) -> dict[str, Any] | None:
-    return record and {key: record[key] for key in ("verdict", "scale", "seed", "measured", "interval", "reason")}
+    if not record:
+        return None
+    told = {key: record[key] for key in ("verdict", "scale", "seed", "measured", "interval", "reason")}
+    told |= {"replicas": record.get("replicas"), "differs": record.get("differs") or {}}
+    return told | {"others": record.get("others", 0), "scales": record.get("scales") or {}}
 
 
 def _short(text: str) -> str:

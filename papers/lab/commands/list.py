@@ -21,12 +21,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print all papers."""
-    from attnlab.papers.lab.commands.describe import latest_verdicts, listing
-    from attnlab.papers.lab.registry import load, paper_keys, select
+    from attnlab.papers.lab import index
+    from attnlab.papers.lab.commands.describe import listing
+    from attnlab.papers.lab.registry import select
+    from attnlab.papers.lab.run.latest import latest_verdicts, settings_of
 
-    chosen = select(arguments.targets).papers if arguments.targets else [load(key) for key in paper_keys()]
-    record, text = listing(chosen, latest_verdicts(folder(arguments)))
-    show(arguments, record, markdown(chosen) if arguments.markdown else text)
+    known = index.homes()
+    papers = select(arguments.targets, known).papers if arguments.targets else [known[key]() for key in sorted(known)]
+    record, text = listing(papers, latest_verdicts(folder(arguments), settings_of(papers)))
+    show(arguments, record, markdown(papers) if arguments.markdown else text)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from attnlab.papers.lab.commands.describe import verdict_words
 from attnlab.papers.lab.declare import Paper, Scales
 from attnlab.papers.lab.python.pages import settings_rows
 
@@ -29,7 +30,7 @@ def one_screen(paper: Paper, latest: dict[str, Any]) -> str:
             if number in claim.statements and claim.name not in shown:
                 shown.add(claim.name)
                 record = latest.get(claim.id)
-                verdict = f"{record['verdict']} ({record['scale']})" if record else "not run yet"
+                verdict = verdict_words(record)
                 expected = "  expected REFUTED" if claim.expected == "REFUTED" else ""
                 lines.append(_cut(f"      {verdict:<18} {claim.name}{expected}: {claim.source}"))
     lines.append("")

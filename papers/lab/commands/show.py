@@ -18,12 +18,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what each target says and how it is judged."""
-    from attnlab.papers.lab.commands.describe import description, latest_verdicts
+    from attnlab.papers.lab import index
+    from attnlab.papers.lab.commands.describe import description
     from attnlab.papers.lab.commands.one_screen import one_screen
     from attnlab.papers.lab.registry import select
+    from attnlab.papers.lab.run.latest import latest_verdicts, settings_of
 
-    verdicts = latest_verdicts(folder(arguments))
-    selection = select(arguments.targets)
+    selection = select(arguments.targets, index.homes())
+    verdicts = latest_verdicts(folder(arguments), settings_of(selection.papers))
     record, text = description(arguments.targets, selection, verdicts)
     if not selection.explicit and not arguments.full:
         text = "\n\n".join(one_screen(paper, verdicts) for paper in selection.papers)

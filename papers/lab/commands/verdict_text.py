@@ -67,6 +67,8 @@ def _numbers(record: Mapping[str, Any]) -> str:
 
 def _notes(record: Mapping[str, Any]) -> list[str]:
     outcome, diverged = record["verdict"], [f"diverged: {each}" for each in record["diverged"]]
+    if record.get("overrides"):
+        diverged.append(f"not the declared setting: {' '.join(f'{k}={v}' for k, v in record['overrides'].items())}")
     if record["excuse"]:
         return [f"as expected at smoke: {record['excuse']}", *diverged]
     notes = []

@@ -94,6 +94,8 @@ def reproduce(
         claims += [ClaimResult(record, tuple(kept.get(record["id"], ()))) for record in result["claims"]]
         for row in result["figures"]:
             files = tuple(Path(file) for file in row["files"])
+            if row["failed"]:
+                continue
             figures[row["id"]] = FigureResult(row["id"], files, row["caption"], row["scale"])
         runs.append(result["run"])
         elsewhere = tuple(result["elsewhere"])

@@ -54,9 +54,14 @@ def paper_html(paper: Any) -> str:
     )
 
 
+def _fields(setting: Any) -> dict[str, Any]:
+    """The fields of a setting; one that comes from the index is a record already."""
+    return setting if isinstance(setting, dict) else asdict(setting)
+
+
 def settings_rows(item: Any) -> dict[str, str]:
     """The settings once: the fields that all scales share, then what each scale has of its own."""
-    fields = {scale: asdict(item.setting.at(scale)) for scale in SCALES if scale in item.scales}
+    fields = {scale: _fields(item.setting.at(scale)) for scale in SCALES if scale in item.scales}
     if not fields:
         return {}
     first = next(iter(fields.values()))

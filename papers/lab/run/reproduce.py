@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import hashlib
+import re
 import threading
 import time
 import traceback
@@ -16,11 +17,13 @@ from typing import Any
 from attnlab.analysis.figures.caption import describe
 from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict, percent
+from attnlab.papers.lab.commands.describe import plain_setting
 from attnlab.papers.lab.declare import Claim, PaperFigure, Scale
 from attnlab.papers.lab.errors import ItemError, UsageError, environment_error
 from attnlab.papers.lab.overrides import apply, check_known, known_fields
 from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run import interrupt
+from attnlab.papers.lab.run.latest import words
 from attnlab.papers.lab.run.workbench import Bench, Lab, Runs
 
 BUDGET = 0.01  # chance that a run of true claims says anything false
@@ -109,14 +112,19 @@ def reproduce(
         conditions = drawn_at(options, settings[figure.id])
         judged = _judged_by(figure, judging_of, bench, options.scale)
         caption = plate.caption or describe(plate, " ".join(filter(None, [figure.caption, conditions, judged])), seeds)
-        folder = bench.store.folder / "figures" / figure.paper / options.scale
+        variant = variant_of(figure, options, settings[figure.id])
+        if variant and plate.caption:
+            plate.caption = f"{plate.caption} Not the declared setting: {variant}."
+            caption = plate.caption
+        folder = bench.store.folder / "figures" / figure.paper / options.scale / path_of(variant)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             files = [str(path) for path in plate.save(folder, figure.name)]
         except OSError as error:
             raise environment_error(error, f"write {figure.id} into {folder}") from error
-        bench.store.put_figure(run, figure.id, options.scale, files)
-        return {"id": figure.id, "files": files, "caption": caption, "scale": options.scale, "failed": None}
+        bench.store.put_figure(run, figure.id, options.scale, files, variant)
+        told = {"files": files, "caption": caption, "variant": variant, "failed": None}
+        return {"id": figure.id, "scale": options.scale} | told
 
     def attempt(item: Claim | PaperFigure) -> dict[str, Any]:
         """The item's record, also where it fails; what is wrong with the environment ends the run."""
@@ -130,7 +138,8 @@ def reproduce(
             bench.display.say(f"{item.id} failed: {reason}")
             if isinstance(item, Claim):
                 return failed_record(item, reason, options, settings[item.id], lab)
-            return {"id": item.id, "files": [], "caption": "", "scale": options.scale, "failed": reason}
+            told = {"files": [], "caption": "", "variant": "", "failed": reason}
+            return {"id": item.id, "scale": options.scale} | told
         finally:
             bench.display.judged(item.id)
         if isinstance(item, Claim):
@@ -182,7 +191,8 @@ def claim_record(
         "statements": list(claim.statements),
         "source": claim.source,
         "scale": options.scale,
-        "setting": None if setting is None else _finite(dataclasses.asdict(setting)),
+        "overrides": overridden_fields(claim, options, setting),
+        "setting": plain_setting(setting),
         "seed": options.seed,
         "replicas": options.replicas,
         "simulations": sorted(lab.used),
@@ -196,6 +206,31 @@ def failed_record(claim: Claim, reason: str, options: Options, setting: Any, lab
     blank = Verdict(Outcome.UNDECIDED, "failure", reason=reason, kind=claim.kind)
     record = claim_record(claim, blank, options, setting, lab, 0.0)
     return record | {"verdict": FAILED, "as_expected": False, "excuse": None, "looks": 0}
+
+
+def overridden_fields(item: Claim | PaperFigure, options: Options, setting: Any) -> dict[str, Any]:
+    """The overrides that changed the item's setting, with the values that they gave it."""
+    declared, now = plain_setting(item.setting.at(options.scale)), plain_setting(setting)
+    return {key: now.get(key) for key in options.overrides if key in now and now[key] != declared.get(key)}
+
+
+def variant_of(figure: PaperFigure, options: Options, setting: Any) -> str:
+    """In what a figure differs from that of the declared setting: ``dim=7 seed=3``, or ``""``."""
+    differs = overridden_fields(figure, options, setting)
+    differs |= ({"seed": options.seed} if options.seed else {}) | (
+        {"replicas": options.replicas} if options.replicas else {}
+    )
+    return words(differs)
+
+
+def path_of(variant: str) -> str:
+    """A folder's name for a variant: its own text where that can be a name, else cut and told apart by a hash."""
+    name = re.sub(r"[^A-Za-z0-9=.,+-]+", "_", variant)
+    return name if len(name) <= 60 and name == variant.replace(" ", "_") else f"{name[:50]}_{_short_hash(variant)}"
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def exit_status(records: list[dict[str, Any]], figures: Sequence[dict[str, Any]] = ()) -> int:
@@ -279,14 +314,3 @@ def _all(pending: list[Future]) -> list[Any]:
         for future in finished:
             future.result()
     return [future.result() for future in pending]
-
-
-def _finite(x: Any) -> Any:
-    """JSON-ready settings: tuples as lists, no infinities."""
-    if isinstance(x, dict):
-        return {k: _finite(v) for k, v in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [_finite(v) for v in x]
-    if isinstance(x, float) and not math.isfinite(x):
-        return None
-    return str(x) if isinstance(x, Path) else x
