@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.papers.lab.commands.options import add_executor, add_out, count, folder, natural, show
+from attnlab.papers.lab.run.address import check_address
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def run_plan(arguments: argparse.Namespace, plan: dict[str, Any], place: Path, number: int | None = None) -> int:
     """Run the plan, print its verdicts, return the exit status."""
+    check_address(arguments.on)
     from attnlab.papers.lab.commands.report_text import summary
     from attnlab.papers.lab.run.plan import carry_out
 

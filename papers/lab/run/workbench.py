@@ -213,6 +213,9 @@ class Bench:
             except BaseException as error:  # handed to whoever waits for the block
                 _resolve(ready, error=error)
 
+        if self._cluster:
+            for _, seconds in self.store.seconds_of(simulation.name)[:1]:
+                self._cluster.know(simulation.name, seconds)
         self._submit(task, name).add_done_callback(keep)
 
     def _submit(self, task: BlockTask, name: str) -> Future:
