@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attnlab.analysis.writing import write_atomically
+
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Theorems</title> <style> body { font: 16px/1.45 system-ui,
 sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1a1a1a; background: #fff } table {
@@ -34,12 +36,10 @@ def write_report(file: str | Path, records: Sequence[Mapping[str, Any]]) -> Path
     rows = [{**r, "witness_text": json.dumps(r["witness"], indent=1)} for r in records]
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(
-        page.render(
-            records=rows,
-            good=sum(bool(r["passed"]) for r in records),
-            share=max((r["share"] for r in records), default=0.0),
-        ),
-        encoding="utf-8",
+    text = page.render(
+        records=rows,
+        good=sum(bool(r["passed"]) for r in records),
+        share=max((r["share"] for r in records), default=0.0),
     )
+    write_atomically(file, text.encode())
     return file

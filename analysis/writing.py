@@ -5,6 +5,7 @@ A process that dies in between leaves a file ``.NAME.HOST.PID.N.tmp`` beside; :f
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
@@ -93,18 +94,19 @@ def alive(pid: int) -> bool:
 
 
 def fault_point(name: str) -> None:
-    """A place where a test may let the process die: ``ATTNLAB_FAULT="NAME"`` or ``"NAME:3"`` for the third time it is passed.
+    """A place where a test may let the process die: ``ATTNLAB_FAULT="NAME"``, or ``"NAME:3"`` for the third time it is passed.
 
-    With ``ATTNLAB_FAULT_MARK``, a file, it happens once: whoever makes the file dies. A NAME that ends in ``*`` is a prefix.
+    With ``ATTNLAB_FAULT_MARK``, a file, it happens once, to whichever process makes the file. ``ATTNLAB_FAULT_KIND`` names an
+    error of the system (``ENOSPC``) that is raised instead. ``ATTNLAB_FAULT_LOG`` names a file that lists the points passed.
     """
-    wanted = os.environ.get("ATTNLAB_FAULT")
-    if not wanted:
+    wanted, log = os.environ.get("ATTNLAB_FAULT"), os.environ.get("ATTNLAB_FAULT_LOG")
+    if log:
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{name}\n")
+    if not wanted or name != wanted.partition(":")[0]:
         return
-    wanted, _, times = wanted.partition(":")
-    if name != wanted and not (wanted.endswith("*") and name.startswith(wanted[:-1])):
-        return
-    _passed[wanted] = _passed.get(wanted, 0) + 1
-    if _passed[wanted] != int(times or 1):
+    _passed[name] = _passed.get(name, 0) + 1
+    if _passed[name] != int(wanted.partition(":")[2] or 1):
         return
     mark = os.environ.get("ATTNLAB_FAULT_MARK")
     if mark:
@@ -112,4 +114,8 @@ def fault_point(name: str) -> None:
             os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             return
+    kind = os.environ.get("ATTNLAB_FAULT_KIND")
+    if kind:
+        number = getattr(errno, kind)
+        raise OSError(number, os.strerror(number))
     os.kill(os.getpid(), signal.SIGKILL)

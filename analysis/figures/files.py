@@ -8,20 +8,20 @@ and as outlines in SVG, which look alike where the font is missing. Captions go 
 from __future__ import annotations
 
 import io
-import os
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from attnlab.analysis.figures.marks import Mark, as_csv
+from attnlab.analysis.writing import fault_point, write_atomically
 
 
 def write_figure(
     figure: Figure, marks: Iterable[Mark], folder: Path, name: str, title: str = "", caption: str = ""
 ) -> list[Path]:
     """``name.png``, ``name.pdf``, ``name.svg``, ``name.csv`` in ``folder``, each complete or absent."""
+    fault_point("figure drawn")
     title, caption = title or name, caption or title or name
     contents = {
         "png": rendered(figure, "png", {"Software": None, "Title": title, "Description": caption}),
@@ -33,7 +33,7 @@ def write_figure(
     paths = []
     for ending, content in contents.items():
         path = folder / f"{name}.{ending}"
-        _replace(path, content)
+        write_atomically(path, content)
         paths.append(path)
     return paths
 
@@ -43,13 +43,3 @@ def rendered(figure: Figure, ending: str, metadata: dict[str, str | None]) -> by
     out = io.BytesIO()
     figure.savefig(out, format=ending, metadata=metadata)
     return out.getvalue()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the place and rename, so that a reader never meets half a file."""
-    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

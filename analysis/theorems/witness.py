@@ -12,6 +12,7 @@ import numpy as np
 from attnlab.analysis.theorems.engines.confirmation import Confirmation, Point, confirm
 from attnlab.analysis.theorems.statement.claim import Claim
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict
+from attnlab.analysis.writing import write_atomically
 
 FORMAT = "attnlab-witness-1"
 _KEYS = {"format", "claim", "statement", "sizes", "point", "left", "right", "violation", "precision", "level", "seed"}
@@ -46,7 +47,7 @@ def save_witness(verdict: Verdict, file: str | Path) -> Path:
     if verdict.outcome is not Outcome.REFUTED or not verdict.witness:
         raise WitnessError(f"only a REFUTED verdict has a witness to save, this one is {verdict.outcome}")
     file = Path(file)
-    file.write_text(json.dumps(verdict.witness, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_atomically(file, (json.dumps(verdict.witness, indent=1, allow_nan=False) + "\n").encode())
     return file
 
 

@@ -95,7 +95,7 @@ def to_record(paper: Paper) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> Paper:
     """The paper of a record: it can be described, and nothing of it can be run."""
-    settings = [Scales(**{scale: each[scale] for scale in SCALES}) for each in record["settings"]]
+    settings = [Scales(**{scale: _tuple(each[scale]) for scale in SCALES}) for each in record["settings"]]
     paper = Paper(
         key=record["key"],
         title=record["title"],
@@ -159,4 +159,7 @@ def _records() -> dict[str, Any]:
 
 
 def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    """Lists of JSON as the tuples that they were."""
+    if isinstance(value, dict):
+        return {name: _tuple(each) for name, each in value.items()}
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attnlab.analysis.writing import write_atomically
 from attnlab.papers.lab.commands.options import add_out, count, show
 from attnlab.papers.lab.commands.options import folder as results_folder
 from attnlab.papers.lab.errors import UsageError, environment_error
@@ -182,7 +183,7 @@ def dispatch_table(path: Path, rounds: int) -> tuple[dict[str, Any], str]:
         + "\n}\n"
     )
     try:
-        path.write_text(text, encoding="utf-8")
+        write_atomically(path, text.encode())
     except OSError as error:
         raise environment_error(error, f"write {path}") from None
     return {"bench": "kernels", "dispatch": table, "file": str(path)}, text.rstrip()

@@ -20,8 +20,13 @@ _ATTNLAB = (
 
 
 def plain_setting(setting: Any) -> dict[str, Any]:
-    """A setting as JSON has it; one that comes from the index is so already."""
-    return setting if isinstance(setting, dict) else finite(dataclasses.asdict(setting))
+    """A setting as JSON has it."""
+    return finite(fields_of(setting))
+
+
+def fields_of(setting: Any) -> dict[str, Any]:
+    """The fields of a setting; one that comes from the index is a record already."""
+    return setting if isinstance(setting, dict) else dataclasses.asdict(setting)
 
 
 def finite(x: Any) -> Any:
@@ -228,7 +233,7 @@ def forms(claim: Claim) -> dict[str, str]:
 
 
 def _settings(item: Claim | PaperFigure) -> dict[str, dict[str, Any]]:
-    return {scale: plain_setting(item.setting.at(scale)) for scale in SCALES if scale in item.scales}
+    return {scale: fields_of(item.setting.at(scale)) for scale in SCALES if scale in item.scales}
 
 
 def _scale_note(item: Claim | PaperFigure) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from attnlab.analysis.verdicts.html import FONT
+from attnlab.papers.lab.commands.describe import fields_of
 from attnlab.papers.lab.scales import SCALES
 
 _ROW = "padding: 0.1rem 1rem 0.1rem 0; text-align: left; vertical-align: top; border: 0; background: none"
@@ -54,14 +55,9 @@ def paper_html(paper: Any) -> str:
     )
 
 
-def _fields(setting: Any) -> dict[str, Any]:
-    """The fields of a setting; one that comes from the index is a record already."""
-    return setting if isinstance(setting, dict) else asdict(setting)
-
-
 def settings_rows(item: Any) -> dict[str, str]:
     """The settings once: the fields that all scales share, then what each scale has of its own."""
-    fields = {scale: _fields(item.setting.at(scale)) for scale in SCALES if scale in item.scales}
+    fields = {scale: fields_of(item.setting.at(scale)) for scale in SCALES if scale in item.scales}
     if not fields:
         return {}
     first = next(iter(fields.values()))

@@ -127,6 +127,7 @@ def adopt(store: Store, key: str) -> bool:
     if key_of(label["identity"]) != key:
         return False
     store.keep_file(key, label["identity"], data, 0.0, label.get("roots") or (), None, path.stat().st_mtime)
+    store.drop_checkpoint(key)
     return True
 
 

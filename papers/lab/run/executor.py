@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.analysis.writing import write_atomically
+from attnlab.analysis.writing import fault_point, write_atomically
 from attnlab.papers.lab.errors import UsageError, environment_error
 from attnlab.papers.lab.run.blocks import pack, unpack
 from attnlab.papers.lab.run.fingerprint import code_fingerprint
@@ -65,6 +65,7 @@ def tell_progress(tell: Callable[..., None] | None) -> None:
 def run_block(task: BlockTask) -> BlockResult:
     """Run one block on one thread. Where the code here is not the one asked for, nothing is computed: ``ran`` tells it."""
     started = time.perf_counter()
+    fault_point("block begun")
     try:
         return _run(task, started)
     except UsageError as error:
@@ -88,6 +89,7 @@ def _run(task: BlockTask, started: float) -> BlockResult:
         seeds = replica_seeds(asked.simulation, asked.fields, asked.seed, asked.first, asked.size)
         with monitor.use(BlockMonitor(asked.key, task.checkpoint)):
             arrays = simulation(task.setting, seeds, asked.device)
+        fault_point("block computed")
         return BlockResult(arrays, time.perf_counter() - started, here(code, task.roots, asked.device))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.analysis.writing import sweep, write_atomically
+from attnlab.analysis.writing import fault_point, sweep, write_atomically
 from attnlab.papers.lab.errors import UsageError, environment_error
 from attnlab.papers.lab.run.blocks import DamagedBlock, is_key, key_of, pack_block, unpack
 from attnlab.papers.lab.run.catalogue import NAME, Catalogue, checksum_of, explained, now
@@ -196,12 +196,14 @@ class Store:
         with self.catalogue.transaction():
             row = {"arguments": canonical(arguments), "started": now(), "host": HOST, "pid": os.getpid(), "id": number}
             run = self.catalogue.put_inside("runs", row)
+        fault_point("run entered")
         self._lock = RunLock(self.folder, run)
         sweep(self.folder)
         return run
 
     def end_run(self, run: int, status: int) -> None:
         """Mark a run as finished with its exit status, and so the dead runs of the same command, which it has finished."""
+        fault_point("run judged")
         known = self.runs()
         mine = next(row for row in known if row["id"] == run)
         same = [row for row in known if row["arguments"] == mine["arguments"] and row["state"] == "interrupted"]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from attnlab.analysis.verdicts.verdict import Verdict
+from attnlab.analysis.writing import fault_point
 from attnlab.papers.lab.declare import Claim, Scale
 from attnlab.papers.lab.errors import ItemError, UsageError
 from attnlab.papers.lab.run.blocks import DamagedBlock
@@ -199,6 +200,7 @@ class Bench:
         def keep(done: Future) -> None:
             try:
                 result = done.result()
+                fault_point("block received")
                 if result.failed is not None:
                     raise _failure(name, *result.failed)
                 kept, differs = settled(identity, result.ran)

@@ -298,3 +298,24 @@ def test_a_mistyped_command_begins_nothing_and_a_living_run_is_not_resumed(cli, 
     assert run["state"] == "interrupted"
     status, _, err = cli("resume", "--workers", 1, "--on", "tcp://127.0.0.1:1")
     assert status == 2 and "127.0.0.1:1" in err
+
+
+def test_overrides_are_seen_in_list_show_and_in_the_figure(cli, tmp_path):
+    cli("reproduce", "toy.drift", "--scale", "smoke", *QUICK)
+    status, result, _ = cli("reproduce", "fails2026.fine", "fails2026.fig2", "drift=2.5", "--json", *QUICK)
+    assert status == 0 and result["claims"][0]["overrides"] == {"drift": 2.5}
+    (figure,) = result["figures"]
+    assert (
+        figure["caption"].endswith("Not the declared setting: drift=2.5.")
+        and "/desk/drift=2.5/fig2." in figure["files"][0]
+    )
+    text = cli("reproduce", "fails2026.fine", "fails2026.fig2", "drift=2.5", *QUICK)[1]
+    assert "not the declared setting: drift=2.5" in text
+    assert "HOLDS (desk, drift=2.5)" in cli("list")[1] and "HOLDS (desk, drift=2.5)" in cli("show", "fails2026.fine")[1]
+    cli("reproduce", "fails2026.fine", "fails2026.fig2", "--scale", "smoke", *QUICK)
+    listed = cli("list")[1]
+    assert "HOLDS (smoke) +1 at other settings" in listed and "HOLDS (desk, drift" not in listed
+    files = sorted(
+        p.relative_to(tmp_path / "results" / "figures").parts[1:-1] for p in tmp_path.glob("results/**/fig2.csv")
+    )
+    assert files == [("desk", "drift=2.5"), ("smoke",)]
