@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from attnlab.papers.lab.declare import SCALES, Claim, Paper, PaperFigure
+from attnlab.papers.lab.plain import fields_of
 from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run.latest import words
 
@@ -17,27 +16,6 @@ _ATTNLAB = (
     "@software{attnlab,\n  title = {attnlab: a laboratory for the theory of attention},\n"
     "  author = {{The attnlab developers}},\n  version = {%s},\n  license = {MIT}\n}"
 )
-
-
-def plain_setting(setting: Any) -> dict[str, Any]:
-    """A setting as JSON has it."""
-    return finite(fields_of(setting))
-
-
-def fields_of(setting: Any) -> dict[str, Any]:
-    """The fields of a setting; one that comes from the index is a record already."""
-    return setting if isinstance(setting, dict) else dataclasses.asdict(setting)
-
-
-def finite(x: Any) -> Any:
-    """JSON-ready settings: tuples as lists, no infinities."""
-    if isinstance(x, dict):
-        return {k: finite(v) for k, v in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [finite(v) for v in x]
-    if isinstance(x, float) and not math.isfinite(x):
-        return None
-    return str(x) if isinstance(x, Path) else x
 
 
 def verdict_words(record: dict[str, Any] | None) -> str:

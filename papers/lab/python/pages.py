@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from attnlab.analysis.verdicts.html import FONT
-from attnlab.papers.lab.commands.describe import fields_of
+from attnlab.papers.lab.plain import fields_of
 from attnlab.papers.lab.scales import SCALES
 
 _ROW = "padding: 0.1rem 1rem 0.1rem 0; text-align: left; vertical-align: top; border: 0; background: none"

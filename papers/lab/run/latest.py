@@ -69,7 +69,7 @@ def latest_verdicts(folder: Path, declared: Declared) -> dict[str, dict[str, Any
 
 def settings_of(papers: Any) -> Declared:
     """The declared settings of papers, as plain data."""
-    from attnlab.papers.lab.commands.describe import plain_setting
+    from attnlab.papers.lab.plain import plain_setting
 
     claims = {claim.id: claim for paper in papers for claim in paper.claims.values()}
 

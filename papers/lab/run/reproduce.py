@@ -17,10 +17,10 @@ from typing import Any
 from attnlab.analysis.figures.caption import describe
 from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict, percent
-from attnlab.papers.lab.commands.describe import plain_setting
 from attnlab.papers.lab.declare import Claim, PaperFigure, Scale
 from attnlab.papers.lab.errors import ItemError, UsageError, environment_error
 from attnlab.papers.lab.overrides import apply, check_known, known_fields
+from attnlab.papers.lab.plain import plain_setting
 from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run import interrupt
 from attnlab.papers.lab.run.latest import words

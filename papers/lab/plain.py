@@ -1,0 +1,29 @@
+"""Settings as plain data, for JSON and for comparing them with what was kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+
+def plain_setting(setting: Any) -> dict[str, Any]:
+    """A setting as JSON has it."""
+    return finite(fields_of(setting))
+
+
+def fields_of(setting: Any) -> dict[str, Any]:
+    """The fields of a setting; one that comes from the index is a record already."""
+    return setting if isinstance(setting, dict) else dataclasses.asdict(setting)
+
+
+def finite(x: Any) -> Any:
+    """JSON-ready settings: tuples as lists, no infinities."""
+    if isinstance(x, dict):
+        return {k: finite(v) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [finite(v) for v in x]
+    if isinstance(x, float) and not math.isfinite(x):
+        return None
+    return str(x) if isinstance(x, Path) else x
