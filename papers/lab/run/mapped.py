@@ -8,15 +8,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+from attnlab.analysis.writing import write_atomically
 from attnlab.papers.lab.commands.doctor import check_device
 from attnlab.papers.lab.commands.map_figure import draw
 from attnlab.papers.lab.commands.report_text import run_record
 from attnlab.papers.lab.errors import UsageError, environment_error
 from attnlab.papers.lab.registry import select
+from attnlab.papers.lab.run.address import check_address
+from attnlab.papers.lab.run.cluster import Cluster
 from attnlab.papers.lab.run.display import Display
 from attnlab.papers.lab.run.reproduce import Options
-from attnlab.papers.lab.run.store import Store, write_atomically
-from attnlab.papers.lab.run.sweep import parsed_axis, sweep
+from attnlab.papers.lab.run.store import Store
+from attnlab.papers.lab.run.sweep import grid, parsed_axis, sweep
 from attnlab.papers.lab.run.workbench import Bench
 
 _COLUMNS = (
@@ -56,12 +59,14 @@ def carry_out_map(
     axes = [parsed_axis(token) for token in plan["over"]]
     options = Options(plan["scale"], plan["overrides"], plan["replicas"], plan["seed"])
     device = check_device(plan["device"])
-    store, display = Store(place), display or Display()
-    bench = Bench(
-        store, display, seed=options.seed, device=device, workers=workers or os.cpu_count() or 1, address=address
-    )
+    grid(claim, axes[::-1], plan["overrides"], options)
+    check_address(address)
+    display = display or Display()
+    cluster = None if address is None else Cluster(address, display)
+    store, workers = Store(place), workers or os.cpu_count() or 1
+    bench = Bench(store, display, seed=options.seed, device=device, workers=workers, cluster=cluster)
     try:
-        run = store.begin_run(plan) if number is None else number
+        run = store.begin_run(plan, number)
         points = sweep(claim, axes[::-1], plan["overrides"], options, bench)
         shown = {"columns": axes[0], "rows": axes[1] if len(axes) == 2 else None}
         plate = draw(claim, shown["columns"], shown["rows"], points, options)

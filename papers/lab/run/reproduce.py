@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures import CancelledError, Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from attnlab.papers.lab.errors import ItemError, UsageError, environment_error
 from attnlab.papers.lab.overrides import apply, check_known, known_fields
 from attnlab.papers.lab.plain import plain_setting
 from attnlab.papers.lab.registry import Selection
-from attnlab.papers.lab.run import interrupt
 from attnlab.papers.lab.run.latest import words
+from attnlab.papers.lab.run.threads import results, started
 from attnlab.papers.lab.run.workbench import Bench, Lab, Runs
 
 BUDGET = 0.01  # chance that a run of true claims says anything false
@@ -150,8 +149,9 @@ def reproduce(
     judging_of: dict[str, Future] = {}
     try:
         for claim in claims:
-            judging_of |= {claim.id: _behind([partial(attempt, claim)])[0]}
-        records = _all([*judging_of.values(), *_behind([partial(attempt, figure) for figure in figures])])
+            judging_of |= {claim.id: started([partial(attempt, claim)], 1)[0]}
+        drawing = started([partial(attempt, figure) for figure in figures], 1)
+        records = results([*judging_of.values(), *drawing])
     except BaseException:
         bench.close(now=True)
         raise
@@ -287,30 +287,3 @@ def _at_scale(selection: Selection, options: Options) -> tuple[list[Claim], list
     here = [c for c in selection.claims if options.scale in c.scales]
     figures = [f for f in selection.figures if options.scale in f.scales]
     return here, figures, elsewhere
-
-
-def _behind(jobs: list[Callable[[], Any]]) -> list[Future]:
-    """Run the jobs one after the other on a thread; it is a daemon, so that one that computes does not hold up the end."""
-    futures: list[Future] = [Future() for _ in jobs]
-
-    def work() -> None:
-        for job, future in zip(jobs, futures, strict=True):
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(job())
-                except BaseException as error:
-                    future.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    return futures
-
-
-def _all(pending: list[Future]) -> list[Any]:
-    """All results; the first failure ends the wait. Short waits keep Ctrl-C alive."""
-    open_ = set(pending)
-    while open_:
-        interrupt.check()
-        finished, open_ = wait(open_, timeout=0.2, return_when=FIRST_COMPLETED)
-        for future in finished:
-            future.result()
-    return [future.result() for future in pending]

@@ -6,8 +6,8 @@ import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from attnlab.analysis.verdicts.ledger import ErrorLedger
@@ -15,6 +15,7 @@ from attnlab.papers.lab.declare import Claim
 from attnlab.papers.lab.errors import ItemError, UsageError
 from attnlab.papers.lab.overrides import apply, check_known
 from attnlab.papers.lab.run.reproduce import BUDGET, Options, claim_record, failed_record, judge_in_looks, why_failed
+from attnlab.papers.lab.run.threads import results, started
 from attnlab.papers.lab.run.workbench import Bench, Lab
 
 AT_ONCE = 16  # points that are judged side by side; each waits for its blocks
@@ -75,20 +76,24 @@ def _range(token: str, parts: list[str]) -> tuple[str, ...]:
     )
 
 
+def grid(claim: Claim, axes: Sequence[Axis], fixed: Mapping[str, str], options: Options) -> list[dict[str, str]]:
+    """The points of a grid, the last axis fastest; a field that the claim does not have or that is given twice is an error."""
+    keys = [axis.key for axis in axes]
+    if len(set(keys)) != len(keys) or set(keys) & set(fixed):
+        raise UsageError(f"a field is given twice: {', '.join([*keys, *fixed])}")
+    check_known([*keys, *fixed], [claim.setting.at(options.scale)])
+    return [dict(zip(keys, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
+
+
 def sweep(
     claim: Claim, axes: Sequence[Axis], fixed: Mapping[str, str], options: Options, bench: Bench
 ) -> list[dict[str, Any]]:
-    """The record of the claim at each point of the grid, the last axis fastest; each has its ``point``.
+    """The record of the claim at each point of the :func:`grid`; each has its ``point``.
 
     A point whose setting is impossible, or where the claim cannot be evaluated, is FAILED with the reason and costs no other
     point its verdict. Each point has the whole error budget of one claim: the map is many questions, not one.
     """
-    own = claim.setting.at(options.scale)
-    keys = [axis.key for axis in axes]
-    if len(set(keys)) != len(keys) or set(keys) & set(fixed):
-        raise UsageError(f"a field is given twice: {', '.join([*keys, *fixed])}")
-    check_known([*keys, *fixed], [own])
-    points = [dict(zip(keys, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
+    own, points = claim.setting.at(options.scale), grid(claim, axes, fixed, options)
 
     def judge(point: dict[str, str]) -> dict[str, Any]:
         started = time.perf_counter()
@@ -110,15 +115,18 @@ def sweep(
             record = failed_record(claim, why_failed(error), options, setting, lab)
         return record | {"point": point, "difference": difference(record)}
 
-    with ThreadPoolExecutor(min(AT_ONCE, len(points))) as judging:
-        futures = [judging.submit(judge, point) for point in points]
+    def attempt(point: dict[str, str]) -> dict[str, Any]:
         try:
-            return [future.result() for future in futures]
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            bench.close(now=True)
-            raise
+            return judge(point)
+        finally:
+            bench.display.judged(str(point))
+
+    bench.display.start(len(points))
+    try:
+        return results(started([partial(attempt, point) for point in points], AT_ONCE))
+    except BaseException:
+        bench.close(now=True)
+        raise
 
 
 def difference(record: Mapping[str, Any]) -> float | None:

@@ -115,7 +115,7 @@ def test_an_interrupted_map_is_resumed(cli, tmp_path):
 
     cli("map", "toy.drift", "--over", "drift=0,1", "--scale", "smoke", "--workers", 1)
     store = Store(tmp_path / "results")
-    store._db.execute("update runs set finished = null, status = null")  # as a kill leaves it
+    store.catalogue._db.execute("update runs set finished = null, status = null")  # as a kill leaves it
     store.close()
     status, out, err = cli("resume")
     assert status == 0 and "toy2026_walk.drift over drift" in out, err
