@@ -6,30 +6,14 @@ import numpy as np
 import pytest
 
 from attnlab.papers.lab.registry import load
-from attnlab.papers.lab.run.workbench import Runs
+from attnlab.papers.lab.run.planted import LiveLab
 
 paper = load("pavlovian_associative_memory")
 
 
-class Small:
-    """A lab that runs simulations in this process, and may spoil what they give."""
-
-    seed = 0
-
-    def __init__(self, spoil=None):
-        self.spoil = spoil or (lambda runs: runs)
-
-    def simulate(self, simulation, *settings):
-        found = []
-        for number, setting in enumerate(settings):
-            seeds = [np.random.SeedSequence(5, spawn_key=(number, k)) for k in range(setting.n_replicas)]
-            found.append(Runs("planted", self.spoil(simulation(setting, seeds, "cpu"))))
-        return found[0] if len(found) == 1 else found
-
-
-def judged(name, spoil=None, **changes):
+def judged(name, spoil=dict, **changes):
     claim = paper.claims[name]
-    return claim.function(replace(claim.setting.smoke, **changes), Small(spoil))
+    return claim.function(replace(claim.setting.smoke, **changes), LiveLab(spoil))
 
 
 def test_the_hebbian_claim_holds_and_sees_an_error_of_one_more_pair():

@@ -1,8 +1,5 @@
 """The paper module: coverage, and claims judged on planted runs whose truth is known."""
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -290,40 +287,3 @@ def test_slopes_of_decades_are_exact_for_a_power_law():
     x = np.geomspace(1, 1e4, 30)
     ends, slopes = common.slopes_of_decades(x, np.log(np.stack([x**-2, 5 * x])))
     assert ends[0] >= 10 and np.allclose(slopes, [[-2], [1]])
-
-
-def test_every_numbered_statement_has_a_claim_and_every_listed_figure_is_there():
-    assert paper.uncovered() == [] and len(paper.statements) == 10
-    assert set(paper.figures) == {f"fig{i}" for i in range(1, 8)}
-
-
-def test_what_smoke_cannot_decide_says_why_and_false_statements_have_a_correction_beside_them():
-    for claim in paper.claims.values():
-        assert claim.formula and claim.judged and claim.assumptions
-        if claim.expected == "REFUTED":
-            assert claim.note and any(
-                other.source.startswith("corrects") and set(other.statements) & set(claim.statements)
-                for other in paper.claims.values()
-            )
-
-
-@pytest.mark.slow
-def test_smoke_says_nothing_wrong(tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "attnlab.papers.tarzanagh2023_att_svm",
-            "--scale",
-            "smoke",
-            "--json",
-            "--out",
-            str(tmp_path),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=1200,
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)["claims"]) == len(paper.claims)
-    assert len(list((tmp_path / "figures").rglob("fig*.png"))) == 7
