@@ -10,7 +10,9 @@ A library is code that runs with all rights of the user. The cache is therefore 
 owns, or that others may write, is refused, and so is a build whose hash does not match.
 
 ``ATTNLAB_CACHE`` names the cache folder (default ``$XDG_CACHE_HOME/attnlab`` or ``~/.cache/attnlab``), ``ATTNLAB_CC``
-the compiler (default ``cc``, then ``gcc``, ``clang``); an empty ``ATTNLAB_CC`` switches C off. ``ATTNLAB_ARCH`` names the
+the compiler (default ``clang``, then that of the package ziglang, ``pip install attnlab[cc]``, then ``cc``, ``gcc``); an empty
+``ATTNLAB_CC`` switches C off, ``zig`` asks for the package's. Clang joins a product and a sum into one rounding where one
+expression of the source has both and nowhere else, so that its bits do not depend on the width of the vectors. ``ATTNLAB_ARCH`` names the
 instruction set that builds are made for, as ``-march`` takes it (default ``native``; ``x86-64-v3`` for a build that other
 machines can use).
 """
@@ -20,6 +22,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -34,7 +37,8 @@ from pathlib import Path
 from attnlab.kernels.compiled.provenance import Told, teller
 
 HEADERS = Path(__file__).parent
-FLAGS = ("-O3", "-ffp-contract=fast", "-fno-math-errno", "-std=gnu11", "-shared", "-fPIC")
+FLAGS = ("-O3", "-fno-math-errno", "-std=gnu11", "-shared", "-fPIC")
+CONTRACTION = {"clang": "-ffp-contract=on", "gcc": "-ffp-contract=fast"}  # gcc takes "on" for "off"
 _MARK = b"attnlab-build-1\0"
 _DIGEST = 32
 _DAY = 86400.0
@@ -47,12 +51,31 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Compiler:
-    """A C compiler that was found: its path, first version line, and a hash of what it says of this machine."""
+    """A C compiler that was found: its command, first version line, and a hash of what it says of this machine."""
 
-    path: str
+    command: tuple[str, ...]
     version: str
     target: str
     arch: str
+
+    @property
+    def path(self) -> str:
+        return " ".join(self.command)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What every build is made with."""
+        return *FLAGS, CONTRACTION["clang" if "clang" in self.version else "gcc"]
+
+    def run(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """The compiler on these arguments, for the instruction set that was asked for."""
+        zig = self.command[-1] == "cc" and len(self.command) > 1
+        arch = self.arch.replace("-", "_") if zig else self.arch
+        places = {f"ZIG_{kind}_CACHE_DIR": str(cache_folder() / "zig") for kind in ("GLOBAL", "LOCAL")} if zig else {}
+        command = [*self.command, f"-march={arch}", *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, check=False, env={**os.environ, **places}
+        )
 
 
 def load(source: Path, made: str = "", **defines: int) -> ctypes.CDLL | None:
@@ -118,7 +141,7 @@ def _load_cached(
             path.read_bytes() for folder in (HEADERS, Path(source).parent) for path in sorted(folder.glob("*.h"))
         )
         macros = [f"-D{name}={value}" for name, value in defines]
-        identity = repr((text, headers, made, compiler.arch, FLAGS, macros, compiler.version, compiler.target))
+        identity = repr((text, headers, made, compiler.arch, compiler.flags, macros, compiler.version, compiler.target))
         key = hashlib.sha256(identity.encode()).hexdigest()
         path = _private(Path(cache) / "kernels") / f"{Path(source).stem}-{key[:32]}.so"
         digest = _intact(path)
@@ -150,18 +173,29 @@ def _fail(source: str, name: str, reason: str) -> None:
 def _find(cc: str | None, arch: str) -> tuple[Compiler | None, str]:
     if cc is not None and not cc.strip():
         return None, "ATTNLAB_CC is empty: C kernels are switched off"
-    names = [cc] if cc else ["cc", "gcc", "clang"]
-    path = next((found for found in map(shutil.which, names) if found), None)
-    if path is None:
-        return None, f"no C compiler found ({', '.join(names)}); install gcc or clang, or set ATTNLAB_CC"
+    names = [cc] if cc else ["clang", "zig", "cc", "gcc"]
+    command = next((found for found in map(_command, names) if found), None)
+    if command is None:
+        return None, f"no C compiler found ({', '.join(names)}); pip install ziglang, install gcc or clang, or set ATTNLAB_CC"
+    found = Compiler(command, "", "", arch)
     try:
-        version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
-        macros = subprocess.run(
-            [path, f"-march={arch}", "-dM", "-E", "-x", "c", os.devnull], capture_output=True, timeout=60, check=True
-        ).stdout
+        version = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+        macros = found.run("-dM", "-E", "-x", "c", os.devnull, timeout=60)
+        macros.check_returncode()
     except (OSError, subprocess.SubprocessError) as error:
-        return None, f"{path} does not work: {type(error).__name__}: {error}"
-    return Compiler(path, version.splitlines()[0] if version else "", hashlib.sha256(macros).hexdigest(), arch), ""
+        return None, f"{found.path} does not work: {type(error).__name__}: {error}"
+    first = version.splitlines()[0] if version else ""
+    return Compiler(command, first, hashlib.sha256(macros.stdout.encode()).hexdigest(), arch), ""
+
+
+def _command(name: str) -> tuple[str, ...] | None:
+    """The command of a compiler by name, if it is there; ``zig`` is the one in the Python package."""
+    if name == "zig":
+        spec = importlib.util.find_spec("ziglang")
+        binary = Path(spec.origin).parent / "zig" if spec and spec.origin else None
+        return (str(binary), "cc") if binary and binary.exists() else None
+    path = shutil.which(name)
+    return (path,) if path else None
 
 
 def _arch() -> str:
@@ -214,19 +248,7 @@ def _build(compiler: Compiler, source: str, made: str, macros: list[str], path: 
         _fault_point("build begun")
         library = Path(folder) / "kernel.so"
         (Path(folder) / "made.h").write_text(made)
-        command = [
-            compiler.path,
-            f"-march={compiler.arch}",
-            *FLAGS,
-            *macros,
-            f"-I{HEADERS}",
-            f"-I{folder}",
-            source,
-            "-o",
-            str(library),
-            "-lm",
-        ]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        run = compiler.run(*compiler.flags, *macros, f"-I{HEADERS}", f"-I{folder}", source, "-o", str(library), "-lm")
         if run.returncode:
             raise OSError(f"{compiler.path} failed on {Path(source).name}: {run.stderr.strip()[-2000:]}")
         _fault_point("build made")

@@ -74,11 +74,11 @@ class Text:
             if not nest.reduction:
                 store.append(f"{target} = {value.text};")
                 continue
-            start.append(f"vec a{entry} = splat({'0' if nest.reduction == 'sum' else '-HUGE_NUMBER'});")
+            start.append(f"vec a{entry} = splat({'-HUGE_NUMBER' if nest.reduction == 'amax' else '0'});")
             update.append(
-                f"a{entry} += {value.text};"
-                if nest.reduction == "sum"
-                else f"a{entry} = larger(a{entry}, {value.text});"
+                f"a{entry} = larger(a{entry}, {value.text});"
+                if nest.reduction == "amax"
+                else f"a{entry} += {value.text};"
             )
             store.append(f"{target} {'+=' if nest.accumulates else '='} a{entry};")
         lines = [
@@ -88,6 +88,8 @@ class Text:
         depth = len(order)
         if nest.reduction:
             lines += [(depth, text) for text in start] + [(len(loops), text) for text in update]
+            if nest.reduction == "cumsum":
+                lines, store = lines + [(len(loops), text) for text in store], []
         else:
             lines += [(len(loops), text) for text in store]
         text = self._nested(nest, loops, lines, depth, store if nest.reduction else [])

@@ -1,7 +1,7 @@
 """The work of a training step as a graph of few kinds of nodes, each an array of one replica.
 
 Leaves are inputs, tables of constants and single numbers. *Views* only say where an element comes from, *pointwise* nodes
-compute an element from elements, ``sum`` and ``amax`` reduce axes, ``take`` reads at positions that are data. Products of
+compute an element from elements, ``sum`` and ``amax`` reduce axes, ``cumsum`` keeps what it adds up on the way, ``take`` reads at positions that are data. Products of
 matrices are sums of pointwise products, so that one kind of loop nest serves everything. Equal nodes are one node.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 VIEWS = {"permute", "expand", "reshape", "slice", "flip"}
 PIECES = {"cat", "pad"}
-REDUCTIONS = {"sum", "amax"}
+REDUCTIONS = {"sum", "amax", "cumsum"}
 COSTS = {
     "add": 1, "sub": 1, "mul": 1, "neg": 1, "abs": 1, "maximum": 1, "minimum": 1, "where": 1, "and": 1, "or": 1, "not": 1,
     "eq": 1, "ne": 1, "lt": 1, "le": 1, "gt": 1, "ge": 1, "real": 1, "trunc": 2, "floor": 3, "div": 4, "sqrt": 4, "exp": 9,

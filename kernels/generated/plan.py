@@ -102,9 +102,13 @@ class _Planner:
         array = Array(node, ())
         if node.op in REDUCTIONS:
             (source,), axes = node.args, node.attributes["axes"]
-            inner = [Loop(source.shape[axis]) for axis in axes]
-            inside, rest = dict(zip(axes, inner, strict=True)), iter(out)
-            at = tuple(Index.of(inside[axis]) if axis in inside else next(rest) for axis in range(len(source.shape)))
+            if node.op == "cumsum":  # the axis is a loop inside, and of what is stored
+                inner = [loop for axis in axes for loop, _ in out[axis].terms]
+                outer, at = [loop for loop in outer if loop not in inner], out
+            else:
+                inner = [Loop(source.shape[axis]) for axis in axes]
+                inside, rest = dict(zip(axes, inner, strict=True)), iter(out)
+                at = tuple(Index.of(inside[axis]) if axis in inside else next(rest) for axis in range(len(source.shape)))
             nest = Nest(array, source, node.op, out, at, outer, inner)
         else:
             nest = Nest(array, node, "", out, out, outer, [])
@@ -158,7 +162,7 @@ class _Planner:
                 found = first
                 tried.reads = evaluated(tried, self.arrays, self.stored.uses).reads
             inner = found in tried.inner
-            if inner and (tried.reduction != "sum" or not of_batch):
+            if nest.reduction == "cumsum" and inner or inner and (tried.reduction != "sum" or not of_batch):
                 continue
             if not inner and not any(
                 each.factor(found) * self.examples == size

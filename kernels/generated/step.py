@@ -24,7 +24,7 @@ from attnlab.kernels.generated.graph import Refused
 from attnlab.kernels.generated.plan import planned
 from attnlab.kernels.generated.trace import traced
 
-LARGEST = 30_000
+LARGEST = 100_000
 """Parameters of a replica above which a step is refused: 64 bytes each leave the cache."""
 
 

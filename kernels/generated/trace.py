@@ -23,7 +23,8 @@ _MOVES = {
     "alias", "clone", "detach", "lift_fresh_copy", "contiguous", "view", "_unsafe_view", "reshape", "permute", "expand",
     "unsqueeze", "squeeze", "select", "slice", "split_with_sizes", "gather", "index", "flip",
 }  # fmt: skip
-_WIDEST = 64  # entries along an axis that may be compared one by one, to sort or to scatter
+_WIDEST = 64  # entries along an axis that may be compared with each other, to sort
+_MOST_COMPARED = 2**14  # comparisons that make a sum scattered to places along an axis
 
 
 def traced(
@@ -456,14 +457,7 @@ def _log_softmax_gradient(g: Graph, gradient: Node, out: Node, axis: int, dtype:
 
 @_rule("cumsum")
 def _summed_up(g: Graph, a: Node, axis: int, **kwargs: Any) -> Node:
-    axis %= len(a.shape)
-    n = _narrow("cumsum", a.shape[axis])
-    last = g.permute(a, (*(i for i in range(len(a.shape)) if i != axis), axis))
-    shape = last.shape
-    rows = g.reshape(last, (1, last.size // n, n))
-    found = g.reshape(g.matmul(rows, g.constant(torch.ones(n, n).triu()[None])), shape)
-    back = (*range(axis), len(shape) - 1, *range(axis, len(shape) - 1))
-    return g.permute(found, back)
+    return g.node("cumsum", (a,), a.shape, axes=(axis % len(a.shape),))
 
 
 # ---- positions that are data
@@ -492,7 +486,9 @@ def _indexed(g: Graph, a: Node, indices: Sequence[Any]) -> Node:
 def _scattered(g: Graph, a: Node, axis: int, index: Node, source: Any, add: bool = False) -> Node:
     """Entries replaced, or added to, at positions along an axis; every position is compared with every entry."""
     axis %= len(a.shape)
-    n, m = a.shape[axis], _narrow("scatter", index.shape[axis])
+    n, m = a.shape[axis], index.shape[axis]
+    if (n * m if add else m) > _MOST_COMPARED:
+        raise Refused(f"operation aten::scatter of {m} entries to {n} places, which are compared one by one")
     lead = tuple(size for i, size in enumerate(a.shape) if i != axis)
     if lead != tuple(size for i, size in enumerate(index.shape) if i != axis):
         raise Refused("operation aten::scatter of a part")

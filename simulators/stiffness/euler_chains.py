@@ -153,11 +153,20 @@ class GateChain:
     def run(self, parameters: Parameters, task: RotationTask) -> tuple[Tensor, Tensor, Tensor]:
         """Gates and times of the blocks ``(replica, block)``, and the features as complex numbers ``(replica, block + 1)``,
         from 1."""
-        gates = torch.softmax(parameters["logits"], dim=1)
-        clock = torch.cumsum(gates, dim=1) - gates
+        gates, clock = self.clock(parameters)
         factor = torch.complex(torch.ones_like(gates), gates * task.speed(clock))
         x = torch.cumprod(torch.cat([torch.ones_like(factor[:, :1]), factor], dim=1), dim=1)
         return gates, clock, x
+
+    def clock(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """Gates and times of the blocks, ``(replica, block)``."""
+        gates = torch.softmax(parameters["logits"], dim=1)
+        return gates, torch.cumsum(gates, dim=1) - gates
+
+    def log_norm(self, parameters: Parameters, task: RotationTask) -> Tensor:
+        """The log of the final norm ``(replica,)``, in real numbers: each block's factor adds the log of its modulus."""
+        gates, clock = self.clock(parameters)
+        return torch.log1p((gates * task.speed(clock)) ** 2).sum(1) / 2
 
 
 @dataclass(frozen=True)
@@ -179,7 +188,7 @@ class RotationTask:
         return self.base + self.height * torch.exp(-(((t - self.centre) / self.width) ** 2))
 
     def loss(self, model: GateChain, parameters: Parameters, numbers: Tensor | None) -> Tensor:
-        return model.run(parameters, self)[2][:, -1].abs().log()
+        return model.log_norm(parameters, self)
 
     def largest_array(self, model: GateChain) -> int:
         return 2 * model.n_blocks

@@ -85,18 +85,23 @@ class PairwiseLogits:
 
         ``chosen``: the classes ``(replica, sequence)`` of the sequences.
         """
+        K, per_query, common = self.classes.n_classes, self.classes.classes_per_query, self.classes.n_common
         z = self.attention_scale * parameters["Z"]
-        tokens = self.classes.support.to(chosen.device)[chosen]
-        rows = self.classes.query.to(chosen.device)[chosen][..., None] * self.classes.n_tokens + tokens
-        logits = z.flatten(1).gather(1, rows.flatten(1)).view(rows.shape)
-        return torch.softmax(logits + log_counts, dim=-1)
+        z = z[:, :, None].expand(-1, -1, per_query, -1).flatten(1, 2)  # (replica, class, token)
+        own = z[..., common:].unflatten(-1, (K, -1)) * torch.eye(K, dtype=z.dtype, device=z.device)[..., None]
+        local = torch.cat([z[..., :common], own.sum(2)], dim=-1)  # (replica, class, local)
+        return torch.softmax(self._of_class(chosen, z) @ local + log_counts, dim=-1)
 
     def outputs(self, parameters: Parameters, c: Tensor, chosen: Tensor) -> Tensor:
         """Output logits ``(replica, sequence, id)`` for the attention ``c`` of sequences of the chosen classes."""
+        common = self.classes.n_common
         f = c / torch.linalg.vector_norm(c, dim=-1, keepdim=True)
-        tokens = self.classes.support.to(chosen.device)[chosen]
-        wide = torch.zeros(*c.shape[:-1], self.classes.n_tokens, dtype=c.dtype, device=c.device).scatter(-1, tokens, f)
-        return wide @ parameters["Y"]
+        own = (self._of_class(chosen, f)[..., None] * f[..., None, common:]).flatten(-2)  # (replica, sequence, distinct)
+        return torch.cat([f[..., :common], own], dim=-1) @ parameters["Y"]
+
+    def _of_class(self, chosen: Tensor, like: Tensor) -> Tensor:
+        """Whether a sequence is of a class, as numbers ``(replica, sequence, class)``."""
+        return (chosen[..., None] == torch.arange(self.classes.n_classes, device=chosen.device)).to(like)
 
 
 @dataclass(frozen=True)
