@@ -12,9 +12,9 @@ owns, or that others may write, is refused, and so is a build whose hash does no
 ``ATTNLAB_CACHE`` names the cache folder (default ``$XDG_CACHE_HOME/attnlab`` or ``~/.cache/attnlab``), ``ATTNLAB_CC``
 the compiler (default ``clang``, then that of the package ziglang, ``pip install attnlab[cc]``, then ``cc``, ``gcc``); an empty
 ``ATTNLAB_CC`` switches C off, ``zig`` asks for the package's. Clang joins a product and a sum into one rounding where one
-expression of the source has both and nowhere else, so that its bits do not depend on the width of the vectors. ``ATTNLAB_ARCH`` names the
-instruction set that builds are made for, as ``-march`` takes it (default ``native``; ``x86-64-v3`` for a build that other
-machines can use).
+expression of the source has both and nowhere else, so that its bits do not depend on the width of the vectors.
+``ATTNLAB_ARCH`` names the instruction set that builds are made for, as ``-march`` takes it (default
+``native``; ``x86-64-v3`` for a build that other machines can use).
 """
 
 from __future__ import annotations
@@ -176,7 +176,10 @@ def _find(cc: str | None, arch: str) -> tuple[Compiler | None, str]:
     names = [cc] if cc else ["clang", "zig", "cc", "gcc"]
     command = next((found for found in map(_command, names) if found), None)
     if command is None:
-        return None, f"no C compiler found ({', '.join(names)}); pip install ziglang, install gcc or clang, or set ATTNLAB_CC"
+        return (
+            None,
+            f"no C compiler found ({', '.join(names)}); pip install ziglang, install gcc or clang, or set ATTNLAB_CC",
+        )
     found = Compiler(command, "", "", arch)
     try:
         version = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout

@@ -1,8 +1,9 @@
 """The work of a training step as a graph of few kinds of nodes, each an array of one replica.
 
 Leaves are inputs, tables of constants and single numbers. *Views* only say where an element comes from, *pointwise* nodes
-compute an element from elements, ``sum`` and ``amax`` reduce axes, ``cumsum`` keeps what it adds up on the way, ``take`` reads at positions that are data. Products of
-matrices are sums of pointwise products, so that one kind of loop nest serves everything. Equal nodes are one node.
+compute an element from elements, ``sum`` and ``amax`` reduce axes, ``cumsum`` keeps what it adds up on the way, ``take`` reads
+at positions that are data. Products of matrices are sums of pointwise products, so that one kind of loop nest serves everything.
+Equal nodes are one node.
 """
 
 from __future__ import annotations

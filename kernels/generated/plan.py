@@ -108,7 +108,9 @@ class _Planner:
             else:
                 inner = [Loop(source.shape[axis]) for axis in axes]
                 inside, rest = dict(zip(axes, inner, strict=True)), iter(out)
-                at = tuple(Index.of(inside[axis]) if axis in inside else next(rest) for axis in range(len(source.shape)))
+                at = tuple(
+                    Index.of(inside[axis]) if axis in inside else next(rest) for axis in range(len(source.shape))
+                )
             nest = Nest(array, source, node.op, out, at, outer, inner)
         else:
             nest = Nest(array, node, "", out, out, outer, [])
@@ -162,7 +164,7 @@ class _Planner:
                 found = first
                 tried.reads = evaluated(tried, self.arrays, self.stored.uses).reads
             inner = found in tried.inner
-            if nest.reduction == "cumsum" and inner or inner and (tried.reduction != "sum" or not of_batch):
+            if (nest.reduction == "cumsum" and inner) or (inner and (tried.reduction != "sum" or not of_batch)):
                 continue
             if not inner and not any(
                 each.factor(found) * self.examples == size

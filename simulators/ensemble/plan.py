@@ -63,7 +63,7 @@ class Plan:
     diverged_above: float = 1e8
     label: str = "train"
     compiled: Callable[[Any, Any, Any, Sequence[np.random.SeedSequence], torch.dtype], Compiled | None] | None = None
-    path: str = "autograd"
+    path: str = "auto"
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class FarthestSetting:
             )
 
 
-@simulation(name="head_rank_farthest.train_farthest", block=8, devices=("cpu", "cuda"))
+@simulation(name="head_rank_farthest.train_farthest", block=16, devices=("cpu", "cuda"))
 def train_farthest(
     setting: FarthestSetting, seeds: Sequence[np.random.SeedSequence], device: str
 ) -> dict[str, np.ndarray]:

@@ -50,7 +50,7 @@ class PairSetting:
             raise ValueError(f"rank={self.rank!r} exceeds dim={self.dim!r}; use rank <= {self.dim}")
 
 
-@simulation(name="head_rank_pairs.train_on_pairs", block=8, devices=("cpu", "cuda"))
+@simulation(name="head_rank_pairs.train_on_pairs", block=16, devices=("cpu", "cuda"))
 def train_on_pairs(setting: PairSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``error (replica,)`` of the trained model on ``n_test`` fresh pairs, ``error_se`` its standard error.
 

@@ -173,7 +173,7 @@ class WatchedCircuit(Watched, InductionCircuit):
         return super().observe(parameters) | numbers | {"beta2": beta2, "xi": self.overlap(parameters).double()}
 
 
-@simulation(name="induction_heads_circuit.train_circuit", block=8, devices=("cpu", "cuda"))
+@simulation(name="induction_heads_circuit.train_circuit", block=16, devices=("cpu", "cuda"))
 def train_circuit(
     setting: CircuitSetting, seeds: Sequence[np.random.SeedSequence], device: str
 ) -> dict[str, np.ndarray]:

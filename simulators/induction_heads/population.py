@@ -105,7 +105,7 @@ class ScatteredCircuit(InductionCircuit):
         return found | {"R": start[:, 2, None, None] * self.labels.cpu().to(dtype)}
 
 
-@simulation(name="induction_heads_population.train_population", block=8, devices=("cpu", "cuda"))
+@simulation(name="induction_heads_population.train_population", block=16, devices=("cpu", "cuda"))
 def train_population(
     setting: PopulationSetting, seeds: Sequence[np.random.SeedSequence], device: str
 ) -> dict[str, np.ndarray]:

@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attnlab.simulators.ensemble.layout import Layout, Parameters
-from attnlab.simulators.ensemble.optimisers import GradientDescent, constant
+from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.linear_attention.moments import Moments
 
 KINDS = ("merged", "separate", "whole")
@@ -107,75 +106,3 @@ class MomentTask:
 
     def largest_array(self, model: Any) -> int:
         return self.moments.gram.shape[-1] ** 2
-
-
-def moment_steps(
-    model: Any, task: Any, optimiser: Any, seeds: Sequence[np.random.SeedSequence], dtype: torch.dtype
-) -> MomentSteps | None:
-    """Steps of plain gradient descent by the written-out gradient, ten times faster than by autograd; None where they can't."""
-    plain = isinstance(optimiser, GradientDescent) and not optimiser.momentum and not optimiser.weight_decay
-    if not (isinstance(model, LinearAttention) and isinstance(task, MomentTask) and plain and dtype is torch.float64):
-        return None
-    if optimiser.schedule is not constant or not isinstance(optimiser.learning_rate, float):
-        return None
-    return MomentSteps(model, task.moments, optimiser.learning_rate)
-
-
-class MomentSteps:
-    r"""``run`` makes updates of a matrix of parameters in place. With :math:`E = C m - b` the half gradient in the weights m:
-
-    merged: :math:`\partial v_i = \langle E, U_i\rangle,\ \partial U_i = v_i E`; separate: :math:`\partial v_i = \sum_r k^T E q`,
-    :math:`\partial k = v E q,\ \partial q = v E^T k`; whole: :math:`\partial p = E W,\ \partial W = p E`; all twice.
-    """
-
-    def __init__(self, model: LinearAttention, moments: Moments, learning_rate: float) -> None:
-        self.model, self.twice = model, 2 * learning_rate
-        self.label, self.cross, self.gram = (part.numpy() for part in (moments.label, moments.cross, moments.gram))
-        self.step = {"merged": self._merged, "separate": self._separate, "whole": self._whole}[model.kind]
-
-    def run(self, values: Tensor, state: dict[str, Tensor], start: int, stop: int) -> np.ndarray:
-        """Losses ``(replica, step)`` before each update; ``values (replica, parameter)`` in the order of ``model.shapes``."""
-        rows, layout = values.numpy(), Layout(self.model.shapes)
-        parts = {name: np.ascontiguousarray(view) for name, view in layout.split(rows).items()}
-        losses = np.empty((len(rows), stop - start))
-        for column in range(stop - start):
-            losses[:, column] = self.step(*parts.values())
-        rows[:] = layout.join(parts)
-        return losses
-
-    def _half(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The half gradient ``C m - b`` and the loss."""
-        image = weights @ self.gram[0] if len(self.gram) == 1 else (self.gram @ weights[..., None])[..., 0]
-        half = image - self.cross
-        return half, self.label + np.einsum("rf,rf->r", weights, half - self.cross)
-
-    def _merged(self, v: np.ndarray, U: np.ndarray) -> np.ndarray:
-        flat = U.reshape(len(U), U.shape[1], -1)
-        half, loss = self._half((v[:, None] @ flat)[:, 0])
-        change = (flat @ half[..., None])[..., 0]
-        flat -= self.twice * v[..., None] * half[:, None]
-        v -= self.twice * change
-        return loss
-
-    def _separate(self, v: np.ndarray, K: np.ndarray, Q: np.ndarray) -> np.ndarray:
-        R, H, rank, d = K.shape
-        k, q = K.reshape(R, H * rank, d), Q.reshape(R, H * rank, d)
-        scale = np.repeat(v, rank, axis=1)[..., None] if rank > 1 else v[..., None]
-        half, loss = self._half(((scale * k).swapaxes(1, 2) @ q).reshape(R, d * d))
-        E = half.reshape(R, d, d)
-        by_k, by_q = q @ E.swapaxes(1, 2), k @ E
-        change = (k * by_k).reshape(R, H, -1).sum(-1)
-        scale = self.twice * scale
-        k -= scale * by_k
-        q -= scale * by_q
-        v -= self.twice * change
-        return loss
-
-    def _whole(self, p: np.ndarray, W: np.ndarray) -> np.ndarray:
-        flat = W.reshape(len(W), -1)
-        half, loss = self._half((p[..., None] * flat[:, None]).reshape(len(p), -1))
-        E = half.reshape(len(p), p.shape[1], -1)
-        change = (E @ flat[..., None])[..., 0]
-        flat -= self.twice * (p[:, None] @ E)[:, 0]
-        p -= self.twice * change
-        return loss

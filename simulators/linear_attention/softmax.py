@@ -62,7 +62,7 @@ class SoftmaxSetting:
         require_at_least(self, 1, "n_records")
 
 
-@simulation(name="linear_attention_softmax.train", block=8, devices=("cpu", "cuda"))
+@simulation(name="linear_attention_softmax.train", block=16, devices=("cpu", "cuda"))
 def train(setting: SoftmaxSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Stochastic gradient descent in float32.
 

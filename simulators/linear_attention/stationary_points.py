@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from scipy.optimize import least_squares
 
+from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.monitor import current
-from attnlab.simulators.ensemble.optimisers import GradientDescent
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import checked, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
-from attnlab.simulators.linear_attention.model import LinearAttention, MomentTask, moment_steps
+from attnlab.simulators.linear_attention.model import LinearAttention, MomentTask
 from attnlab.simulators.linear_attention.moments import population_moments
 
 
@@ -56,24 +56,21 @@ def stationary_points(
     d = len(setting.spectrum)
     model = LinearAttention(setting.kind, d, setting.n_heads, setting.rank, init_scale=setting.init_scale)
     task = MomentTask(population_moments(setting.spectrum, setting.n_context))
-    stepper = moment_steps(model, task, GradientDescent(0.5), seeds, torch.float64)  # one step changes by the gradient
+    layout = Layout(model.shapes)
     start = model.initialise(generators(seeds, "parameters"), torch.float64)
-    rows = torch.cat([start[name].flatten(1) for name in model.shapes], dim=1)
+    rows = layout.join(start)
 
     def gradient(z: np.ndarray) -> np.ndarray:
-        moved = torch.from_numpy(z[None].copy())
-        stepper.run(moved, {}, 0, 1)
-        return z - moved.numpy()[0]
+        with torch.enable_grad():
+            leaf = torch.from_numpy(z[None].copy()).requires_grad_()
+            return torch.autograd.grad(task.loss(model, layout.split(leaf), None).sum() / 2, leaf)[0][0].numpy()
 
     found: dict[str, list] = {"loss": [], "gradient": [], "size": [], "matrix": []}
     for row in rows.numpy():
         end = least_squares(
             gradient, row, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=setting.max_evaluations * row.size
         )
-        point, low = {}, 0
-        for name, shape in model.shapes.items():
-            point[name] = torch.from_numpy(end.x[low : low + int(np.prod(shape))].reshape(1, *shape))
-            low += int(np.prod(shape))
+        point = layout.split(torch.from_numpy(end.x[None]))
         found["loss"].append(float(task.loss(model, point, None)[0]))
         found["gradient"].append(float(np.linalg.norm(end.fun)))
         found["size"].append(float(np.linalg.norm(end.x)))

@@ -20,7 +20,7 @@ from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
 from attnlab.simulators.ensemble.trainer import train as train_ensemble
-from attnlab.simulators.linear_attention.model import KINDS, LinearAttention, MomentTask, moment_steps
+from attnlab.simulators.linear_attention.model import KINDS, LinearAttention, MomentTask
 from attnlab.simulators.linear_attention.moments import (
     Moments,
     context_features,
@@ -119,14 +119,7 @@ def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
         MomentTask(moments),
         GradientDescent(setting.learning_rate),
         seeds,
-        Plan(
-            setting.n_steps,
-            loss_steps=steps,
-            dtype=torch.float64,
-            device=device,
-            compiled=moment_steps,
-            chunk=len(seeds),
-        ),
+        Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device, chunk=len(seeds)),
         [Record(observe, steps)],
     )
     tiled = np.tile(steps, (len(seeds), 1))

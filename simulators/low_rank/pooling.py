@@ -133,7 +133,7 @@ class SelectionSetting:
             )
 
 
-@simulation(name="low_rank_pooling.selection", block=8, devices=("cpu", "cuda"))
+@simulation(name="low_rank_pooling.selection", block=16, devices=("cpu", "cuda"))
 def selection(setting: SelectionSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train pooling with a linear read-out to report the label of the marked state, on the population loss.
 

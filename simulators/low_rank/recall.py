@@ -60,7 +60,7 @@ class RecallSetting:
         require_one_of(self, "variant", VARIANTS)
 
 
-@simulation(name="low_rank_recall.recall", block=8, devices=("cpu", "cuda"))
+@simulation(name="low_rank_recall.recall", block=16, devices=("cpu", "cuda"))
 def recall(setting: RecallSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train with Adam, test on fresh sequences.
 

@@ -65,7 +65,7 @@ class Setting:
             raise ValueError("n_classes=1 leaves nothing to learn; use 2 or more, or 0 for real labels")
 
 
-@simulation(name="memorization.memorise", block=8, devices=("cpu", "cuda"))
+@simulation(name="memorization.memorise", block=16, devices=("cpu", "cuda"))
 def memorise(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train one layer per replica on its own examples, and see what it has memorised of them.
 

@@ -98,7 +98,7 @@ class StackSetting:
             raise ValueError("depths=() is empty; give at least the number of layers to train")
 
 
-@simulation(name="particle_flow_stacks.train_stacks", block=8, devices=("cpu", "cuda"))
+@simulation(name="particle_flow_stacks.train_stacks", block=16, devices=("cpu", "cuda"))
 def train_stacks(setting: StackSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train one student per replica on the end of its teacher's flow, and follow its layers on held-out states.
 

@@ -82,7 +82,7 @@ class TransformerSetting:
             raise ValueError(f"n_heads={self.n_heads!r} does not divide dim={self.dim!r}; use a divisor")
 
 
-@simulation(name="stiffness_depth.train_transformers", block=8, devices=("cpu", "cuda"))
+@simulation(name="stiffness_depth.train_transformers", block=16, devices=("cpu", "cuda"))
 def train_transformers(
     setting: TransformerSetting, seeds: Sequence[np.random.SeedSequence], device: str
 ) -> dict[str, np.ndarray]:

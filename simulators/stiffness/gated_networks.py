@@ -75,7 +75,7 @@ class SpiralSetting:
             raise ValueError(f"n_shown={self.n_shown!r} exceeds n_test={self.n_test!r}; show at most the test inputs")
 
 
-@simulation(name="stiffness_networks.train_gated", block=8, devices=("cpu", "cuda"))
+@simulation(name="stiffness_networks.train_gated", block=16, devices=("cpu", "cuda"))
 def train_gated(setting: SpiralSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train each kind of gate; the axis ``gate`` is in the order of :data:`GATES`.
 

@@ -96,7 +96,9 @@ class PairwiseLogits:
         """Output logits ``(replica, sequence, id)`` for the attention ``c`` of sequences of the chosen classes."""
         common = self.classes.n_common
         f = c / torch.linalg.vector_norm(c, dim=-1, keepdim=True)
-        own = (self._of_class(chosen, f)[..., None] * f[..., None, common:]).flatten(-2)  # (replica, sequence, distinct)
+        own = (self._of_class(chosen, f)[..., None] * f[..., None, common:]).flatten(
+            -2
+        )  # (replica, sequence, distinct)
         return torch.cat([f[..., :common], own], dim=-1) @ parameters["Y"]
 
     def _of_class(self, chosen: Tensor, like: Tensor) -> Tensor:

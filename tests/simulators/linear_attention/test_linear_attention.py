@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from attnlab.simulators.ensemble.generated import GeneratedSteps
 from attnlab.simulators.ensemble.layout import Layout
-from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent
+from attnlab.simulators.ensemble.optimisers import GradientDescent
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.trainer import autograd_step
 from attnlab.simulators.linear_attention import softmax
-from attnlab.simulators.linear_attention.model import LinearAttention, MomentTask, moment_steps
+from attnlab.simulators.linear_attention.model import LinearAttention, MomentTask
 from attnlab.simulators.linear_attention.moments import (
     Moments,
     context_features,
@@ -69,7 +70,7 @@ def test_token_features_give_the_prediction_of_the_layer_written_out(seeds):
     "kind, heads, rank", [("merged", 3, 1), ("separate", 3, 1), ("separate", 2, 2), ("whole", 1, 1)]
 )
 @pytest.mark.parametrize("own", [False, True])
-def test_written_out_gradient_is_that_of_autograd(seeds, kind, heads, rank, own):
+def test_generated_gradient_is_that_of_autograd(seeds, needs_c, kind, heads, rank, own):
     model = LinearAttention(kind, 3, heads, rank, init_scale=2.0)
     size = 48 if kind == "whole" else 9
     rng = torch.Generator().manual_seed(2)
@@ -85,15 +86,10 @@ def test_written_out_gradient_is_that_of_autograd(seeds, kind, heads, rank, own)
     slow, fast = values.clone(), values.clone()
     step = autograd_step(model, task, descent, layout)
     losses = torch.stack([step(slow, {}, None, i) for i in range(5)], 1)
-    found = moment_steps(model, task, descent, seeds(2), torch.float64).run(fast, {}, 0, 5)
+    made = GeneratedSteps(model, task, descent, layout, fast)
+    found = made.run(fast, {}, None, 0, 5)
     assert (slow - fast).abs().max() < 1e4 * EPS64 and np.abs(losses.numpy() - found).max() < 1e4 * EPS64
     assert (slow - values).abs().max() > 1e-3
-
-
-def test_other_optimisers_are_left_to_autograd(seeds):
-    model, task = LinearAttention("merged", 3), MomentTask(population_moments(SPECTRUM, 6))
-    assert moment_steps(model, task, Adam(0.1), seeds(1), torch.float64) is None
-    assert moment_steps(model, task, GradientDescent(0.1, momentum=0.9), seeds(1), torch.float64) is None
 
 
 def test_merged_training_ends_at_the_minimum_of_its_moments(seeds):
