@@ -15,7 +15,7 @@ from attnlab.kernels.generated.nests import Array, Body, Nest, address, literal,
 from attnlab.kernels.generated.plan import Plan, evaluated
 
 VERSION = "1"
-_HEADER, _RUN = ((Path(__file__).parent / name).read_text() for name in ("generated.h", "run.h"))
+_HEADER, _DRAW, _RUN = ((Path(__file__).parent / name).read_text() for name in ("generated.h", "draw.h", "run.h"))
 _STEP = (
     "static void step(vec *values, vec *const *states, const vec *const *others, vec *whole, vec *tile, vec rate, "
     "const double *factors)"
@@ -188,8 +188,10 @@ def _out_factor(nest: Nest) -> int:
     return 0 if nest.example is None else _out_step(nest, nest.example)
 
 
-def source(graph: Graph, plan: Plan, parameters: dict[str, int], others: list[str], update: str, n_states: int) -> str:
-    """The C file of a step. ``parameters``: how many numbers each has; ``update``: the optimiser's text."""
+def source(
+    graph: Graph, plan: Plan, parameters: dict[str, int], others: list[str], update: str, n_states: int, draw: str = ""
+) -> str:
+    """The C file of a step. ``parameters``: how many numbers each has; ``update``: the optimiser's text; ``draw``: the law's."""
     places, size = {}, 0
     for name, count in parameters.items():
         places[name], size = size, size + count
@@ -223,4 +225,5 @@ def source(graph: Graph, plan: Plan, parameters: dict[str, int], others: list[st
     defines = "".join(f"#define {name} {value}\n" for name, value in constants.items())
     body = "".join(f"    {line}\n" for line in lines)
     head = f"/* attnlab generated step, emitter {VERSION} */\n{defines}{_HEADER}{tables}{functions}{update}"
-    return f"{head}{_STEP} {{\n{body}}}\n{_RUN}"
+    drawing = f"#define DRAWS\n{_DRAW}{draw}" if draw else ""
+    return f"{head}{drawing}{_STEP} {{\n{body}}}\n{_RUN}"

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.compiled import compiler
+from attnlab.kernels.generated import laws
 from attnlab.kernels.generated.emit import source
 from attnlab.kernels.generated.graph import Refused
+from attnlab.kernels.generated.laws import Part
 from attnlab.kernels.generated.plan import planned
 from attnlab.kernels.generated.trace import traced
 
@@ -30,7 +32,8 @@ LARGEST = 100_000
 
 @dataclass(frozen=True)
 class Text:
-    """The C text of a step, its hash, and what it takes: parameters, the other tensors by name, optimiser states."""
+    """The C text of a step, its hash, and what it takes: parameters, the other tensors by name, optimiser states; ``n_drawn``
+    random numbers per step are drawn inside."""
 
     c: str
     digest: str
@@ -38,6 +41,7 @@ class Text:
     others: tuple[str, ...]
     n_states: int
     dtype: torch.dtype
+    n_drawn: int
 
 
 def text_of(
@@ -46,8 +50,11 @@ def text_of(
     others: dict[str, Tensor],
     update: str,
     n_states: int,
+    numbers: Sequence[Part] | None = None,
 ) -> Text:
     """The text of a step for ``loss(parameters, others)`` of one replica, traced at the given tensors.
+
+    ``numbers``: the law of the input that is given as None when the step runs, to be drawn in C; only in float32.
 
     Errors: ``Refused`` with the reason, among them the name of an unknown operation.
     """
@@ -60,15 +67,23 @@ def text_of(
     graph, value, gradients = traced(loss, parameters, others)
     plan = planned(graph, value, gradients)
     sizes = {name: each.numel() for name, each in parameters.items()}
-    c = source(graph, plan, sizes, list(others), update, n_states)
-    return Text(c, hashlib.sha256(c.encode()).hexdigest(), count, tuple(others), n_states, dtype)
+    draws = bool(numbers) and dtype == torch.float32
+    c = source(graph, plan, sizes, list(others), update, n_states, laws.text(tuple(numbers)) if draws else "")
+    n_drawn = sum(part.count for part in numbers) if draws else 0
+    return Text(c, hashlib.sha256(c.encode()).hexdigest(), count, tuple(others), n_states, dtype, n_drawn)
 
 
 class Step:
-    """A loaded step; ``others`` holds ``(replica, ...)`` tensors by name, None for the numbers that change at every step."""
+    """A loaded step; ``others`` holds ``(replica, ...)`` tensors by name, None for the numbers that change at every step.
 
-    def __init__(self, text: Text, others: dict[str, Tensor | None], n_replicas: int) -> None:
+    ``seeds``: the 64-bit seed of each replica's own numbers, for a text that draws.
+    """
+
+    def __init__(
+        self, text: Text, others: dict[str, Tensor | None], n_replicas: int, seeds: np.ndarray | None = None
+    ) -> None:
         self.text, self.n_replicas = text, n_replicas
+        self.seeds = np.zeros(n_replicas, np.uint64) if seeds is None else np.ascontiguousarray(seeds, np.uint64)
         real32 = text.dtype == torch.float32
         wide = n_replicas * (4 if real32 else 8) > 32
         library = compiler.load(_written(text), **({"WIDE": 1} if wide else {}))
@@ -92,14 +107,20 @@ class Step:
         return _aligned(flat[rows].view(groups, self.lanes, -1).transpose(1, 2).contiguous())
 
     def run(
-        self, values: Tensor, states: Sequence[Tensor], numbers: Tensor | None, rates: np.ndarray, factors: np.ndarray
+        self,
+        values: Tensor,
+        states: Sequence[Tensor],
+        numbers: Tensor | None,
+        rates: np.ndarray,
+        factors: np.ndarray,
+        first: int = 0,
     ) -> np.ndarray:
         """Make ``len(factors)`` updates in place; returns the losses ``(replica, step)`` before each.
 
         values and states ``(replica, parameter)``, contiguous; numbers ``(replica, step, number)``; rates ``(replica,)``;
-        factors ``(step, 2)``.
+        factors ``(step, 2)``; ``first``: number of the first step, for numbers that are drawn inside.
         """
-        n_steps, n_numbers = len(factors), 0 if numbers is None else numbers.shape[-1]
+        n_steps, n_numbers = len(factors), self.text.n_drawn if numbers is None else numbers.shape[-1]
         if not (values.is_contiguous() and all(each.is_contiguous() for each in states)):
             raise ValueError("values and states must be contiguous")
         if numbers is not None and numbers.stride(-1) != 1:
@@ -121,7 +142,8 @@ class Step:
             ctypes.c_int64(self.n_replicas), ctypes.c_int64(n_steps), ctypes.c_void_p(values.data_ptr()), pointers,
             ctypes.c_void_p(0 if numbers is None else numbers.data_ptr()), ctypes.c_int64(n_numbers), ctypes.c_int64(row),
             ctypes.c_int64(step), packed, sizes, rates.ctypes.data_as(ctypes.c_void_p), factors.ctypes.data_as(ctypes.c_void_p),
-            losses.ctypes.data_as(ctypes.c_void_p), ctypes.c_void_p(self._scratch.data_ptr()),
+            losses.ctypes.data_as(ctypes.c_void_p), self.seeds.ctypes.data_as(ctypes.c_void_p), ctypes.c_int64(first),
+            ctypes.c_void_p(self._scratch.data_ptr()),
         )  # fmt: skip
         return losses
 

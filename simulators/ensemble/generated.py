@@ -8,7 +8,7 @@ is kept. What is generated is a function of model, task, optimiser and number of
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from torch import Tensor
 
 from attnlab.kernels.generated import optimisers as texts
 from attnlab.kernels.generated.graph import Refused
+from attnlab.kernels.generated.laws import parts_of
 from attnlab.kernels.generated.step import Step, text_of
 from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent, NormalisedGradientDescent, State
 from attnlab.simulators.ensemble.plan import Plan
+from attnlab.simulators.ensemble.random_streams import stream
 
 NUMBERS = "numbers"
 WORTH = 3_000
@@ -28,9 +30,21 @@ WORTH = 3_000
 
 
 class GeneratedSteps:
-    """The generated steps of some replicas; ``digest``: SHA-256 of the C text. Draws nothing: numbers are given."""
+    """The generated steps of some replicas; ``digest``: SHA-256 of the C text.
 
-    def __init__(self, model: Any, task: Any, optimiser: Any, layout: Layout, values: Tensor) -> None:
+    ``draws``: whether they draw their own numbers, from the law that is read off ``task.fill``, with ``seeds``; otherwise numbers are
+    given.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        task: Any,
+        optimiser: Any,
+        layout: Layout,
+        values: Tensor,
+        seeds: Sequence[np.random.SeedSequence] = (),
+    ) -> None:
         self.optimiser = optimiser
         update, self.state_names, self.factors = _update(optimiser)
         held = _held(model, task)
@@ -44,9 +58,11 @@ class GeneratedSteps:
             own_model, own_task = (_with(thing, which, held, others) for which, thing in enumerate((model, task)))
             return own_task.loss(own_model, parameters, others.get(NUMBERS))
 
-        self.text = text_of(loss, parameters, others, update, len(self.state_names))
+        law = parts_of(task.fill, task.numbers_per_step) if seeds and task.numbers_per_step else None
+        self.text = text_of(loss, parameters, others, update, len(self.state_names), law)
+        self.draws = bool(self.text.n_drawn)
         tensors: dict[str, Tensor | None] = {name: tensor for name, (_, _, tensor) in held.items()}
-        self.step = Step(self.text, tensors | {NUMBERS: None}, len(values))
+        self.step = Step(self.text, tensors | {NUMBERS: None}, len(values), words_of(seeds) if self.draws else None)
         rate = np.asarray(optimiser.learning_rate, dtype=np.float64)
         self.rates = np.broadcast_to(rate, (len(values),))
 
@@ -57,11 +73,18 @@ class GeneratedSteps:
     def run(self, values: Tensor, state: State, numbers: Tensor | None, start: int, stop: int) -> np.ndarray:
         """Make updates ``start`` to ``stop - 1`` in place with ``numbers (replica, step, number)``; the losses before them."""
         factors = np.array([self.factors(step) for step in range(start, stop)], dtype=np.float64)
-        return self.step.run(values, [state[name] for name in self.state_names], numbers, self.rates, factors)
+        states = [state[name] for name in self.state_names]
+        return self.step.run(values, states, None if self.draws else numbers, self.rates, factors, start)
 
 
 def generated_steps(
-    model: Any, task: Any, optimiser: Any, layout: Layout, values: Tensor, plan: Plan
+    model: Any,
+    task: Any,
+    optimiser: Any,
+    layout: Layout,
+    values: Tensor,
+    seeds: Sequence[np.random.SeedSequence],
+    plan: Plan,
 ) -> tuple[GeneratedSteps | None, str]:
     """The generated steps of the replicas in ``values (replica, parameter)``, or None and the reason.
 
@@ -76,12 +99,17 @@ def generated_steps(
         reason = f"{plan.n_steps} steps of {len(values)} replicas are less than {WORTH}"
     else:
         try:
-            return GeneratedSteps(model, task, optimiser, layout, values), ""
+            return GeneratedSteps(model, task, optimiser, layout, values, seeds), ""
         except Refused as refused:
             reason = str(refused)
     if insists:
         raise ValueError(f"path='generated' cannot be had: {reason}; use path='auto'")
     return None, reason
+
+
+def words_of(seeds: Sequence[np.random.SeedSequence]) -> np.ndarray:
+    """The 64-bit seed of each replica's numbers."""
+    return np.array([stream(seed, "data").generate_state(1, np.uint64)[0] for seed in seeds], dtype=np.uint64)
 
 
 def _update(optimiser: Any) -> tuple[str, list[str], Callable[[int], tuple[float, float]]]:

@@ -137,7 +137,7 @@ class _Ensemble:
             raise ValueError("two records observe the same name; give every observed array its own name")
         self.recent_loss: float | None = None
         size = plan.chunk or max(1, _CHUNK_BYTES // (plan.dtype.itemsize * max(task.largest_array(model), 1)))
-        self.generated, reason = generated_steps(model, task, optimiser, self.layout, self.values, plan)
+        self.generated, reason = generated_steps(model, task, optimiser, self.layout, self.values, seeds, plan)
         self.path = f"autograd ({reason})"
         if self.generated is not None:
             size, self.path = len(seeds), f"generated ({self.generated.digest[:16]})"
@@ -275,13 +275,16 @@ class _Chunk:
     def _advance_generated(self, start: int, stop: int) -> np.ndarray:
         """The same in calls that also end where numbers are to be drawn."""
         seen = {count for index in self.ensemble.record_index for count in index if start <= count < stop}
-        drawn = set(range(start, stop, self.block)) if self.task.numbers_per_step else set()
+        given = self.task.numbers_per_step and not self.generated.draws
+        drawn = set(range(start, stop, self.block)) if given else set()
         losses = []
         for low, high in itertools.pairwise([*sorted(seen | drawn | {start}), stop]):
             self.observe(low)
-            self._numbers(low)
-            at = low % self.block
-            numbers = self.numbers[:, at : at + high - low] if self.task.numbers_per_step else None
+            numbers = None
+            if given:
+                self._numbers(low)
+                at = low % self.block
+                numbers = self.numbers[:, at : at + high - low]
             losses.append(self.generated.run(self.values, self.state, numbers, low, high))
         return np.concatenate(losses, axis=1).astype(np.float64)
 
