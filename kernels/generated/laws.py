@@ -33,8 +33,8 @@ _VIEWS = {
 
 @dataclass(frozen=True)
 class Part:
-    """Numbers ``start`` to ``start + count - 1`` of a step: ``"normal"`` with mean ``a`` and deviation ``b``, or ``"uniform"`` from
-    ``a`` to ``b``."""
+    """Numbers ``start`` to ``start + count - 1`` of a step: ``"normal"`` with mean ``a`` and deviation ``b``, or ``"uniform"``
+    from ``a`` to ``b``."""
 
     kind: str
     start: int

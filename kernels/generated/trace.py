@@ -42,14 +42,9 @@ def traced(
 
         return torch.func.grad_and_value(total)(parameters)
 
-    table = {
-        op: rule
-        for op, rule in core_aten_decompositions().items()
-        if op.name().split("::")[1].split(".")[0] not in _KEPT
-    }
     try:
         with plain_formulas():
-            module = make_fx(torch.func.functionalize(both, remove="mutations"), decomposition_table=table)(
+            module = make_fx(torch.func.functionalize(both, remove="mutations"), decomposition_table=_decompositions())(
                 parameters, others
             )
     except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
@@ -71,6 +66,13 @@ def traced(
             env[node] = _evaluated(graph, node, env)
     found = [each if isinstance(each, Node) else graph.constant(each) for each in found]
     return graph, found[-1], dict(zip(parameters, found[:-1], strict=True))
+
+
+@functools.cache
+def _decompositions() -> dict[Any, Callable[..., Any]]:
+    """Torch's own rules that take operations apart, but for those that this file does better."""
+    rules = core_aten_decompositions().items()
+    return {op: rule for op, rule in rules if op.name().split("::")[1].split(".")[0] not in _KEPT}
 
 
 def _evaluated(graph: Graph, node: torch.fx.Node, env: dict[Any, Any]) -> Any:

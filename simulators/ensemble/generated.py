@@ -32,8 +32,8 @@ WORTH = 3_000
 class GeneratedSteps:
     """The generated steps of some replicas; ``digest``: SHA-256 of the C text.
 
-    ``draws``: whether they draw their own numbers, from the law that is read off ``task.fill``, with ``seeds``; otherwise numbers are
-    given.
+    ``draws``: whether they draw their own numbers, from the law that is read off ``task.fill``, with ``seeds``; otherwise numbers
+    are given.
     """
 
     def __init__(
