@@ -127,12 +127,18 @@ class Graph:
     def pointwise(self, op: str, *args: Node | float) -> Node:
         """The operation on arrays that broadcast."""
         nodes = [self.number(arg) if isinstance(arg, (int, float)) else arg for arg in args]
+        if op not in BOOLEAN | {"where", "real", "copy"}:
+            nodes = [self.numbers(node) for node in nodes]
         shape = tuple(torch.broadcast_shapes(*(node.shape for node in nodes)))
         if op in ("add", "sub", "mul", "div"):
             simple = self._simplified(op, *nodes, shape)
             if simple is not None:
                 return simple
         return self.node(op, tuple(self.expand(node, shape) for node in nodes), shape)
+
+    def numbers(self, x: Node) -> Node:
+        """Truth values as zeros and ones; numbers as they are."""
+        return self.node("real", (x,), x.shape) if x.boolean else x
 
     def _simplified(self, op: str, a: Node, b: Node, shape: tuple[int, ...]) -> Node | None:
         first, second = _value(a), _value(b)
@@ -148,6 +154,7 @@ class Graph:
         return None
 
     def reduce(self, op: str, x: Node, axes: tuple[int, ...], keep: bool = False) -> Node:
+        x = self.numbers(x)
         axes = tuple(sorted(axis % len(x.shape) for axis in axes)) if axes else tuple(range(len(x.shape)))
         kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
         if all(x.shape[axis] == 1 for axis in axes):
@@ -159,6 +166,7 @@ class Graph:
     def matmul(self, a: Node, b: Node) -> Node:
         """``(batch, i, k) (batch, k, j)`` as the sum over k of products."""
         (n, i, k), j = a.shape, b.shape[2]
+        a, b = self.numbers(a), self.numbers(b)
         left = self.expand(self.reshape(a, (n, i, 1, k)), (n, i, j, k))
         right = self.expand(self.reshape(self.permute(b, (0, 2, 1)), (n, 1, j, k)), (n, i, j, k))
         return self.reduce("sum", self.node("mul", (left, right), (n, i, j, k)), (3,))

@@ -229,7 +229,7 @@ def _clamp(
 def _where(g: Graph, condition: Node, yes: Any, no: Any) -> Node:
     yes, no = (g.number(each) if isinstance(each, (int, float)) else each for each in (yes, no))
     if yes.boolean != no.boolean:
-        yes, no = (g.pointwise("real", each) if each.boolean else each for each in (yes, no))
+        yes, no = g.numbers(yes), g.numbers(no)
     return g.pointwise("where", condition, yes, no)
 
 
@@ -240,7 +240,7 @@ def _converted(g: Graph, a: Node, dtype: torch.dtype | None = None, **kwargs: An
     if dtype == torch.bool:
         return g.pointwise("ne", a, 0.0)
     if a.boolean:
-        return g.pointwise("real", a)
+        return g.numbers(a)
     return a if dtype.is_floating_point else g.pointwise("trunc", a)
 
 
@@ -367,7 +367,6 @@ def _select_gradient(g: Graph, a: Node, shape: Sequence[int], axis: int, index: 
 
 @_rule("sum")
 def _summed(g: Graph, a: Node, axes: Sequence[int] | None = None, keep: bool = False, **kwargs: Any) -> Node:
-    a = g.pointwise("real", a) if a.boolean else a
     return g.reduce("sum", a, tuple(axes or ()), keep) if a.shape else a
 
 
@@ -459,7 +458,7 @@ def _log_softmax_gradient(g: Graph, gradient: Node, out: Node, axis: int, dtype:
 
 @_rule("cumsum")
 def _summed_up(g: Graph, a: Node, axis: int, **kwargs: Any) -> Node:
-    return g.node("cumsum", (a,), a.shape, axes=(axis % len(a.shape),))
+    return g.node("cumsum", (g.numbers(a),), a.shape, axes=(axis % len(a.shape),))
 
 
 # ---- positions that are data
