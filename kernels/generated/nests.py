@@ -186,7 +186,21 @@ def address(stored: dict[Node, Array], node: Node, index: tuple[Index, ...]) -> 
             return node, positions(index, node.shape)
         if node.op not in VIEWS:
             raise Store(node)
+        if node.op == "reshape" and _in_order(stored, node.args[0]):
+            return stored.get(node.args[0], node.args[0]), positions(index, node.shape)
         index, node = viewed(node, index), node.args[0]
+
+
+def _in_order(stored: dict[Node, Array], node: Node) -> bool:
+    """Whether a node lies in memory in row-major order, so that it can be read in any shape."""
+    if node not in stored:
+        return node.op in ("input", "table")
+    step = 1
+    for size, stride in zip(reversed(node.shape), reversed(stored[node].strides), strict=True):
+        if size > 1 and stride != step:
+            return False
+        step *= size
+    return True
 
 
 def viewed(node: Node, index: tuple[Index, ...]) -> tuple[Index, ...]:
@@ -245,6 +259,8 @@ class Body:
     def value(self, node: Node, index: tuple[Index, ...]) -> Value:
         """The element of a node at an index."""
         while node.op in VIEWS and node not in self.stored:
+            if node.op == "reshape" and _in_order(self.stored, node.args[0]):
+                break
             index, node = viewed(node, index), node.args[0]
         key = node, index
         if key not in self.known:
@@ -254,10 +270,11 @@ class Body:
     def _computed(self, node: Node, index: tuple[Index, ...]) -> Value:
         if node.op == "number":
             return Value(literal(node.attributes["value"]), frozenset(), False, node.attributes["value"])
-        if node in self.stored or node.op in LEAVES:
+        if node in self.stored or node.op in LEAVES or node.op in VIEWS:
             array, place = address(self.stored, node, index)
             text = f"{self.pointer(array, place)}[{place.text(_Names(self.names))}]"
-            found = self.keep(f"splat({text})" if node.op == "table" else text, self.loops_of(place))
+            table = isinstance(array, Node) and array.op == "table"
+            found = self.keep(f"splat({text})" if table else text, self.loops_of(place))
             return self.keep(f"{found.text} != 0", found.loops, True) if node.boolean else found
         if node.op in PIECES:
             return self._piece(node, index)
@@ -308,9 +325,9 @@ class Body:
                     return Value("0", frozenset(), False, 0.0)
                 return self.value(node.args[0], (*index[:axis], index[axis] + -start, *index[axis + 1 :]))
             start = 0
-            for part in node.args:
+            for place, part in enumerate(node.args, 1):
                 size = part.shape[axis]
-                if part is node.args[-1] or not index[axis].at_least(start + size):
+                if place == len(node.args) or not index[axis].at_least(start + size):
                     return self.value(part, (*index[:axis], index[axis] + -start, *index[axis + 1 :]))
                 start += size
         except NotAffine:

@@ -65,19 +65,23 @@ def _work_outside(plan: Plan) -> int:
 
 
 def _with_examples(stored: Stored, results: list[Node], examples: int) -> Plan:
-    kept = set(stored.kept)
+    kept, flat = set(stored.kept), set(results)
     while True:
         try:
-            return _Planner(stored, kept, results, examples).plan()
+            return _Planner(stored, kept, flat, results, examples).plan()
         except Store as missing:
-            if missing.node in kept or missing.node.op in LEAVES:
+            if missing.node in kept and missing.node not in flat:
+                flat.add(missing.node)
+            elif missing.node in kept or missing.node.op in LEAVES:
                 raise Refused(f"an index of operation {missing.node.op} is not a sum of loops") from None
             kept.add(missing.node)
 
 
 class _Planner:
-    def __init__(self, stored: Stored, kept: set[Node], results: list[Node], examples: int) -> None:
-        self.stored, self.kept, self.results, self.examples = stored, kept, results, examples
+    """``kept``: nodes that are stored; ``flat``: those in row-major order, which no axis of examples may disturb."""
+
+    def __init__(self, stored: Stored, kept: set[Node], flat: set[Node], results: list[Node], examples: int) -> None:
+        self.stored, self.kept, self.flat, self.results, self.examples = stored, kept, flat, results, examples
         self.arrays: dict[Node, Array] = {}
         self.nests: dict[Array, list[Nest]] = {}
         self.data: dict[Node, bool] = {}
@@ -116,8 +120,8 @@ class _Planner:
             nest = Nest(array, node, "", out, out, outer, [])
         nests = self._settled(nest)
         examples = [self._example(nest) for nest in nests]
-        if node in self.results and not all(each and each[1] in each[0].inner for each in examples):
-            examples = [None]  # results are in row-major order
+        if node in self.flat and not all(each and each[1] in each[0].inner for each in examples):
+            examples = [None]
         if all(each is not None for each in examples):
             nests = [nest for nest, _ in examples]
             for nest, loop in examples:
@@ -179,7 +183,7 @@ class _Planner:
         """Strides: the example first, then as in what is read, or row-major."""
         axes = list(range(len(node.shape)))
         first = nests[0]
-        if node not in self.results and not first.reduction and len(nests) == 1:
+        if node not in self.flat and not first.reduction and len(nests) == 1:
             for source, place in first.reads:
                 if isinstance(source, Array) and all(place.factor(loop) for loop in first.outer):
                     axes.sort(

@@ -20,8 +20,7 @@ from attnlab.kernels.generated.graph import Graph, Node, Refused
 
 _KEPT = ("select_backward", "slice_backward", "_softmax_backward_data", "_log_softmax_backward_data", "select_scatter")
 _MOVES = {
-    "alias", "clone", "detach", "lift_fresh_copy", "contiguous", "view", "_unsafe_view", "reshape", "permute", "expand",
-    "unsqueeze", "squeeze", "select", "slice", "split_with_sizes", "gather", "index", "flip",
+    "alias", "clone", "view", "permute", "expand", "unsqueeze", "squeeze", "select", "slice", "split_with_sizes", "gather", "index", "flip",
 }  # fmt: skip
 _WIDEST = 64  # entries along an axis that may be compared with each other, to sort
 _MOST_COMPARED = 2**14  # comparisons that make a sum scattered to places along an axis
@@ -135,11 +134,6 @@ def _added(g: Graph, a: Node, b: Any, alpha: float = 1, op: str = "add") -> Node
 _RULES["sub"] = functools.partial(_added, op="sub")
 
 
-@_rule("rsub")
-def _subtracted_from(g: Graph, a: Node, b: Any, alpha: float = 1) -> Node:
-    return _added(g, b, a, alpha, "sub")
-
-
 @_rule("div")
 def _divided(g: Graph, a: Node, b: Any, rounding_mode: str | None = None) -> Node:
     if rounding_mode is None:
@@ -170,17 +164,16 @@ def _inverse_root(g: Graph, a: Node) -> Node:
 
 @_rule("pow")
 def _power(g: Graph, a: Node, exponent: Any) -> Node:
-    if exponent == 2:
-        return g.pointwise("mul", a, a)
-    if exponent in (1, 0.5, -0.5, -1, 3):
-        return {
-            1: lambda: a,
-            0.5: lambda: g.pointwise("sqrt", a),
-            -0.5: lambda: _inverse_root(g, a),
-            -1: lambda: _reciprocal(g, a),
-            3: lambda: g.pointwise("mul", g.pointwise("mul", a, a), a),
-        }[exponent]()
-    raise Refused(f"operation aten::pow with exponent {exponent}")
+    """Whole and half powers up to the eighth, as products and roots."""
+    if not isinstance(exponent, (int, float)) or 2 * exponent != int(2 * exponent) or abs(exponent) > 8:
+        raise Refused(f"operation aten::pow with exponent {exponent}")
+    if exponent < 0:
+        return _reciprocal(g, _power(g, a, -exponent))
+    if exponent == 0:
+        return g.number(1.0, a.shape)
+    if exponent == 0.5:
+        return g.pointwise("sqrt", a)
+    return a if exponent == 1 else g.pointwise("mul", _power(g, a, exponent - 1), a)
 
 
 @_rule("relu")
@@ -205,9 +198,7 @@ def _sigmoid(g: Graph, a: Node) -> Node:
 
 @_rule("sign")
 def _sign(g: Graph, a: Node) -> Node:
-    return g.pointwise(
-        "sub", g.pointwise("real", g.pointwise("gt", a, 0.0)), g.pointwise("real", g.pointwise("lt", a, 0.0))
-    )
+    return g.pointwise("sub", g.pointwise("gt", a, 0.0), g.pointwise("lt", a, 0.0))
 
 
 @_rule("clamp")
@@ -244,7 +235,7 @@ def _converted(g: Graph, a: Node, dtype: torch.dtype | None = None, **kwargs: An
     return a if dtype.is_floating_point else g.pointwise("trunc", a)
 
 
-@_rule("full_like", "zeros_like", "ones_like")
+@_rule("full_like")
 def _filled(g: Graph, a: Node, value: float = 0.0, **kwargs: Any) -> Node:
     return g.number(value, a.shape)
 
@@ -252,7 +243,7 @@ def _filled(g: Graph, a: Node, value: float = 0.0, **kwargs: Any) -> Node:
 # ---- views and pieces
 
 
-@_rule("alias", "clone", "detach", "lift_fresh_copy", "contiguous")
+@_rule("alias", "clone")
 def _same(g: Graph, a: Node, **kwargs: Any) -> Node:
     return a
 
@@ -262,7 +253,7 @@ def _copied(g: Graph, a: Node, b: Node, **kwargs: Any) -> Node:
     return g.expand(b, a.shape)
 
 
-@_rule("view", "_unsafe_view", "reshape")
+@_rule("view")
 def _viewed(g: Graph, a: Node, shape: Sequence[int]) -> Node:
     known = 1
     for size in shape:
