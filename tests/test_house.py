@@ -45,7 +45,6 @@ TESTS_OF_A_ROOM = {
 TESTED_ELSEWHERE = {
     "analysis/theorems/levels": "the levels are asked through analysis/theorems/test_check.py",
     "kernels/attention/scores/formula": "tests/kernels/attention/scores",
-    "kernels/generated": "generated steps run in the trainer: tests/simulators/ensemble",
     "papers/lab/parts": "tests/papers/lab/commands/test_new.py makes one of each",
     "simulators/models": "tested with the subjects that use them",
 }

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +24,9 @@ from attnlab.kernels.generated.laws import Part
 from attnlab.kernels.generated.plan import planned
 from attnlab.kernels.generated.trace import traced
 
+_SOURCE = Path(__file__).parent / "step.c"
 LARGEST = 100_000
-"""Parameters of a replica above which a step is refused: 64 bytes each leave the cache."""
+"""Parameters of a replica above which a step is refused; no training of that size was measured."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Step:
         self.seeds = np.zeros(n_replicas, np.uint64) if seeds is None else np.ascontiguousarray(seeds, np.uint64)
         real32 = text.dtype == torch.float32
         wide = n_replicas * (4 if real32 else 8) > 32
-        library = compiler.load(_written(text), **({"WIDE": 1} if wide else {}))
+        library = compiler.load(_SOURCE, text.c, **({"WIDE": 1} if wide else {}))
         if library is None:
             raise Refused(f"no build: {compiler.compiler_report()['reason'] or compiler.compiler_report()['failed']}")
         self.library = library
@@ -156,15 +155,3 @@ def _aligned(tensor: Tensor) -> Tensor:
     start = -room.data_ptr() % 64
     moved = room[start : start + tensor.numel() * tensor.element_size()].view(tensor.dtype).view(tensor.shape)
     return moved.copy_(tensor)
-
-
-def _written(text: Text) -> Path:
-    """The text as a file of the cache, written in one move."""
-    folder = compiler.cache_folder() / "generated"
-    path = folder / f"step_{text.digest[:32]}.c"
-    if not path.exists() or path.read_text() != text.c:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", delete=False) as file:
-            file.write(text.c)
-        os.replace(file.name, path)
-    return path

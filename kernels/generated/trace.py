@@ -20,7 +20,8 @@ from attnlab.kernels.generated.graph import Graph, Node, Refused
 
 _KEPT = ("select_backward", "slice_backward", "_softmax_backward_data", "_log_softmax_backward_data", "select_scatter")
 _MOVES = {
-    "alias", "clone", "view", "permute", "expand", "unsqueeze", "squeeze", "select", "slice", "split_with_sizes", "gather", "index", "flip",
+    "alias", "clone", "view", "permute", "expand", "unsqueeze", "squeeze", "select", "slice", "split_with_sizes", "gather",
+    "index", "flip",
 }  # fmt: skip
 _WIDEST = 64  # entries along an axis that may be compared with each other, to sort
 _MOST_COMPARED = 2**14  # comparisons that make a sum scattered to places along an axis

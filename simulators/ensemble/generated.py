@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.kernels.compiled.provenance import Told, teller
 from attnlab.kernels.generated import optimisers as texts
+from attnlab.kernels.generated.emit import VERSION
 from attnlab.kernels.generated.graph import Refused
 from attnlab.kernels.generated.laws import parts_of
 from attnlab.kernels.generated.step import Step, text_of
@@ -25,12 +27,24 @@ from attnlab.simulators.ensemble.plan import Plan
 from attnlab.simulators.ensemble.random_streams import stream
 
 NUMBERS = "numbers"
+_paths: dict[str, str] = {}  # what was trained in this process, and how
 WORTH = 3_000
 """Steps times replicas from which the second of tracing and building pays."""
 
 
+@teller("training steps")
+def _told() -> Told:
+    """How each training of this process made its updates; a step that cannot be generated is no build that is missing."""
+    return {"loaded": dict(_paths)}
+
+
+def note(model: Any, task: Any, label: str, path: str) -> None:
+    """Remember how a training makes its updates, for whoever asks what ran."""
+    _paths[f"training {type(model).__name__} on {type(task).__name__} ({label})"] = path
+
+
 class GeneratedSteps:
-    """The generated steps of some replicas; ``digest``: SHA-256 of the C text.
+    """The generated steps of some replicas.
 
     ``draws``: whether they draw their own numbers, from the law that is read off ``task.fill``, with ``seeds``; otherwise numbers
     are given.
@@ -67,8 +81,9 @@ class GeneratedSteps:
         self.rates = np.broadcast_to(rate, (len(values),))
 
     @property
-    def digest(self) -> str:
-        return self.text.digest
+    def path(self) -> str:
+        """The name of what makes the updates: the emitter's version and the hash of the C text."""
+        return f"generated (emitter {VERSION}, {self.text.digest[:16]})"
 
     def run(self, values: Tensor, state: State, numbers: Tensor | None, start: int, stop: int) -> np.ndarray:
         """Make updates ``start`` to ``stop - 1`` in place with ``numbers (replica, step, number)``; the losses before them."""

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from attnlab.simulators.ensemble import random_streams
-from attnlab.simulators.ensemble.generated import generated_steps
+from attnlab.simulators.ensemble.generated import generated_steps, note
 from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.monitor import current
 from attnlab.simulators.ensemble.optimisers import Optimiser, State
@@ -140,13 +140,14 @@ class _Ensemble:
         self.generated, reason = generated_steps(model, task, optimiser, self.layout, self.values, seeds, plan)
         self.path = f"autograd ({reason})"
         if self.generated is not None:
-            size, self.path = len(seeds), f"generated ({self.generated.digest[:16]})"
+            size, self.path = len(seeds), self.generated.path
         self.chunks = [
             _Chunk(self, slice(low, min(low + size, len(seeds))), model, task, optimiser, seeds)
             for low in range(0, len(seeds), size)
         ]
         if all(chunk.compiled is not None for chunk in self.chunks):
             self.path = "compiled"
+        note(model, task, plan.label, self.path)
 
     def advance(self, start: int, stop: int) -> None:
         """Make the updates ``start`` to ``stop - 1`` of all replicas and see which of them diverged."""

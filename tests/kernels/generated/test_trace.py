@@ -14,7 +14,7 @@ from attnlab.kernels.generated.graph import Refused
 from attnlab.kernels.generated.step import text_of
 
 sys.path.insert(0, str(Path(__file__).parent))
-from made import known, made  # noqa: E402
+from made import known, made
 
 TOLERANCE = 1e-12  # a few thousand roundings of numbers of order one
 

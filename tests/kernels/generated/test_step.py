@@ -10,71 +10,71 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-from made import known, made  # noqa: E402
+from made import known, made
 
 REPLICAS = 3
 
 
-def transposed(draw, x):
+def transposed(choice, x):
     return x.transpose(1, 2)
 
 
-def folded(draw, x):
+def folded(choice, x):
     return x.reshape(len(x), x.shape[2], x.shape[1])
 
 
-def merged(draw, x):
+def merged(choice, x):
     return x.reshape(len(x), 1, -1)
 
 
-def half(draw, x):
+def half(choice, x):
     n = (x.shape[1] + 1) // 2
-    return x[:, -n:] if draw(st.booleans()) else x[:, :n]
+    return x[:, -n:] if choice else x[:, :n]
 
 
-def joined(draw, x):
+def joined(choice, x):
     return torch.cat([x, x * x], dim=1)
 
 
-def spread(draw, x):
+def spread(choice, x):
     return x[:, :1].expand(-1, 3, -1) + 0.0
 
 
-def gram(draw, x):
+def gram(choice, x):
     return torch.tanh(x @ x.mT / x.shape[2] ** 0.5) @ x
 
 
-def weights(draw, x):
-    return torch.softmax(x, draw(st.sampled_from([1, 2])))
+def weights(choice, x):
+    return torch.softmax(x, choice)
 
 
-def normed(draw, x):
+def normed(choice, x):
     return x / (1 + torch.linalg.vector_norm(x, dim=2, keepdim=True))
 
 
-def chosen(draw, x):
+def chosen(choice, x):
     """Rows at places that are data, ties of the largest included."""
     place = (x.detach() * 2).int().argmax(1)  # (replica, column)
     return x.gather(1, place[:, None].expand(-1, 2, -1))
 
 
-def positive(draw, x):
+def positive(choice, x):
     return torch.where(x > 0.1, x, -0.5 * x).clamp_max(1.5)
 
 
-def scanned(draw, x):
+def scanned(choice, x):
     return x.cumsum(1).flip(1) / x.shape[1]
 
 
-def largest(draw, x):
+def largest(choice, x):
     return x - x.amax(2, keepdim=True)
 
 
-def summed(draw, x):
+def summed(choice, x):
     return x.sum(1, keepdim=True) * x
 
 
-def scattered(draw, x):
+def scattered(choice, x):
     place = (x.detach().abs() * 3).long() % x.shape[1]
     return torch.zeros_like(x).scatter_add(1, place, x)
 
@@ -95,9 +95,9 @@ def programs(draw):
         values = [torch.tanh(p["a"] * o["x"]) + p["b"][:, None]]
         for index, step in enumerate(steps):
             x = values[-1]
-            made = step(lambda s, i=index: choices[1][i] if step is weights else choices[0][i], x)
-            same = next((value for value in values if value.shape == made.shape), None)
-            values.append(torch.tanh(made if same is None else made * same + made) if made.numel() < 20_000 else x)
+            y = step(choices[1 if step is weights else 0][index], x)
+            same = next((value for value in values if value.shape == y.shape), None)
+            values.append(torch.tanh(y if same is None else y * same + y) if y.numel() < 20_000 else x)
         flat = values[-1].flatten(1)
         return (flat * torch.linspace(1, 2, flat.shape[1], dtype=flat.dtype)).sum(1) + (
             values[len(values) // 2] ** 2

@@ -1,0 +1,2 @@
+/* A generated training step: the text is made for each loss. */
+#include "made.h"
