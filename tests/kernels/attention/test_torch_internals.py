@@ -133,3 +133,18 @@ def test_only_one_level_of_forward_mode_suits_a_function():
     torch.func.jvp(lambda y: torch.func.jvp(look, (y,), (y,))[1], (x,), (x,))
     torch.func.functionalize(look)(x)
     assert seen == [True, False, False]
+
+
+def test_the_mark_of_a_constant_is_the_one_that_torch_sets_and_imports_no_compiler():
+    import subprocess
+    import sys
+
+    def ours():
+        return True
+
+    def theirs():
+        return True
+
+    assert vars(torch_internals.constant_when_compiled(ours)) == vars(torch.compiler.assume_constant_result(theirs))
+    code = "import sys, attnlab.kernels.attention.operation; assert 'torch._dynamo' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], timeout=240).returncode == 0
