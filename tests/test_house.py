@@ -32,6 +32,7 @@ TESTS_OF_A_ROOM = {
     "docs/test_snippets.py": "the code of README and docs",
     "kernels/attention/test_calls.py": "what repeated calls of the face remember",
     "kernels/attention/test_derivatives.py": "derivatives of every path against finite differences",
+    "kernels/attention/test_fuzz.py": "random calls against the oracle in fuzz/",
     "kernels/attention/test_masks_and_biases.py": "masks and biases together, on every path",
     "kernels/attention/test_one_meaning.py": "what is not finite, hidden, aligned or stored oddly, on every path",
     "kernels/operators/test_planted.py": "members with one false word, for the family's test",

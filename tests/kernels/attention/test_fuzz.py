@@ -1,0 +1,81 @@
+"""Random calls against the oracle of ``fuzz``: 500 of them here, 20,000 by ``python tests/kernels/attention/fuzz --cases 20000``."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FUZZ = Path(__file__).parent / "fuzz"
+
+
+@pytest.fixture(scope="module")
+def fuzz():
+    spec = importlib.util.spec_from_file_location("attention_fuzz", FUZZ / "__main__.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not sys.modules["oracle"].EXTENDED:
+        pytest.skip("long double is no longer than double on this machine: no oracle")
+    return module
+
+
+@pytest.mark.parametrize("first", range(0, 500, 100))
+def test_random_calls_are_what_the_oracle_says(first, fuzz, needs_c):
+    for seed in range(first, first + 100):
+        case = fuzz.random_case(seed)
+        why = fuzz.fails(case)
+        if why is not None:
+            simplest, why = fuzz.shrunk(case)
+            pytest.fail(f"seed {seed}: {why}\n{simplest}\n{fuzz.snippet(simplest)}")
+
+
+@pytest.mark.parametrize(
+    ("twin", "change"),
+    [
+        ("a scale that is off by 1 part in 1000", {"scale": 0.7007}),
+        ("a window that is one key longer", {"mask": "window"}),
+        ("the sink forgotten", {"sink": None}),
+    ],
+)
+def test_the_oracle_tells_false_twins(twin, change, fuzz, monkeypatch, needs_c):
+    """The same call with one thing slightly different is wrong, in value and in derivatives, and shrinks to a small case."""
+    check = sys.modules["check"]
+    plain, seen = check.attention, 0
+    for seed in range(3):
+        for mode in ("value", "reverse", "jvp", "twice"):
+            case = fuzz.random_case(seed) | {
+                "lead": (9,), "own": [True] * 3, "n_q": 5, "n_k": 5, "score": ("softmax", {}), "sink": "number", "scale": 0.7,
+                "mask": "dilated", "bias": None, "poison": False, "statistics": [], "mode": mode, "path": "auto",
+                "layout": ["plain"] * 3,
+            }  # fmt: skip
+            assert fuzz.fails(case) is None
+            monkeypatch.setattr(check, "attention", lambda *x, **o: plain(*x, **{**o, **_twin(change)}))
+            seen += fuzz.fails(case) is not None
+            if mode == "value":
+                simplest, _ = fuzz.shrunk(case)
+                assert (
+                    simplest["lead"] in ((), (1,))
+                    and simplest["mode"] == "value"
+                    and "attention(" in fuzz.snippet(simplest)
+                )
+            monkeypatch.undo()
+    assert seen >= 11  # of 12: a derivative along one direction may be blind to the change
+
+
+def _twin(change):
+    from attnlab.kernels.attention.masks import Window
+
+    name, value = next(iter(change.items()))
+    return {"scale": value} if name == "scale" else {"mask": Window(2, 1)} if name == "mask" else {"score": "softmax"}
+
+
+@pytest.mark.slow
+def test_random_calls_of_the_triton_kernels():
+    pytest.importorskip("triton")
+    command = [sys.executable, str(FUZZ), "--triton", "--cases", "60"]
+    run = subprocess.run(
+        command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
