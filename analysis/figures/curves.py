@@ -71,6 +71,8 @@ def measurement(
     counts, centre, low, high = mean_and_interval(y, confidence)
     _points(panel, x, centre, low, high, label, series, dodge)
     panel.record(Mark(panel.name, "measurement", label, x, centre, low, high, n=counts))
+    if dodge:
+        panel.sheet.tell("Points of one abscissa stand side by side")
     panel.sheet.tell(f"Points: means over replicas, bars: {_percent(confidence)} t intervals of the mean", counts)
     _tell_missing(panel, label, y)
 

@@ -62,20 +62,23 @@ def index_by_block(setting, lab):
 
 def draw_inputs(panel, blocks, inputs, mean, look):
     """Single inputs, their envelope and their mean."""
-    panel.axes.plot(blocks, inputs["shown"].T, color=look.colour, linewidth=INPUT_WIDTH, alpha=0.7)
+    single, *_ = panel.axes.plot(blocks, inputs["shown"].T, color=look.colour, linewidth=INPUT_WIDTH, alpha=0.7)
+    panel.entry("single inputs", single)
     for number, row in enumerate(inputs["shown"]):
         panel.record(figures.Mark(panel.name, "input", f"input {number}", blocks, row))
     for end in ("low", "high"):
-        panel.axes.plot(blocks, inputs[end], color="black", linestyle=(0, (3, 2)), linewidth=0.9)
+        (edge,) = panel.axes.plot(blocks, inputs[end], color="black", linestyle=(0, (3, 2)), linewidth=0.9)
+        panel.entry("least and largest of all inputs", edge)
         panel.record(figures.Mark(panel.name, "envelope", end, blocks, inputs[end]))
-    panel.axes.plot(blocks, mean, color="black", linewidth=MEAN_WIDTH)
+    (middle,) = panel.axes.plot(blocks, mean, color="black", linewidth=MEAN_WIDTH)
+    panel.entry("mean over inputs", middle)
     panel.record(figures.Mark(panel.name, "mean over inputs", "mean", blocks, mean))
 
 
 @paper.figure(
     "fig2",
-    caption="Left: the solution. Right: its index, exact on the orbit and at the solver's steps, the step "
-    "size, and on van der Pol's equation the largest eigenvalue of the Jacobian. On the orbit the "
+    caption="Left: the solution. Middle: its index, exact on the orbit and at the solver's steps, and on van der Pol's "
+    "equation the largest eigenvalue of the Jacobian. Right: the step size. On the orbit the "
     "step is a mirror image of the index; on the stiff oscillator it is one of the eigenvalue",
     source="adaptive solvers",
     setting=KEPLER,
@@ -87,30 +90,27 @@ def solver_steps(setting, lab):
     orbit = lab.simulate(kepler_steps, setting)
     relaxed = VAN_DER_POL.at(lab.scale)
     oscillator = lab.simulate(van_der_pol_steps, relaxed)
-    plate = figures.Plate(3, 2, width="double", height=6.0)
+    plate = figures.Plate(3, 3, width="double", height=5.6)
     E = np.linspace(-np.pi, np.pi, 401)
     E = np.pi * np.sign(E) * np.abs(E / np.pi) ** 2.5  # more points near pericentre
     figures.prediction(plate[0, 0], E - e * np.sin(E), 1 - e * np.cos(E), "exact", series="exact")
     figures.prediction(plate[0, 1], E - e * np.sin(E), orbits.kepler_index(e, E), "exact", series="exact")
     cases = [
-        (orbit, k, ("index", "step"), f"Kepler orbit, e = {e:g}", "distance r"),
+        (orbit, k, ("index",), f"Kepler orbit, e = {e:g}", "distance r"),
         *(
-            (
-                oscillator,
-                relaxed.mu.index(mu),
-                ("index", "step", "eigenvalue"),
-                rf"van der Pol, $\mu$ = {mu:g}",
-                "position x",
-            )
+            (oscillator, relaxed.mu.index(mu), ("index", "eigenvalue"), rf"van der Pol, $\mu$ = {mu:g}", "position x")
             for mu in (10.0, 100.0)
         ),
     ]
     for row, (runs, case, names, title, solution) in enumerate(cases):
         show(plate[row, 0], runs, case, ("position",))
         show(plate[row, 1], runs, case, names)
+        show(plate[row, 2], runs, case, ("step",))
         plate[row, 0].heading(title)
-        plate[row, 1].scale(y="log")
-        for column, label in enumerate((solution, "index, step, eigenvalue")):
+        for column in (1, 2):
+            plate[row, column].scale(y="log")
+        rates = "index (per time)" if row == 0 else "index, eigenvalue (per time)"
+        for column, label in enumerate((solution, rates, "step size h (time)")):
             plate[row, column].labels(x="time t from pericentre" if row == 0 else "time t", y=label)
     plate.legend("below")
     return plate

@@ -39,15 +39,15 @@ def spectra(setting, lab):
 
 @paper.figure(
     "fig2",
-    caption="Effective rank of the outputs against the spread of the tokens around their mean, random maps. The line "
-    "is the gate times the mean value: what a gated output is if attention only averages",
+    caption="Effective rank of the outputs against the spread of the tokens around their mean, random maps, and "
+    "that of the gate times the mean value: what a gated output is if attention only averages",
     source="effective ranks",
 )
 def ranks_by_spread(setting, lab):
     runs = lab.simulate(token_ranks, setting)
     plate = figures.Plate()
     panel = plate[0, 0]
-    figures.prediction(panel, setting.spreads, runs["uniform_gated"].mean(0), "gate times mean value", series="+ gate")
+    figures.measurement(panel, setting.spreads, runs["uniform_gated"], "gate times mean value", dodge=9)
     for number, (name, label) in enumerate(LABELS.items()):
         figures.measurement(
             panel, setting.spreads, runs["effective"][:, :, VARIANTS.index(name)], label, dodge=3 * (number - 2)
@@ -78,7 +78,8 @@ def product_ranks(setting, lab):
     for s in np.unique(table[:, 3]):
         rows = table[:, 3] == s
         r, label = table[rows, 2], f"gate of rank {s}"
-        figures.prediction(panel, r, [theory.hadamard_rank(int(each), int(s), 40, 32) for each in r], label)
+        every = np.arange(1, 33)
+        figures.prediction(panel, every, [theory.hadamard_rank(int(each), int(s), 40, 32) for each in every], label)
         figures.measurement(panel, r, runs["gated_output"][:, rows].astype(float), label)
     panel.scale(x="log", y="log")
     panel.labels(x="rank r of the output", y="rank of the gated output")
@@ -99,9 +100,8 @@ def ranks_by_width(setting, lab):
         for kind in ("linear", "softmax"):
             figures.measurement(panel, setting.key_dims, runs[f"{kind}_{what}"], kind)
         if what == "output":
-            figures.prediction(
-                panel, setting.key_dims, np.minimum(setting.key_dims, setting.n_tokens).astype(float), "exact rank"
-            )
+            widths = np.arange(min(setting.key_dims), max(setting.key_dims) + 1)
+            figures.prediction(panel, widths, np.minimum(widths, setting.n_tokens).astype(float), "exact rank")
         panel.scale(x="log", y="log")
         panel.labels(x=r"width $d_k = d_v$", y=f"effective rank of the {what}")
     plate.legend("below")

@@ -87,7 +87,13 @@ def attention_maps(setting, lab):
                 symmetric=False,
                 scale=figures.colour_scale(np.array([0.0, 1.0]), symmetric=False),
             )
-            panel.labels(x="to token" if row else "", y=y if column == 0 else "")
+            n_tokens = kept[name].shape[-1]
+            if n_tokens <= 25:
+                letters = ["xy"[k % 2] for k in range(n_tokens - 1)] + ["t"]
+                panel.axes.set_xticks(range(n_tokens), letters)
+                if row == 0:
+                    panel.axes.set_yticks(range(n_tokens), letters)
+            panel.labels(x="to token (x item, y label, t target)" if row else "", y=y if column == 0 else "")
             if row == 0:
                 panel.heading(when)
     return plate

@@ -79,7 +79,7 @@ def attention_maps(setting, lab):
         panel.axes.axvline(setting.n_common - 0.5, color="white", linewidth=1.0, linestyle=(0, (3, 2)))
         panel.axes.set_yticks(range(len(chosen)), [str(step) for step in chosen])
         panel.axes.set_xticks(range(0, setting.n_common + setting.n_distinct, 5))
-        panel.labels(x="token l of class 1", y="training step")
+        panel.labels(x="token l of class 1: common, then distinct by frequency", y="training step")
         panel.heading(rf"$\eta_Y = {rate}$, $\eta_Z = 1$")
     return plate
 
@@ -114,7 +114,7 @@ def sparsity(setting, lab):
         panel.ticks(x=RATIOS)
         panel.labels(x=r"ratio of rates $\eta_Y / \eta_Z$", y="entropy of attention (nats)")
         panel.heading(f"{q} {'query' if q == 1 else 'queries'}, {2 * q} next tokens")
-    plate.legend("right")
+    plate.legend("below", columns=4)
     return plate
 
 
@@ -259,7 +259,7 @@ def recall(setting, lab):
         panel.ticks(x=(0.1, 0.3, 1, 3))
         panel.labels(x="threshold of c (units of 1 / M)", y="fraction of distinct tokens above")
         panel.heading(rf"$\eta_Y / \eta_Z = {ratio:g}$")
-    plate.legend("right")
+    plate.legend("below", columns=4)
     return plate
 
 
