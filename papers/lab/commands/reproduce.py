@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replicas", type=count, metavar="N", help="replicas per simulation (default: the setting's)")
     parser.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of all simulations (default 0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where simulations run")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be simulated and how long it took before"
+    )
     add_executor(parser)
     add_out(parser)
 
@@ -49,7 +54,36 @@ def run(arguments: argparse.Namespace) -> int:
         "seed": arguments.seed,
         "device": arguments.device,
     }
+    if arguments.dry_run:
+        return rehearse_plan(arguments, plan, folder(arguments))
     return run_plan(arguments, plan, folder(arguments))
+
+
+def rehearse_plan(arguments: argparse.Namespace, plan: dict[str, Any], place: Path) -> int:
+    """Print what the plan would simulate; nothing runs, and no results folder is made."""
+    from attnlab.papers.lab.commands.doctor import check_device
+    from attnlab.papers.lab.registry import select
+    from attnlab.papers.lab.run.catalogue import NAME
+    from attnlab.papers.lab.run.display import Display
+    from attnlab.papers.lab.run.rehearsal import RehearsalBench, rehearse, text
+    from attnlab.papers.lab.run.reproduce import Options, prepare
+    from attnlab.papers.lab.run.store import Store
+
+    selection = select(plan["targets"])
+    options = Options(plan["scale"], plan["overrides"], plan["replicas"], plan["seed"])
+    prepare(selection, options)
+    device, workers = check_device(plan["device"]), arguments.workers or os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as empty:
+        store = Store(place, write=False) if (place / NAME).exists() else Store(empty)
+        display = Display(quiet=True)
+        try:
+            bench = RehearsalBench(store, display, seed=options.seed, device=device, workers=workers)
+            result = rehearse(selection, options, bench)
+        finally:
+            display.close()
+            store.close()
+    show(arguments, {"dry_run": result, "workers": workers}, text(result, workers))
+    return 0
 
 
 def run_plan(arguments: argparse.Namespace, plan: dict[str, Any], place: Path, number: int | None = None) -> int:

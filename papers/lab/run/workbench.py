@@ -87,6 +87,7 @@ class Bench:
         self.seconds = 0.0
         self.closed = False
         self._running_here = threading.Lock()
+        self.codes: dict[str, str] = {}
 
     def block(self, simulation: Any, setting: Any, index: int) -> Future:
         """A future of the arrays of block ``index``.
@@ -100,6 +101,7 @@ class Bench:
         platforms = self._cluster.platforms(device) if self._cluster else [platform(device)]
         identities = [block_identity(simulation, setting, self.seed, index, device, on) for on in platforms]
         identity = identities[0]
+        self.codes[simulation.name] = identity.code
         with self._lock:
             if self.closed:
                 raise CancelledError

@@ -1,0 +1,109 @@
+"""``attnlab bundle``: pack a claim's records, texts, environment and replicas in one file, or judge such a file again.
+
+``attnlab bundle TARGET --to FILE.zip`` judges (from the store where it can) and packs. ``attnlab bundle --judge
+FILE.zip`` judges what is packed with the claims as they are here, and simulates nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from attnlab.papers.lab.commands.options import add_executor, add_out, count, folder, natural, show
+from attnlab.papers.lab.errors import UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """``TARGET... --to FILE`` or ``--judge FILE``."""
+    parser.add_argument(
+        "tokens", nargs="*", metavar="TARGET|KEY=VALUE", help="papers and claims; a token with = is a setting"
+    )
+    parser.add_argument("--to", metavar="FILE", help="the file to write (default: the first target's name and .zip)")
+    parser.add_argument("--judge", metavar="FILE", help="judge a bundle again instead of writing one")
+    parser.add_argument("--scale", choices=("smoke", "desk", "paper"), default="desk", help="default: desk")
+    parser.add_argument("--replicas", type=count, metavar="N", help="replicas per simulation (default: the setting's)")
+    parser.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of all simulations (default 0)")
+    add_executor(parser)
+    add_out(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write a bundle or judge one; the exit status is that of the verdicts."""
+    if arguments.judge is not None:
+        if arguments.tokens or arguments.to:
+            raise UsageError("--judge FILE reads everything from the file: leave targets and --to out")
+        return _judge(arguments)
+    return _pack(arguments)
+
+
+def _pack(arguments: argparse.Namespace) -> int:
+    from attnlab.papers.lab import places
+    from attnlab.papers.lab.commands.describe import description
+    from attnlab.papers.lab.overrides import split_tokens
+    from attnlab.papers.lab.registry import select
+    from attnlab.papers.lab.run.bundle import NotingBench, write_bundle
+
+    targets, overrides = split_tokens(arguments.tokens)
+    plan = {
+        "targets": [places.absolute(target) for target in targets],
+        "overrides": overrides,
+        "scale": arguments.scale,
+        "replicas": arguments.replicas,
+        "seed": arguments.seed,
+        "device": "auto",
+    }
+    made: list[NotingBench] = []
+    result = _carried_out(
+        plan, arguments, folder(arguments), lambda *a, **k: made.append(NotingBench(*a, **k)) or made[-1]
+    )
+    file = Path(arguments.to or f"{targets[0].strip('./').replace('/', '_')}.zip")
+    texts = description(plan["targets"], select(plan["targets"]), {})[1]
+    number = write_bundle(file, result, texts, _environment(), made[0])
+    said = f"{file}: {len(result['claims'])} claims, {number} blocks, {file.stat().st_size / 1024:.0f} KiB"
+    show(arguments, {"file": str(file), "blocks": number, **result}, said)
+    return result["run"]["status"]
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    import json
+
+    from attnlab.papers.lab.commands.diff import compared
+    from attnlab.papers.lab.commands.diff import text as difference
+    from attnlab.papers.lab.commands.report_text import summary
+    from attnlab.papers.lab.run.bundle import BundleBench, open_bundle
+
+    with open_bundle(Path(arguments.judge)) as archive, tempfile.TemporaryDirectory() as place:
+        packed = json.loads(archive.read("record.json"))
+        names = ("targets", "overrides", "scale", "replicas", "seed", "device")
+        plan = {name: packed["run"][name] for name in names}
+        result = _carried_out(plan, arguments, Path(place), lambda *a, **k: BundleBench(archive, *a, **k))
+        found = compared(packed, result)
+    show(
+        arguments,
+        {"then": packed, "now": result, "diff": found},
+        f"{summary(result)}\n\nagainst the bundle: {difference(found)}",
+    )
+    return result["run"]["status"]
+
+
+def _carried_out(plan: dict[str, Any], arguments: argparse.Namespace, place: Path, make_bench: Any) -> dict[str, Any]:
+    from attnlab.papers.lab.run.plan import carry_out
+
+    return carry_out(plan, place, workers=arguments.workers, address=arguments.on, make_bench=make_bench, figures=False)
+
+
+def _environment() -> dict[str, Any]:
+    """Versions of attnlab and of what it requires, and of Python."""
+    import platform
+
+    wanted = ["attnlab", "numpy", "scipy", "sympy", "torch", "matplotlib", "clarabel", "python-flint"]
+    versions = {}
+    for name in wanted:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {"python": platform.python_version(), "system": platform.platform(), "packages": versions}

@@ -1,0 +1,115 @@
+"""A reviewer's file: verdicts, claim texts, environment and replicas of some claims, judged again without simulating.
+
+A bundle is a zip archive: ``record.json`` (what the run said), ``claims.txt`` (statement, formula, rule of each),
+``environment.json``, ``blocks.json`` (what each block is) and ``blocks/N.npz``. Nothing in it is code, and nothing is
+unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attnlab.papers.lab.errors import ItemError, UsageError
+from attnlab.papers.lab.run.blocks import unpack
+from attnlab.papers.lab.run.identity import canonical
+from attnlab.papers.lab.run.workbench import Bench
+
+FORMAT = 1
+
+
+class NotingBench(Bench):
+    """A bench that remembers the blocks it gave: name, fields, seed and place of each, with its arrays."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.given: dict[str, tuple[dict[str, Any], Future]] = {}
+
+    def block(self, simulation: Any, setting: Any, index: int) -> Future:
+        """A future of the arrays of a block, noted."""
+        what = asked(simulation, setting, self.seed, index)
+        future = super().block(simulation, setting, index)
+        self.given[canonical(what)] = (what, future)
+        return future
+
+
+class BundleBench(Bench):
+    """A bench that reads a bundle and runs nothing: blocks are known by what was asked, whatever code or machine made them."""
+
+    def __init__(self, bundle: zipfile.ZipFile, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._bundle = bundle
+        self._known = {canonical(row["asked"]): row["file"] for row in json.loads(bundle.read("blocks.json"))}
+
+    def block(self, simulation: Any, setting: Any, index: int) -> Future:
+        """A future of the arrays of a block of the bundle."""
+        ready: Future = Future()
+        file = self._known.get(canonical(asked(simulation, setting, self.seed, index)))
+        if file is None:
+            ready.set_exception(ItemError(f"the bundle has no replicas of {simulation.name} at this setting"))
+        else:
+            ready.set_result(unpack(self._bundle.read(file)))
+        return ready
+
+
+def asked(simulation: Any, setting: Any, seed: int, index: int) -> dict[str, Any]:
+    """What a block is, apart from the code and the machine that made it."""
+    fields = {name: getattr(setting, name) for name in sorted(simulation.reads)}
+    return {
+        "simulation": simulation.name,
+        "fields": json.loads(canonical(fields)),
+        "seed": seed,
+        "first": index * simulation.block,
+        "size": simulation.block,
+    }
+
+
+def write_bundle(
+    file: Path, result: dict[str, Any], texts: str, environment: dict[str, Any], bench: NotingBench
+) -> int:
+    """Write the archive; returns the number of blocks in it. The same content gives the same bytes."""
+    rows, blocks = [], []
+    for number, (what, future) in enumerate(bench.given[key] for key in sorted(bench.given)):
+        rows.append({"asked": what, "file": f"blocks/{number}.npz"})
+        buffer = io.BytesIO()
+        np.savez(buffer, **future.result())
+        blocks.append(buffer.getvalue())
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, text in (
+            ("record.json", json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False)),
+            ("claims.txt", texts),
+            ("environment.json", json.dumps(environment | {"format": FORMAT}, indent=1)),
+            ("blocks.json", json.dumps(rows, indent=1)),
+        ):
+            archive.writestr(_entry(name, zipfile.ZIP_DEFLATED), text)
+        for row, data in zip(rows, blocks, strict=True):
+            archive.writestr(_entry(row["file"], zipfile.ZIP_DEFLATED), data)
+    return len(rows)
+
+
+def open_bundle(file: Path) -> zipfile.ZipFile:
+    """The archive of a bundle. Raises :class:`UsageError` for a file that is none, is torn, or is of another format."""
+    try:
+        archive = zipfile.ZipFile(file)
+        broken = archive.testzip()
+        environment = json.loads(archive.read("environment.json"))
+        archive.getinfo("record.json"), archive.getinfo("blocks.json")
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise UsageError(f"{file} is not a bundle of `attnlab bundle`: {error}") from None
+    if broken is not None:
+        raise UsageError(f"{file} is damaged: {broken} does not match its checksum")
+    if environment.get("format") != FORMAT:
+        raise UsageError(f"{file} has format {environment.get('format')!r}; this attnlab reads {FORMAT}")
+    return archive
+
+
+def _entry(name: str, compression: int) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    entry.compress_type = compression
+    return entry

@@ -1,0 +1,57 @@
+"""``attnlab bundle``: what is packed is judged again without simulating; a damaged or foreign file is refused."""
+
+import json
+import zipfile
+
+import pytest
+
+
+def test_a_bundle_is_judged_again_without_a_simulation_and_gives_the_same_verdicts(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, packed, err = cli(
+        "bundle", "toy.drift", "toy.still", "--scale", "smoke", "--workers", 1, "--to", "a.zip", "--json"
+    )
+    assert status == 0 and packed["blocks"] >= 2, err
+    counter = tmp_path / "count"
+    monkeypatch.setenv("TOY_COUNT", str(counter))  # every block that runs leaves a mark there
+    status, judged, err = cli("bundle", "--judge", "a.zip", "--json")
+    assert status == 0 and not counter.exists(), err
+    verdicts = lambda result: {c["id"]: (c["verdict"], c["measured"]) for c in result["claims"]}  # noqa: E731
+    assert verdicts(judged["now"]) == verdicts(packed) and judged["diff"]["changed"] == []
+    with zipfile.ZipFile("a.zip") as archive:
+        assert "Theorem 1" in archive.read("claims.txt").decode()
+        assert json.loads(archive.read("environment.json"))["packages"]["numpy"]
+
+
+def test_the_same_results_give_the_same_bytes_of_blocks(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.zip", "b.zip"):
+        cli("bundle", "toy.drift", "--scale", "smoke", "--workers", 1, "--to", name)
+    with zipfile.ZipFile("a.zip") as a, zipfile.ZipFile("b.zip") as b:
+        assert all(a.read(n) == b.read(n) for n in a.namelist() if n.startswith("blocks"))
+
+
+def test_a_bundle_that_lacks_a_block_fails_that_claim_and_says_so(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cli("bundle", "toy.drift", "--scale", "smoke", "--workers", 1, "--to", "a.zip")
+    with zipfile.ZipFile("a.zip") as whole, zipfile.ZipFile("less.zip", "w") as less:
+        for name in whole.namelist():
+            less.writestr(name, b"[]" if name == "blocks.json" else whole.read(name))
+    status, judged, _ = cli("bundle", "--judge", "less.zip", "--json")
+    assert status == 3 and "has no replicas" in judged["now"]["claims"][0]["reason"]
+
+
+@pytest.mark.parametrize("harm", ["absent", "no zip", "torn", "foreign"])
+def test_a_file_that_is_no_bundle_is_refused(cli, tmp_path, monkeypatch, harm):
+    monkeypatch.chdir(tmp_path)
+    if harm == "no zip":
+        (tmp_path / "x.zip").write_text("hello")
+    elif harm == "foreign":
+        with zipfile.ZipFile("x.zip", "w") as archive:
+            archive.writestr("record.json", "{}")
+    elif harm == "torn":
+        cli("bundle", "toy.drift", "--scale", "smoke", "--workers", 1, "--to", "x.zip")
+        data = (tmp_path / "x.zip").read_bytes()
+        (tmp_path / "x.zip").write_bytes(data[: len(data) // 2])
+    status, _, err = cli("bundle", "--judge", "x.zip")
+    assert status == 2 and "x.zip" in err and "Traceback" not in err
