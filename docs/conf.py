@@ -33,7 +33,7 @@ myst_links_external_new_tab = True
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": False}
 autodoc_typehints = "signature"
-autodoc_preserve_defaults = True
+autodoc_preserve_defaults = False  # fails on decorated functions
 autodoc_inherit_docstrings = False
 suppress_warnings = ["ref.python"]  # classes of one name in two subjects, in type hints
 napoleon_numpy_docstring = False

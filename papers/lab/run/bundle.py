@@ -7,17 +7,14 @@ unpickled.
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from attnlab.papers.lab.errors import ItemError, UsageError
-from attnlab.papers.lab.run.blocks import unpack
+from attnlab.papers.lab.run.blocks import pack, unpack
 from attnlab.papers.lab.run.identity import canonical
 from attnlab.papers.lab.run.workbench import Bench
 
@@ -77,9 +74,7 @@ def write_bundle(
     rows, blocks = [], []
     for number, (what, future) in enumerate(bench.given[key] for key in sorted(bench.given)):
         rows.append({"asked": what, "file": f"blocks/{number}.npz"})
-        buffer = io.BytesIO()
-        np.savez(buffer, **future.result())
-        blocks.append(buffer.getvalue())
+        blocks.append(pack(future.result()))
     with zipfile.ZipFile(file, "w") as archive:
         for name, text in (
             ("record.json", json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False)),
