@@ -25,6 +25,7 @@ from attnlab.analysis.judges.paths import aligned, follows
 from attnlab.analysis.judges.rates import exponent, trend
 from attnlab.analysis.judges.training import settles
 from attnlab.analysis.judges.values import agrees, bounded
+from attnlab.analysis.statistics.intervals import skew_guard
 from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
@@ -169,9 +170,11 @@ def measure(
 def normal_power(n: int, beyond: float, confidence: float = 0.99) -> float:
     r"""Exact probability that a mean of normal replicas, ``beyond`` deviations outside the margin, is refuted.
 
-    .. math:: P(T_{n-1}(\delta) > t_{n-1, 1-\alpha/2}), \qquad \delta = \text{beyond} \sqrt n.
+    .. math:: P(T_{n-1}(\delta) > \kappa\, t_{n-1, 1-\alpha/2}), \qquad \delta = \text{beyond} \sqrt n,
+
+    with :math:`\kappa` the guard of the interval for skewed replicas.
     """
-    quantile = -float(special.stdtrit(n - 1, (1 - confidence) / 2))
+    quantile = -float(special.stdtrit(n - 1, (1 - confidence) / 2)) * skew_guard(n, confidence)
     return 1 - float(special.nctdtr(n - 1, beyond * math.sqrt(n), quantile))
 
 

@@ -25,10 +25,12 @@ from attnlab.analysis.statistics.intervals import (
     clopper_pearson,
     finite_array,
     finite_vector,
+    guarded_mean_interval,
     has_spread,
-    mean_interval,
     quantile_interval,
+    two_groups,
 )
+from attnlab.analysis.statistics.sequences import bounded_mean_interval
 from attnlab.analysis.verdicts.budget import Budget
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict, percent
 
@@ -36,34 +38,62 @@ BLUNT = 0.05  # a verdict that cannot resolve this share of its prediction says 
 WITNESS_VALUES = 64  # a witness lists the replicas' values up to this many
 
 _SEEN: ContextVar[list[dict[str, Any]] | None] = ContextVar("attnlab_judged_arguments", default=None)
+_RESOLVING: ContextVar[bool] = ContextVar("attnlab_resolving", default=True)
 _OF = re.compile(r"(?:(mean|median|quantile (0?\.\d+)) over .+|(every) .+)")
+_DRAWS = re.compile(r" of (\d+) draws$")
 
 
 @dataclass(frozen=True)
 class Located:
-    """Where the quantity named by ``of`` lies: its estimate, its interval, and why it may be unusable (``trouble``)."""
+    """Where the quantity named by ``of`` lies: its estimate, its interval, and why it may be unusable (``trouble``).
+
+    ``grouped``: the values lie in two groups far apart, which ``caution`` tells.
+    """
 
     estimate: float
     interval: Interval
     trouble: str = ""
     caution: str = ""
+    grouped: bool = False
 
 
-def locate(values: np.ndarray, of: str, error: float) -> Located:
-    """Estimate and interval of the mean, median or quantile over replicas, or the range for ``every replica``."""
+def locate(values: np.ndarray, of: str, error: float, bounds: tuple[float, float] | None = None) -> Located:
+    """Estimate and interval of the mean, median or quantile over replicas, or the range for ``every replica``.
+
+    A mean of values with known ``bounds`` gets a betting interval, any other the guarded t interval; if the values lie in
+    two groups far apart, it reaches over all of them.
+    """
     kind, level = read_of(of)
     if kind == "every":
         return Located(float(np.mean(values)), (float(values.min()), float(values.max())))
     if values.size < 2:
         return Located(float(values[0]), (-math.inf, math.inf), "one value has no spread to judge by; use 8 or more")
     if kind == "mean":
-        estimate, interval = float(np.mean(values)), mean_interval(values, 1 - error)
+        estimate = float(np.mean(values))
+        if bounds is not None:
+            interval = bounded_mean_interval(values, *bounds, 1 - error)
+            if interval[0] <= interval[1]:
+                return Located(estimate, interval)
+            return Located(estimate, (-math.inf, math.inf), "no mean fits all values: they are not from one law")
+        interval = guarded_mean_interval(values, 1 - error, draws_of(of))
         if not has_spread(values):
             return Located(
                 estimate,
                 (-math.inf, math.inf),
                 f"all {values.size} values are equal: a t interval needs spread; if the value is "
                 "deterministic, judge of='every replica'",
+            )
+        groups = two_groups(values)
+        if groups is not None:
+            caution = (
+                f"{groups[0]} of {values.size} values lie {groups[1]:.3g} times the others' spread apart: a mean over two "
+                "groups speaks of neither; judge the share of each, and the value given it"
+            )
+            return Located(
+                estimate,
+                (min(interval[0], float(values.min())), max(interval[1], float(values.max()))),
+                caution=caution,
+                grouped=True,
             )
         return Located(estimate, interval, caution=_skewed(values))
     interval = quantile_interval(values, level, 1 - error)
@@ -84,6 +114,12 @@ def read_of(of: str) -> tuple[str, float]:
     if match[3]:
         return "every", math.nan
     return ("mean", math.nan) if match[1] == "mean" else ("quantile", float(match[2] or 0.5))
+
+
+def draws_of(of: str) -> int:
+    """Of how many independent draws each replica is an average: 4000 in "mean over replicas of 4000 draws", else 1."""
+    found = _DRAWS.search(of) if isinstance(of, str) else None
+    return 1 if found is None else max(1, int(found[1]))
 
 
 def decide(interval: Interval, low: float, high: float) -> Outcome:
@@ -135,6 +171,8 @@ def why(outcome: Outcome, found: Located, n: int, low: float, high: float) -> st
         return "; ".join(filter(None, [f"the whole interval lies {side} the margin, by {beyond:.3g}", found.caution]))
     if found.trouble:
         return found.trouble
+    if found.grouped:
+        return found.caution
     half = (found.interval[1] - found.interval[0]) / 2
     room = min(abs(found.estimate - low), abs(found.estimate - high))
     more = f"; about {math.ceil(n * (half / room) ** 2)} would" if math.isfinite(half) and half < 100 * room else ""
@@ -169,9 +207,28 @@ def judge(
         verdict = _with_null(verdict, null, check(**{**arguments, **null.arguments}))
     if verdict.outcome is Outcome.UNDECIDED and not verdict.wants and verdict.confidence is not None:
         verdict = replace(verdict, wants="replicas")
+    if "mean" in verdict.of and verdict.n and verdict.confidence is not None:
+        verdict = replace(verdict, unseen=1 - (1 - verdict.confidence) ** (1 / verdict.n))
+    if not _RESOLVING.get():
+        return verdict
     if vary is None or verdict.outcome in (Outcome.REFUTED, Outcome.VACUOUS):
         return verdict
     return with_resolution(verdict, resolution(lambda e: _refuted(check, {**arguments, **vary(e)})))
+
+
+@contextmanager
+def unresolved() -> Iterator[None]:
+    """Judges called inside do not work out what they resolve: it takes some forty checks for each verdict."""
+    token = _RESOLVING.set(False)
+    try:
+        yield
+    finally:
+        _RESOLVING.reset(token)
+
+
+def resolving() -> bool:
+    """Whether judges work out what they resolve."""
+    return _RESOLVING.get()
 
 
 @contextmanager
@@ -361,7 +418,7 @@ def out_of_reach(verdict: Verdict, twin: Twin, distance: float | None) -> Verdic
             f"within={verdict.margin:.4g} reaches the twin at distance {distance:.4g}: even data equal to the "
             f"prediction could not tell it from its twin ({twin.label}); {advice}"
         )
-        return replace(verdict, outcome=outcome, reason=reason)
+        return replace(verdict, outcome=outcome, reason=reason, wants="")
     if distance <= 2 * verdict.margin:
         return replace(verdict, reason=f"{verdict.reason}; the margins of claim and twin overlap: {advice}")
     return verdict

@@ -19,7 +19,13 @@ from attnlab.analysis.judges.frame import (
     why,
 )
 from attnlab.analysis.judges.rates import locate_on_mean_curve
-from attnlab.analysis.statistics.intervals import finite_array, finite_vector, has_spread, mean_interval, replica_slopes
+from attnlab.analysis.statistics.intervals import (
+    finite_array,
+    finite_vector,
+    guarded_mean_interval,
+    has_spread,
+    replica_slopes,
+)
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
@@ -78,7 +84,7 @@ def converges(
         rest, last = _left_at_infinity(n, g, r), g[:, -1]
         sign = math.copysign(1, float(last.mean()))
         # |rest| <= floor |last| in the mean: two linear statements, each with a quarter of the error
-        ends = [mean_interval(floor * sign * last + side * rest, 1 - error / 4) for side in (1, -1)]
+        ends = [guarded_mean_interval(floor * sign * last + side * rest, 1 - error / 4) for side in (1, -1)]
         slack = min(low for low, _ in ends), min(high for _, high in ends)
         if len(g) < 2 or not has_spread(rest):
             slack = -math.inf, math.inf

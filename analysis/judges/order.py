@@ -27,7 +27,7 @@ from attnlab.analysis.judges.frame import (
     values_witness,
     why,
 )
-from attnlab.analysis.statistics.intervals import clopper_pearson, difference_interval, has_spread
+from attnlab.analysis.statistics.intervals import clopper_pearson, difference_interval, has_spread, skew_guard
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
@@ -188,7 +188,9 @@ def _unpaired(a: np.ndarray, b: np.ndarray, error: float) -> Located:
     estimate = float(b.mean() - a.mean())
     if min(a.size, b.size) < 2 or not (has_spread(a) or has_spread(b)):
         return Located(estimate, (-math.inf, math.inf), "a sample of one value, or of equal values, has no spread")
-    return Located(estimate, difference_interval(a, b, 1 - error))
+    low, high = difference_interval(a, b, 1 - error)
+    half = skew_guard(min(a.size, b.size), 1 - error) * (high - low) / 2
+    return Located(estimate, (estimate - half, estimate + half))
 
 
 def _region(name: str, value: float, within: float | None) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from attnlab.analysis.judges.frame import (
     as_twin,
     decide,
     decide_every,
+    draws_of,
     every_replica,
     judge,
     locate,
@@ -24,13 +26,16 @@ from attnlab.analysis.judges.frame import (
     out_of_reach,
     read_of,
     resolution,
+    resolving,
     values_witness,
     why,
     with_resolution,
 )
-from attnlab.analysis.statistics.intervals import finite_array, finite_vector, mean_interval
+from attnlab.analysis.statistics.intervals import finite_array, finite_vector, guarded_mean_interval
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
+
+_DRAWN = re.compile(r" of \d+ draws$")
 
 
 def follows(
@@ -79,7 +84,7 @@ def follows(
     twin = as_twin("follows", twin, arguments, "predicted")
     # the refinement belongs to the claim's own prediction
     rival = replace(twin, arguments={"refined": None, **twin.arguments}) if "predicted" in twin.arguments else twin
-    kind = "trajectory" if of == "mean trajectory" else read_of(of)[0]
+    kind = "trajectory" if _DRAWN.sub("", of) == "mean trajectory" else read_of(of)[0]
     error = draw("follows", confidence)
     unit_of_length = _scale(scale, reference)
 
@@ -111,7 +116,11 @@ def follows(
             )
         gap = np.abs(x - p) / unit_of_length
         distances = gap.reshape(len(x), -1).max(axis=1)
-        found = _mean_path(x - p, unit_of_length, error) if kind == "trajectory" else locate(distances, of, error)
+        found = (
+            _mean_path(x - p, unit_of_length, error, draws_of(of))
+            if kind == "trajectory"
+            else locate(distances, of, error)
+        )
         interval = max(0.0, found.interval[0]) - own, found.interval[1] + own
         estimate = float(distances.max()) if kind == "every" else found.estimate
         blank = replace(blank, measured=estimate, interval=interval)
@@ -127,7 +136,7 @@ def follows(
         return replace(blank, outcome=outcome, reason=reason, witness=witness)
 
     verdict = judge(check, arguments, rival, null=as_null("follows", null, arguments, "trajectories"))
-    if verdict.outcome not in (Outcome.REFUTED, Outcome.VACUOUS):
+    if resolving() and verdict.outcome not in (Outcome.REFUTED, Outcome.VACUOUS):
         verdict = with_resolution(verdict, max(_resolutions(check, arguments, reference, clock)))
     return _too_near(verdict, twin, reference, clock, unit_of_length)
 
@@ -256,13 +265,13 @@ def _scale(scale: float | str, reference: np.ndarray) -> float:
     return margin("scale", scale)
 
 
-def _mean_path(differences: np.ndarray, unit_of_length: float, error: float) -> Located:
+def _mean_path(differences: np.ndarray, unit_of_length: float, error: float, draws: int) -> Located:
     """Largest size of the mean difference over all times and components, with intervals that hold at once."""
     flat = differences.reshape(len(differences), -1) / unit_of_length
     estimate = float(np.max(np.abs(flat.mean(axis=0))))
     if len(flat) < 2 or not np.any(np.ptp(flat, axis=0)):
         return Located(estimate, (-math.inf, math.inf), "one trajectory, or equal ones, have no spread to judge by")
-    ends = np.array([mean_interval(column, 1 - error / flat.shape[1]) for column in flat.T])
+    ends = np.array([guarded_mean_interval(column, 1 - error / flat.shape[1], draws) for column in flat.T])
     nearest = np.where(ends[:, 0] * ends[:, 1] <= 0, 0.0, np.abs(ends).min(axis=1))
     return Located(estimate, (float(nearest.max()), float(np.abs(ends).max())))
 

@@ -32,7 +32,7 @@ from attnlab.analysis.judges.frame import (
     values_witness,
     why,
 )
-from attnlab.analysis.statistics.intervals import finite_array, finite_vector, mean_interval, replica_slopes
+from attnlab.analysis.statistics.intervals import finite_array, finite_vector, guarded_mean_interval, replica_slopes
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
@@ -55,7 +55,14 @@ def exponent(
 
     Two statements, each with half of the error: the log-log slope lies within ``within`` of ``predicted``, and the
     curve is straight: the slopes of its two halves stay within ``bend`` (default ``within``) of the slope of the whole.
-    The second is judged from the quadratic term c of a fit in log x, as c L / 2 with L the length of the window.
+    The second is judged from the quadratic term c of a fit in log x, as c L / 2 with L the length of the window. Without an
+    explicit ``bend`` a curve that is seen to bend by more than ``within`` / 8 (a deterministic one, whose local slopes are
+    all judged, by more than ``within`` / 4) is UNDECIDED: log(x) / x and a power with
+    corrections look alike on a short window. Give ``bend=`` where theory says how much the curve bends.
+
+    Slopes of the logarithms of single replicas are biased if their relative noise changes with x, as E log y is about
+    log E y - var / 2; where that shifts the slope by more than ``within`` / 4 the claim is UNDECIDED, and "mean curve" is
+    the quantity to judge.
 
     Args:
         x: shape (points,), positive, at least 3 different values.
@@ -79,7 +86,10 @@ def exponent(
             Outcome.UNDECIDED, "exponent", of=f"slope, {of}", predicted=p, margin=w, relation="in", unit=unit
         )
         if _matching(curves, u, error).ndim == 1:
-            return _deterministic(blank, u, np.log(_positive("y", curves)), p - w, p + w)
+            logs = np.log(_positive("y", curves))
+            return _unbent(
+                _deterministic(blank, u, logs, p - w, p + w), float(_bends(u, logs[None])[0]), 0.0, bend, 1 / 4
+            )
         blank = replace(blank, n=len(curves), confidence=1 - error)
         if len(curves) == 0:
             return nothing_to_judge(blank, unit)
@@ -98,7 +108,9 @@ def exponent(
                 f"[{bends.interval[0]:.3g}, {bends.interval[1]:.3g}], to be within {straightness:.3g}"
             )
             reason = f"{reason}; {bends.trouble}" if bends.trouble else reason
-        return replace(blank, outcome=outcome, witness=_curve_witness(outcome, u, curves), reason=reason)
+        judged = replace(blank, outcome=outcome, witness=_curve_witness(outcome, u, curves), reason=reason)
+        judged = _unbent(judged, bends.estimate, (bends.interval[1] - bends.interval[0]) / 2, bend)
+        return judged if kind == "curve" else _unbiased(judged, u, curves)
 
     verdict = judge(
         check,
@@ -178,6 +190,33 @@ def trend(
     return judge(check, arguments, twin, null=as_null("trend", null, arguments, "y"))
 
 
+def _unbent(verdict: Verdict, bend: float, half: float, allowed: float | None, share: float = 1 / 8) -> Verdict:
+    """HOLDS withheld where the curve is seen to bend although no bend was allowed for."""
+    free = share * verdict.margin
+    if verdict.outcome is not Outcome.HOLDS or allowed is not None or abs(bend) - half <= free:
+        return verdict
+    reason = (
+        f"the slope is within the margin, but the curve bends: the slopes of its halves differ from the whole's by {bend:.3g} "
+        f"± {half:.2g}, which is no straight power to {free:.3g}; take a longer window, or allow for it by bend=..."
+    )
+    return replace(verdict, outcome=Outcome.UNDECIDED, reason=reason, wants="training")
+
+
+def _unbiased(verdict: Verdict, u: np.ndarray, curves: np.ndarray) -> Verdict:
+    """HOLDS withheld where noise that changes along the curve biases the slopes of logarithms."""
+    if verdict.outcome is not Outcome.HOLDS or len(curves) < 2:
+        return verdict
+    relative = np.var(curves, axis=0, ddof=1) / np.mean(curves, axis=0) ** 2
+    bias = float(replica_slopes(u, -relative[None] / 2)[0])
+    if abs(bias) <= verdict.margin / 4:
+        return verdict
+    reason = (
+        f"noise that changes along the curve biases the slopes of logarithms by about {bias:.3g}, more than a quarter of "
+        "the margin; judge of='mean curve'"
+    )
+    return replace(verdict, outcome=Outcome.UNDECIDED, reason=reason)
+
+
 def _deterministic(blank: Verdict, u: np.ndarray, v: np.ndarray, low: float, high: float) -> Verdict:
     """Judge the range of the local slopes of one curve without sampling error."""
     order = np.argsort(u)
@@ -239,7 +278,7 @@ def locate_on_mean_curve(
     nowhere = Located(math.nan, (-math.inf, math.inf))
     if len(curves) < 2:
         return replace(nowhere, trouble="one curve has no spread to judge by; use 8 or more")
-    ends = np.array([mean_interval(point, 1 - error) for point in curves.T])
+    ends = np.array([guarded_mean_interval(point, 1 - error) for point in curves.T])
     sign = math.copysign(1, curves.mean(axis=0).sum())
     lost = np.flatnonzero((sign * ends).min(axis=1) <= 0)
     if lost.size:
@@ -254,7 +293,7 @@ def locate_on_mean_curve(
     mean, n = curves.mean(axis=0), len(curves)
     without = mean + (mean - curves) / (n - 1)  # mean curves without one replica
     whole, *parts = shape(u, np.log(sign * np.vstack([mean, without])))
-    return Located(float(whole), mean_interval(n * whole - (n - 1) * np.array(parts), 1 - error))
+    return Located(float(whole), guarded_mean_interval(n * whole - (n - 1) * np.array(parts), 1 - error))
 
 
 def _bends(u: np.ndarray, logs: np.ndarray) -> np.ndarray:
@@ -268,7 +307,7 @@ def _every_step(blank: Verdict, u: np.ndarray, curves: np.ndarray, low: float, e
     """Every step of the mean curve is steeper than ``low``: simultaneous intervals, each with its part of the error."""
     order = np.argsort(u)
     local = np.diff(curves[:, order], axis=1) / np.diff(u[order])  # (replica, step)
-    ends = np.array([mean_interval(step, 1 - error / local.shape[1]) for step in local.T])
+    ends = np.array([guarded_mean_interval(step, 1 - error / local.shape[1]) for step in local.T])
     worst = int(np.argmin(ends[:, 0]))
     interval = float(ends[:, 0].min()), float(ends[:, 1].min())
     if len(curves) < 2 or np.any(np.ptp(local, axis=0) == 0):

@@ -24,6 +24,7 @@ from attnlab.analysis.judges.frame import (
     read_of,
     replicas,
     resolution,
+    resolving,
     rival_distance,
     values_witness,
     why,
@@ -43,6 +44,8 @@ def agrees(
     confidence: float | None = None,
     scale: float | None = None,
     null: Twin | ArrayLike | None = None,
+    low: float | None = None,
+    high: float | None = None,
 ) -> Verdict:
     r"""A measured number equals its prediction up to a margin chosen beforehand (an equivalence test).
 
@@ -59,12 +62,16 @@ def agrees(
         within: margin in the unit of the measurement, > 0.
         twin: the rival prediction (a number or array), or ``Twin.of(label, predicted=...)``, also with ``measured``
             or ``within``.
-        of: "mean over replicas" (t interval: exact for normal replicas, too optimistic for strongly skewed ones),
-            "median over replicas" and "quantile 0.9 over replicas" (order statistics, no assumption), or "every
-            replica": a statement about the replicas at hand, which needs no interval; ``reason`` then tells the share
+        of: "mean over replicas" (t interval, widened as skewed replicas need; the verdict says how large a mode would have
+            gone unseen; "mean over replicas of 4000 draws" says that each replica is an average of so many independent
+            draws, which are less skewed), "median over replicas" and "quantile 0.9 over replicas" (order statistics, no
+            assumption), or "every replica": a statement about the replicas at hand, which needs no interval; ``reason``
+            then tells the share
             of all replicas that it vouches for.
         scale: the unit in which ``resolves`` counts where the prediction is 0, or where its own size is not what matters;
             by default the prediction itself, and for 0 the distance of the twin.
+        low, high: known bounds of the measured values (an accuracy lies in [0, 1]); the interval of a mean is then right for
+            every distribution.
         null: the null control "nothing is learnt": the values measured at the frozen start, which the same check must
             refute (else VACUOUS), or ``Twin.of(label, measured=...)``.
 
@@ -87,7 +94,7 @@ def agrees(
         if x.size == 0:
             return nothing_to_judge(blank, unit)
         d, centre = x - p, float(np.mean(p))
-        found = locate(d, of, error)
+        found = locate(d, of, error, _bounds(low, high, p))
         estimate = float(d[np.argmax(np.abs(d))]) if kind == "every" else found.estimate
         blank = replace(
             blank,
@@ -122,6 +129,8 @@ def bounded(
     unit: str = "replica",
     confidence: float | None = None,
     null: Twin | ArrayLike | None = None,
+    low: float | None = None,
+    high: float | None = None,
 ) -> Verdict:
     r"""A measured number respects a one-sided bound.
 
@@ -134,11 +143,12 @@ def bounded(
     that no data satisfying the claim could violate is an error. ``tightness`` is measured / bound for a bound above and
     bound / measured for one below (1 is sharp; None if the signs differ); of the sharpest replica for "every replica".
     ``resolves`` is the smallest sharpening of the bound, b (1 - e) from above and b / (1 - e) from below, that the data
-    refute: 1 - tightness but for the interval and ``within``. ``null`` as in :func:`agrees`.
+    refute: 1 - tightness but for the interval and ``within``. ``null``, ``low`` and ``high`` as in :func:`agrees`.
 
     >>> bounded([0.41, 0.44, 0.40, 0.43, 0.42, 0.41, 0.43, 0.42], 0.5, twin=0.3).outcome.value
     'HOLDS'
     """
+    least, most = low, high
     if side not in ("above", "below"):
         raise ValueError(f"side must be 'above' (an upper bound) or 'below' (a lower bound), got {side!r}")
     arguments = {"measured": measured, "bound": bound, "within": within}
@@ -163,7 +173,7 @@ def bounded(
         if x.size == 0:
             return nothing_to_judge(blank, unit)
         d, centre = x - b, float(np.mean(b))
-        found = locate(d, of, error)
+        found = locate(d, of, error, _bounds(least, most, b))
         low, high = (-math.inf, slack) if side == "above" else (-slack, math.inf)
         estimate = float(d[np.argmax(sign * d)]) if kind == "every" else found.estimate
         tightness = _tightness(x, b, side) if kind == "every" else _ratio(centre + estimate, centre, side)
@@ -181,19 +191,28 @@ def bounded(
         return replace(blank, outcome=outcome, witness=witness, reason=why(outcome, found, d.size, low, high))
 
     verdict = judge(check, arguments, twin, null=as_null("bounded", null, arguments, "measured"))
-    if verdict.outcome in (Outcome.REFUTED, Outcome.VACUOUS):
+    if verdict.outcome in (Outcome.REFUTED, Outcome.VACUOUS) or not resolving():
         return verdict
     base = np.asarray(bound, dtype=np.float64)
 
     def sharper_is_refuted(e: float) -> bool:
         if e < 0:
             return True  # a looser bound is no rival
-        share = min(e, 1.0)
-        shift = np.abs(base) * (share if side == "above" else share / max(1 - share, 1e-300))
+        share = min(e, 1.0 if side == "above" else 0.999)
+        shift = np.abs(base) * (share if side == "above" else share / (1 - share))
         rival = check(**{**arguments, "bound": base - sign * shift})
         return rival.outcome is Outcome.REFUTED
 
     return replace(verdict, resolves=resolution(sharper_is_refuted))
+
+
+def _bounds(low: float | None, high: float | None, shift: np.ndarray) -> tuple[float, float] | None:
+    """Bounds of the differences from ``shift``, if those of the values are known."""
+    if (low is None) != (high is None):
+        raise ValueError(f"give both low and high, or none; got low={low!r}, high={high!r}")
+    if low is None or high is None or shift.size == 0:
+        return None
+    return low - float(shift.max()), high - float(shift.min())
 
 
 def _reject_looser_rival(arguments: dict, twin: Twin, sign: float) -> None:

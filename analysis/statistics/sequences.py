@@ -6,7 +6,8 @@ r"""Confidence sequences: intervals for a mean that are right at all sample size
   the wealth is a non-negative martingale if m is the mean, so it reaches 1 / error with probability at most error (Ville).
 - The same by a closed form (empirical Bernstein), wider, for plots and long runs.
 - Values without bounds (a replica's loss): mixture of t statistics, exact for independent Gaussian values with unknown
-  mean and variance, and as robust as a t interval otherwise. The mixture puts a N(0, 1/c^2) prior on mean/sd, and
+  mean and variance; :func:`mean_sequence` widens it by the guard of fixed-size means, as skewed values need. The mixture
+  puts a N(0, 1/c^2) prior on mean/sd, and
 
   .. math:: |\bar x_n - m|^2 < \hat\sigma_n^2 \frac{1 - q}{q - c^2 / (n + c^2)}, \quad
      q = \left(\frac{\alpha^2 c^2}{n + c^2}\right)^{1/n},
@@ -25,7 +26,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attnlab.analysis.statistics.intervals import finite_vector
+from attnlab.analysis.statistics.intervals import Interval, finite_vector, skew_guard
 
 GRID = 1000  # candidate means of the betting sequence
 BET = 0.5  # the gambler risks at most this share of what a candidate mean allows
@@ -43,16 +44,37 @@ def mean_sequence(
     """
     if (low is None) != (high is None):
         raise ValueError(f"give both low and high, or none; got low={low!r}, high={high!r}")
-    lower, upper = (
-        gaussian_sequence(values, confidence) if low is None else betting_sequence(values, low, high, confidence)
-    )
+    if low is None:
+        lower, upper = _guarded(gaussian_sequence(values, confidence), confidence)
+    else:
+        lower, upper = betting_sequence(values, low, high, confidence)
     return np.maximum.accumulate(lower), np.minimum.accumulate(upper)
+
+
+def bounded_mean_interval(values: ArrayLike, low: float, high: float, confidence: float = 0.99) -> Interval:
+    """Interval of the mean of values in [low, high], right for every distribution: the last of :func:`betting_sequence`.
+
+    Empty, with its ends exchanged, where no mean fits all values.
+    """
+    lower, upper = mean_sequence(values, confidence, low, high)
+    return float(lower[-1]), float(upper[-1])
+
+
+def _guarded(ends: Sequence, confidence: float) -> Sequence:
+    """The ends moved away from their middle by the guard for skewed values at each size."""
+    lower, upper = ends
+    guard = np.array([skew_guard(n, confidence) for n in range(1, lower.size + 1)])
+    with np.errstate(invalid="ignore"):
+        middle, half = (lower + upper) / 2, guard * (upper - lower) / 2
+        finite = np.isfinite(half)
+        return np.where(finite, middle - half, -np.inf), np.where(finite, middle + half, np.inf)
 
 
 def betting_sequence(values: ArrayLike, low: float, high: float, confidence: float = 0.99) -> Sequence:
     """Hedged-capital sequence for independent values (or a martingale difference around one mean) in [low, high].
 
-    Candidate means are 1001 grid points; the ends are widened by one grid step, so the grid costs no coverage.
+    Candidate means are 1001 grid points; the ends are widened by one grid step, so the grid costs no coverage. Once every
+    candidate is rejected the interval is empty, its lower end above the upper: the values are not from one law.
     """
     x, error = _scaled(values, low, high, confidence)
     m = np.linspace(0, 1, GRID + 1)
@@ -63,11 +85,11 @@ def betting_sequence(values: ArrayLike, low: float, high: float, confidence: flo
     loss = np.cumsum(np.log1p(-down * (x[:, None] - m)), axis=0)
     alive = np.maximum(gain, loss) + math.log(0.5) < math.log(1 / error)
     alive = np.logical_and.accumulate(alive, axis=0)
-    some = alive.any(axis=1)
-    first = np.where(some, alive.argmax(axis=1), 0)
-    last = np.where(some, GRID - alive[:, ::-1].argmax(axis=1), GRID)
+    first, last = alive.argmax(axis=1), GRID - alive[:, ::-1].argmax(axis=1)
     lower, upper = m[np.maximum(first - 1, 0)], m[np.minimum(last + 1, GRID)]
-    return low + (high - low) * lower, low + (high - low) * upper
+    lower, upper = low + (high - low) * lower, low + (high - low) * upper
+    none = ~alive.any(axis=1)
+    return np.where(none, high, lower), np.where(none, low, upper)  # no candidate is left: empty, the ends exchanged
 
 
 def empirical_bernstein_sequence(values: ArrayLike, low: float, high: float, confidence: float = 0.99) -> Sequence:

@@ -67,6 +67,9 @@ class Verdict:
     ``"training"``; ``""`` is neither. ``null`` is the outcome of the same check on the null control ``null_label``, such
     as "nothing is learnt", which must be REFUTED. ``margin_from`` is the error budget that the margin adds up.
 
+    ``unseen`` is given where a mean over replicas is judged: a second mode of up to that share of all replicas would, with
+    the stated error, have gone unseen among n of them, and the mean is one of the modes that were seen.
+
     A verdict has no truth value: ``if verdict`` raises, as a REFUTED one would be as true as one that HOLDS.
     """
 
@@ -95,6 +98,7 @@ class Verdict:
     null: Outcome | None = None
     null_label: str = ""
     margin_from: str = ""
+    unseen: float | None = None
 
     def __bool__(self) -> bool:
         raise TypeError(
@@ -159,6 +163,8 @@ class Verdict:
             words.append(f"twin {self.twin_outcome.lower()}")
         if self.null is not None:
             words.append(f"{self.null_label} {self.null.lower()}")
+        if self.unseen is not None:
+            words.append(f"a second mode of up to {percent(self.unseen)} of {_plural(self.unit, 2)} would go unseen")
         words.append(self.reason)
         return "  ".join(word for word in words if word)
 
@@ -201,6 +207,7 @@ class Verdict:
             "resolves": _number(self.resolves),
             "wants": self.wants,
             "margin_from": self.margin_from,
+            "unseen": _number(self.unseen),
             "null": None if self.null is None else str(self.null),
             "null_label": self.null_label,
             "reason": self.reason,
@@ -231,6 +238,7 @@ def all_of(*parts: Verdict, of: str = "") -> Verdict:
         parts=parts,
         reason=prefix + deciding.reason,
         resolves=max((part.resolves for part in parts if part.resolves is not None), default=None),
+        unseen=max((part.unseen for part in parts if part.unseen is not None), default=None),
         null=null.null,
         null_label=null.null_label,
     )

@@ -46,7 +46,7 @@ def delta_rule(setting, lab):
         runs["error"],
         law,
         within=0.1,
-        of="mean trajectory",
+        of=f"mean trajectory of {setting.n_draws} draws",
         times=np.arange(n, dtype=float),
         twin=Twin.of("Hebbian interference", predicted=np.full(n, float(sums.scaled_hebbian_error(n, d)))),
     )
@@ -259,7 +259,11 @@ def redundancy(setting, lab):
     law = np.array([[signs.majority_error(int(h), float(each)) for h in setting.n_heads] for each in p])
     three = setting.n_heads.index(3)
     vote = agrees(
-        runs["majority_error"][:, three], law[:, three], within=0.01, twin=Twin.of("single head", predicted=p)
+        runs["majority_error"][:, three],
+        law[:, three],
+        within=0.01,
+        of=f"mean over replicas of {setting.n_draws} draws",
+        twin=Twin.of("single head", predicted=p),
     )
     return all_of(split.named("split"), full.named("full width"), vote.named("majority"))
 

@@ -199,7 +199,7 @@ def decay(setting, lab):
         runs["error"],
         law,
         within=0.1,
-        of="mean trajectory",
+        of=f"mean trajectory of {setting.n_draws} draws",
         times=ages[::-1].astype(float),
         twin=Twin.of("uniform interference", predicted=fading + (setting.n_pairs - 1) / setting.dim),
     )

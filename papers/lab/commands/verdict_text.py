@@ -77,6 +77,8 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
         notes += [": ".join(said)] if said else []
     if outcome == "REFUTED" and record["twin_verdict"] not in (None, "REFUTED"):
         notes.append(f"its twin {record['twin_verdict'].lower()}: {record['twin']}")
+    if outcome in ("HOLDS", "REFUTED") and record.get("unseen") is not None:
+        notes.append(f"a second mode of up to {percent(record['unseen'])} of {record['unit']}s would go unseen")
     if record.get("null") and record["null"] != "REFUTED":
         notes.append(f"{record['null_label']}: {record['null'].lower()}")
     if record.get("wants"):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from attnlab.analysis import Outcome, Twin, aligned, follows
+from attnlab.analysis.statistics.intervals import skew_guard
 
 TIMES = np.linspace(0, 2, 21)
 DECAY = np.exp(-TIMES)
@@ -29,7 +30,7 @@ def test_the_distance_is_the_largest_over_time_and_components():
     predicted = np.stack([DECAY, -DECAY], axis=1)
     distances = np.abs(x - predicted).max(axis=(1, 2))
     verdict = follows(x, predicted, within=0.1, twin=predicted + 0.5)
-    expected = stats.t.interval(0.99, 15, loc=distances.mean(), scale=stats.sem(distances))
+    expected = stats.t.interval(0.99, 15, loc=distances.mean(), scale=skew_guard(16, 0.99) * stats.sem(distances))
     assert verdict.measured == pytest.approx(distances.mean())
     assert verdict.interval == pytest.approx(expected)
     every = follows(x, predicted, within=distances.max() * 1.01, twin=predicted + 0.5, of="every replica")
@@ -46,11 +47,11 @@ def test_one_late_excursion_is_seen_and_dated():
 
 
 def test_the_mean_trajectory_is_judged_at_all_times_at_once():
-    x = paths(noise=0.1)
+    x = paths(noise=0.05)
     assert follows(x, DECAY, within=0.25, twin=DECAY + 1, of="mean trajectory").holds
-    assert follows(x, DECAY, within=0.1, twin=DECAY + 1).outcome is Outcome.REFUTED  # single ones stray farther
+    assert follows(x, DECAY, within=0.05, twin=DECAY + 1).outcome is Outcome.REFUTED  # single ones stray farther
     d = x - DECAY
-    half = stats.t.ppf(1 - 0.01 / 21 / 2, 15) * stats.sem(d)  # Bonferroni over 21 times
+    half = skew_guard(16, 1 - 0.01 / 21) * stats.t.ppf(1 - 0.01 / 21 / 2, 15) * stats.sem(d)  # Bonferroni over 21 times
     verdict = follows(x, DECAY, within=0.25, twin=DECAY + 1, of="mean trajectory")
     assert verdict.interval[1] == pytest.approx(np.max(np.abs(d.mean(axis=0)) + half))
     assert verdict.interval[0] == pytest.approx(max(0, np.max(np.abs(d.mean(axis=0)) - half)))
@@ -108,7 +109,9 @@ def test_a_direction_is_judged_by_its_angle():
     verdict = aligned(v, [3.0, 0.0], within_angle=0.12, twin=[0.0, 1.0])
     assert verdict.holds
     assert verdict.measured == pytest.approx(angles.mean())
-    assert verdict.interval == pytest.approx(stats.t.interval(0.99, 15, loc=angles.mean(), scale=stats.sem(angles)))
+    assert verdict.interval == pytest.approx(
+        stats.t.interval(0.99, 15, loc=angles.mean(), scale=skew_guard(16, 0.99) * stats.sem(angles))
+    )
     assert aligned(v, [3.0, 0.0], min_cosine=math.cos(0.12), twin=[0.0, 1.0]).predicted == pytest.approx(0.12)
     assert aligned(v, [0.0, 1.0], within_angle=0.12, twin=[1.0, 0.0]).outcome is Outcome.REFUTED
     assert aligned(v, [1.0, 0.0], within_angle=0.101, twin=[0.0, 1.0], of="every replica").holds

@@ -18,13 +18,13 @@ from attnlab.analysis import (
     follows,
     frozen,
     identical,
-    mean_interval,
     ordered,
     settles,
     share,
     trend,
 )
 from attnlab.analysis.judges.frame import resolution
+from attnlab.analysis.statistics.intervals import guarded_mean_interval
 
 RNG = np.random.default_rng(5)
 VALUES = 2 + 0.01 * RNG.standard_normal(32)
@@ -41,7 +41,7 @@ def test_the_smallest_change_is_found_to_one_per_cent_whatever_its_size():
 @pytest.mark.parametrize("predicted", [2.0, 2.005, -2.0])
 def test_a_mean_resolves_the_margin_and_its_interval_and_its_bias(predicted):
     values, w = np.sign(predicted) * VALUES, 0.03
-    low, high = mean_interval(values, 0.99)
+    low, high = guarded_mean_interval(values, 0.99)
     verdict = agrees(values, predicted, within=w, twin=1.1 * predicted)
     expected = max(high - predicted + w, predicted - low + w) / abs(predicted)
     assert verdict.holds and verdict.resolves == pytest.approx(expected, rel=0.011)

@@ -35,17 +35,17 @@ def test_a_value_at_the_edge_of_the_margin_holds_at_most_as_often_as_stated():
         is Outcome.HOLDS
         for s in range(400)
     )
-    assert 0 < held <= 20 + 4 * np.sqrt(400 * 0.05 * 0.95)  # alpha / 2 = 5 %, plus 4 standard errors
+    assert held <= 20 + 4 * np.sqrt(400 * 0.05 * 0.95)  # alpha / 2 = 5 %, plus 4 standard errors
 
 
 def test_predictions_may_differ_by_replica():
-    own = np.linspace(1, 2, 16)
+    own = np.linspace(1, 1.4, 16)
     verdict = settles(
         STEPS,
         own[:, None] + curves(lambda t: -1 / t),
         own,
-        within=0.05,
-        twin=Twin.of("one value for all", predicted=1.0),
+        within=0.1,
+        twin=Twin.of("twice the value", predicted=2 * own),
     )
     assert verdict.outcome is Outcome.HOLDS
 

@@ -133,7 +133,7 @@ def trained(setting, full=0.12, low=0.62, many=0.56, deep=0.6, angle=0.0, gain=1
     heads = setting.copies * setting.dim // setting.rank
     n, seed = setting.n_replicas, 1_000 * setting.rank + 100 * setting.copies + 50 * setting.n_layers + setting.n_points
     return {
-        "error": error * noise(0.01, n, seed=seed),
+        "error": error * noise(0.004, n, seed=seed),
         "error_se": np.full(n, 1e-3),
         "angle": flat + noise(0.3, n, heads) - 1,
         "size": beta * noise(0.02, n, heads),

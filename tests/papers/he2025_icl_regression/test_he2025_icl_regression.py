@@ -31,7 +31,7 @@ def planted(
     eta_t = eta * way + 0.01 * rng.normal(size=(n, len(STEPS)))
     drift = omega * (STEPS / STEPS[-1]) ** -0.15
     heads = np.array([1, 1, -1, -1])
-    size = rng.dirichlet([1, 1], size=(n, 2)).reshape(n, 4)
+    size = rng.dirichlet([3, 3], size=(n, 2)).reshape(n, 4)
     mu = heads * size[:, None] * (eta_t / 2 / drift)[..., None]
     if swap:
         mu = -mu
@@ -60,7 +60,7 @@ def planted(
 
 
 def verdict(name, **changes):
-    return paper.claims[name].function(SETTING, PlantedLab(train=planted(**changes)))
+    return paper.claims[name].function(SETTING, PlantedLab(train=planted(**{"n": 48} | changes)))
 
 
 @pytest.mark.parametrize(

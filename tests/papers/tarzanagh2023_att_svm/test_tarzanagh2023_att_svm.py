@@ -238,7 +238,7 @@ def test_a_rising_share_is_told_from_a_falling_one():
     def make(sign):
         def runs(setting):
             selected, scores = np.zeros((48, 6), int), np.zeros((48, 6, 8))
-            share = 0.5 + sign * 0.1 * np.log(setting.dim / 8)
+            share = 0.5 + sign * 0.3 * np.log(setting.dim / 8)
             scores[:, :, 0] = np.where(np.arange(48) < 48 * share, 1.0, -1.0)[:, None]
             kept = simulator.data_sets(replace(setting, n_replicas=48, dim=12), SEEDS)
             return kept | {"scores": scores, "log_attention": np.where(np.arange(8) == selected[..., None], 0.0, -50.0)}
