@@ -25,6 +25,7 @@ SHARED = {
 """Rooms of theory/ and simulators/ that every subject may use: what two subjects share, named after what it is."""
 
 TESTS_OF_A_ROOM = {
+    "analysis/judges/test_honesty.py": "judges that keep their promise on skewed, stuck and bent data",
     "analysis/judges/test_resolution.py": "what the data resolve, in every judge",
     "analysis/test_tutorial_theorem.py": "the code of docs/tutorial_theorem.md",
     "analysis/theorems/test_detection.py": "the committed table of planted errors and its script",

@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure all trials and write ``judges_calibration.md`` and ``judges_calibration.csv``."""
     parser = argparse.ArgumentParser(prog="python -m attnlab.analysis.calibration.table", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/measured"), help="folder of the two files")
-    parser.add_argument("--runs", type=int, default=2000, help="synthetic claims for each number")
+    parser.add_argument("--runs", type=int, default=1000, help="synthetic claims for each number")
     parser.add_argument("--sets", type=int, default=100_000, help="data sets for each cell at the ledger's confidences")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
