@@ -50,3 +50,8 @@ def scaled(desk: Setting, paper_scale: Setting | None = None) -> Scales:
 def mean_over_pairs(runs, name="error"):
     """One number a replica."""
     return runs[name].mean(-1)
+
+
+def over(setting: Setting) -> str:
+    """What verdicts speak of: every replica's number is an average over its draws."""
+    return f"mean over replicas of {setting.n_draws} draws"

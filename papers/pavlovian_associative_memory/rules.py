@@ -8,7 +8,7 @@ import numpy as np
 
 from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, bounded, follows, identical, ordered
 from attnlab.papers.lab.declare import Scales
-from attnlab.papers.pavlovian_associative_memory.paper import mean_over_pairs, paper, scaled
+from attnlab.papers.pavlovian_associative_memory.paper import mean_over_pairs, over, paper, scaled
 from attnlab.simulators.associative_memory.recall import (
     SPLITS,
     ChainSetting,
@@ -54,6 +54,7 @@ def delta_rule(setting, lab):
     better = ordered(
         mean_over_pairs(runs),
         mean_over_pairs(plain),
+        of=over(setting),
         twin=Twin.of("reversed", smaller=mean_over_pairs(plain), larger=mean_over_pairs(runs)),
     )
     return all_of(profile.named("profile"), last.named("last pair"), better.named("better than Hebb"))
@@ -85,11 +86,16 @@ def least_squares(setting, lab):
         mean_over_pairs(over),
         float(theory.least_squares_error(n, d)),
         within=1 / (2 * n),
+        of=over(setting),
         twin=float(theory.least_squares_error(n, d + 1)),
     )
     law = float(theory.least_squares_noisy_error(d // 2, d, 0.3))
     noise = agrees(
-        mean_over_pairs(noisy), law, within=0.1 * law, twin=Twin.of("not amplified", predicted=0.3**2 * (d // 2) / d)
+        mean_over_pairs(noisy),
+        law,
+        within=0.1 * law,
+        of=over(setting),
+        twin=Twin.of("not amplified", predicted=0.3**2 * (d // 2) / d),
     )
     return all_of(exact.named("up to d"), beyond.named("beyond d"), noise.named("noisy cue"))
 
@@ -125,6 +131,7 @@ def sign_capacity(setting, lab):
         runs["separable"],
         law,
         within=0.1,
+        of=over(setting),
         twin=Twin.of("d - 1", predicted=theory.separable_probability(setting.n_pairs, setting.dim - 1)),
     )
 
@@ -154,12 +161,14 @@ def softmax_error(setting, lab):
         mean_over_pairs(runs) - runs["weight_error"].mean(-1),
         0.0,
         within=others / 2,
+        of=over(setting),
         twin=Twin.of("target only", measured=mean_over_pairs(runs) - runs["target_error"].mean(-1)),
     )
     jensen = bounded(
         runs["target_weight"].mean(-1),
         law,
         side="below",
+        of=over(setting),
         twin=Twin.of("half of the others", bound=float(softmax.target_weight_bound(n // 2, d, b))),
     )
     return all_of(both.named("identity"), jensen.named("target weight"))
@@ -182,7 +191,13 @@ def nearest_key(setting, lab):
     n, d, noise = setting.n_pairs, setting.dim, setting.cue_noise
     law = softmax.nearest_key_error(n, d, noise)
     fixed = float(1 - sums.overlap_distribution(d, 1 / np.sqrt(1 + noise**2)) ** (n - 1))
-    return agrees(1 - runs["target_weight"].mean(-1), law, within=0.02, twin=Twin.of("fixed cosine", predicted=fixed))
+    return agrees(
+        1 - runs["target_weight"].mean(-1),
+        law,
+        within=0.02,
+        of=over(setting),
+        twin=Twin.of("fixed cosine", predicted=fixed),
+    )
 
 
 WIDTHS = (4, 6, 8, 10)
@@ -216,6 +231,7 @@ def exponential_capacity(setting, lab):
                 each["target_weight"].mean(-1),
                 0.5,
                 within=0.1,
+                of=over(setting),
                 twin=Twin.of("no interference" if d == WIDTHS[0] else "linear capacity", predicted=rival),
             ).named(f"d={d}")
         )
@@ -247,12 +263,14 @@ def redundancy(setting, lab):
         (runs["split_error"] / alone).mean(-1),
         1.0,
         within=0.1,
+        of=over(setting),
         twin=Twin.of("times heads", predicted=float(np.mean(SPLITS))),
     )
     full = agrees(
         (runs["mean_error"] * heads / alone).mean(-1),
         1.0,
         within=0.1,
+        of=over(setting),
         twin=Twin.of("no gain", predicted=float(heads.mean())),
     )
     p = runs["head_error"]
@@ -262,7 +280,7 @@ def redundancy(setting, lab):
         runs["majority_error"][:, three],
         law[:, three],
         within=0.01,
-        of=f"mean over replicas of {setting.n_draws} draws",
+        of=over(setting),
         twin=Twin.of("single head", predicted=p),
     )
     return all_of(split.named("split"), full.named("full width"), vote.named("majority"))
@@ -297,6 +315,7 @@ def success_over_depth(setting, lab):
     bound = bounded(
         runs["majority_error"][:, three],
         signs.majority_error_bound(3, p),
+        of=over(setting),
         twin=Twin.of("exponent 8", bound=signs.majority_error_bound(3, p) ** 4),
     )
     return all_of(curve.named("three heads"), bound.named("majority bound"))

@@ -8,7 +8,7 @@ import numpy as np
 
 from attnlab.analysis import Twin, agrees, all_of, exponent, follows
 from attnlab.papers.lab.declare import Scales
-from attnlab.papers.pavlovian_associative_memory.paper import mean_over_pairs, paper, scaled
+from attnlab.papers.pavlovian_associative_memory.paper import mean_over_pairs, over, paper, scaled
 from attnlab.simulators.associative_memory.recall import OverlapSetting, Setting, guarantee, retrieve
 from attnlab.theory.associative_memory import signs
 from attnlab.theory.associative_memory import sums as theory
@@ -56,7 +56,9 @@ def hebbian(setting, lab):
     runs = lab.simulate(retrieve, *(replace(setting, **changes) for changes, *_ in kinds.values()))
     return all_of(
         *(
-            agrees(mean_over_pairs(each), float(law), within=float(within), twin=float(twin)).named(name)
+            agrees(mean_over_pairs(each), float(law), within=float(within), of=over(setting), twin=float(twin)).named(
+                name
+            )
             for each, (name, (_, law, within, twin)) in zip(runs, kinds.items(), strict=True)
         )
     )
@@ -92,6 +94,7 @@ def sign_error(setting, lab):
                 mean_over_pairs(runs, "wrong_sign"),
                 law,
                 within=abs(law - rival) / 2,
+                of=over(setting),
                 twin=Twin.of("Gaussian", predicted=rival),
             ).named(keys)
         )
@@ -132,9 +135,13 @@ def average_capacity(setting, lab):
         )
         label = "no memory" if d == WIDTHS[0] else "square root of the width"
         parts.append(
-            agrees(mean_over_pairs(runs, "wrong_sign"), 0.1, within=0.02, twin=Twin.of(label, predicted=rival)).named(
-                f"d={d}"
-            )
+            agrees(
+                mean_over_pairs(runs, "wrong_sign"),
+                0.1,
+                within=0.02,
+                of=over(setting),
+                twin=Twin.of(label, predicted=rival),
+            ).named(f"d={d}")
         )
     return all_of(*parts)
 
@@ -173,6 +180,7 @@ def guaranteed_capacity(setting, lab):
         reach[:, -1] / signs.guaranteed_capacity(d),
         1.0,
         within=0.1,
+        of=over(setting),
         twin=Twin.of("sqrt d", predicted=float(np.sqrt(d) / signs.guaranteed_capacity(d))),
     )
     return all_of(growth.named("growth"), level.named("level"))
@@ -241,6 +249,7 @@ def kernel_capacity(setting, lab):
                 mean_over_pairs(each) / float(law),
                 1.0,
                 within=0.05,
+                of=over(setting),
                 twin=Twin.of(labels[name], predicted=float(rival / law)),
             ).named(name)
             for each, (name, _, law, rival) in zip(runs, cells, strict=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.analysis.judges.frame import watched
+from attnlab.analysis.judges.frame import unresolved, watched
 from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.analysis.verdicts.verdict import Verdict
 from attnlab.papers.lab.declare import Claim, Scale
@@ -115,8 +115,9 @@ def baseline(claim: Claim, bench: Any, scale: Scale, share: float) -> Baseline:
 
 
 def again(known: Baseline) -> tuple[Verdict, list[dict[str, Any]]]:
-    """The claim judged once more on the same arrays: its verdict, and the arguments of its judges."""
-    return judge_again(known.claim, known.setting, known.labs, known.share, known.options)
+    """The claim judged once more on the same arrays: its verdict (without what it resolves), and its judges' arguments."""
+    with unresolved():
+        return judge_again(known.claim, known.setting, known.labs, known.share, known.options)
 
 
 def judge_again(
@@ -140,10 +141,12 @@ def movement(before: list[dict[str, Any]], after: list[dict[str, Any]], measured
 
     ``measured=True`` compares what was measured, False what was predicted, None both.
     """
-    if len(before) != len(after):
+    if not after and before:
         return np.inf
     worst = 0.0
-    for old, new in zip(before, after, strict=True):
+    for old, new in zip(before, after, strict=False):  # a second look has judges of its own
+        if old.keys() != new.keys():
+            return np.inf
         for name in old:
             if name not in _SETTINGS and (measured is None or (name in DATA) is measured):
                 worst = max(worst, change(old[name], new.get(name)))

@@ -14,7 +14,9 @@ from attnlab.papers.lab.power.measure import differs, measure
 from attnlab.papers.lab.power.mutants import function_of, mutants_of, nudged
 from attnlab.papers.lab.power.rejudge import applied, baseline, measured_with_theory, movement
 from attnlab.papers.lab.power.table import median_resolution, page, resolution_rows, summary
+from attnlab.papers.lab.registry import load
 from attnlab.papers.lab.run.planted import PlantedLab
+from attnlab.papers.lab.run.workbench import Runs
 
 THEORY = '''
 """A toy theory."""
@@ -159,3 +161,32 @@ def test_the_page_counts_large_and_small_mutants_apart_and_lists_survivors_with_
 
 def test_functions_are_found_under_wrappers(theory):
     assert function_of(theory, "rate").__name__ == "rate" and function_of(theory, "nowhere") is None
+
+
+class InProcess:
+    """A lab that runs small simulations in this process, and notes that it did."""
+
+    scale, seed = "smoke", 0
+
+    def __init__(self):
+        self.used, self.diverged = set(), []
+
+    def simulate(self, simulation, *settings):
+        found = []
+        for number, setting in enumerate(settings):
+            seeds = [np.random.SeedSequence(5, spawn_key=(number, k)) for k in range(setting.n_replicas)]
+            found.append(Runs(simulation.name, simulation(setting, seeds, "cpu")))
+        self.used.add(simulation.name)
+        return found[0] if len(found) == 1 else found
+
+
+@pytest.mark.parametrize("name", ["hebbian", "decay"])
+def test_a_real_claim_refutes_every_mutant_that_moves_its_prediction_by_more_than_it_resolves(name):
+    claim, lab = load("pavlovian_associative_memory").claims[name], InProcess()
+    known = baseline(claim, lambda look: lab, "smoke", 1e-3)
+    assert known.verdict.holds and measured_with_theory(known) == 0.0
+    found, counts = measure([known], sample=30, seconds=120.0, workers=1, tests=None)
+    assert counts["made"] >= 8 and found
+    # one-sided changes of a whole prediction are refuted from ``resolves`` on; of one part of it, by a factor later
+    lost = [fate.mutant.name for fate in found if not fate.killed_by_claim and fate.moves > 4 * known.verdict.resolves]
+    assert not lost
