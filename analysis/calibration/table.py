@@ -35,7 +35,7 @@ What to read off it:
 - With 10 % of replicas stuck far away no method sees at n = 8 what it did not draw: 43 % of samples hold none. There a
   verdict on a mean is about the modes that were seen, and says how large a second one may be (1 - alpha^(1/n), 61 % at
   n = 8 and error 5e-4).
-  If some are drawn, the interval reaches over both groups and decides nothing that is not true of both.
+  If one to four are drawn, the interval reaches over both groups and decides nothing that is not true of both.
 - Values with known bounds are judged by betting, right for every law.
 
 {ledger}
