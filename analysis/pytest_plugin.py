@@ -115,7 +115,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     from attnlab.analysis.theorems.check import check
 
-    claim, twin = pyfuncitem.callspec.params["theorem_case"]
+    case: Any = pyfuncitem.callspec.params["theorem_case"]
+    claim, twin = case
     options = {key: marker.kwargs.get(key, default) for key, default in _DEFAULTS.items()}
     with _ledger(pyfuncitem.config).claim(pyfuncitem.nodeid, share=_share(pyfuncitem.config)):
         verdict = check(claim if twin is None else claim.with_twin(twin), **options)
@@ -164,7 +165,7 @@ class _Verdicts:
         if report.when == "call":
             for key, value in report.user_properties:
                 if key == "theorem":
-                    self.records[report.nodeid] = {**json.loads(value), "passed": report.passed}
+                    self.records[report.nodeid] = {**json.loads(str(value)), "passed": report.passed}
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self.records:

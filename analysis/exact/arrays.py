@@ -305,7 +305,7 @@ def eigenvalues(tape: Tape, m: Entries) -> Entries:
         radius = (((m[0, 0] - m[1, 1]) * Fraction(1, 2)) ** 2 + m[1, 0] ** 2).sqrt()
         out[:] = [centre - radius, centre + radius]
     else:
-        out[:] = [tape.eigenvalue(k, m) for k in range(n)]
+        out[:] = [tape.eigenvalue(k, list(m)) for k in range(n)]
     return out
 
 
@@ -322,7 +322,7 @@ def singular_values(tape: Tape, m: Entries) -> Entries:
         d = ((m[0, 0] - m[1, 1]) ** 2 + (m[0, 1] + m[1, 0]) ** 2).sqrt()
         out[:] = [(s + d) * Fraction(1, 2), abs(s - d) * Fraction(1, 2)]
     else:
-        out[:] = [tape.singular(k, m) for k in range(n)]
+        out[:] = [tape.singular(k, list(m)) for k in range(n)]
     return out
 
 

@@ -153,7 +153,8 @@ def _result(x: Any) -> np.ndarray:
     raw = ar.as_objects(np.asarray(x) if not isinstance(x, Fraction) else x)
     out = np.empty(raw.shape, dtype=object)
     for index in np.ndindex(raw.shape):
-        out[index] = raw[index].entries.item() if isinstance(raw[index], Traced) else raw[index]
+        entry: Any = raw[index]
+        out[index] = entry.entries.item() if isinstance(entry, Traced) else entry
     return out
 
 

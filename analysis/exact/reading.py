@@ -28,7 +28,7 @@ def read(value: Any) -> Read:
     if isinstance(value, Integral):
         return Fraction(int(value)), Fraction(0)
     if isinstance(value, Rational):
-        return Fraction(value.numerator, value.denominator), Fraction(0)
+        return Fraction(int(value.numerator), int(value.denominator)), Fraction(0)
     if isinstance(value, np.floating) and not isinstance(value, (np.float64, np.longdouble)):
         exact = Fraction(float(value))
         short = exact == Fraction(str(value))

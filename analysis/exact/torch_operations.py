@@ -107,7 +107,8 @@ def choose(tape: Tape, condition: Any, a: Any, b: Any) -> Any:
     wide = [np.broadcast_to(x, shape) for x in (conditions, a, b)]
     out = np.empty(shape, dtype=object)
     for index in np.ndindex(shape):
-        c, u, v = (x[index] for x in wide)
+        c: Any = wide[0][index]
+        u, v = wide[1][index], wide[2][index]
         if isinstance(c, (bool, np.bool_)):
             out[index] = lift(tape, u if c else v)
             continue

@@ -71,7 +71,8 @@ def torch_values(tape: Tape, outputs: Sequence[int], inputs: Mapping[str, Any]) 
             found = torch.linalg.eigvalsh(matrix) if op == "eigenvalue" else torch.linalg.svdvals(matrix)
             values.append(found[:, args[1] if op == "eigenvalue" else args[2]])
         else:
-            values.append(functions[op](*(values[k] for k in args)))
+            function: Any = functions[op]
+            values.append(function(*(values[k] for k in args)))
     return [values[k] for k in outputs] if outputs is not ALL else values
 
 

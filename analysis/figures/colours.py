@@ -89,7 +89,7 @@ def add_colour_bars(figure: Figure, drawn: Sequence[tuple[Coloured, Axes]]) -> N
         )
         bar.outline.set_linewidth(0.4)
         if isinstance(artist, ContourSet):
-            levels = artist.levels
+            levels = list(artist.levels)
             bar.set_ticks(levels[:: 1 if len(levels) <= 8 else 2], minor=False)
             bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}".replace("-", "−"))
             bar.ax.yaxis.set_minor_locator(NullLocator())

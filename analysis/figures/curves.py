@@ -6,6 +6,8 @@ are not finite are left out point by point; the caption then says in how many re
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
@@ -43,7 +45,7 @@ def prediction(
     ends = _ends(low, high, x)
     if ends is not None:
         panel.axes.fill_between(x, *ends, color=look.colour, alpha=0.16, linewidth=0)
-    on_map = {"path_effects": casing(2.6)} if panel.coloured else {}
+    on_map: dict[str, Any] = {"path_effects": casing(2.6)} if panel.coloured else {}
     (line,) = panel.axes.plot(x, y, color=look.colour, linestyle=look.line_style, zorder=2.5, **on_map)
     panel.entry(label, line)
     panel.end_label(label, _last(y), look.colour, of_line=True)
@@ -174,7 +176,7 @@ def reference(panel: Panel, label: str, *, x: float | None = None, y: float | No
         raise ValueError(f"reference needs exactly one of x and y, got x={x!r}, y={y!r}")
     label = named(label)
     at = places("x" if y is None else "y", [x if y is None else y])
-    dots = {"color": GREY, "linewidth": 0.7, "linestyle": (0, (4, 2.4)), "zorder": 1}
+    dots: dict[str, Any] = {"color": GREY, "linewidth": 0.7, "linestyle": (0, (4, 2.4)), "zorder": 1}
     if y is not None:
         panel.axes.axhline(at[0], **dots)
         panel.end_label(label, float(at[0]))

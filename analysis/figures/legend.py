@@ -51,7 +51,8 @@ def shared_legend(figure: Figure, panels: Iterable[dict[str, list[Any]]], where:
         raise ValueError("no panel has a series with a label, so there is nothing for a legend to say")
     if columns is None:
         columns = 1 if where == "right" else _fitting([_length(label) for label in entries], figure.get_figwidth())
-    figure.legend(_handles(entries), list(entries), loc=OUTSIDE[where], ncols=columns, handler_map=_over())
+    place: Any = OUTSIDE[where]
+    figure.legend(_handles(entries), list(entries), loc=place, ncols=columns, handler_map=_over())
 
 
 def _fitting(lengths: list[int], inches: float) -> int:
@@ -67,7 +68,7 @@ def _handles(entries: dict[str, list[Any]]) -> list[Any]:
     return [handles[0] if len(handles) == 1 else tuple(handles) for handles in entries.values()]
 
 
-def _over() -> dict[type, HandlerTuple]:
+def _over() -> dict[Any, Any]:
     return {tuple: HandlerTuple(ndivide=1)}
 
 

@@ -155,7 +155,7 @@ def _annotate(panel: Panel, values: np.ndarray, mesh: QuadMesh, scale: ColourSca
 
 def _levels(levels: int | Sequence[float], z: np.ndarray, log: bool) -> np.ndarray:
     finite = z[np.isfinite(z)]
-    if not np.ndim(levels):
+    if isinstance(levels, int):
         if levels < 2:
             raise ValueError(f"levels must be at least 2, got {levels!r}")
         low, high = float(finite.min()), float(finite.max())
@@ -163,7 +163,7 @@ def _levels(levels: int | Sequence[float], z: np.ndarray, log: bool) -> np.ndarr
             raise ValueError(f"z is {low} everywhere, so it has no contours")
         if log and low <= 0:
             raise ValueError(f"z goes down to {low}, which a log scale can't show; subtract the minimum or give levels")
-        return np.geomspace(low, high, int(levels)) if log else np.linspace(low, high, int(levels))
+        return np.geomspace(low, high, levels) if log else np.linspace(low, high, levels)
     values = places("levels", levels)
     if values.size < 2 or np.any(np.diff(values) <= 0):
         raise ValueError(f"levels must ascend and be at least two, got {values.tolist()}")

@@ -96,9 +96,11 @@ _LOCK = threading.RLock()
 _HELD = threading.local()
 
 
-def _parameters() -> dict[str, Any]:
+def _parameters() -> Any:
     # the backend is not part of the style, and asking for it would choose one
-    defaults = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
+    defaults: dict[Any, Any] = {
+        key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")
+    }
     return defaults | {
         # STIX is the Times of matplotlib: it comes with the package, so every machine sets the same glyphs
         "font.family": ["STIXGeneral", "DejaVu Serif"],

@@ -92,7 +92,7 @@ def separate_labels(axes: Axes) -> bool:
             texts = [label.get_text() for label in keep]
             axes.xaxis.set_major_locator(FixedLocator(values))
             axes.xaxis.set_major_formatter(FixedFormatter(texts))
-        axes.figure.draw_without_rendering()
+        axes.get_figure(root=True).draw_without_rendering()
     return moved
 
 

@@ -247,7 +247,7 @@ def _path(name: str, path: ArrayLike | Callable, clock: np.ndarray | None) -> np
         if clock is None:
             raise ValueError(f"{name} is a function of time, so follows needs times=...")
         path = path(clock)
-    p = finite_array(name, path, axis="time")
+    p = finite_array(name, np.asarray(path), axis="time")
     if p.ndim == 0 or (clock is not None and len(p) != clock.size):
         length = "" if clock is None else f" of length {clock.size} like times"
         raise ValueError(f"{name} must have a leading time axis{length}, got shape {p.shape}")

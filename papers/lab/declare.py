@@ -154,6 +154,8 @@ class PaperFigure:
         return f"{self.paper}.{self.name}"
 
 
+Item = Claim | PaperFigure
+
 #: Every paper that exists in this process, the latest of its key.
 DECLARED: weakref.WeakValueDictionary[str, Paper] = weakref.WeakValueDictionary()
 

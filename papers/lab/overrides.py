@@ -12,7 +12,8 @@ from attnlab.simulators.ensemble.setting import overridden
 
 def split_tokens(tokens: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Targets and settings among the tokens; a key given twice with two values is an error."""
-    targets, overrides = [], {}
+    targets: list[str] = []
+    overrides: dict[str, str] = {}
     for token in tokens:
         key, equals, value = token.partition("=")
         if not equals:

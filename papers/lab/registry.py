@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from attnlab.papers.lab import places
-from attnlab.papers.lab.declare import Claim, Paper, PaperFigure
+from attnlab.papers.lab.declare import Claim, Item, Paper, PaperFigure
 from attnlab.papers.lab.errors import UsageError, nearest
 
 _adopted: dict[str, Paper] = {}  # papers that exist as objects only: made in a notebook or a script
@@ -53,7 +53,8 @@ def target_of(paper: Paper, file: str | None = None) -> str:
     """A target that names the paper: its key where it is known by key, the file that declares it, or the object adopted."""
     if paper.key in homes_of_papers() and paper.key not in _adopted and load(paper.key) is paper:
         return paper.key
-    for module in {item.function.__module__ for item in (*paper.claims.values(), *paper.figures.values())}:
+    items: list[Item] = [*paper.claims.values(), *paper.figures.values()]
+    for module in {item.function.__module__ for item in items}:
         place = getattr(sys.modules.get(module), "__file__", None)
         if module != "__main__" and place and paper.key in places.keys_of(Path(place)):
             file = place if places.module_of(Path(place))[1] == module else file

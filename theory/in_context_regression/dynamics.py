@@ -152,7 +152,8 @@ def _one_path(row, times, sizes, factorised: bool) -> np.ndarray:
         return signs * np.exp(z) if factorised else z
 
     def velocity(_, z):
-        gradient = np.concatenate(effective_loss_gradient_approx(*np.split(scales(z), 2), *sizes))
+        omega, mu = np.split(scales(z), 2)
+        gradient = np.concatenate(effective_loss_gradient_approx(omega, mu, *sizes))
         return -2 * signs * gradient if factorised else -gradient / 2
 
     begin = np.log(np.abs(row)) if factorised else row

@@ -8,6 +8,7 @@ computed here in two approximations; `in_context_regression_exact` has the same 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sympy
@@ -232,7 +233,7 @@ def best_heads(form: FormMaker, omega_start, dim: int, n_context: int, noise_std
     def profile(omega):
         return float(form(omega, dim, n_context, noise_std).best_risk())
 
-    options = {"xatol": 1e-6, "fatol": 1e-12, "maxiter": 400 * start.size, "adaptive": True}
+    options: Any = {"xatol": 1e-6, "fatol": 1e-12, "maxiter": 400 * start.size, "adaptive": True}
     found = minimize(profile, start, method="Nelder-Mead", options=options)
     solution = form(found.x, dim, n_context, noise_std)
     return HeadOptimum(found.x, solution.best_mu(), float(solution.best_risk()))
@@ -250,7 +251,8 @@ def check_heads(omega, mu) -> tuple[np.ndarray, np.ndarray]:
     omega, mu = _finite("omega", omega), _finite("mu", mu)
     if omega.ndim == 0 or mu.ndim == 0 or omega.shape[-1] != mu.shape[-1]:
         raise ValueError(f"omega has shape {omega.shape} and mu {mu.shape}; both need the same last axis (..., head)")
-    return np.broadcast_arrays(omega, mu)
+    both = np.broadcast_arrays(omega, mu)
+    return both[0], both[1]
 
 
 def _minimise_scale(form: FormMaker, signs, bounds, sizes) -> HeadOptimum:
@@ -258,7 +260,7 @@ def _minimise_scale(form: FormMaker, signs, bounds, sizes) -> HeadOptimum:
         return float(form(np.exp(log_scale) * signs, *sizes).best_risk())
 
     log_bounds = np.log(bounds)
-    grid = np.linspace(*log_bounds, 13)  # a bracket first: the profile may be flat
+    grid = np.linspace(log_bounds[0], log_bounds[1], 13)  # a bracket first: the profile may be flat
     values = [profile(point) for point in grid]
     best = int(np.argmin(values))
     if best in (0, len(grid) - 1):

@@ -63,10 +63,11 @@ def circuit_flow(
 
     def slope(_: float, z: np.ndarray) -> np.ndarray:
         moved = z + 1j * _STEP * np.eye(4)  # (derivative, number)
-        return circuit_loss_limit(*moved.T, n_context, n_labels).imag / _STEP
+        return circuit_loss_limit(moved[:, 0], moved[:, 1], moved[:, 2], moved[:, 3], n_context, n_labels).imag / _STEP
 
     times, z = _solved(slope, start, times, rates, 4)
-    return CircuitFlow(times, *z, circuit_loss_limit(*z, n_context, n_labels))
+    beta1, alpha, beta2, xi = z
+    return CircuitFlow(times, beta1, alpha, beta2, xi, circuit_loss_limit(beta1, alpha, beta2, xi, n_context, n_labels))
 
 
 def nested_logit_flow(
@@ -75,7 +76,7 @@ def nested_logit_flow(
     """Gradient flow of the nested-logit loss from ``start = (beta1, alpha, xi)``; beta2 is zero throughout."""
 
     def slope(_: float, z: np.ndarray) -> np.ndarray:
-        return nested_logit_gradient(*z, n_context, n_labels)
+        return nested_logit_gradient(z[0], z[1], z[2], n_context, n_labels)
 
     times, (beta1, alpha, xi) = _solved(slope, start, times, rates, 3)
     return CircuitFlow(

@@ -29,11 +29,11 @@ class Measures:
     ``context_mass`` (CLA): predicted probability of all labels in the context; ``correct_mass`` of the right one.
     """
 
-    item_attention: np.ndarray
-    match_attention: np.ndarray
-    label_attention: np.ndarray
-    context_mass: np.ndarray
-    correct_mass: np.ndarray
+    item_attention: np.ndarray | np.floating
+    match_attention: np.ndarray | np.floating
+    label_attention: np.ndarray | np.floating
+    context_mass: np.ndarray | np.floating
+    correct_mass: np.ndarray | np.floating
 
 
 def uniform_measures(n_context: int, n_labels: int) -> Measures:

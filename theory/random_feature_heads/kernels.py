@@ -135,7 +135,7 @@ def perceptron_kernel(
     v = [vec(x_0 .. x_N) / sqrt(N + 1); 1] / sqrt(2), a unit vector, and weights N(0, I): <v, v'> = (1 + mean_i <x_i, x_i'>) / 2.
     """
     tokens = [
-        np.concatenate([np.asarray(q)[:, None], np.asarray(k)], axis=1).reshape(len(q), -1)
+        np.concatenate([np.asarray(q)[:, None], np.asarray(k)], axis=1).reshape(len(np.asarray(q)), -1)
         for q, k in ((query, keys), (other_query, other_keys))
     ]
     n_tokens = np.asarray(keys).shape[1] + 1

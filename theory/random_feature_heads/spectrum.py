@@ -98,8 +98,8 @@ def attention_spectrum(dim: int, n_keys: int, max_degree: int = 14, augmented: b
     """
     mu = pair_eigenvalues(dim, max_degree, augmented)
     pairs = list(itertools.product(range(max_degree + 1), repeat=2))
-    values = {(a, b): float(mu[a, b]) / (n_keys if b else 1) for a, b in pairs}
-    counts = {(a, b): float(multiplicity(dim, a)) * multiplicity(dim, b) for a, b in pairs}
+    values: dict[Mode, float] = {(a, b): float(mu[a, b]) / (n_keys if b else 1) for a, b in pairs}
+    counts: dict[Mode, float] = {(a, b): float(multiplicity(dim, a)) * multiplicity(dim, b) for a, b in pairs}
     cross = 1 / (4 * dim)
     if augmented:
         cross = 2 * float(arc_cosine_coefficients(_TERMS) @ shifted_moments(dim, _TERMS + 1, 0)[1:, 0])

@@ -15,6 +15,7 @@ import itertools
 import math
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from flint import arb, ctx, fmpq
@@ -96,7 +97,8 @@ class _Search:
         self.sides, self.gap = (low.index, up.index), ((up - low) if self.negated else (low - up)).index
         self.total = total
         total.dimension = max(total.dimension, len(self.keys))
-        counter, heap = itertools.count(), []
+        counter = itertools.count()
+        heap: list[Any] = []
         self._push(heap, counter, self.root)
         while heap and total.status == "proved":
             limit = MEETING_BOXES if self._meets() else MAX_BOXES

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -53,9 +54,12 @@ class Cover:
             for k in range(value.size):
                 self.ends[name, k] = lowest(domain.low), highest(domain.high)
             return value
-        build = {Sphere: self._sphere, Simplex: self._simplex, PositiveDefinite: self._positive_definite}.get(
-            type(domain)
-        )
+        builders: dict[type, Any] = {
+            Sphere: self._sphere,
+            Simplex: self._simplex,
+            PositiveDefinite: self._positive_definite,
+        }
+        build = builders.get(type(domain))
         if build is None:
             raise NotTraceable(f"no covering box is known for {name} in {domain}")
         entries = np.empty(len(found := build(tape, name, domain)), dtype=object)
@@ -150,4 +154,5 @@ def _count(domain: Domain) -> int:
 def _values(domain: Domain) -> Iterator[np.ndarray]:
     if isinstance(domain, Permutation):
         return (np.array(p) for p in itertools.permutations(range(domain.n)))
+    assert isinstance(domain, Integer)  # the callers ask for whole domains only
     return (np.asarray(k) for k in range(domain.low, domain.high + 1))

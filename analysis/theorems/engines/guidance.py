@@ -57,7 +57,7 @@ class Guide:
             here = latent.unpack(z, fixed)
             self.objective.evaluator.count += len(z)
             flat = {name: t.reshape(len(z), -1) for name, t in here.items()}
-            values = torch_values(self.tape, ALL, flat)  # type: ignore[arg-type]
+            values = torch_values(self.tape, ALL, flat)
             out = []
             for k, (entries, aim) in enumerate(chosen):
                 own = part == k

@@ -100,8 +100,8 @@ def _simple_values(domain: Domain) -> Iterator[np.ndarray]:
     shape, n = domain.shape, math.prod(domain.shape)
     if isinstance(domain, Box):
         ends = [float(e) for e in (domain.low, domain.high) if math.isfinite(e)]
-        levels = dict.fromkeys([*ends, 0.0, 0.5, 1.0, -1.0, 2.0])
-        levels = [x for x in levels if domain.low <= x <= domain.high]
+        candidates = dict.fromkeys([*ends, 0.0, 0.5, 1.0, -1.0, 2.0])
+        levels = [x for x in candidates if domain.low <= x <= domain.high]
         yield from (np.full(shape, x) for x in levels)
         if n > 1:
             for k in range(min(n, 3)):
@@ -131,7 +131,8 @@ def _cases(claim: Claim) -> Iterator[tuple[RecordedClaim, dict[tuple[str, int], 
         def inputs(tape: Tape, name: str, domain: Domain, cover: Cover = cover) -> np.ndarray:
             if isinstance(domain, Box) and not domain.bounded:
                 value = entry_inputs(tape, name, domain)
-                cover.ends.update({(name, k): (domain.low, domain.high) for k in range(value.size)})
+                ends: Any = (domain.low, domain.high)
+                cover.ends.update({(name, k): ends for k in range(value.size)})
                 return value
             return cover.inputs(tape, name, domain)
 

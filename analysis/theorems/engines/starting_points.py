@@ -250,6 +250,7 @@ def _count(domain: Domain) -> int:
 def _every(domain: Domain) -> Iterator[np.ndarray]:
     if isinstance(domain, Permutation):
         return (np.array(p) for p in itertools.permutations(range(domain.n)))
+    assert isinstance(domain, Integer)  # the callers ask for whole domains only
     return (np.asarray(k) for k in range(domain.low, domain.high + 1))
 
 

@@ -59,7 +59,7 @@ def average(run: Run, claim: Claim) -> Verdict:
     """A mean of bounded values against its bound, by Hoeffding's inequality."""
     evaluator = Evaluator(claim, run.seed)
     values = sample_mean(claim, SAMPLES, run.seed, evaluator)
-    low, high = hoeffding_interval(values, *claim.between, 1 - run.error)  # type: ignore[misc]
+    low, high = hoeffding_interval(values, *claim.between, 1 - run.error)
     bound = float(claim.right)
     inside, outside = (high <= bound, low > bound) if claim.sense == "at_most" else (low >= bound, high < bound)
     outcome = Outcome.HOLDS if inside else Outcome.REFUTED if outside else Outcome.UNDECIDED

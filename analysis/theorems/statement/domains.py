@@ -12,10 +12,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
-Size = int | str
+Size = Any  # a number, or the name of a size that is given later
 MARGIN = 1e-12  # how far inside a curved boundary a float matrix stays, relative to its size
 
 

@@ -166,7 +166,7 @@ def dispatch_table(path: Path, rounds: int) -> tuple[dict[str, Any], str]:
 
     if not path.parent.is_dir():
         raise UsageError(f"--dispatch {str(path)!r}: the folder {str(path.parent)!r} is not there")
-    table = crossover_table(rounds=rounds, say=lambda text: print(text, file=sys.stderr, flush=True))
+    table: dict[str, Any] = crossover_table(rounds=rounds, say=lambda text: print(text, file=sys.stderr, flush=True))
     text = (
         "{\n"
         + ",\n".join(

@@ -42,7 +42,7 @@ def complete(parser: argparse.ArgumentParser) -> None:
     for command in subparsers.choices.values():
         for action in command._actions:
             if action.dest in ("targets", "tokens", "target", "claim"):
-                action.completer = targets  # type: ignore[attr-defined]
+                action.completer = targets
     argcomplete.autocomplete(parser, always_complete_options=False, exclude=["--help"])
 
 
@@ -51,7 +51,7 @@ def words_typed() -> list[str]:
     return os.environ.get("COMP_LINE", "").split()[1:]
 
 
-def targets(prefix: str = "", **_: object) -> list[str]:
+def targets(prefix: str = "", **_unused: object) -> list[str]:
     """Papers, and after a dot the claims and figures of one, found without importing them."""
     from attnlab.papers.lab.registry import own_keys
 

@@ -27,9 +27,10 @@ def verdict_words(record: dict[str, Any] | None) -> str:
 
 def listing(papers: Sequence[Paper], latest: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """All papers with their items and latest verdicts, as a record and as text."""
-    record, lines = {"papers": []}, []
+    record: dict[str, Any] = {"papers": []}
+    lines: list[str] = []
     for paper in papers:
-        claims = [
+        claims: list[dict[str, Any]] = [
             {
                 "id": c.id,
                 "statement": c.statement,
@@ -41,7 +42,9 @@ def listing(papers: Sequence[Paper], latest: dict[str, Any]) -> tuple[dict[str, 
             }
             for c in paper.in_order()
         ]
-        figures = [{"id": f.id, "caption": f.caption, "scales": list(f.scales)} for f in paper.figures.values()]
+        figures: list[dict[str, Any]] = [
+            {"id": f.id, "caption": f.caption, "scales": list(f.scales)} for f in paper.figures.values()
+        ]
         record["papers"].append({"key": paper.key, "title": paper.title, "claims": claims, "figures": figures})
         lines += [f"{paper.key}  {paper.title}"]
         width = max((len(c["id"]) for c in claims + figures), default=0)
@@ -65,7 +68,7 @@ def description(targets: Sequence[str], selection: Selection, latest: dict[str, 
     for paper in selection.papers:
         whole = not any(name.startswith(f"{paper.key}.") for name in selection.explicit) or "all" in targets
         if whole:
-            statements = [
+            statements: list[dict[str, Any]] = [
                 {
                     "number": n,
                     "statement": text,

@@ -68,7 +68,7 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
     report = compiler_report()
     compiler = report["compiler"]
     writable = _writable(folder)
-    record = {
+    record: dict[str, Any] = {
         "attnlab": _version("attnlab"),
         "python": machine.python_version(),
         "system": machine.platform(),
@@ -81,7 +81,7 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
         "writable": writable,
         "advice": [],
     }
-    advice = record["advice"]
+    advice: list[str] = record["advice"]
     for extra, names in packages.items():
         missing = [name for name, found in names.items() if found is None]
         if missing and extra == "required":

@@ -18,8 +18,9 @@ from attnlab.papers.lab.errors import UsageError, environment_error
 from attnlab.papers.lab.overrides import apply, check_known, split_tokens
 from attnlab.papers.lab.registry import select
 from attnlab.papers.lab.run.quantified import budget_of, forms_of
+from attnlab.papers.lab.scales import Scale
 
-SCALE = "desk"  # the setting whose dimensions are searched
+SCALE: Scale = "desk"  # the setting whose dimensions are searched
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

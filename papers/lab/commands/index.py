@@ -13,7 +13,7 @@ from attnlab.papers.lab.commands.options import show
 from attnlab.papers.lab.places import is_theory
 
 if TYPE_CHECKING:
-    from attnlab.papers.lab.declare import Paper
+    from attnlab.papers.lab.declare import Item, Paper
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,8 @@ def index_of(paper: Paper) -> list[dict[str, Any]]:
     """One row per claim and figure: its place in the source, its function, the theory it calls, the tests that name it."""
     tests = _tests_of(paper)
     rows = []
-    for item in (*paper.in_order(), *paper.figures.values()):
+    items: list[Item] = [*paper.in_order(), *paper.figures.values()]
+    for item in items:
         function = getattr(item, "forms", None) or item.function
         file, line = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
         theory = sorted({f"{found.__module__}.{found.__qualname__}" for found in theory_called(function)})

@@ -92,7 +92,7 @@ def _fate(job: tuple[int, float, Path | None]) -> Any:
         return "out of time"
     if not differs(mutant, _KNOWN):
         return "equivalent"
-    fate = Fate(None)  # type: ignore[arg-type]  (code does not travel between processes)
+    fate = Fate(None)  # code does not travel between processes
     with applied(mutant):
         for each in sorted(_KNOWN, key=lambda known: known.seconds):
             if mutant.line in each.lines.get(mutant.module, ()):

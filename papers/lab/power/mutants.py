@@ -143,7 +143,7 @@ def _of_operation(node: ast.BinOp, sizes: set[str]) -> Iterator[tuple[str, str, 
             yield "exponent", f"exponent of {text} + 1", lambda n: _power(n.left, _plus(n.right, 1))
         if _is_constant(node.left):
             for f in FACTORS:
-                yield "constant", f"base of {text} x {f:g}", lambda n, f=f: _with(n, left=_times(n.left, f))
+                yield "constant", f"base of {text} x {f:g}", lambda n, f=f: _with(n, left=_times(n.left, f))  # type: ignore[misc]
         return
     if not isinstance(node.op, (ast.Add, ast.Sub, ast.Mult, ast.Div)):
         return
@@ -154,17 +154,17 @@ def _of_operation(node: ast.BinOp, sizes: set[str]) -> Iterator[tuple[str, str, 
                 yield (
                     "constant",
                     f"{operand.value!r} in {text} x {f:g}",
-                    lambda n, s=side, f=f: _with(n, **{s: _times(getattr(n, s), f)}),
+                    lambda n, s=side, f=f: _with(n, **{s: _times(getattr(n, s), f)}),  # type: ignore[misc]
                 )
         if isinstance(operand, ast.Name) and operand.id in sizes:
             yield (
                 "size",
                 f"{operand.id} + 1 for {operand.id} in {text}",
-                lambda n, s=side: _with(n, **{s: _plus(getattr(n, s), 1)}),
+                lambda n, s=side: _with(n, **{s: _plus(getattr(n, s), 1)}),  # type: ignore[misc]
             )
     if isinstance(node.op, (ast.Add, ast.Sub)):
         other = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
-        yield "sign", f"sign turned in {text}", lambda n, op=other: _with(n, op=op)
+        yield "sign", f"sign turned in {text}", lambda n, op=other: _with(n, op=op)  # type: ignore[misc]
         yield "term", f"{_text(node.right)} dropped from {text}", lambda n: n.left
         if isinstance(node.op, ast.Add):
             yield "term", f"{_text(node.left)} dropped from {text}", lambda n: n.right

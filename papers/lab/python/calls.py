@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.papers.lab import places, registry
-from attnlab.papers.lab.declare import DECLARED, SCALES, Claim, Paper, PaperFigure, Scale
+from attnlab.papers.lab.declare import DECLARED, SCALES, Claim, Item, Paper, PaperFigure, Scale
 from attnlab.papers.lab.errors import UsageError, nearest
 
 Target = str | Paper | Claim | PaperFigure | Callable[..., Any] | Path
@@ -70,8 +70,9 @@ def reproduce(
         if value is not None and not (isinstance(value, int) and value >= 1):
             raise UsageError(f"{name}={value!r} is not a whole number of at least 1")
     seeds = _seeds(seed)
+    chosen: list[Any] = [targets] if _is_one(targets) else list(targets)  # type: ignore[arg-type]
     plan = {
-        "targets": [_target(each) for each in ([targets] if _is_one(targets) else targets)],
+        "targets": [_target(each) for each in chosen],
         "overrides": {str(key): _text(value) for key, value in (overrides or {}).items()},
         "scale": scale,
         "replicas": replicas,
@@ -141,7 +142,8 @@ def _target(each: Target) -> str:
     if isinstance(each, Paper):
         return registry.target_of(each)
     for paper in list(DECLARED.values()):
-        for item in (*paper.claims.values(), *paper.figures.values()):
+        items: list[Item] = [*paper.claims.values(), *paper.figures.values()]
+        for item in items:
             if item is each or item.function is each:
                 home = registry.target_of(paper)
                 return f"{home}::{item.name}" if places.is_path(home) else f"{home}.{item.name}"

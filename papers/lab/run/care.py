@@ -96,14 +96,14 @@ def repair(folder: Path) -> dict[str, Any]:
                         for row in rows:
                             store.catalogue.put_inside(table, row)
                             record["kept_rows"] += 1
-            for row in store.catalogue.rows("blocks"):
+            for block in store.catalogue.rows("blocks"):
                 try:
-                    store.checked(row)
-                    _unmark(store, row[0])
+                    store.checked(block)
+                    _unmark(store, block[0])
                 except DamagedBlock as damage:
-                    record["forgotten"].append({"key": row[0], "simulation": row[1], "found": str(damage)})
+                    record["forgotten"].append({"key": block[0], "simulation": block[1], "found": str(damage)})
                     with store.catalogue.transaction():
-                        store.catalogue.remove_inside("blocks", [row[0]])
+                        store.catalogue.remove_inside("blocks", [block[0]])
             known = {row[0] for row in store.catalogue.rows("blocks", columns=("key",))}
             for path in sorted((folder / "blocks").glob("*/*.npz")):
                 if path.stem not in known:

@@ -87,7 +87,8 @@ def _run(task: BlockTask, started: float) -> BlockResult:
         if code != asked.code or any(platform(asked.device).get(n) != asked.platform.get(n) for n in VERSIONS):
             return BlockResult({}, 0.0, here(code, task.roots, asked.device))
         seeds = replica_seeds(asked.simulation, asked.fields, asked.seed, asked.first, asked.size)
-        with monitor.use(BlockMonitor(asked.key, task.checkpoint)):
+        mine: Any = BlockMonitor(asked.key, task.checkpoint)
+        with monitor.use(mine):
             arrays = simulation(task.setting, seeds, asked.device)
         fault_point("block computed")
         return BlockResult(arrays, time.perf_counter() - started, here(code, task.roots, asked.device))

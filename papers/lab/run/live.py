@@ -19,7 +19,7 @@ from attnlab.papers.lab.errors import UsageError, environment_error
 try:
     import fcntl
 except ImportError:  # Windows: processes are asked for by number
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 HOST = socket.gethostname()
 

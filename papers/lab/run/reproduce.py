@@ -16,7 +16,7 @@ from typing import Any
 from attnlab.analysis.figures.caption import describe
 from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict, percent
-from attnlab.papers.lab.declare import Claim, PaperFigure, Scale
+from attnlab.papers.lab.declare import Claim, Item, PaperFigure, Scale
 from attnlab.papers.lab.errors import ItemError, UsageError, environment_error
 from attnlab.papers.lab.overrides import apply, check_known, known_fields
 from attnlab.papers.lab.plain import plain_setting
@@ -60,9 +60,11 @@ def prepare(selection: Selection, options: Options) -> Prepared:
     nothing.
     """
     claims, figures, elsewhere = _at_scale(selection, options)
-    items = [*claims, *figures]
+    items: list[Item] = [*claims, *figures]
     check_known(options.overrides, [item.setting.at(options.scale) for item in items])
-    settings, refused, errors = {}, {}, {}
+    settings: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    errors: dict[str, UsageError] = {}
     for item in items:
         try:
             settings[item.id] = apply(item.setting.at(options.scale), options.overrides)
@@ -277,8 +279,9 @@ def _judged_by(figure: PaperFigure, judging: Mapping[str, Future], bench: Bench,
 
 def _at_scale(selection: Selection, options: Options) -> tuple[list[Claim], list[PaperFigure], list[dict[str, str]]]:
     """What the scale can decide; an item asked for by name at a scale that cannot is an error."""
-    elsewhere = []
-    for item in (*selection.claims, *selection.figures):
+    elsewhere: list[dict[str, str]] = []
+    items: list[Item] = [*selection.claims, *selection.figures]
+    for item in items:
         if options.scale not in item.scales:
             where = " or ".join(item.scales)
             if item.id in selection.explicit:

@@ -32,7 +32,7 @@ class _Process(multiprocessing.context.SpawnProcess):
 class SpawnContext(multiprocessing.context.SpawnContext):
     """The "spawn" context of the standard library with such processes."""
 
-    Process = _Process  # type: ignore[assignment]
+    Process = _Process
 
 
 _starting = threading.Lock()
@@ -50,6 +50,6 @@ def _starting_a_worker() -> Iterator[None]:
         try:
             yield
         finally:
-            vars(main).update(kept)
+            vars(main).update({str(name): value for name, value in kept.items()})
             for name in added:
                 os.environ.pop(name, None)

@@ -209,7 +209,7 @@ class Store:
         same = [row for row in known if row["arguments"] == mine["arguments"] and row["state"] == "interrupted"]
         with self.catalogue.transaction():
             for row in (mine, *same):
-                ended = {"finished": now(), "status": status}
+                ended: dict[str, Any] = {"finished": now(), "status": status}
                 if row is not mine:
                     ended["note"] = f"finished by run {run}"
                 self.catalogue.put_inside("runs", row | {"arguments": canonical(row["arguments"])} | ended)

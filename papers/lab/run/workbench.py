@@ -124,7 +124,8 @@ class Bench:
         with self._lock:
             if key in self._blocks:
                 return self._blocks[key]
-            self._blocks[key] = ready = Future()
+            ready: Future = Future()
+            self._blocks[key] = ready
         self.say_once(
             f"{simulation.name} is defined in a script or a cell: it runs in this process, and its results are not stored; "
             "move it into a module beside to use workers and the store"
