@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, all_of, bounded, exponent
+from attnlab.analysis import Twin, Verdict, all_of, bounded, exponent
 from attnlab.papers.amsel2024_rank_heads.constructions import RANDOM
 from attnlab.papers.amsel2024_rank_heads.paper import PAIRS, bound_of, pair_cells, paper, per_replica
 from attnlab.papers.lab.conditions import not_yet
-from attnlab.simulators.head_rank.pairs import train_on_pairs
+from attnlab.papers.lab.run.workbench import Lab
+from attnlab.simulators.head_rank.pairs import PairSetting, train_on_pairs
 from attnlab.simulators.head_rank.random_heads import random_heads
 from attnlab.theory.head_rank import lower_bounds as theory
 from attnlab.theory.head_rank import random_heads as kernels
@@ -20,7 +21,7 @@ UNTRAINED = "300 steps do not take any model below the rival bound"
 TRAINED = ["two orthonormal points in d = 8, y uniform", "Adam on fresh batches"]
 
 
-def never_below(setting, lab, kind, twin):
+def never_below(setting, lab: Lab, kind, twin):
     """Every trained model of a kind against its bound; the twin is a rival bound for each setting, as (label, function).
 
     UNDECIDED as long as no model is below its rival bound, so that training could not tell the two apart.
@@ -45,7 +46,7 @@ def never_below(setting, lab, kind, twin):
     assumptions=[*TRAINED, "values a_h I"],
     judged=JUDGED + "; random heads: exact errors of the best values, none below",
 )
-def scalar_bound(setting, lab):
+def scalar_bound(setting: PairSetting, lab: Lab) -> Verdict:
     """No sum of heads of rank r with scalar values is better than the bound, neither trained nor random with the best values.
 
     Twins: the bound for half as many heads; for random heads in three dimensions, that nothing beyond degree one is captured.
@@ -78,7 +79,7 @@ def scalar_bound(setting, lab):
     assumptions=[*TRAINED, "softmax heads of rank 1, 2 and 4 with any value matrices"],
     judged=JUDGED,
 )
-def matrix_bound(setting, lab):
+def matrix_bound(setting: PairSetting, lab: Lab) -> Verdict:
     """No trained sum of softmax heads of rank r with value matrices is better than the bound.
 
     Twin: the scalar bound for as many heads of rank one, which heads of higher rank beat.
@@ -102,7 +103,7 @@ def matrix_bound(setting, lab):
     judged=JUDGED,
     note="The bound allows any function of what a head reads; trained gates are one family of these.",
 )
-def generalised_bound(setting, lab):
+def generalised_bound(setting: PairSetting, lab: Lab) -> Verdict:
     """No trained sum of heads with gated, unnormalised weights is better than the bound for generalised attention.
 
     Twin: the scalar bound for as many heads of rank one.
@@ -130,7 +131,7 @@ def generalised_bound(setting, lab):
     note="For small errors L ~ (2/pi)^3 / (4 E^2): the power grows faster than the 1/E of the paper once E < 0.06. The "
     "bound for matrix values has d^L / r^(L + 2): products with the form w^T V w move degrees by two.",
 )
-def heads_needed(setting, lab):
+def heads_needed(setting: PairSetting, lab: Lab) -> Verdict:
     """The fewest heads that the bound allows grow like the power L of d/r for scalar values, and L rises as the error falls.
 
     For matrix values they grow like d^L / r^(L + 2). Twins: the powers of the odd degree below.

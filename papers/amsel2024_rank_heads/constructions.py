@@ -9,6 +9,7 @@ import numpy as np
 from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, bounded
 from attnlab.papers.amsel2024_rank_heads.paper import paper
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.head_rank.full_rank_head import (
     LinearSetting,
     Setting,
@@ -55,7 +56,7 @@ DEEPS = Scales(smoke=replace(DEEP, n_models=4, n_replicas=8), desk=DEEP, paper=r
     judged="mean over replicas within 1.5 % at beta = 5 (the large-beta law is 4 % off there), 10 % above; the margin "
     "is chosen for the samples, the rarest of which are ties of width 1 / beta",
 )
-def full_rank_head(setting, lab):
+def full_rank_head(setting: Setting, lab: Lab) -> Verdict:
     """One full-rank softmax head on two points has the error of the integral over near-ties, at every temperature.
 
     Twins: the law of large beta at the lowest; scores that differ by beta t instead of sqrt(2) beta t at the others.
@@ -87,7 +88,7 @@ def full_rank_head(setting, lab):
     assumptions=["m = 8 independent points; the farthest of the other 8 in self-attention over 9", "beta = 1000"],
     judged="mean over replicas within 8 %: 1 % finite beta, the rest statistics of rare ties",
 )
-def full_rank_head_many_points(setting, lab):
+def full_rank_head_many_points(setting: Setting, lab: Lab) -> Verdict:
     """With any number of points the error falls like 1/beta, with a constant from ties of the two best; nearest and farthest.
 
     Twin: tied points orthogonal to each other, which leaves out 1 - t^2 and is 21 % too large at d = m = 8.
@@ -124,7 +125,7 @@ def full_rank_head_many_points(setting, lab):
     judged="C, b: deviations projected on the twin's, 0 within 1/2 (twin: 1); error of the best values within 0.005 on "
     "samples that did not choose them",
 )
-def rank_one_kernels(setting, lab):
+def rank_one_kernels(setting: HeadsSetting, lab: Lab) -> Verdict:
     """Agreements of rank-one hard-max heads with each other and with the nearest point are known, and so are all their errors.
 
     Twins: arcsines replaced by their arguments; the first harmonic alone; the error of the best single head.
@@ -178,7 +179,7 @@ def _projected(deviations):
     judged="mean over replicas within 2 %; over the bound by a factor of at most 1 / (1 - (d + 1) / N(d, 3)), since d "
     "+ 1 heads capture at most that share of any degree from three on (1.09 at d = 8, where the formulas give 1.033)",
 )
-def plateau(setting, lab):
+def plateau(setting: LinearSetting, lab: Lab) -> Verdict:
     """d + 1 rank-one heads reach the plateau that capturing all of degree one allows, which is near the lower bound.
 
     Twins: the limit of heads with q = k in random directions, 8 % higher at d = 8; a bound that is attained.
@@ -214,7 +215,7 @@ def plateau(setting, lab):
     ],
     judged="mean over replicas within 0.012 for 9 and 65 heads, half of the least distance to the twin being 0.014",
 )
-def majority(setting, lab):
+def majority(setting: VoteSetting, lab: Lab) -> Verdict:
     """A second layer that acts on the votes of random rank-one heads has the error of a binomial mixture.
 
     Twin: the arctangent law of Gaussian votes.
@@ -246,7 +247,7 @@ def majority(setting, lab):
     ],
     judged="mean over replicas below the bound for matrix values",
 )
-def depth_two(setting, lab):
+def depth_two(setting: VoteSetting, lab: Lab) -> Verdict:
     """Counting votes in a second layer beats every single layer of as many rank-one heads: depth replaces rank on two points.
 
     Twin: the same heads in one layer, their votes averaged instead of counted.

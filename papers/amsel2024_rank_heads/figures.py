@@ -22,9 +22,10 @@ from attnlab.papers.amsel2024_rank_heads.paper import (
     ranks_of,
 )
 from attnlab.papers.lab.declare import Scales
-from attnlab.simulators.head_rank.farthest import train_farthest
-from attnlab.simulators.head_rank.pairs import train_on_pairs
-from attnlab.simulators.head_rank.random_heads import HeadsSetting, majority_vote, random_heads
+from attnlab.papers.lab.run.workbench import Lab
+from attnlab.simulators.head_rank.farthest import FarthestSetting, train_farthest
+from attnlab.simulators.head_rank.pairs import PairSetting, train_on_pairs
+from attnlab.simulators.head_rank.random_heads import HeadsSetting, VoteSetting, majority_vote, random_heads
 from attnlab.theory.head_rank import full_rank_head as target
 from attnlab.theory.head_rank import lower_bounds as theory
 from attnlab.theory.head_rank import majority_vote as vote
@@ -47,7 +48,7 @@ def errors(runs):
     source="error against rank",
     setting=SWEEPS,
 )
-def error_by_rank(setting, lab):
+def error_by_rank(setting: FarthestSetting, lab: Lab) -> figures.Plate:
     ranks, plate = ranks_of(setting), figures.Plate(columns=2, width="double", share_y=True)
     shallow = [replace(setting, rank=rank, copies=c) for c in copies_of(setting) for rank in ranks]
     two = [deep(replace(setting, rank=rank)) for rank in (ranks[0], ranks[-1])]
@@ -74,7 +75,7 @@ def error_by_rank(setting, lab):
     source="error against context length",
     setting=SWEEPS,
 )
-def error_by_context(setting, lab):
+def error_by_context(setting: FarthestSetting, lab: Lab) -> figures.Plate:
     plate, fine = figures.Plate(), np.arange(CONTEXTS[0], CONTEXTS[-1] + 1)
     for rank in (1, setting.dim):
         runs = lab.simulate(train_farthest, *(replace(setting, n_points=n, rank=rank) for n in CONTEXTS))
@@ -95,7 +96,7 @@ def error_by_context(setting, lab):
     source="positional encodings",
     setting=SWEEPS,
 )
-def error_by_positions(setting, lab):
+def error_by_positions(setting: FarthestSetting, lab: Lab) -> figures.Plate:
     plate, ranks = figures.Plate(), [1, setting.dim]
     for number, (positions, own) in enumerate((("none", ranks), ("added", ranks), ("appended", [1, 2 * setting.dim]))):
         runs = lab.simulate(train_farthest, *(replace(setting, positions=positions, rank=rank) for rank in own))
@@ -121,7 +122,7 @@ def error_by_positions(setting, lab):
     source="alignment of trained heads",
     setting=SWEEPS,
 )
-def alignment(setting, lab):
+def alignment(setting: FarthestSetting, lab: Lab) -> figures.Plate:
     ranks, plate = ranks_of(setting), figures.Plate(columns=2, width="double")
     fine = np.linspace(1, setting.dim, 500)
     figures.prediction(plate[0], fine, np.degrees(np.arccos(-np.sqrt(fine / setting.dim))), "−β times a projection")
@@ -166,7 +167,7 @@ DRAWS = Scales(smoke=replace(DRAWN, n_heads=256), desk=DRAWN, paper=replace(DRAW
     source="random construction",
     setting=DRAWS,
 )
-def random_construction(setting, lab):
+def random_construction(setting: HeadsSetting, lab: Lab) -> figures.Plate:
     plate, dims = figures.Plate(), (8, 16, 32)
     heads = 2 ** np.arange(setting.n_heads.bit_length())
     for dim, runs in zip(dims, lab.simulate(random_heads, *(replace(setting, dim=dim) for dim in dims)), strict=True):
@@ -196,7 +197,7 @@ def random_construction(setting, lab):
     source="ideal continuous construction",
     setting=DRAWS,
 )
-def ideal_density(setting, lab):
+def ideal_density(setting: HeadsSetting, lab: Lab) -> figures.Plate:
     plate, angles = figures.Plate(columns=3, width="double", share_y=True), np.linspace(0, np.pi, 721)
     for panel, dim in zip(plate, (4, 6, 8), strict=True):
         size = np.abs(kernels.ideal_weight(angles, dim, 49))
@@ -218,7 +219,7 @@ def ideal_density(setting, lab):
     source="Theorem 2 with constants; not in the paper",
     setting=DRAWS,
 )
-def heads_by_ratio(setting, lab):
+def heads_by_ratio(setting: HeadsSetting, lab: Lab) -> figures.Plate:
     plate, dim = figures.Plate(columns=2, width="double"), 4_096
     ranks = 2 ** np.arange(12)
     for error in (0.15, 0.12, 0.1):
@@ -252,7 +253,7 @@ NAMES = {"scalar": "scalar values", "matrix": "matrix values", "gated": "gated w
     source="not in the paper",
     setting=PAIRS,
 )
-def error_over_bound(setting, lab):
+def error_over_bound(setting: PairSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(columns=2, width="double")
     fine = np.geomspace(1, 16, 60)
     for number, (kind, label) in enumerate(NAMES.items()):
@@ -300,7 +301,7 @@ def error_over_bound(setting, lab):
     source="Theorem 5; not drawn in the paper",
     setting=DEEPS,
 )
-def vote_error(setting, lab):
+def vote_error(setting: VoteSetting, lab: Lab) -> figures.Plate:
     counts = (1, 9, 65, 513, 4_097)
     runs = lab.simulate(majority_vote, replace(setting, n_heads=counts))
     plate = figures.Plate()

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, ordered
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, ordered
 from attnlab.papers.amsel2024_rank_heads.paper import CONTEXTS, SWEEPS, copies_of, deep, paper, ranks_of
 from attnlab.papers.lab.conditions import not_yet
-from attnlab.simulators.head_rank.farthest import train_farthest
+from attnlab.papers.lab.run.workbench import Lab
+from attnlab.simulators.head_rank.farthest import FarthestSetting, train_farthest
 from attnlab.theory.head_rank import full_rank_head as target
 
 TASK = [
@@ -41,7 +42,7 @@ def not_trained(*runs, setting):
     judged="log ratio of the best lower rank with 4 copies over full rank with one, above log 2",
     note="The paper reports one or more orders of magnitude at d = 64; the factor at d = 8 was chosen as 2.",
 )
-def rank_beats_heads(setting, lab):
+def rank_beats_heads(setting: FarthestSetting, lab: Lab) -> Verdict:
     """One head of full rank has less than half of the error of any set of heads of lower rank with four times the parameters.
 
     Twin: parameters decide, which reverses the order.
@@ -74,7 +75,7 @@ def rank_beats_heads(setting, lab):
     judged="mean of the log ratio over replicas below log 2",
     note="At least some help is the twin's refutation.",
 )
-def heads_help_slowly(setting, lab):
+def heads_help_slowly(setting: FarthestSetting, lab: Lab) -> Verdict:
     """Four times as many heads of rank one lower the error, but by less than a factor of two.
 
     Twin: they do not lower it.
@@ -98,7 +99,7 @@ def heads_help_slowly(setting, lab):
     assumptions=TASK[1:],
     judged="log ratio over replicas above log 2 at both lengths",
 )
-def context_length(setting, lab):
+def context_length(setting: FarthestSetting, lab: Lab) -> Verdict:
     """Heads of rank one are behind the full-rank head at short and at long contexts.
 
     Twin: the reversed order.
@@ -131,7 +132,7 @@ def context_length(setting, lab):
     note="The angle is the largest that rank r allows, with equality only for -beta times an orthogonal projection of "
     "rank r. The paper shows it for full rank: 180 degrees. A median needs twice as many replicas.",
 )
-def heads_are_projections(setting, lab):
+def heads_are_projections(setting: FarthestSetting, lab: Lab) -> Verdict:
     """Every trained head has Q K^T = -beta P with P an orthogonal projection of rank r; -beta I at full rank.
 
     Why the largest angle: |tr M| <= sqrt(r) ||M||_F for rank r. Twin: a projection of half the rank (at rank one, twice).
@@ -171,7 +172,7 @@ def _angle(rank, dim):
     judged="mean over replicas of error beta / C within 0.3 of 1: the rest of the network acts, too, and beta is about "
     "10",
 )
-def temperature_law(setting, lab):
+def temperature_law(setting: FarthestSetting, lab: Lab) -> Verdict:
     """The error of a trained full-rank model is that of near-ties at the inverse temperature read off its weights.
 
     Twin: beta read off without the factor 1/sqrt(r) of the scores.
@@ -195,7 +196,7 @@ def temperature_law(setting, lab):
     judged="log ratios over replicas: above 0, above log 2",
     note="The help is small at d = 8: about 2 %, so twice as many replicas are trained.",
 )
-def depth_keeps_the_gap(setting, lab):
+def depth_keeps_the_gap(setting: FarthestSetting, lab: Lab) -> Verdict:
     """A second layer lowers the error of heads of rank one, and leaves it at more than twice that of one full-rank layer.
 
     Twins: both orders reversed.

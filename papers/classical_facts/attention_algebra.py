@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 
 from attnlab.analysis import Matrix, Permutation, Real, Twin, Vector, for_all
+from attnlab.analysis.theorems.statement.claim import Claim as ForAll
 from attnlab.papers.classical_facts.attention_output import VALUE_DIM, output
 from attnlab.papers.classical_facts.measures import self_attention
+from attnlab.papers.classical_facts.setting import Setting
 from attnlab.theory.softmax_attention import online_softmax as theory
 
 
-def permutation_equivariance(setting):
+def permutation_equivariance(setting: Setting) -> dict[str, ForAll]:
     """Self-attention commutes with every permutation of its tokens."""
 
     def causal(x):
@@ -37,7 +39,7 @@ def permutation_equivariance(setting):
     }
 
 
-def merging(setting):
+def merging(setting: Setting) -> dict[str, ForAll]:
     """Outputs of blocks of keys, merged with their log weights in any grouping, give the output of all keys."""
 
     def whole(x, v):
@@ -77,7 +79,7 @@ def merging(setting):
     }
 
 
-def linear_recurrence(setting):
+def linear_recurrence(setting: Setting) -> dict[str, ForAll]:
     """Causal attention without softmax equals a recurrence whose state is one matrix."""
 
     def parallel(q, k, v):
@@ -107,7 +109,7 @@ def linear_recurrence(setting):
     return {"searched": statement(setting.dim, 2, 1e-10), "symbolic": statement(3, float("inf"), 0.0)}
 
 
-def kernel_smoothing(setting):
+def kernel_smoothing(setting: Setting) -> dict[str, ForAll]:
     """For keys of one length softmax attention is Gaussian kernel smoothing (Nadaraya-Watson) of the values."""
 
     def keys(z):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 
 from attnlab.analysis import Matrix, Real, Sphere, Twin, Vector, for_all
+from attnlab.analysis.theorems.statement.claim import Claim as ForAll
 from attnlab.papers.classical_facts.measures import SLACK, UP_TO, diameter, length, softmax_from
+from attnlab.papers.classical_facts.setting import Setting
 from attnlab.theory.softmax_attention import output_bounds as theory
 
 VALUE_DIM = 2
@@ -21,7 +23,7 @@ def kept(x, v, n_kept):
     return x.softmax(-1)[:n_kept].sum(-1), output(x[:n_kept], v[:n_kept])
 
 
-def hull(setting):
+def hull(setting: Setting) -> dict[str, ForAll]:
     """The output lies in the convex hull of the values: in no direction does it exceed all of them."""
 
     def above(v, u):
@@ -43,7 +45,7 @@ def hull(setting):
     }
 
 
-def dropped_mass(setting):
+def dropped_mass(setting: Setting) -> dict[str, ForAll]:
     """Dropping keys of total weight 1 - gamma and renormalising moves the output by at most 2 (1 - gamma) max |v|."""
 
     def change(x, v):
@@ -68,7 +70,7 @@ def dropped_mass(setting):
     }
 
 
-def truncated_mass(setting):
+def truncated_mass(setting: Setting) -> dict[str, ForAll]:
     """Dropping keys of total weight 1 - gamma without renormalising moves the output by at most (1 - gamma) max |v|."""
 
     def change(x, v):
@@ -85,7 +87,7 @@ def truncated_mass(setting):
     }
 
 
-def output_change(setting):
+def output_change(setting: Setting) -> dict[str, ForAll]:
     """The output moves by at most tanh(spread / 4) times the diameter of the values when logits move by that spread."""
 
     def bound(constant):
@@ -107,7 +109,7 @@ def output_change(setting):
     }
 
 
-def query_gradient(setting):
+def query_gradient(setting: Setting) -> dict[str, ForAll]:
     """The derivative of the output by the query has norm at most beta diam(k) diam(v) / 4."""
 
     def slope(q, k, v, a, u, b):
@@ -139,7 +141,7 @@ def query_gradient(setting):
     }
 
 
-def loss_gradient(setting):
+def loss_gradient(setting: Setting) -> dict[str, ForAll]:
     """The gradient of the cross-entropy loss by the logits has norm at most sqrt(2) (1 - p) for the right weight p."""
 
     def norm(p):

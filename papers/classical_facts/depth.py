@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 
 from attnlab.analysis import Matrix, Real, Twin, Vector, for_all
+from attnlab.analysis.theorems.statement.claim import Claim as ForAll
 from attnlab.papers.classical_facts.measures import SLACK, UP_TO, diameter, length, self_attention, spread
+from attnlab.papers.classical_facts.setting import Setting
 from attnlab.theory.softmax_attention import output_bounds as attention_bounds
 from attnlab.theory.softmax_attention import rank_collapse, sinkhorn
 
@@ -31,7 +33,7 @@ def two_tokens(m, h):
     return 2 * h * (torch.sigmoid(2 * h * (m + h)) - torch.sigmoid(2 * h * (m - h)))
 
 
-def rank_collapse_layer(setting):
+def rank_collapse_layer(setting: Setting) -> dict[str, ForAll]:
     """One layer without skip connection shrinks the diameter D of the tokens to at most tanh(D^2 / 4) D."""
 
     def bound(constant):
@@ -53,7 +55,7 @@ def rank_collapse_layer(setting):
     }
 
 
-def rank_collapse_depth(setting):
+def rank_collapse_depth(setting: Setting) -> dict[str, ForAll]:
     """Pure attention loses rank doubly exponentially: D / 2 is at most (D_0 / 2)^(3^L) after L layers."""
 
     def cubic(x):
@@ -79,7 +81,7 @@ def rank_collapse_depth(setting):
     }
 
 
-def growth(setting):
+def growth(setting: Setting) -> dict[str, ForAll]:
     """Dot-product self-attention is not Lipschitz: on tokens in [-R, R] the constant grows at least like R^2 / 2."""
 
     def ratio(r):
@@ -109,7 +111,7 @@ def projective_diameter(s):
     return spread(s[:, None, :] - s[None, :, :]).amax(-1).amax(-1)
 
 
-def birkhoff(setting):
+def birkhoff(setting: Setting) -> dict[str, ForAll]:
     """Multiplying by exp(S) contracts Hilbert's projective metric by tanh(Delta / 4), Delta the diameter of its image."""
 
     def image(s, a):
@@ -140,7 +142,7 @@ def log_odds_slope(a, d):
     return torch.sigmoid(a + d) - torch.sigmoid(a - d)
 
 
-def sinkhorn_rate(setting):
+def sinkhorn_rate(setting: Setting) -> dict[str, ForAll]:
     """Sinkhorn's algorithm, started at softmax attention, converges geometrically: factor tanh(Delta / 4)^2 a step."""
 
     def column_error(s, n_steps):

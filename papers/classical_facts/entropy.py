@@ -7,12 +7,14 @@ import math
 import torch
 
 from attnlab.analysis import Real, Twin, Vector, for_all
+from attnlab.analysis.theorems.statement.claim import Claim as ForAll
 from attnlab.papers.classical_facts.measures import SLACK, UP_TO, entropy, softmax_from, spread, variance
+from attnlab.papers.classical_facts.setting import Setting
 from attnlab.theory.softmax_attention import entropy as theory
 from attnlab.theory.softmax_attention import log_sum_exp
 
 
-def entropy_range(setting):
+def entropy_range(setting: Setting) -> dict[str, ForAll]:
     """The entropy of n attention weights lies between 0 and log n."""
 
     def statement(n, slack=0.0):
@@ -34,7 +36,7 @@ def entropy_range(setting):
     }
 
 
-def entropy_deficit(setting):
+def entropy_deficit(setting: Setting) -> dict[str, ForAll]:
     """Logits of spread s leave an entropy of at least log n - s^2 / 8."""
 
     def statement(n):
@@ -55,7 +57,7 @@ def entropy_deficit(setting):
     }
 
 
-def fano(setting):
+def fano(setting: Setting) -> dict[str, ForAll]:
     """The largest weight bounds the entropy by Fano's inequality, and equal other weights reach it."""
 
     def top(x):
@@ -90,7 +92,7 @@ def fano(setting):
     }
 
 
-def renyi_order(setting):
+def renyi_order(setting: Setting) -> dict[str, ForAll]:
     """The participation ratio is at least 1 / max p and at most exp(entropy), itself at most n."""
 
     def steps(x):
@@ -125,7 +127,7 @@ def renyi_order(setting):
     }
 
 
-def entropy_slope(setting):
+def entropy_slope(setting: Setting) -> dict[str, ForAll]:
     """The entropy falls with the inverse temperature at the rate beta times the variance of the logits."""
 
     def slope(x, b):
@@ -145,7 +147,7 @@ def entropy_slope(setting):
     }
 
 
-def score_slope(setting):
+def score_slope(setting: Setting) -> dict[str, ForAll]:
     """The expected logit rises with the inverse temperature, by at most spread^2 / 4 times the step, and never falls."""
 
     def rise(x, b, h):

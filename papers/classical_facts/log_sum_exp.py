@@ -7,7 +7,9 @@ import math
 import torch
 
 from attnlab.analysis import Real, Twin, Vector, for_all
+from attnlab.analysis.theorems.statement.claim import Claim as ForAll
 from attnlab.papers.classical_facts.measures import SLACK, UP_TO, divergence, entropy, lse, spread
+from attnlab.papers.classical_facts.setting import Setting
 from attnlab.theory.softmax_attention import log_sum_exp as theory
 
 
@@ -16,7 +18,7 @@ def bregman(x, y):
     return lse(y) - lse(x) - (x.softmax(-1) * (y - x)).sum(-1)
 
 
-def lse_max(setting):
+def lse_max(setting: Setting) -> dict[str, ForAll]:
     """Log-sum-exp at inverse temperature beta lies between the maximum and the maximum plus log(n) / beta."""
 
     def gaps(x, b):
@@ -42,7 +44,7 @@ def lse_max(setting):
     }
 
 
-def lse_mean(setting):
+def lse_mean(setting: Setting) -> dict[str, ForAll]:
     """Log-sum-exp exceeds log(n) plus the mean by at least 0 and at most spread^2 / 8."""
 
     def gaps(x, n):
@@ -68,7 +70,7 @@ def lse_mean(setting):
     }
 
 
-def lse_smooth(setting):
+def lse_smooth(setting: Setting) -> dict[str, ForAll]:
     """Log-sum-exp lies above its tangent planes by at most beta / 4 times the squared distance."""
 
     def above(x, y, b):
@@ -96,7 +98,7 @@ def lse_smooth(setting):
     }
 
 
-def lse_convex(setting):
+def lse_convex(setting: Setting) -> dict[str, ForAll]:
     """Log-sum-exp lies nowhere below its tangent planes."""
 
     def two(t, s):
@@ -118,7 +120,7 @@ def lse_convex(setting):
     }
 
 
-def gibbs(setting):
+def gibbs(setting: Setting) -> dict[str, ForAll]:
     """Log-sum-exp is the largest expected logit plus entropy over all weights, and softmax attains it."""
 
     def free_energy(x, y):
@@ -147,7 +149,7 @@ def gibbs(setting):
     }
 
 
-def gibbs_gap(setting):
+def gibbs_gap(setting: Setting) -> dict[str, ForAll]:
     """What weights miss of log-sum-exp in the variational formula is their divergence from softmax."""
 
     def gap(x, y):
@@ -162,7 +164,7 @@ def gibbs_gap(setting):
     }
 
 
-def divergence_at_spread(setting):
+def divergence_at_spread(setting: Setting) -> dict[str, ForAll]:
     """The divergence of two softmax vectors is at most spread^2 / 8 of the difference of their logits."""
     return {
         "searched": for_all(x=Vector("n", -2, 2), y=Vector("n", -2, 2)).bound(
@@ -180,7 +182,7 @@ def divergence_at_spread(setting):
     }
 
 
-def pinsker(setting):
+def pinsker(setting: Setting) -> dict[str, ForAll]:
     """The divergence of two softmax vectors is at least half their squared l1 distance."""
 
     def half_square(constant):

@@ -12,13 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of
+from attnlab.analysis import Twin, Verdict, agrees, all_of
 from attnlab.analysis.figures.marks import Mark
 from attnlab.analysis.figures.plate import Plate
 from attnlab.analysis.figures.style import style
 from attnlab.papers.classical_facts import attention_algebra, attention_output, depth, entropy, log_sum_exp, softmax_map
 from attnlab.papers.classical_facts.setting import Setting
 from attnlab.papers.lab.declare import Paper, Source
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.softmax_attention.score_initialisation import ScoreSetting, random_scores
 from attnlab.theory.softmax_attention import score_initialisation
 
@@ -237,7 +238,7 @@ for _number, (_fact, _formula, _source) in enumerate(FACTS, 1):
     paper.for_all(_fact.__name__, source=_source, statements=[_number], formula=_formula)(_fact)
 
 
-def scores(setting, lab):
+def scores(setting, lab: Lab):
     """``(dim, runs)`` of the random scores at each query dimension of the setting."""
     settings = [ScoreSetting(dim=d, n_pairs=setting.n_pairs, n_replicas=setting.n_replicas) for d in setting.score_dims]
     runs = lab.simulate(random_scores, *settings)
@@ -253,7 +254,7 @@ def scores(setting, lab):
     assumptions=["independent standard normal entries"],
     judged="the mean square is 1 at every dimension, within half of the distance to the twin",
 )
-def score_variance(setting, lab):
+def score_variance(setting: Setting, lab: Lab) -> Verdict:
     """Scores of random queries and keys have variance 1 when divided by the root of the query dimension.
 
     Twin: division by the root of ``dim + 1``, as if a bias entry were counted.
@@ -280,7 +281,7 @@ def score_variance(setting, lab):
     assumptions=["independent standard normal entries"],
     judged="the mean fourth power at scale dim^(-1/2) agrees within half of the distance to the twin",
 )
-def score_kurtosis(setting, lab):
+def score_kurtosis(setting: Setting, lab: Lab) -> Verdict:
     """Scores of random queries and keys are heavier-tailed than a Gaussian: their kurtosis is 3 + 6 / dim."""
     return all_of(
         *(
@@ -301,7 +302,7 @@ def score_kurtosis(setting, lab):
     "search found (its floor: 1e-16). Identities and facts whose bound is 0 have no ratio",
 )
 @style()
-def sharpness(setting, lab):
+def sharpness(setting: Setting, lab: Lab) -> Plate:
     """Relative slack of every for-all claim, by the strongest level of its forms."""
     rows = []
     for claim in paper.claims.values():

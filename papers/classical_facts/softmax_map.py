@@ -9,7 +9,9 @@ from __future__ import annotations
 import torch
 
 from attnlab.analysis import Real, Sphere, Twin, Vector, for_all
+from attnlab.analysis.theorems.statement.claim import Claim as ForAll
 from attnlab.papers.classical_facts.measures import SLACK, UP_TO, softmax_from, spread, variance
+from attnlab.papers.classical_facts.setting import Setting
 from attnlab.theory.softmax_attention import softmax as theory
 
 
@@ -43,7 +45,7 @@ def _lipschitz(norm, setting):
     )
 
 
-def lipschitz_l2(setting):
+def lipschitz_l2(setting: Setting) -> dict[str, ForAll]:
     """Softmax moves in l2 by at most beta / 2 times the move of its logits, and no smaller constant serves all logits."""
     return {
         "searched": _lipschitz(lambda v: (v * v).sum(-1).sqrt(), setting),
@@ -53,7 +55,7 @@ def lipschitz_l2(setting):
     }
 
 
-def lipschitz_l1(setting):
+def lipschitz_l1(setting: Setting) -> dict[str, ForAll]:
     """Softmax moves in l1 by at most beta / 2 times the l1 move of its logits."""
     return {
         "searched": _lipschitz(lambda v: v.abs().sum(-1), setting),
@@ -63,7 +65,7 @@ def lipschitz_l1(setting):
     }
 
 
-def lipschitz_linf(setting):
+def lipschitz_linf(setting: Setting) -> dict[str, ForAll]:
     """Softmax moves in l-infinity by at most beta / 2 times the l-infinity move of its logits."""
     return {
         "searched": _lipschitz(lambda v: v.abs().amax(-1), setting),
@@ -73,7 +75,7 @@ def lipschitz_linf(setting):
     }
 
 
-def l1_saturates(setting):
+def l1_saturates(setting: Setting) -> dict[str, ForAll]:
     """Softmax moves in l1 by at most 2 tanh(spread / 4) when its logits move by a vector of that spread."""
 
     def left(x, y):
@@ -98,7 +100,7 @@ def l1_saturates(setting):
     }
 
 
-def jacobian_form(setting):
+def jacobian_form(setting: Setting) -> dict[str, ForAll]:
     """The Jacobian is half the weighted sum of squared differences over pairs: semidefinite, constants in its kernel."""
 
     def pairs(x, u):
@@ -117,7 +119,7 @@ def jacobian_form(setting):
     }
 
 
-def jacobian_norm(setting):
+def jacobian_norm(setting: Setting) -> dict[str, ForAll]:
     """The Jacobian's l2 norm is at most the largest weight, and equal weights reach it."""
     return _jacobian(
         setting,
@@ -128,7 +130,7 @@ def jacobian_norm(setting):
     )
 
 
-def jacobian_saturates(setting):
+def jacobian_saturates(setting: Setting) -> dict[str, ForAll]:
     """The Jacobian's l2 norm is at most twice the mass beside the largest weight: saturated softmax passes no gradient."""
 
     def smaller(x):
@@ -160,7 +162,7 @@ def _jacobian(setting, ends, bound, twin, small_twin):
     }
 
 
-def largest_weight_at_spread(setting):
+def largest_weight_at_spread(setting: Setting) -> dict[str, ForAll]:
     """Logits of spread s give no weight above 1 / (1 + (n - 1) exp(-s)): bounded logits disperse in long contexts."""
     return {
         "searched": for_all(x=Vector("n", -3, 3)).bound(
@@ -178,7 +180,7 @@ def largest_weight_at_spread(setting):
     }
 
 
-def smallest_weight_at_spread(setting):
+def smallest_weight_at_spread(setting: Setting) -> dict[str, ForAll]:
     """Logits of spread s give no weight below 1 / (1 + (n - 1) exp(s))."""
     return {
         "searched": for_all(x=Vector("n", -2, 2)).bound(
@@ -196,7 +198,7 @@ def smallest_weight_at_spread(setting):
     }
 
 
-def shift_invariance(setting):
+def shift_invariance(setting: Setting) -> dict[str, ForAll]:
     """Softmax does not change when the same number is added to all logits."""
 
     def statement(x, c, within=0.0, n=None):
@@ -214,7 +216,7 @@ def shift_invariance(setting):
     }
 
 
-def argmax_limit(setting):
+def argmax_limit(setting: Setting) -> dict[str, ForAll]:
     """Softmax is within 2 (n - 1) / (n - 1 + exp(beta g)) of the one-hot argmax in l1, g the lead of the top logit."""
 
     def distance(y, g, b):
@@ -236,7 +238,7 @@ def argmax_limit(setting):
     }
 
 
-def uniform_limit(setting):
+def uniform_limit(setting: Setting) -> dict[str, ForAll]:
     """Softmax is within 2 tanh(beta spread / 4) of equal weights in l1: linearly in beta as the temperature grows."""
     return {
         "searched": for_all(x=Vector("n", -3, 3), b=Real(0.1, 2)).bound(
@@ -254,7 +256,7 @@ def uniform_limit(setting):
     }
 
 
-def cocoercive(setting):
+def cocoercive(setting: Setting) -> dict[str, ForAll]:
     """Softmax is 2 / beta co-coercive, twice the constant often given."""
 
     def product(x, y, b):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attnlab.analysis import Twin, agrees, all_of, ordered
+from attnlab.analysis import Twin, Verdict, agrees, all_of, ordered
 from attnlab.papers.fu2023_random_features.paper import FEWER, best_ridge, paper, with_changes
 from attnlab.papers.lab.declare import Scales
-from attnlab.simulators.random_feature_heads.learning_curves import learning_curves
+from attnlab.papers.lab.run.workbench import Lab
+from attnlab.simulators.random_feature_heads.learning_curves import Setting, learning_curves
 
 MANY = with_changes(FEWER, n_replicas=32, sizes=(100, 400), targets=("s2",))
 MANY = Scales(smoke=replace(MANY.smoke, n_replicas=8, sizes=(50, 200)), desk=MANY.desk, paper=MANY.paper)
 KINDS = ("attention", "biased", "perceptron")
 
 
-def compared(setting, lab):
+def compared(setting, lab: Lab):
     """Runs of the three kinds at the setting, by kind."""
     return dict(
         zip(KINDS, lab.simulate(learning_curves, *(replace(setting, kind=kind) for kind in KINDS)), strict=True)
@@ -34,7 +35,7 @@ def compared(setting, lab):
     ],
     judged="paired differences at the largest number of samples",
 )
-def biased_order(setting, lab):
+def biased_order(setting: Setting, lab: Lab) -> Verdict:
     """Biased heads learn <x_0, x_i>^2 and <x_0, x_i> <beta, x_i> better than zero-mean ones, and even functions of keys worse.
 
     Twins: the reversed orders.
@@ -63,7 +64,7 @@ def biased_order(setting, lab):
     judged="difference of mean errors at 2 d and 4 d (32 and 64) within 0.1 at n = 400; zero-mean "
     "heads above biased ones by 0.3 at 4 d",
 )
-def biased_dimension(setting, lab):
+def biased_dimension(setting: Setting, lab: Lab) -> Verdict:
     """The error of biased heads on <x_0, x_i>^2 does not grow with the dimension, unlike that of zero-mean heads.
 
     Twins: a bias whose effect is lost in the larger dimension, with the error of zero-mean heads; the reversed order.

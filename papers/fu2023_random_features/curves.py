@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, exponent, follows
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, exponent, follows
 from attnlab.papers.fu2023_random_features.paper import (
     DESK,
     SMOKE,
@@ -18,7 +18,8 @@ from attnlab.papers.fu2023_random_features.paper import (
     with_changes,
 )
 from attnlab.papers.lab.declare import Scales
-from attnlab.simulators.random_feature_heads.learning_curves import learning_curves
+from attnlab.papers.lab.run.workbench import Lab
+from attnlab.simulators.random_feature_heads.learning_curves import Setting, learning_curves
 from attnlab.theory.random_feature_heads.learning_curves import (
     half_samples,
     noise_error,
@@ -52,7 +53,7 @@ LARGE = (64, 128, 256, 512)
     judged="ratio of measured to predicted error 1 within 0.15 at all numbers of samples at once, for b_1, b_2, s_1, "
     "s_2 under attention and perceptron",
 )
-def learning_curve(setting, lab):
+def learning_curve(setting: Setting, lab: Lab) -> Verdict:
     """Test errors of attention and of the perceptron follow the learning curve of their spectrum at every sample size.
 
     Twin: the bias alone, without the factor E_0 from fitting finite data.
@@ -90,7 +91,7 @@ def learning_curve(setting, lab):
     judged="ratio of measured to predicted error 1 within 0.15 at all numbers of samples at once, for attention and "
     "perceptron",
 )
-def label_noise(setting, lab):
+def label_noise(setting: Setting, lab: Lab) -> Verdict:
     """Noise in the labels adds its variance times E_0 - 1 to the error of any target.
 
     Twin: the variance of a fixed filter, 1 - 1 / E_0, which fitting its own data does not inflate.
@@ -128,7 +129,7 @@ def label_noise(setting, lab):
     assumptions=["infinitely many heads", "no label noise"],
     judged="at the number of samples where the bound is sharpest, mean error at most 1.2 times the bound",
 )
-def norm_bounds_error(setting, lab):
+def norm_bounds_error(setting: Setting, lab: Lab) -> Verdict:
     """The error in n samples is bounded by the norm times 1/n, with no other power of the dimension, and the bound is sharp.
 
     The published rate is n^{-1/2}. Twin: half of the bound.
@@ -154,7 +155,7 @@ def norm_bounds_error(setting, lab):
     assumptions=["zero-mean Gaussian weights"],
     judged="least gap to the bound over targets, ridges and numbers of samples at least 0, mean over replicas",
 )
-def rank_bound(setting, lab):
+def rank_bound(setting: Setting, lab: Lab) -> Verdict:
     """No ridge and no number of heads lets zero-mean heads learn a mode of D dimensions from fewer than about D samples.
 
     Twins: biased heads, which the bound does not cover and which pass it on s_2; the bound of kernels that do not know that
@@ -195,7 +196,7 @@ def rank_bound(setting, lab):
     judged="measured n_1/2 within a factor 1.2 of the predicted one wherever the grid of samples reaches it; predicted "
     "exponents at d = 64 to 512 within 0.15",
 )
-def half_samples_in_d(setting, lab):
+def half_samples_in_d(setting: Setting, lab: Lab) -> Verdict:
     """Half of the variance of b_p takes of the order of d^p samples, of s_p d^{2p}: the number of harmonics to be told apart.
 
     Twins: the number at half of the dimension; the powers of the norms, d^0 for b_p and d^p for s_p.
@@ -241,7 +242,7 @@ def half_samples_in_d(setting, lab):
     judged="measured log ratio within 0.3 of the predicted one; predicted exponent of the perceptron at N = 32 to 256 "
     "within 0.15 of 2",
 )
-def keys(setting, lab):
+def keys(setting: Setting, lab: Lab) -> Verdict:
     """The perceptron pays for keys: its number of samples grows with N like N^2 for b_2, that of attention hardly grows.
 
     Twins: the prediction of the other model; one power less.

@@ -18,8 +18,9 @@ from attnlab.papers.fu2023_random_features.paper import (
     spectrum_of,
 )
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.random_feature_heads.features import explicit_weights
-from attnlab.simulators.random_feature_heads.few_heads import few_heads
+from attnlab.simulators.random_feature_heads.few_heads import HeadsSetting, few_heads
 from attnlab.simulators.random_feature_heads.learning_curves import Setting, learning_curves
 from attnlab.theory.random_feature_heads.kernels import explicit_weights_error
 from attnlab.theory.random_feature_heads.learning_curves import half_samples
@@ -45,7 +46,7 @@ def shown_settings(setting):
     return {"attention": setting, "biased": biased, "perceptron": replace(setting, kind="perceptron")}
 
 
-def errors_against_samples(setting, lab, targets):
+def errors_against_samples(setting, lab: Lab, targets):
     """A panel a target: errors of the three models at their best ridges, lines where the theory predicts them."""
     settings = shown_settings(setting)
     runs = {kind: lab.simulate(learning_curves, each) for kind, each in settings.items()}
@@ -75,7 +76,7 @@ def errors_against_samples(setting, lab, targets):
     "lines: learning curves of the spectra",
     source="simulations, functions of the keys",
 )
-def functions_of_keys(setting, lab):
+def functions_of_keys(setting: Setting, lab: Lab) -> figures.Plate:
     return errors_against_samples(setting, lab, ("b1", "b2", "b3"))
 
 
@@ -84,7 +85,7 @@ def functions_of_keys(setting, lab):
     caption="The same for functions of the query's products with the keys",
     source="simulations, correlation functions",
 )
-def functions_of_products(setting, lab):
+def functions_of_products(setting: Setting, lab: Lab) -> figures.Plate:
     return errors_against_samples(setting, lab, ("s1", "s2", "s1b"))
 
 
@@ -96,7 +97,7 @@ def functions_of_products(setting, lab):
     source="Section 3, examples",
     setting=WIDTHS,
 )
-def samples_for_half(setting, lab):
+def samples_for_half(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=3.2)
     dims = np.array([8, 12, 16, 24, 32, 48, 64, 96, 128])
     for target in ("b1", "b2", "s1", "s2"):
@@ -150,7 +151,7 @@ def half_line(kind, target, dims, counts, setting):
     "variance that unlearned parts of the target cause",
     source="simulations; the learning curve is not in the paper",
 )
-def learning_curves_at_one_ridge(setting, lab):
+def learning_curves_at_one_ridge(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=3.2, share_y=True)
     fine = np.unique(np.geomspace(min(setting.sizes), max(setting.sizes), 40).astype(int))
     for panel, kind in zip(plate.panels, ("attention", "perceptron"), strict=True):
@@ -178,7 +179,7 @@ def learning_curves_at_one_ridge(setting, lab):
     source="Theorem on the excess risk",
     setting=FEW,
 )
-def errors_against_heads(setting, lab):
+def errors_against_heads(setting: HeadsSetting, lab: Lab) -> figures.Plate:
     plate, j = figures.Plate(1, 3, width="double", height=3.0), setting.targets.index("b2")
     runs, heads = lab.simulate(few_heads, setting), np.array(setting.heads)
     for name, label in (("ridgeless", "no ridge"), ("ridge", "small ridge")):
@@ -230,7 +231,7 @@ MAP = Scales(*[Setting(dim=8, n_replicas=1)] * 3)
     source="spectrum of the kernel",
     setting=MAP,
 )
-def eigenvalues(setting, lab):
+def eigenvalues(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=3.4)
     maps = []
     for augmented in (True, False):

@@ -9,6 +9,7 @@ import numpy as np
 from attnlab.analysis import Outcome, Twin, Verdict, agrees, bounded, exponent
 from attnlab.papers.fu2023_random_features.paper import paper
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.random_feature_heads.features import ExplicitSetting, explicit_weights
 from attnlab.simulators.random_feature_heads.few_heads import HeadsSetting, few_heads
 from attnlab.theory.random_feature_heads.kernels import explicit_weights_error
@@ -40,7 +41,7 @@ def peak(setting):
     formula="v_m = sqrt(2 pi) beta / M: error (1/M) [pi/(N d) + (1 - 1/N) pi/(2 d^2) - 1/(N d)] on b_1",
     judged="ratio of measured to predicted error, mean over cells (d, N, M), 1 within 0.05",
 )
-def explicit_values(setting, lab):
+def explicit_values(setting: ExplicitSetting, lab: Lab) -> Verdict:
     """Heads with explicit values represent the mean of <beta, x_i> with an error of exactly 1/M times a known constant.
 
     Twin: keys whose heads are independent of each other, so that the term in 1/d^2 is absent.
@@ -65,7 +66,7 @@ def explicit_values(setting, lab):
     assumptions=["a number of heads with M (d + 1) within a tenth of n"],
     judged="log10 of the error of b_2, mean over replicas above 1",
 )
-def interpolation_peak(setting, lab):
+def interpolation_peak(setting: HeadsSetting, lab: Lab) -> Verdict:
     """Without a ridge the error passes ten times the variance where M heads have as many parameters as there are samples.
 
     A bound on the excess risk therefore needs the norm constraint. Twin: the same heads with a small ridge.
@@ -96,7 +97,7 @@ def interpolation_peak(setting, lab):
     formula="error(M) - error(infinitely many heads) ~ 1/M",
     judged="slope of the mean gap from the fourth largest number of heads on within 0.2 of -1, target b_1",
 )
-def rate_in_heads(setting, lab):
+def rate_in_heads(setting: HeadsSetting, lab: Lab) -> Verdict:
     """With a ridge the error falls to that of infinitely many heads like 1/M, faster than the published M^{-1/2}.
 
     Twin: M^{-1/2}.

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, exhaustive, exponent, follows
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, exhaustive, exponent, follows
 from attnlab.papers.fu2023_random_features.paper import FEWER, paper, spectrum_of, with_changes
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.random_feature_heads.features import ProductSetting, head_products
 from attnlab.simulators.random_feature_heads.inputs import bias_of
 from attnlab.simulators.random_feature_heads.learning_curves import Setting, learning_curves
@@ -53,7 +54,7 @@ def closed_form(kind, query, keys, **dual):
     judged="mean over heads within 3 % of the kernel's range at all pairs of inputs; the order of the keys changes no "
     "feature by more than 1e-12",
 )
-def kernels(setting, lab):
+def kernels(setting: ProductSetting, lab: Lab) -> Verdict:
     """Averages over random heads are the closed kernels, and no feature sees the order of the keys.
 
     Twins: kappa without its orders from the second on; for biased heads the kernel of zero-mean heads. For the order: the
@@ -102,7 +103,7 @@ def kernels(setting, lab):
     judged="every replica and every n below the norm; at the largest n within 2 % of the norm from the share that so "
     "many samples are predicted to reach, 0.9996 at d = 3 and n = 800",
 )
-def norms(setting, lab):
+def norms(setting: Setting, lab: Lab) -> Verdict:
     """The least squared norm that fits n samples rises to the exact norm of the target and never passes it.
 
     Twins: eigenvalues that are not divided by the number of keys, whose norm is N times smaller; the bound by tensors.
@@ -151,7 +152,7 @@ def published_cost(r, s, base=4.0):
     judged="all 440 pairs of orders up to 20, 24 targets and dimensions; the growth of 1/a_k0 for k from 100 to 160 "
     "within 0.02 of log 3 per order",
 )
-def complexity(setting, lab):
+def complexity(setting: Setting, lab: Lab) -> Verdict:
     """The complexity 4^k k^4.5 bounds the norm for every order; the largest cost of order k grows like 3^k only.
 
     Twins: the bound with base 2; a bound on the norms that is free of the dimension; growth like 4^k.
@@ -180,7 +181,7 @@ def complexity(setting, lab):
     formula="||b_p||_K^2 -> 1/a_0p, free of d and N; ||s_p||_K^2 ~ d^p",
     judged="exact norms at d = 32, 64, 128, 256: local slopes in log d within 0.1 of 0 and of p",
 )
-def norm_growth(setting, lab):
+def norm_growth(setting: Setting, lab: Lab) -> Verdict:
     """The norm of a function of the keys alone does not grow with the dimension, that of <x_0, x_i>^p grows like d^p.
 
     Twins: growth one power faster for the first, one slower for the second.
@@ -202,7 +203,7 @@ def norm_growth(setting, lab):
     formula="without the constant: mu_{l0,l} = 0 but for (l0 even, l odd), (1, 0), (1, 2); error >= 1 for b_2, s_1, s_2",
     judged="no replica, ridge, number of samples or target below 1 by more than 5 standard errors of its test",
 )
-def plain_tokens_miss(setting, lab):
+def plain_tokens_miss(setting: Setting, lab: Lab) -> Verdict:
     """No model without a constant in its tokens beats the constant predictor on even functions of the keys or on <x_0, x_i>^p.
 
     Twin: heads on tokens with the constant, on the first of these targets.

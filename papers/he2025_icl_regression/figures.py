@@ -17,6 +17,7 @@ from attnlab.papers.he2025_icl_regression.paper import (
 )
 from attnlab.papers.he2025_icl_regression.reduced_model import RATIOS
 from attnlab.papers.he2025_icl_regression.several_tasks import TWO_SCALES, sharing, solved
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.in_context_regression import training as simulator
 from attnlab.simulators.in_context_regression.reduced_risk import (
     OptimumSetting,
@@ -26,6 +27,7 @@ from attnlab.simulators.in_context_regression.reduced_risk import (
     reduced_risk,
     ridge_risk,
 )
+from attnlab.simulators.in_context_regression.several_tasks import MultiTaskSetting
 from attnlab.theory.in_context_regression import dynamics
 from attnlab.theory.in_context_regression import effective_loss as theory
 from attnlab.theory.in_context_regression import exact_risk as exact
@@ -50,7 +52,7 @@ def one_replica(runs):
     "of the identity that reads the label only",
     source="Figure 1",
 )
-def key_query_maps(setting, lab):
+def key_query_maps(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(simulator.train, setting)
     chosen, d = one_replica(runs), setting.dim
     steps, KQ, OV = runs["snapshot_steps"][0], runs["KQ"][chosen], runs["OV"][chosen]
@@ -82,7 +84,7 @@ def key_query_maps(setting, lab):
     "overshoot, and drift along the valley. Groups of one sign: omega is the mean weighted by mu, mu the sum",
     source="Figure 2",
 )
-def scales_along_training(setting, lab):
+def scales_along_training(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     many, two = lab.simulate(simulator.train, setting, two_heads(setting))
     plate = figures.Plate(2, 2, width="double", height=4.4, share_x=True)
     for column, (runs, n_heads) in enumerate(((many, setting.n_heads), (two, 2))):
@@ -139,7 +141,7 @@ def few_of(lengths):
     "training length. Lines: exact risks; the Bayes line is its proportional limit",
     source="Figure 3",
 )
-def risk_of_reduced_models(setting, lab):
+def risk_of_reduced_models(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     reduced = prompts(setting)
     runs = lab.simulate(reduced_risk, reduced)
     ridge = lab.simulate(
@@ -203,7 +205,7 @@ def risk_of_reduced_models(setting, lab):
     "length, and of the best single head",
     source="Figure 4",
 )
-def risk_of_trained_models(setting, lab):
+def risk_of_trained_models(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     counts = {1: single_head(setting), 2: two_heads(setting), setting.n_heads: setting}
     if lab.scale == "paper":
         counts[8] = replace(setting, n_heads=8)
@@ -248,7 +250,7 @@ def risk_of_trained_models(setting, lab):
     "key-query scale, and the gradient flow from small scales",
     source="Figure 5",
 )
-def valley_and_flow(setting, lab):
+def valley_and_flow(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     d, L, sigma = sizes(setting)
     omega, mu = np.linspace(0.01, 0.8, 120), np.linspace(0.02, 6.0, 140)
     loss = theory.symmetric_pair_loss_approx(omega[None, :], mu[:, None], d, L, sigma)
@@ -276,7 +278,7 @@ def valley_and_flow(setting, lab):
     source="proportional limit",
     setting=RATIOS,
 )
-def proportional_limit(setting, lab):
+def proportional_limit(setting: RidgeSetting, lab: Lab) -> figures.Plate:
     d, sigma = setting.dim, setting.noise_std
     ridge = lab.simulate(ridge_risk, setting)
     fitted = lab.simulate(
@@ -320,7 +322,7 @@ def proportional_limit(setting, lab):
     source="Figure 7",
     setting=TWO_SCALES,
 )
-def task_diagonals(setting, lab):
+def task_diagonals(setting: MultiTaskSetting, lab: Lab) -> figures.Plate:
     (three, left, *_), (four, there, *_) = (solved(setting, lab, n) for n in (3, 4))
     shared = np.where(there, sharing(four)[:, -1], np.nan)
     order = np.argsort(np.nan_to_num(shared, nan=0.5))

@@ -9,6 +9,7 @@ import numpy as np
 
 from attnlab.papers.lab.conditions import outside, too_few
 from attnlab.papers.lab.declare import Paper, Source
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.in_context_regression import training as simulator
 from attnlab.simulators.in_context_regression.training import Setting
 from attnlab.theory.in_context_regression import effective_loss as theory
@@ -86,7 +87,7 @@ def past_plateau(setting, runs):
     return np.isfinite(runs["group_mu"][:, -1]).all(-1) & (runs["loss"][:, -1] < (one_head + two_heads) / 2)
 
 
-def trained(setting, lab):
+def trained(setting, lab: Lab):
     """The shared run: ``(steps, runs restricted to replicas past the one-head plateau, verdict if there are too few)``."""
     runs = lab.simulate(simulator.train, setting)
     past = past_plateau(setting, runs)

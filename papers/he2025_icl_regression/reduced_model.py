@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, converges, follows, ordered, share
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, converges, follows, ordered, share
 from attnlab.papers.he2025_icl_regression.paper import best_one_head, best_pair, needs_two_heads, paper, sizes, weighted
 from attnlab.papers.lab.conditions import too_few
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.in_context_regression.reduced_flow import FlowSetting, train_reduced
 from attnlab.simulators.in_context_regression.reduced_risk import (
     OptimumSetting,
@@ -41,7 +42,7 @@ GROWING = Scales(
     judged="measured optima follow the exact finite-size optimum within a third of the distance between factors e "
     "and 3; the exact gap to the limit falls like 1 / d (every slope up to d = 320 within 0.1)",
 )
-def factor_e(setting, lab):
+def factor_e(setting: OptimumSetting, lab: Lab) -> Verdict:
     """In the limit d / L -> xi one head has the risk of two or more heads at e times the ratio.
 
     Two steps: measured optima agree with the exact risk at each size, and the exact risk tends to the limit. Twins: the
@@ -95,7 +96,7 @@ RATIOS = Scales(
     judged="the measured ratio stays below the supremum of its limit at every length, with 2/d for finite size; "
     "it follows the limit curve within 2/d relative",
 )
-def near_bayes(setting, lab):
+def near_bayes(setting: RidgeSetting, lab: Lab) -> Verdict:
     """Debiased gradient descent loses at most a bounded factor to the Bayes estimator, whatever the context length.
 
     The Bayes risk is measured (ridge, the posterior mean); that of debiased gradient descent is exact. Twins: the bound
@@ -139,7 +140,7 @@ FLOW = Scales(
     judged="growth rate of the spread of mu + omega over heads is 1 within 0.05; share of replicas in which every "
     "head keeps the predicted sign above the middle between 1 and (3/4)^H, the rival's",
 )
-def growth(setting, lab):
+def growth(setting: FlowSetting, lab: Lab) -> Verdict:
     """From small scales mu + omega grows like e^t while mu - omega dies out, so the start decides the sign of a head.
 
     The mean over heads is damped by the noise of the context, so the growth is read off the spread over heads. Twins: the
@@ -182,7 +183,7 @@ LATE_SCALES = Scales(smoke=replace(LATE, n_steps=10_000), desk=LATE, paper=repla
     assumptions=["effective loss", "replicas past the one-head plateau", "last factor of 5 in time"],
     judged="power of the speed in omega within 1/2, half of the distance between the two",
 )
-def drift_exponents(setting, lab):
+def drift_exponents(setting: FlowSetting, lab: Lab) -> Verdict:
     """On the effective loss omega drifts with a power of itself: 7, or 6 where scales are products of balanced factors.
 
     The power of the speed does not depend on when a replica arrived in the valley, as that of the time does. Twin of
@@ -214,7 +215,7 @@ SHALLOW = ReducedSetting(dim=3, lengths=(16,), n_sequences=100_000, n_replicas=1
 SHALLOW_SCALES = Scales(smoke=SHALLOW, desk=SHALLOW, paper=replace(SHALLOW, n_sequences=400_000))
 
 
-def valley(setting, lab):
+def valley(setting, lab: Lab):
     """Measured risks ``(replica,)`` of debiased gradient descent (omega -> 0) and of the exact best symmetric pair."""
     d, L, sigma = setting.dim, setting.lengths[0], setting.noise_std
     pair = best_pair(d, L, sigma)
@@ -243,7 +244,7 @@ def valley(setting, lab):
     note="True of the effective loss, which is the leading order in 1 / L. At finite L the risk along the valley has "
     "a minimum at omega^2 = 12 / (L (d + 4) ((1 + sigma^2) d + 3)) to leading order; see drift_ends.",
 )
-def drift_without_end(setting, lab):
+def drift_without_end(setting: ReducedSetting, lab: Lab) -> Verdict:
     """The drift along the valley goes on for ever, for the risk is least as omega -> 0. False at every finite length."""
     limit, best, _ = valley(setting, lab)
     return ordered(limit, best, twin=Twin.of("the minimum is inside the valley", smaller=best, larger=limit))
@@ -258,7 +259,7 @@ def drift_without_end(setting, lab):
     assumptions=["reduced model", "finite d and L", "common random numbers"],
     judged="measured gain equals the exact one within a third of it",
 )
-def drift_ends(setting, lab):
+def drift_ends(setting: ReducedSetting, lab: Lab) -> Verdict:
     """At finite length the risk along the valley has its minimum at a finite scale omega, where the drift ends.
 
     Twin: the published picture, no gain at any omega > 0.

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, settles, share
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, settles, share
 from attnlab.papers.he2025_icl_regression.paper import paper
 from attnlab.papers.lab.conditions import too_few
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.in_context_regression.several_tasks import MultiTaskSetting, train_multitask
 from attnlab.theory.in_context_regression import gradient_descent_risks as risks
 from attnlab.theory.in_context_regression import several_tasks as multi_task
@@ -57,7 +58,7 @@ def sharing(runs):
     return (work / work.sum(2, keepdims=True)).min(-1).sum(2)
 
 
-def solved(setting, lab, n_heads):
+def solved(setting, lab: Lab, n_heads):
     """Runs with ``n_heads`` heads and which of them have left the saddle, where all tasks get one preconditioner."""
     runs = lab.simulate(train_multitask, replace(setting, n_heads=n_heads))
     best = np.mean([multi_task.multi_task_best_risk_exact(*a) for a in task_sizes(setting)])
@@ -82,7 +83,7 @@ SADDLE = "2 000 steps are not enough to leave the saddle where one preconditione
     judged="relative distance of M_t to its projector and zero sum tend to 0 (within 0.2 and 0.15); risk nearer to "
     "the best than to the saddle's; half of the heads' work is shared, within a quarter",
 )
-def superposition(setting, lab):
+def superposition(setting: MultiTaskSetting, lab: Lab) -> Verdict:
     """Three heads solve two tasks in superposition: each task gets its own projector, by heads that serve both.
 
     Twins: one preconditioner for both tasks (distance and risk), independent signs, heads that serve one task each.
@@ -134,7 +135,7 @@ def superposition(setting, lab):
     note="A split solution exists, and some seeds reach it; others settle at shared heads with the same risk, for "
     "the solutions form a connected family and the start selects one. See heads_share_or_split.",
 )
-def heads_split(setting, lab):
+def heads_split(setting: MultiTaskSetting, lab: Lab) -> Verdict:
     """With two heads per task the heads split: each serves one task. False for most random starts.
 
     Twin: the same for 99 of 100 replicas.
@@ -158,7 +159,7 @@ def heads_split(setting, lab):
     judged="relative distance of M_t to its projector tends to 0 within 0.2; risk nearer to the best than to the "
     "saddle's",
 )
-def heads_share_or_split(setting, lab):
+def heads_share_or_split(setting: MultiTaskSetting, lab: Lab) -> Verdict:
     """With two heads per task both tasks are solved, whether the heads split or share.
 
     Twin: one preconditioner for both tasks.
@@ -199,7 +200,7 @@ def heads_share_or_split(setting, lab):
     judged="distance of M_t to its projector tends to 0 with N + 1 heads and to 1 / sqrt(N - 1) with N, within a third; "
     "no replica with N heads has less risk than predicted, up to a tenth of the gain of one more head",
 )
-def fewest_heads(setting, lab):
+def fewest_heads(setting: MultiTaskSetting, lab: Lab) -> Verdict:
     """N + 1 heads reach debiased gradient descent on N tasks; N heads stop at the best targets of rank N - 1.
 
     Twin of each: the other; for the risk, the bound of N - 1 heads.

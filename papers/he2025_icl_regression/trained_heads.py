@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, follows, ordered, settles, share
+from attnlab.analysis import Twin, Verdict, agrees, all_of, follows, ordered, settles, share
 from attnlab.papers.he2025_icl_regression.paper import (
     SHORT,
     needs_two_heads,
@@ -19,6 +19,7 @@ from attnlab.papers.he2025_icl_regression.paper import (
 )
 from attnlab.papers.lab.conditions import outside, too_few
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.in_context_regression import training as simulator
 from attnlab.theory.in_context_regression import gradient_descent_risks as risks
 from attnlab.theory.preconditioned_regression import risks as preconditioned
@@ -46,7 +47,7 @@ def trailing_mean(steps, curves):
     judged="diagonal energy share of KQ tends to 1 within 0.1; relative spread of |omega| over heads tends to 0 "
     "within 0.2 (finite-size shifts of omega are 10 to 15 %)",
 )
-def diagonal_kq(setting, lab):
+def diagonal_kq(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Each head's key-query matrix becomes a multiple of the identity, and the heads agree on its size.
 
     Twins: a head reads one direction (a rank-one block has diagonal energy 3 / (d + 2) in the mean); the sizes of omega
@@ -85,7 +86,7 @@ def diagonal_kq(setting, lab):
     assumptions=["H >= 2", "replicas past the one-head plateau", "OV summed over heads of one sign"],
     judged="energy share of the label entry tends to 1 within 0.1; |sum mu| / max |mu| tends to 0 within 0.15",
 )
-def zero_sum_ov(setting, lab):
+def zero_sum_ov(setting: simulator.Setting, lab: Lab) -> Verdict:
     """The output-value rows keep only the label entry, and these entries sum to zero over the heads.
 
     Redundant heads of one sign keep compensating covariate entries for long, so rows are summed over the sign group.
@@ -116,7 +117,7 @@ def zero_sum_ov(setting, lab):
     undecided_at_smoke="8 replicas that all match show a share of 0.4, not of 1/2",
     judged="share of replicas in which all active heads match is at least 1/2 (two heads of independent signs: 1/4)",
 )
-def sign_matching(setting, lab):
+def sign_matching(setting: simulator.Setting, lab: Lab) -> Verdict:
     """In a trained model every active head has mu and omega of the same sign.
 
     Twin: signs match across heads as well as within them (each mu is compared with the omega of the next head).
@@ -152,7 +153,7 @@ def sign_matching(setting, lab):
     "the one-head plateau for thousands of steps; n counts those past it. H = 8 is drawn at paper scale (fig4), "
     "and 150 000 or 500 000 steps (fig2) belong to that scale, too.",
 )
-def debiased_gd(setting, lab):
+def debiased_gd(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Two or more heads compute one step of gradient descent on centred covariates, with the best step size.
 
     The output is regressed on the difference of plain and debiased gradient descent: coefficient 0 is debiased, 1 is
@@ -193,7 +194,7 @@ def debiased_gd(setting, lab):
     assumptions=["H = 1", "replicas that have left the null solution"],
     judged="risk within a tenth of the distance between one head and debiased gradient descent",
 )
-def one_head(setting, lab):
+def one_head(setting: simulator.Setting, lab: Lab) -> Verdict:
     """A single trained head reaches the exact finite-size risk of the best single head, not that of two.
 
     Twin: debiased gradient descent, the risk of two or more heads.
@@ -217,7 +218,7 @@ def one_head(setting, lab):
     judged="log |omega| of the median replica falls in the last doubling of the steps; log of sum mu omega changes by "
     "less than half as much as log |omega|",
 )
-def drift(setting, lab):
+def drift(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Late in training omega shrinks and mu grows along the valley, the product staying what it is.
 
     Twins: omega still grows to its limit; omega shrinks alone, and the product with it.
@@ -260,7 +261,7 @@ def drift(setting, lab):
     judged="largest distance of the measured curve to the prediction within a third of the predicted gain from L "
     "to the longest prompt",
 )
-def longer_prompts(setting, lab):
+def longer_prompts(setting: simulator.Setting, lab: Lab) -> Verdict:
     """A trained model tested on longer prompts keeps improving, as debiased gradient descent with its fixed step does.
 
     Twin: linear attention without normalisation, tuned at the training length, whose risk grows with the square of L'.
@@ -314,7 +315,7 @@ def longer_prompts(setting, lab):
     assumptions=["H >= 2", "heads of both signs", "Sigma_ij = rho^|i-j|"],
     judged="relative Frobenius distance tends to 0 within a third of the distance to the rival",
 )
-def preconditioned_gd(setting, lab):
+def preconditioned_gd(setting: simulator.Setting, lab: Lab) -> Verdict:
     """On correlated covariates the heads together apply a ridge-like inverse covariance.
 
     Twin: the plain inverse covariance, without the term that the finite context adds.

@@ -13,10 +13,11 @@ from attnlab.papers.huang2023_stiffness.networks import GATES_AS_STEPS, both_tas
 from attnlab.papers.huang2023_stiffness.paper import EASY_SCALES, HARD, KINDS, paper
 from attnlab.papers.huang2023_stiffness.solvers import EULER, KEPLER, VAN_DER_POL, speed_of
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.stiffness.depth import TransformerSetting, train_transformers
-from attnlab.simulators.stiffness.euler_chains import euler_rules, train_gates
-from attnlab.simulators.stiffness.gated_networks import train_gated
-from attnlab.simulators.stiffness.solvers import kepler_steps, van_der_pol_steps
+from attnlab.simulators.stiffness.euler_chains import EulerSetting, GateSetting, euler_rules, train_gates
+from attnlab.simulators.stiffness.gated_networks import SpiralSetting, train_gated
+from attnlab.simulators.stiffness.solvers import KeplerSetting, kepler_steps, van_der_pol_steps
 from attnlab.theory.stiffness import euler_steps as steps
 from attnlab.theory.stiffness import index as theory
 from attnlab.theory.stiffness import orbits
@@ -34,7 +35,7 @@ INPUT_WIDTH, MEAN_WIDTH = 0.35, 1.8
     setting=Scales(*(replace(EASY_SCALES.at(scale), turns=HARD.turns) for scale in ("smoke", "desk", "paper"))),
 )
 @style()
-def index_by_block(setting, lab):
+def index_by_block(setting: SpiralSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(train_gated, setting)
     blocks = np.arange(1.0, setting.n_blocks + 1)
     plate = figures.Plate(1, 4, width="double", height=2.6, share_y=True)
@@ -84,7 +85,7 @@ def draw_inputs(panel, blocks, inputs, mean, look):
     setting=KEPLER,
 )
 @style()
-def solver_steps(setting, lab):
+def solver_steps(setting: KeplerSetting, lab: Lab) -> figures.Plate:
     k = int(np.argmin(np.abs(np.array(setting.eccentricities) - 0.9)))
     e = setting.eccentricities[k]
     orbit = lab.simulate(kepler_steps, setting)
@@ -138,7 +139,7 @@ def show(panel, runs, case, names):
     source="derived for the paper's analogy",
     setting=EULER,
 )
-def euler_errors(setting, lab):
+def euler_errors(setting: EulerSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(euler_rules, setting)
     n, speed = np.array(setting.n_steps), speed_of(setting, runs["centre"][0])
     plate = figures.Plate(1, 1, width="single", height=3.0)
@@ -178,7 +179,7 @@ DEPTHS = Scales(
     setting=DEPTHS,
     source="null model of depth",
 )
-def index_of_transformers(setting, lab):
+def index_of_transformers(setting: TransformerSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(train_transformers, setting)
     n = 2 * setting.n_layers
     t, null = np.arange(n), theory.orthogonal_increments_index(n)
@@ -204,7 +205,7 @@ def index_of_transformers(setting, lab):
     setting=EASY_SCALES,
 )
 @style()
-def gate_against_index(setting, lab):
+def gate_against_index(setting: SpiralSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=2.9, share_y=True)
     for panel, (task, runs) in zip(plate.panels, both_tasks(setting, lab), strict=True):
         for column in KINDS.values():
@@ -242,7 +243,7 @@ def gate_against_index(setting, lab):
     source="derived for the paper's analogy",
     setting=GATES_AS_STEPS,
 )
-def training_of_gates(setting, lab):
+def training_of_gates(setting: GateSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(train_gates, setting)
     time = runs["time"][0][1:]
     fine = np.geomspace(time[0], time[-1], 200)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from attnlab.analysis import Matrix, Real, Twin, Vector, agrees, all_of, follows, for_all, identical
-from attnlab.papers.huang2023_stiffness.paper import INPUTS, paper
+from attnlab.analysis import Matrix, Real, Twin, Vector, Verdict, agrees, all_of, follows, for_all, identical
+from attnlab.analysis.theorems.statement.claim import Claim as ForAll
+from attnlab.papers.huang2023_stiffness.paper import INPUTS, InputSetting, paper
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.stiffness.depth import StackSetting, random_stack
 from attnlab.simulators.stiffness.linear_flows import LinearSetting, linear_index
 from attnlab.theory.stiffness import index as theory
@@ -25,7 +27,7 @@ def _gated(setting, **statement):
     setting=INPUTS,
     formula="|a f| / |x| <= max(a) |f| / |x|",
 )
-def gated_index_at_most(setting):
+def gated_index_at_most(setting: InputSetting) -> dict[str, ForAll]:
     """The index of a gated block is at most the largest gate times its raw index.
 
     Twin: the mean gate in place of the largest.
@@ -44,7 +46,7 @@ def gated_index_at_most(setting):
     setting=INPUTS,
     formula="|a f| / |x| >= min(a) |f| / |x|",
 )
-def gated_index_at_least(setting):
+def gated_index_at_least(setting: InputSetting) -> dict[str, ForAll]:
     """The index of a gated block is at least the smallest gate times its raw index.
 
     Twin: the mean gate in place of the smallest.
@@ -64,7 +66,7 @@ def _linear(setting, **statement):
 @paper.for_all(
     "linear_index_at_most", source="elementary", statements=[6], setting=INPUTS, formula="|A u| <= sigma_max(A) |u|"
 )
-def linear_index_at_most(setting):
+def linear_index_at_most(setting: InputSetting) -> dict[str, ForAll]:
     """The index of a linear flow is at most the largest singular value of its matrix.
 
     Twin: the root mean square over directions, |A|_F / sqrt(n).
@@ -79,7 +81,7 @@ def linear_index_at_most(setting):
 @paper.for_all(
     "linear_index_at_least", source="elementary", statements=[6], setting=INPUTS, formula="|A u| >= sigma_min(A) |u|"
 )
-def linear_index_at_least(setting):
+def linear_index_at_least(setting: InputSetting) -> dict[str, ForAll]:
     """The index of a linear flow is at least the smallest singular value of its matrix.
 
     Twin: the root mean square over directions, |A|_F / sqrt(n).
@@ -105,7 +107,7 @@ def _scaled(setting, left, **statement):
 @paper.for_all(
     "scale_invariance", source="elementary", statements=[6], setting=INPUTS, formula="S(c x) = S(x), f homogeneous"
 )
-def scale_invariance(setting):
+def scale_invariance(setting: InputSetting) -> dict[str, ForAll]:
     """The index of a block without biases and normalisation does not change when its input is scaled.
 
     Twin: the same for a block that normalises its input.
@@ -125,7 +127,7 @@ def scale_invariance(setting):
 @paper.for_all(
     "normalised_scaling", source="elementary", statements=[6], setting=INPUTS, formula="S(c x) = S(x) / c, f(x / |x|)"
 )
-def normalised_scaling(setting):
+def normalised_scaling(setting: InputSetting) -> dict[str, ForAll]:
     """The index of a block that normalises its input falls like 1 / |x|.
 
     Twin: the same for a block without normalisation.
@@ -158,7 +160,7 @@ LINEAR = Scales(
     judged="ratio of root mean squares 1 within 0.01 (its standard error: 0.002 for 20 000 directions); finite steps to "
     "200 roundings, those of the matrix exponential over the smallest step",
 )
-def linear_index_on_average(setting, lab):
+def linear_index_on_average(setting: LinearSetting, lab: Lab) -> Verdict:
     """The mean square of a linear flow's index over directions is |A|_F^2 / d, and on finite steps it is |exp(lambda h) - 1| / h.
 
     Twins: the arithmetic mean of the singular values; the limit |lambda| of small steps.
@@ -198,7 +200,7 @@ STACK = Scales(smoke=StackSetting(), desk=StackSetting(), paper=StackSetting(dim
     judged="mean over replicas of S_t sqrt(1 + t) within 0.05 of 1 at t = 0, 1, 3, ..., 63: outputs of width d "
     "fluctuate by 1 / sqrt d = 0.06 in one replica",
 )
-def random_depth(setting, lab):
+def random_depth(setting: StackSetting, lab: Lab) -> Verdict:
     """Along a stack of random blocks with normalised inputs the index falls like 1 / sqrt(1 + t), with nothing learnt.
 
     Twin: increments that all point along the feature, whose index falls like 1 / (1 + t).

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, all_of, bounded, follows, ordered, settles, trend
+from attnlab.analysis import Twin, Verdict, all_of, bounded, follows, ordered, settles, trend
 from attnlab.papers.huang2023_stiffness.paper import EASY, EASY_SCALES, HARD, KINDS, SHORT, paper, peak
 from attnlab.papers.lab.conditions import too_few
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.stiffness.euler_chains import GateSetting, train_gates
-from attnlab.simulators.stiffness.gated_networks import train_gated
+from attnlab.simulators.stiffness.gated_networks import SpiralSetting, train_gated
 from attnlab.simulators.stiffness.solvers import rank_correlation
 from attnlab.theory.stiffness import euler_steps as steps
 
@@ -26,7 +27,7 @@ from attnlab.theory.stiffness import euler_steps as steps
     assumptions=["residual networks without gates, trained to solve the spiral of 1.5 turns"],
     judged="paired by replica, log of the ratio, median over replicas with at least 95 % accuracy (sign test)",
 )
-def depth_bursts(setting, lab):
+def depth_bursts(setting: SpiralSetting, lab: Lab) -> Verdict:
     """Training makes a few blocks of a residual network change the feature far more than the median block.
 
     The profile of random blocks is no reference for it, as it varies along depth too. Twin: the reverse.
@@ -39,7 +40,7 @@ def depth_bursts(setting, lab):
     return ordered(before, after, of="median over replicas", twin=Twin.of("reversed", smaller=after, larger=before))
 
 
-def both_tasks(setting, lab):
+def both_tasks(setting, lab: Lab):
     """Name and runs of the easy and the hard spiral at the setting's sizes."""
     tasks = {"1.5 turns": replace(setting, turns=EASY.turns), "3.5 turns": replace(setting, turns=HARD.turns)}
     return zip(tasks, lab.simulate(train_gated, *tasks.values()), strict=True)
@@ -56,7 +57,7 @@ def both_tasks(setting, lab):
     assumptions=["channel gates on the block's output, or on output and feature", "spirals of 1.5 and 3.5 turns"],
     judged="paired by replica (same data, same initial weights), log of the ratio, median over replicas (sign test)",
 )
-def gates_raise_peak(setting, lab):
+def gates_raise_peak(setting: SpiralSetting, lab: Lab) -> Verdict:
     """Trained networks with channel gates have profiles with higher peaks than trained networks without.
 
     Twin: the reverse.
@@ -86,7 +87,7 @@ def gates_raise_peak(setting, lab):
     note="seen in the paper for networks of 164 layers; it does not carry over to 10 blocks, where gates shift change "
     "to late blocks (gates_tilt_profile)",
 )
-def gates_raise_every_block(setting, lab):
+def gates_raise_every_block(setting: SpiralSetting, lab: Lab) -> Verdict:
     """With gates the stiffness index is higher in nearly all blocks.
 
     Twin: in 95 % of the blocks.
@@ -107,7 +108,7 @@ def gates_raise_every_block(setting, lab):
     assumptions=["channel gates on the block's output", "spiral of 1.5 turns", "10 blocks"],
     judged="least-squares slope over depth, and the means of the first and of the last three blocks, over replicas",
 )
-def gates_tilt_profile(setting, lab):
+def gates_tilt_profile(setting: SpiralSetting, lab: Lab) -> Verdict:
     """Gates lower the index of the first blocks and raise that of the last.
 
     Twins: the reverse of each.
@@ -135,7 +136,7 @@ def gates_tilt_profile(setting, lab):
     assumptions=["channel gates on the block's output, or on output and feature", "spirals of 1.5 and 3.5 turns"],
     judged="paired by replica, median over replicas (sign test)",
 )
-def gates_spread_inputs(setting, lab):
+def gates_spread_inputs(setting: SpiralSetting, lab: Lab) -> Verdict:
     """The index varies more between inputs in trained networks with channel gates than in trained networks without.
 
     Twin: the reverse.
@@ -163,7 +164,7 @@ def gates_spread_inputs(setting, lab):
     assumptions=["channel gates", "spirals of 1.5 and 3.5 turns"],
     judged="rank correlation over blocks in each replica, mean over replicas",
 )
-def gate_sign(setting, lab):
+def gate_sign(setting: SpiralSetting, lab: Lab) -> Verdict:
     """In trained networks gates are larger in blocks of larger raw index.
 
     Twin: the rule of a solver, smaller steps where the index is larger.
@@ -212,7 +213,7 @@ def gate_flows(setting, times):
     "their variance 0.0025 and scatter it by 0.01 at the start, finite N by h omega = 0.05 of the excess; "
     "final slope of log gate on log index -1 within 0.05",
 )
-def gates_become_steps(setting, lab):
+def gates_become_steps(setting: GateSetting, lab: Lab) -> Verdict:
     """Gates of Euler blocks, trained to reduce the chain's error, follow a reduced flow and become steps
     proportional to 1 / index.
 

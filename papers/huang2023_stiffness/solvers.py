@@ -7,6 +7,7 @@ import numpy as np
 from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, ordered, trend
 from attnlab.papers.huang2023_stiffness.paper import paper, without
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.stiffness.euler_chains import EulerSetting, euler_rules
 from attnlab.simulators.stiffness.solvers import KeplerSetting, VanDerPolSetting, kepler_steps, van_der_pol_steps
 from attnlab.theory.stiffness import euler_steps as steps
@@ -36,7 +37,7 @@ EULER = Scales(
     assumptions=["Kepler orbit, e >= 0.6"],
     judged="log of the share within a quarter of its distance to the twin's",
 )
-def solution_bursts(setting, lab):
+def solution_bursts(setting: KeplerSetting, lab: Lab) -> Verdict:
     """The solution of an eccentric Kepler orbit makes half of its relative change in a small share of the period.
 
     On the circle it takes half of the period. Twin: half of the absolute change, which is briefer still.
@@ -61,7 +62,7 @@ def solution_bursts(setting, lab):
     return all_of(*parts)
 
 
-def relative_errors(setting, lab):
+def relative_errors(setting, lab: Lab):
     """Log of the norm over its leading order, ``(replica, power, length)``."""
     runs = lab.simulate(euler_rules, setting)
     exact = [
@@ -87,7 +88,7 @@ def speed_of(setting, centre):
     judged="both errors within 1 % and their ratio within 0.5 % in every replica, next order in 1 / N: h omega = "
     "0.004 and less",
 )
-def adaptive_steps(setting, lab):
+def adaptive_steps(setting: EulerSetting, lab: Lab) -> Verdict:
     """Euler steps proportional to 1 / index have a known smaller error than equal steps.
 
     Twins: steps proportional to 1 / sqrt(index), which lie between the two.
@@ -137,7 +138,7 @@ def adaptive_steps(setting, lab):
     "of 1/2",
     note="The equalities are of leading order in 1 / N, the next is (h omega)^2; shorter chains are VACUOUS.",
 )
-def best_power(setting, lab):
+def best_power(setting: EulerSetting, lab: Lab) -> Verdict:
     """The exponent one of 1 / index is the best; exponents as far above as below it are equally bad, two as bad as none.
 
     Twins: the pairs crossed; the order reversed.
@@ -176,7 +177,7 @@ def best_power(setting, lab):
     judged="slope of log step on log index -1 within 0.05, less than half of the distance of a pure absolute "
     "tolerance; rank correlation falls with log 1 / (1 - e)",
 )
-def kepler_steps_follow_the_index(setting, lab):
+def kepler_steps_follow_the_index(setting: KeplerSetting, lab: Lab) -> Verdict:
     """On eccentric Kepler orbits an adaptive solver takes steps proportional to 1 / index, the more closely the more eccentric.
 
     Twins: steps proportional to the inverse of the absolute speed, index^(-4/3) near pericentre; a correlation that rises.
@@ -210,7 +211,7 @@ def kepler_steps_follow_the_index(setting, lab):
     judged="signs of the correlations; h |lambda| within half of the distance to the classical method's interval "
     "2.785; the eigenvalue's correlation below -1/2",
 )
-def index_is_not_stiffness(setting, lab):
+def index_is_not_stiffness(setting: VanDerPolSetting, lab: Lab) -> Verdict:
     """On stiff van der Pol oscillations steps grow with the index: they follow the largest eigenvalue, through stability.
 
     Twins: the opposite signs; the stability interval of the classical method of order four; an eigenvalue that orders all steps.

@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from attnlab.analysis import Twin, Vector, agrees, all_of, bounded, exhaustive, follows, for_all, identical
+from attnlab.analysis import Twin, Vector, Verdict, agrees, all_of, bounded, exhaustive, follows, for_all, identical
+from attnlab.analysis.theorems.statement.claim import Claim as ForAll
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.lama_low_rank.paper import COUNTS, paper
 from attnlab.simulators.ensemble.setting import checked, require_positive
-from attnlab.simulators.low_rank.counts import count
+from attnlab.simulators.low_rank.counts import CountSetting, count
 from attnlab.simulators.low_rank.pooling import (
+    PoolingSetting,
     RankErrorSetting,
     SelectionSetting,
     random_pooling,
@@ -30,7 +33,7 @@ from attnlab.theory.low_rank import pooling as theory
     formula="c^T (sum_j u_j v_j^T) h = sum_j (u_j^T c)(v_j^T h)",
     judged="equal within 2 d + rank roundings of the sum of absolute products, float64",
 )
-def rank_one_identity(setting, lab):
+def rank_one_identity(setting: PoolingSetting, lab: Lab) -> Verdict:
     """A factorised bilinear score is a sum-pooled Hadamard product of two projections.
 
     Twin: the additive score, the sum of the two projections.
@@ -53,7 +56,7 @@ def rank_one_identity(setting, lab):
     formula="gradient of (p^T c)(q^T h) in h is parallel to q for every c",
     judged="|cosine| of the gradients in two contexts is 1 within 1e-10; at rank 3 it is not",
 )
-def fixed_direction(setting, lab):
+def fixed_direction(setting: PoolingSetting, lab: Lab) -> Verdict:
     """A rank-one head attends along one direction whatever the context is; only sign and sharpness depend on it.
 
     Twin: a head of higher rank, whose direction turns.
@@ -76,7 +79,7 @@ def fixed_direction(setting, lab):
     formula="rank A = min(m, T), rank A H = min(m, d, T)",
     judged="ranks at tolerance 1e-10, equal in every replica",
 )
-def weight_rank(setting, lab):
+def weight_rank(setting: PoolingSetting, lab: Lab) -> Verdict:
     """Weights of m heads have rank m (if T allows), and so have the pooled states.
 
     Twin: heads that share one matrix have one rank less (their weights sum to a constant).
@@ -101,7 +104,7 @@ def weight_rank(setting, lab):
     judged="counts of torch modules equal the formulas exactly, and the compact count is the least in every cell",
     note="Published accuracies need the published data and are not judged.",
 )
-def fewer_parameters(setting, lab):
+def fewer_parameters(setting: CountSetting, lab: Lab) -> Verdict:
     """Compact pooling has 2 d m parameters, fewer than bilinear and additive pooling and than self-attention.
 
     Twins: one projection only; for self-attention, no biases; for additive pooling, no outer map.
@@ -142,7 +145,7 @@ def fewer_parameters(setting, lab):
     formula="d m + 2 T d m (compact), T d a + T a m + T m d (additive), 4 T d^2 + 2 T^2 d (self-attention)",
     judged="multiply-accumulates counted in running modules equal the formulas exactly",
 )
-def fewer_operations(setting, lab):
+def fewer_operations(setting: CountSetting, lab: Lab) -> Verdict:
     """Compact pooling takes d m + 2 T d m multiply-accumulates, which is linear in T, where self-attention is quadratic.
 
     Twins: a free context; additive pooling without its pooling; self-attention without its projections.
@@ -178,7 +181,7 @@ ERRORS = Scales(smoke=RankErrorSetting(dim=64, n_replicas=32), desk=RankErrorSet
     judged="mean over matrices within 1 / d of the limit at every k: linear statistics of a Wishart matrix deviate "
     "by O(1 / d)",
 )
-def rank_k_error(setting, lab):
+def rank_k_error(setting: RankErrorSetting, lab: Lab) -> Verdict:
     """The share of a Gaussian bilinear form that rank k misses follows the quarter-circle law.
 
     Twin: (1 - k / d)^4, which agrees in value and slope at k = 0 and at k = d.
@@ -229,7 +232,7 @@ def _first_weight(x, T, m):
     formula="largest weight <= 1 / (1 + (T - 1) e^{-2})",
     judged="searched over all scores of all heads",
 )
-def flat_weights(setting):
+def flat_weights(setting: BoundSetting) -> dict[str, ForAll]:
     """Scores that are bounded by one can give no state a weight above 1 / (1 + (T - 1) e^-2), for any number of heads."""
     T, m = setting.dim, setting.n_heads
     bound = float(theory.largest_weight_bound(T))
@@ -258,7 +261,7 @@ SELECTING = Scales(
     assumptions=["scores do not read the values", "values of unmarked states N(0, 1)"],
     judged="no trained replica above the bound (slack 1e-9 for rounding)",
 )
-def one_head_cannot_select(setting, lab):
+def one_head_cannot_select(setting: SelectionSetting, lab: Lab) -> Verdict:
     """One head with bounded scores cannot read a single marked state out of many: no training beats the bound.
 
     Twin: scores of one sign, in [0, 1], whose bound Phi(e / sqrt(T - 1)) trained heads exceed.
@@ -284,7 +287,7 @@ def one_head_cannot_select(setting, lab):
     judged="the construction selects exactly, within 8 T roundings; the median trained replica is nearer to 1 than to "
     "the bound of one head",
 )
-def two_heads_select(setting, lab):
+def two_heads_select(setting: SelectionSetting, lab: Lab) -> Verdict:
     """Two heads with bounded, normalised scores select one state among any number, by their difference; training finds it.
 
     Twins: one head of the two; the bound of one head.

@@ -8,10 +8,11 @@ import numpy as np
 
 from attnlab.analysis import figures
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.lama_low_rank.claims import ERRORS, SELECT
 from attnlab.papers.lama_low_rank.paper import paper
 from attnlab.simulators.low_rank.counts import CountSetting, count
-from attnlab.simulators.low_rank.pooling import rank_error, selection
+from attnlab.simulators.low_rank.pooling import RankErrorSetting, SelectionSetting, rank_error, selection
 from attnlab.theory.costs import linear_and_pooling as cost
 from attnlab.theory.low_rank import pooling as theory
 
@@ -28,7 +29,7 @@ from attnlab.theory.low_rank import pooling as theory
         }
     ),
 )
-def parameters_by_heads(setting, lab):
+def parameters_by_heads(setting: CountSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(count, setting)
     return _counted(
         runs,
@@ -54,7 +55,7 @@ def parameters_by_heads(setting, lab):
         }
     ),
 )
-def operations_by_length(setting, lab):
+def operations_by_length(setting: CountSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(count, setting)
     return _counted(
         runs,
@@ -95,7 +96,7 @@ def _counted(runs, setting, what, column, x, y, law, kinds):
     source="quarter-circle law",
     setting=ERRORS,
 )
-def error_by_rank(setting, lab):
+def error_by_rank(setting: RankErrorSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(rank_error, setting)
     plate = figures.Plate()
     panel, ratio, some = plate[0, 0], np.linspace(0, 1, 101), np.arange(0, setting.dim + 1, max(1, setting.dim // 16))
@@ -124,7 +125,7 @@ CURVE = Scales(
     source="consequence of bounded scores",
     setting=CURVE,
 )
-def selection_by_length(setting, lab):
+def selection_by_length(setting: SelectionSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(columns=2, width="double")
     kinds = {
         "one head, bounded scores": (1, "tanh"),
@@ -172,7 +173,7 @@ def selection_by_length(setting, lab):
         }
     ),
 )
-def savings_by_length(setting, lab):
+def savings_by_length(setting: CountSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(count, setting)
     plate = figures.Plate()
     panel, table = plate[0, 0], np.array(setting.pooling)

@@ -8,6 +8,7 @@ import numpy as np
 
 from attnlab.analysis import figures
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.linear_attention_icl.learning_curves import CURVE, DIVERSITY_SCALES, extrapolated
 from attnlab.papers.linear_attention_icl.one_drop import MERGED_SCALES, WHITE
 from attnlab.papers.linear_attention_icl.one_step import SHIFT_SCALES, nested, shifted_spectrum
@@ -15,7 +16,7 @@ from attnlab.papers.linear_attention_icl.paper import STAIRS, components, crossi
 from attnlab.papers.linear_attention_icl.staircase import CLOCK, DROPS, drops, heads_of, predicted_drop
 from attnlab.simulators.in_context_regression.reduced_risk import RidgeSetting, ridge_risk
 from attnlab.simulators.linear_attention import training as simulator
-from attnlab.simulators.linear_attention.pretraining import pretrain
+from attnlab.simulators.linear_attention.pretraining import PretrainingSetting, pretrain
 from attnlab.simulators.linear_attention.risk import RiskSetting, risk
 from attnlab.theory.in_context_regression import gradient_descent_risks as proportional
 from attnlab.theory.linear_attention import dynamics, pretraining
@@ -32,7 +33,7 @@ STARTS = (1e-1, 1e-2, 1e-3)
     source="Zhang, Singh, Latham, Saxe, Figure 2",
     setting=MERGED_SCALES,
 )
-def one_drop(setting, lab):
+def one_drop(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=2.9)
     white = replace(setting, spectrum=(sum(setting.spectrum) / len(setting.spectrum),) * len(setting.spectrum))
     for panel, each, title in ((plate[0], white, "white covariance"), (plate[1], setting, "anisotropic covariance")):
@@ -72,7 +73,7 @@ def one_drop(setting, lab):
     source="Zhang, Singh, Latham, Saxe, Figures 1 and 4",
     setting=Scales(STAIRS, STAIRS, STAIRS),
 )
-def staircase(setting, lab):
+def staircase(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     runs, close = lab.simulate(simulator.train, setting, replace(DROPS, n_context=setting.n_context))
     plate = figures.Plate(1, 3, width="double", height=2.9)
     time, seen = runs["time"][0], runs["time"][0] > 200
@@ -142,7 +143,7 @@ EIGHT_SCALES = Scales(
     source="Zhang, Singh, Latham, Saxe, Figure 5",
     setting=EIGHT_SCALES,
 )
-def ranks(setting, lab):
+def ranks(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     chosen = (1, 2, 4, 8)
     runs = lab.simulate(simulator.train, *(replace(setting, rank=rank) for rank in chosen))
     plate = figures.Plate(2, 2, width="double", height=4.6, share_x=True)
@@ -168,7 +169,7 @@ def ranks(setting, lab):
     source="Zhang, Frei, Bartlett, Section 4; Garg et al. 2022, comparison with least squares",
     setting=SHIFT_SCALES,
 )
-def risks(setting, lab):
+def risks(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=3.0)
     d, noise, lengths = 20, 0.1**0.5, (5, 10, 20, 40, 80, 160)
     ridge = lab.simulate(
@@ -227,7 +228,7 @@ def risks(setting, lab):
     source="Lu et al., Figures 2 to 4",
     setting=DIVERSITY_SCALES,
 )
-def learning_curves(setting, lab):
+def learning_curves(setting: PretrainingSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(2, 2, width="double", height=5.0)
     rho, tau = setting.noise_variance, setting.taus[-1]
     base = replace(setting, kappa=CURVE.kappa, n_replicas=16)

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, all_of, converges, exponent, follows, ordered, trend
+from attnlab.analysis import Twin, Verdict, all_of, converges, exponent, follows, ordered, trend
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.linear_attention_icl.paper import paper
 from attnlab.simulators.linear_attention.pretraining import PretrainingSetting, pretrain
 from attnlab.theory.linear_attention import pretraining as theory
@@ -38,7 +39,7 @@ def extrapolated(setting, errors):
     judged="extrapolated logarithm, mean over data sets, follows that of the limit within a third of its largest "
     "distance to the rival",
 )
-def learning_curve(setting, lab):
+def learning_curve(setting: PretrainingSetting, lab: Lab) -> Verdict:
     """The errors on new and on seen tasks follow their limits over the number of sequences, on both sides of the peak.
 
     Twin of both: unlimited tasks (kappa infinite), for which the two errors are one.
@@ -83,7 +84,7 @@ RIDGES = (1.0, 0.1, 0.01)
     "rises at every step of the ridge from 1 to 0.01, and the limit formula has the exponent -1/2 within 0.05 "
     "for ridges below 1e-4",
 )
-def double_descent(setting, lab):
+def double_descent(setting: PretrainingSetting, lab: Lab) -> Verdict:
     """The error rises to a peak at tau = 1 and falls again; the peak grows without limit as the ridge vanishes.
 
     Twins: the error falls with every sequence; more sequences do not help; the ridge raises the error; a simple pole.
@@ -128,7 +129,7 @@ THRESHOLD_SCALES = Scales(
     assumptions=["no ridge", "alpha, kappa fixed"],
     judged="log-log slope of the number of sequences at the largest error within 1/4 of 2 (d (d + 1) has 1.9 here)",
 )
-def peak_at_d_squared(setting, lab):
+def peak_at_d_squared(setting: PretrainingSetting, lab: Lab) -> Verdict:
     """The number of sequences at which the error peaks grows like the square of the dimension, context and tasks like d.
 
     Twin: n = tau d^(3/2), half-way to the proportional limit of regression.
@@ -148,7 +149,7 @@ DIVERSITY_SCALES = Scales(
 KAPPAS = (0.25, 0.5, 0.75, 1.5, 2.0, 4.0)
 
 
-def over_tasks(setting, lab):
+def over_tasks(setting, lab: Lab):
     """Runs at every kappa of ``KAPPAS``."""
     return lab.simulate(pretrain, *(replace(setting, kappa=kappa) for kappa in KAPPAS))
 
@@ -165,7 +166,7 @@ def over_tasks(setting, lab):
     "distance to the rival; the formula tends to (1 - kappa)_+ like 1 / alpha at kappa = 0.25 and 2; seen tasks "
     "are solved with an error below half of that on new ones at kappa = 0.25",
 )
-def task_diversity(setting, lab):
+def task_diversity(setting: PretrainingSetting, lab: Lab) -> Verdict:
     """With fewer than d tasks the model memorises them, and new tasks cost what no seen task spans; with more it generalises.
 
     Twins: the smooth decay 1 / (1 + kappa); the limit of another diversity; errors on new and seen tasks exchanged.

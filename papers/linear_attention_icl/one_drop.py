@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, follows, identical
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, follows, identical
 from attnlab.papers.lab.conditions import outside
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.linear_attention_icl.paper import (
     REST,
     STAIRS,
@@ -59,7 +60,7 @@ def white_half_time(setting, growing):
     judged="curves of all replicas, in the time since their own predicted half rise, within 2 % of the height of the "
     "prediction at all times (discrete steps: relative error of times is learning rate times rate, 0.3 % here)",
 )
-def sigmoid(setting, lab):
+def sigmoid(setting: Setting, lab: Lab) -> Verdict:
     """For white covariance the scale of the model follows the exact sigmoid from the growing component of its start.
 
     Twin: the norm of all initial weights in place of the growing component: the curve comes too early.
@@ -100,7 +101,7 @@ def sigmoid(setting, lab):
     judged="all components, relative to their limits, in the time since the start shifted by the logarithm of each "
     "replica's growing component, within 2 % of the reduced flow",
 )
-def reduced_flow(setting, lab):
+def reduced_flow(setting: Setting, lab: Lab) -> Verdict:
     """For any covariance all heads act as one: d + 1 equations started along S^2 give the path of the whole drop.
 
     Twin: all eigen-components rise together, as they do for white covariance.
@@ -147,7 +148,7 @@ STEP = 0.1  # time of a step: twice its learning rate
     note="Descent multiplies a growing weight by 1 + h r a step, so at h = 0.1 it waits longer than the flow, by h / 2 "
     "a unit of ln(1 / w0). The spectrum (0.6, 0.3, 0.1) tells the two apart.",
 )
-def escape_time(setting, lab):
+def escape_time(setting: Setting, lab: Lab) -> Verdict:
     """The time until the drop grows with the logarithm of the start, at the rate ||S^2||_F of all eigenvectors together.
 
     Twin: the rate lam_1^2 of the largest eigenvalue alone.
@@ -190,7 +191,7 @@ def escape_time(setting, lab):
     assumptions=["small random start"],
     judged="at most 3 in the median: what makes the drop would grow twentyfold meanwhile",
 )
-def one_drop(setting, lab):
+def one_drop(setting: Setting, lab: Lab) -> Verdict:
     """With merged key and query the loss falls in one drop and rests nowhere in between.
 
     Twin: the same measure of separate rank-one key and query, whose loss is a staircase.
@@ -217,7 +218,7 @@ FIXED_SCALES = Scales(smoke=replace(FIXED, n_replicas=32), desk=FIXED, paper=rep
     assumptions=["population loss", "points where the gradient is below 1e-9"],
     judged="every stationary point found from a random start has one of the predicted losses, within 1e-8 tr S",
 )
-def fixed_points(setting, lab):
+def fixed_points(setting: StationarySetting, lab: Lab) -> Verdict:
     """All stationary points of the merged model have the loss of zero or of the optimum; with separate heads, of 2^d sets.
 
     Found by least squares on the gradient, without a flow. Twins: the optimum is the only stationary point; only the d + 1
@@ -265,7 +266,7 @@ TOKEN_SCALES = Scales(
     judged="predictions along the whole path equal up to 10^4 roundings of the largest (about 200 a prediction and "
     "step, 50 steps)",
 )
-def cubic_network(setting, lab):
+def cubic_network(setting: TokenSetting, lab: Lab) -> Verdict:
     """The attention layer on tokens and the linear network on cubic features are one function, all along their training.
 
     Merged key and query are two layers, separate ones of any rank are sums of three. Twin: attention divided by all N + 1

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, converges, follows
+from attnlab.analysis import Twin, Verdict, agrees, all_of, converges, follows
 from attnlab.papers.lab.conditions import outside, too_few
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.linear_attention_icl.paper import levels, paper, tends
 from attnlab.simulators.linear_attention import training as simulator
 from attnlab.simulators.linear_attention.risk import RiskSetting, risk
@@ -58,7 +59,7 @@ def as_whole_layer(matrix, n):
     judged="risk on fresh sequences above that of Gamma^{-1} by 0 within a third of what S^{-1} loses; relative "
     "distance of the effective matrix to Gamma^{-1} is 0 within a third of the distance of S^{-1}",
 )
-def one_step_is_best(setting, lab):
+def one_step_is_best(setting: Setting, lab: Lab) -> Verdict:
     """A whole layer of linear attention, trained from a random start, ends at one step of preconditioned gradient descent.
 
     Nothing it could do with its other blocks is better. Twin of both: the inverse covariance, the best preconditioner of an
@@ -102,7 +103,7 @@ FLOW_SCALES = Scales(smoke=FLOW, desk=FLOW, paper=replace(FLOW, init_scale=0.05,
     assumptions=["balanced start sigma, sigma M M^T / ||M M^T|| with sigma^2 ||Gamma|| sqrt(d) < 2", "population loss"],
     judged="both within a third of the distance to the rival",
 )
-def gradient_flow(setting, lab):
+def gradient_flow(setting: Setting, lab: Lab) -> Verdict:
     """Gradient flow from a small balanced start converges to the optimum, split evenly between value and key-query weights.
 
     Twin: the optimum of an infinite context, split in the same way.
@@ -162,7 +163,7 @@ def prior_of(setting):
     assumptions=["weights fixed, the best at 20 examples", "any prior W, noise s"],
     judged="largest distance of the mean curve over lengths within a third of its distance to the rival",
 )
-def exact_risk(setting, lab):
+def exact_risk(setting: RiskSetting, lab: Lab) -> Verdict:
     """The risk of fixed weights is the same quadratic function of 1/M at every test length M, for any prior and noise.
 
     Twin: without the fourth moments of the covariates, as if the examples were noise around their mean (no 1/M in the first
@@ -205,7 +206,7 @@ def shifted_spectrum(setting):
     judged="risk over lengths follows the formula within a third of its distance to the rival; the gap to the bias "
     "falls like 1/M (rate within 1/4)",
 )
-def covariate_shift(setting, lab):
+def covariate_shift(setting: Setting, lab: Lab) -> Verdict:
     """Tested at another covariance, a trained model keeps the inverse of its own, and no context length removes the bias.
 
     Twins: a model that adapts to the covariance it sees; a risk that vanishes with long contexts.

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, aligned, all_of, bounded, follows, ordered, share
+from attnlab.analysis import Twin, Verdict, agrees, aligned, all_of, bounded, follows, ordered, share
 from attnlab.papers.lab.conditions import outside, too_few
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.linear_attention_icl.one_step import relative_distance
 from attnlab.papers.linear_attention_icl.paper import (
     REST,
@@ -45,7 +46,7 @@ def without_finite_context(setting, n_learnt):
     assumptions=["population loss", "small random start", "replicas that rest at plateau m and leave it"],
     judged="loss at the slowest moment of plateaus 1, 2, 3 within a third of the distance to the rival",
 )
-def plateau_losses(setting, lab):
+def plateau_losses(setting: simulator.Setting, lab: Lab) -> Verdict:
     """From a small start the loss rests at the levels at which the m leading eigenvectors are learnt.
 
     Twin: the levels of an infinite context, A = 1.
@@ -81,7 +82,7 @@ def plateau_losses(setting, lab):
     judged="relative Frobenius distance at the slowest moment of plateaus 1, 2, 3 is 0 within a third of the distance "
     "of the rival",
 )
-def principal_components(setting, lab):
+def principal_components(setting: simulator.Setting, lab: Lab) -> Verdict:
     """At plateau m the model is in-context regression on the m leading principal components, shrunk for the finite context.
 
     Twin: the same without the shrinkage (plain inverse eigenvalues).
@@ -117,7 +118,7 @@ def principal_components(setting, lab):
     ],
     judged="share of replicas in this order at least 1/2",
 )
-def order(setting, lab):
+def order(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Eigenvectors are learnt one after another, those of large eigenvalues first.
 
     Twin: the reverse order.
@@ -155,7 +156,7 @@ def heads_of(setting, runs):
     "||k|| / |v| within a third of the distance of A^(1/3) to 1, angle of k to e_1 below the size "
     "start^(1 - (lam_2 / lam_1)^2) of the second component when the first is of order one, 0.15 here",
 )
-def aligned_heads(setting, lab):
+def aligned_heads(setting: simulator.Setting, lab: Lab) -> Verdict:
     """At each drop one head aligns with one eigenvector, and its value, key and query weights grow to one common size.
 
     Twins: two heads share; the size without the finite context; keys of the heads before a drop, in random directions.
@@ -261,7 +262,7 @@ def predicted_drop(setting):
     judged="median over replicas of the largest distance, all drops together, within 3 % of the limit (discrete steps: "
     "half the learning rate times the rate, 1 %)",
 )
-def drop_shape(setting, lab):
+def drop_shape(setting: simulator.Setting, lab: Lab) -> Verdict:
     """During a drop the weight of the head follows one scalar equation, the same for all eigenvectors in their own units.
 
     Twin: a logistic curve with the same speed at half, the drop of a two-layer network.
@@ -309,7 +310,7 @@ def time_at(dwell, plateaus_of):
     "at m = 1, 3 (rank 2) and m = 1, 2, 3 (rank 4) by less; from the smaller start rank 2 rests longer at m = 2 "
     "than at m = 1 and 3 together",
 )
-def rank_rule(setting, lab):
+def rank_rule(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Heads of rank R rest after every R-th eigenvector for a time that grows like the inverse start; elsewhere hardly at all.
 
     Twin of each: the other law. With rank one all plateaus are of the first kind, with full rank all of the second.
@@ -348,7 +349,7 @@ SOFTMAX_SCALES = Scales(
 )
 
 
-def softmax_pair(setting, lab):
+def softmax_pair(setting, lab: Lab):
     """Runs of softmax attention with merged and with separate key and query.
 
     The merged model starts 8 times smaller, which lengthens its wait, and has fewer, larger batches and smaller steps.
@@ -380,7 +381,7 @@ def softmax_pair(setting, lab):
     judged="merged: at most 3 in the median, as without softmax; separate: more than twice as long as merged, mean of "
     "the logarithms",
 )
-def softmax_drops(setting, lab):
+def softmax_drops(setting: SoftmaxSetting, lab: Lab) -> Verdict:
     """Softmax attention falls in one drop with merged key and query, and in several with separate ones.
 
     Twins: each other.

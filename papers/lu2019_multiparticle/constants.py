@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, exponent, ordered, share
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, exponent, ordered, share
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.lu2019_multiparticle.paper import N_POINTS, errors, norm, paper, relative, systems, terms
 from attnlab.simulators.particle_flow.splitting_errors import Setting, splitting_errors
 from attnlab.theory.particle_flow.splitting import error_coefficient, error_constant
@@ -51,7 +52,7 @@ def vanishes(runs, gap, rival, label):
     assumptions=["exact sub-flows", "smooth activation"],
     judged=RATE,
 )
-def lie_trotter_term(setting, lab):
+def lie_trotter_term(setting: Setting, lab: Lab) -> Verdict:
     """The local error of Lie-Trotter is led by half of the commutator of attention and feed-forward fields.
 
     Twin: the same with the order of the fields confused.
@@ -73,7 +74,7 @@ def lie_trotter_term(setting, lab):
     assumptions=["Euler sub-steps", "smooth activation"],
     judged=RATE,
 )
-def euler_terms(setting, lab):
+def euler_terms(setting: Setting, lab: Lab) -> Verdict:
     """A Macaron layer removes the commutator from the local error of a Transformer layer and half of G'G, but not F'F.
 
     Twins: for the Transformer, the parallel layer; for the parallel layer, the Transformer; for Macaron, that with the
@@ -98,7 +99,7 @@ def euler_terms(setting, lab):
     assumptions=["first-order schemes", "smooth activation"],
     judged=RATE,
 )
-def error_constants(setting, lab):
+def error_constants(setting: Setting, lab: Lab) -> Verdict:
     """The global error per step size tends to the solution of a linear equation along the flow, without small steps.
 
     Twin: local errors that add up without being carried along by the flow.
@@ -142,7 +143,7 @@ def measured_ratio(runs, scheme="macaron euler"):
     judged="at the largest depth L the log of the ratio is predicted within 4/L in 9 of 10 systems (each error is its "
     "constant + O(1/L)); median ratio within 1/6 of 2/3, half of the distance to 1; share below 1 at least 3/4",
 )
-def smaller_constant(setting, lab):
+def smaller_constant(setting: Setting, lab: Lab) -> Verdict:
     """At equal depth Macaron's error is two thirds of the Transformer's in the median, and smaller in most systems.
 
     The ratio of each system follows from its error constants. Twins: the ratio of the local terms at the start; no gain; errors
@@ -179,7 +180,7 @@ def smaller_constant(setting, lab):
     assumptions=["Euler sub-steps", "systems drawn at random: n = 8, d = 8, hidden 32, tanh, T = 1"],
     judged="median log ratio of global errors at the largest depth below 0, and that of the error constants",
 )
-def halved_attention(setting, lab):
+def halved_attention(setting: Setting, lab: Lab) -> Verdict:
     """Halving attention around the feed-forward network leaves a smaller error than Macaron's halving of the latter.
 
     Attention's own term F'F is the larger one on random systems, and only this order cuts it to a half. Twin: Macaron is ahead.

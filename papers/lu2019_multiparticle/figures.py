@@ -9,12 +9,13 @@ import numpy as np
 from attnlab.analysis import figures, mean_interval
 from attnlab.analysis.figures.style import style
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.lu2019_multiparticle.constants import WIDE_SCALES, measured_ratio, predicted_ratio
 from attnlab.papers.lu2019_multiparticle.orders import RELU
 from attnlab.papers.lu2019_multiparticle.paper import errors, norm, paper, systems, terms
 from attnlab.papers.lu2019_multiparticle.trained import OWN_SCALES, SHARED_SCALES, both, log_ratios
 from attnlab.simulators.particle_flow.splitting_errors import Setting, splitting_errors
-from attnlab.simulators.particle_flow.stacks import train_stacks
+from attnlab.simulators.particle_flow.stacks import StackSetting, train_stacks
 from attnlab.theory.particle_flow.fields import integrate
 from attnlab.theory.particle_flow.parameters import layer_parameters
 from attnlab.theory.particle_flow.splitting import SCHEMES as STAGES
@@ -30,7 +31,7 @@ SHOWN = {
 }
 
 
-def error_plate(setting, lab, predicted):
+def error_plate(setting, lab: Lab, predicted):
     """Local and global errors against the step size, and lines of the predicted first-order terms if ``predicted``."""
     runs = lab.simulate(splitting_errors, setting)
     steps, system = runs["steps"][0], systems(runs, setting)
@@ -84,7 +85,7 @@ def geometric(sizes):
     "the Euler sub-steps of a network are first order whatever the splitting",
     source="Theorem 1",
 )
-def errors_against_step(setting, lab):
+def errors_against_step(setting: Setting, lab: Lab) -> figures.Plate:
     return error_plate(setting, lab, predicted=True)
 
 
@@ -94,7 +95,7 @@ def errors_against_step(setting, lab):
     source="Theorem 1, without smoothness",
     setting=RELU,
 )
-def errors_against_step_relu(setting, lab):
+def errors_against_step_relu(setting: Setting, lab: Lab) -> figures.Plate:
     return error_plate(setting, lab, predicted=False)
 
 
@@ -104,7 +105,7 @@ def errors_against_step_relu(setting, lab):
     "and the ratio measured at the largest depth against its prediction by error constants",
     setting=WIDE_SCALES,
 )
-def constants(setting, lab):
+def constants(setting: Setting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(splitting_errors, setting)
     system = systems(runs, setting)
     sizes = {
@@ -165,7 +166,7 @@ LAYERS = {
     source="Figure 2",
 )
 @style()
-def layers(setting, lab):
+def layers(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=2.9, width_ratios=(1.1, 1), letters=True)
     panel = plate[0]
     for column, (name, parts) in enumerate(LAYERS.items()):
@@ -245,7 +246,7 @@ PLANE = Scales(*[Setting(dim=2, n_replicas=8, depths=(6, 12), schemes=("transfor
     source="Section 3",
 )
 @style()
-def plane(setting, lab):
+def plane(setting: Setting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(splitting_errors, setting)
     system, X = systems({name: values[:1] for name, values in runs.items()}, setting), runs["start"][:1]
     exact = integrate(system.field, X, setting.horizon, 240)[:, 0]
@@ -290,7 +291,7 @@ def plane(setting, lab):
     setting=SHARED_SCALES,
     source="Section 3",
 )
-def trained_stacks(setting, lab):
+def trained_stacks(setting: StackSetting, lab: Lab) -> figures.Plate:
     own = lab.simulate(train_stacks, replace(setting, kind="transformer", shared=False, n_replicas=8))
     shared = both(setting, lab)
     T, L = setting.horizon, setting.depths[0]
@@ -333,7 +334,7 @@ def trained_stacks(setting, lab):
     "the same teacher: with the teacher's own weights in every layer, and trained. Below 1 Macaron is better",
     setting=OWN_SCALES,
 )
-def equal_parameters(setting, lab):
+def equal_parameters(setting: StackSetting, lab: Lab) -> figures.Plate:
     before, after = log_ratios(*both(setting, lab))
     ends = np.exp([min(before.min(), after.min()) - 0.1, max(before.max(), after.max()) + 0.1])
     shown = [value for value in (0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0) if ends[0] < value < ends[1]]

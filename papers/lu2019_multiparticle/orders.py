@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from attnlab.analysis import Twin, all_of, exponent
+from attnlab.analysis import Twin, Verdict, all_of, exponent
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.lu2019_multiparticle.paper import N_POINTS, errors, norm, paper, with_depths
-from attnlab.simulators.particle_flow.splitting_errors import splitting_errors
+from attnlab.simulators.particle_flow.splitting_errors import Setting, splitting_errors
 from attnlab.theory.particle_flow.splitting import SCHEMES as STAGES
 from attnlab.theory.particle_flow.splitting import orders
 
@@ -43,7 +44,7 @@ def both_orders(runs, schemes):
     formula="Lie-Trotter: tau = O(gamma^2), X(T) - X_L = O(gamma); Strang-Marchuk: O(gamma^3), O(gamma^2)",
     judged=JUDGED,
 )
-def exact_orders(setting, lab):
+def exact_orders(setting: Setting, lab: Lab) -> Verdict:
     """With exact sub-flows Lie-Trotter is of local order 2 and global order 1, Strang-Marchuk of local 3 and global 2.
 
     Both orders of the fields are measured. Twin of each: the order of the other splitting.
@@ -66,7 +67,7 @@ def exact_orders(setting, lab):
     note="The truncation error of the splitting scheme does not carry over to the layer: an Euler sub-step leaves an "
     "error of order gamma^2 of its own, F'F/2 and G'G/4. See euler_orders.",
 )
-def network_second_order(setting, lab):
+def network_second_order(setting: Setting, lab: Lab) -> Verdict:
     """The Macaron layer itself has local order 3 and global order 2. False: its sub-layers are Euler steps."""
     runs = lab.simulate(splitting_errors, setting)
     return all_of(slope(runs, "macaron euler", "local", 3, 2), slope(runs, "macaron euler", "global", 2, 1))
@@ -81,7 +82,7 @@ def network_second_order(setting, lab):
     formula="any arrangement of Euler sub-steps: tau = O(gamma^2), X(T) - X_L = O(gamma), as c_FF = sum a_k^2 / 2 > 0",
     judged=JUDGED,
 )
-def euler_orders(setting, lab):
+def euler_orders(setting: Setting, lab: Lab) -> Verdict:
     """With the Euler sub-steps of a network Transformer, Macaron and parallel layers are all of local order 2, global order 1.
 
     Twin of each: the orders of Strang-Marchuk splitting.
@@ -101,7 +102,7 @@ def euler_orders(setting, lab):
     formula="midpoint sub-steps: Lie-Trotter 2 and 1, Strang-Marchuk 3 and 2, unsplit 3 and 2 (local and global)",
     judged=JUDGED,
 )
-def midpoint_orders(setting, lab):
+def midpoint_orders(setting: Setting, lab: Lab) -> Verdict:
     """Second-order sub-steps give Strang-Marchuk its order back, and leave Lie-Trotter at first order.
 
     Two evaluations of each sub-layer suffice; without splitting they do, too. Twin of each: the other order.
@@ -122,7 +123,7 @@ def midpoint_orders(setting, lab):
     judged="slope of the global error over the four smallest steps within 0.2 of the order: each kink crossed within a "
     "step adds O(gamma^2) with a factor that depends on where it is crossed",
 )
-def relu_orders(setting, lab):
+def relu_orders(setting: Setting, lab: Lab) -> Verdict:
     """Kinks leave the global orders in place: crossings are few, and each costs O(gamma^2).
 
     Twin of each: the order of the other splitting.

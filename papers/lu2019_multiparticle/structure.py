@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from attnlab.analysis import Twin, agrees, all_of, exhaustive, exponent, identical
+from attnlab.analysis import Twin, Verdict, agrees, all_of, exhaustive, exponent, identical
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.lu2019_multiparticle.constants import RATE, vanishes
 from attnlab.papers.lu2019_multiparticle.paper import paper, relative, systems, with_depths
 from attnlab.simulators.particle_flow.identities import (
@@ -65,7 +66,7 @@ def as_scheme(runs, setting, kind, stages):
     assumptions=["residual layers without normalisation, or with it inside the sub-layers"],
     judged="float64, at most 16 L (n + d + m) roundings: sums of n, d and m terms in 8 products a layer, both sides",
 )
-def layer_is_a_splitting_step(setting, lab):
+def layer_is_a_splitting_step(setting: StackSetting, lab: Lab) -> Verdict:
     """A residual Transformer stack is Lie-Trotter splitting with Euler sub-steps, a Macaron stack Strang-Marchuk splitting.
 
     Twins: the parallel layer, whose feed-forward network reads what attention reads; the Macaron stack with its attention first.
@@ -98,7 +99,7 @@ def layer_is_a_splitting_step(setting, lab):
     assumptions=["exact sub-flows", "weights shared by all layers"],
     judged="every system: largest difference of the ends at most 1e-11 (rounding and 256 Runge-Kutta steps a sub-flow)",
 )
-def merged_stack(setting, lab):
+def merged_stack(setting: Setting, lab: Lab) -> Verdict:
     """With exact sub-flows a Macaron stack of shared weights is a Transformer stack with half feed-forward steps at its ends.
 
     So Lie-Trotter needs only two half-steps more, in all, to be second order. Twin: the Transformer stack as it is.
@@ -131,7 +132,7 @@ def merged_stack(setting, lab):
     assumptions=["Euler sub-steps", "weights shared by all layers", "smooth activation"],
     judged=RATE,
 )
-def cost_of_merging(setting, lab):
+def cost_of_merging(setting: Setting, lab: Lab) -> Verdict:
     """With Euler sub-steps merging two half-steps changes a layer by (gamma^2 / 4) G'G, and the stack by what that adds up to.
 
     Twin: (gamma^2 / 2) G'G, the whole error of an Euler step.
@@ -162,7 +163,7 @@ FIXED = Scales(
     judged=RATE + "; commuting: every system at most 1e-13, the rounding of exponentials of matrices of size n d and "
     "norm below 10",
 )
-def fixed_attention(setting, lab):
+def fixed_attention(setting: Setting, lab: Lab) -> Verdict:
     """With fixed attention the leading errors are commutators of V and C, and both schemes are exact if these commute.
 
     Twins: Lie-Trotter with the order confused; Strang with the two nested commutators exchanged; C that does not commute.
@@ -204,7 +205,7 @@ TIMED = with_depths(paper.default, depths=(4, 8, 16, 32, 64))
     assumptions=["exact sub-flows", "smooth weights W(t)"],
     judged="slope of the global error over the four smallest steps within 0.1 of the order (mean over systems)",
 )
-def depth_dependent_weights(setting, lab):
+def depth_dependent_weights(setting: Setting, lab: Lab) -> Verdict:
     """Weights that depend on depth cost Strang-Marchuk its order if attention is frozen at the start of the step.
 
     The reduction to an autonomous system moves the clock with one of the fields; attached to G it freezes F at the middle of
@@ -248,7 +249,7 @@ def torch_parameters(kind, dim, hidden):
     assumptions=["two half-steps of inner width m / 2 each"],
     judged="exact, for layers built from torch modules at all even m up to 8 d for 10 widths d",
 )
-def equal_parameter_counts(setting, lab):
+def equal_parameter_counts(setting: Setting, lab: Lab) -> Verdict:
     """Both layers have 4 d^2 + 2 d m weights; biases and norms add 3 d to the Macaron layer, 0.05 % at d = 512.
 
     Twin: exactly equal counts, with biases and norms.

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, all_of, bounded, ordered
+from attnlab.analysis import Twin, Verdict, all_of, bounded, ordered
 from attnlab.papers.lab.conditions import not_yet
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.lu2019_multiparticle.paper import paper
 from attnlab.simulators.particle_flow.stacks import KINDS, StackSetting, train_stacks
 
@@ -27,7 +28,7 @@ TASK = [
 ]
 
 
-def both(setting, lab):
+def both(setting, lab: Lab):
     """The runs of Transformer and Macaron students: same seeds, so same teachers, states and batches."""
     return lab.simulate(train_stacks, *(replace(setting, kind=kind) for kind in KINDS))
 
@@ -69,7 +70,7 @@ def log_ratios(transformer, macaron):
     judged="paired difference of the log ratios over replicas; a pair has one teacher, one set of states, equal batches",
     note="An exploration: the paper makes no claim on small stacks, and this says nothing on large ones.",
 )
-def equal_parameters(setting, lab):
+def equal_parameters(setting: StackSetting, lab: Lab) -> Verdict:
     """Training takes from Macaron's lead: the Transformer, whose Euler step is worse, gains more by it at equal parameters.
 
     A trained layer need not be an Euler step of the flow, so the error of that step does not bound it. Twin: training widens the
@@ -93,7 +94,7 @@ def equal_parameters(setting, lab):
     assumptions=[*TASK, "one layer's weights shared by all"],
     judged="mean over replicas of the largest distance on the way at most half of the straight line's",
 )
-def shared_layers_follow_the_flow(setting, lab):
+def shared_layers_follow_the_flow(setting: StackSetting, lab: Lab) -> Verdict:
     """A stack that shares one layer's weights and knows the flow's end only passes through the flow's states on the way.
 
     Twin: the straight line from start to end at constant speed.
@@ -120,7 +121,7 @@ def shared_layers_follow_the_flow(setting, lab):
     assumptions=[*TASK, "each layer has weights of its own"],
     judged="mean over replicas of the largest distance on the way at least half of the straight line's",
 )
-def own_layers_leave_the_flow(setting, lab):
+def own_layers_leave_the_flow(setting: StackSetting, lab: Lab) -> Verdict:
     """Layers with weights of their own reach the flow's end on a way of their own: inner states are not those of the flow.
 
     Only the composition of the layers is trained, and many paths have one end. Twin: as near as layers of shared weights.
@@ -151,7 +152,7 @@ def own_layers_leave_the_flow(setting, lab):
     assumptions=[*TASK, "one layer's weights shared by all", "run with other depths at the same horizon"],
     judged="paired differences of log errors over replicas",
 )
-def tuned_to_their_depth(setting, lab):
+def tuned_to_their_depth(setting: StackSetting, lab: Lab) -> Verdict:
     """Training makes up for the Euler error of its own step size, so the same weights are worse with twice as many layers.
 
     A stack that samples a flow would get better. Twins: the teacher's weights are as good; the teacher's weights at both depths.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnlab.analysis import Twin, all_of, bounded, identical, share
+from attnlab.analysis import Twin, Verdict, all_of, bounded, identical, share
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.mahdavi2024_memorization.paper import ASSUMPTIONS, EXACT, FROZEN, cells, paper
 from attnlab.papers.mahdavi2024_memorization.rank_laws import EXACTLY, shared_law
-from attnlab.simulators.memorization.assumptions import kruskal, narrow_heads, subset_test
-from attnlab.simulators.memorization.exact_ranks import exact_ranks
-from attnlab.simulators.memorization.frozen import residuals
+from attnlab.simulators.memorization.assumptions import AssumptionSetting, kruskal, narrow_heads, subset_test
+from attnlab.simulators.memorization.exact_ranks import ExactSetting, exact_ranks
+from attnlab.simulators.memorization.frozen import FrozenSetting, residuals
 from attnlab.theory.memorization import ranks as theory
 
 
@@ -22,7 +23,7 @@ from attnlab.theory.memorization import ranks as theory
     assumptions=["one shared context", "T = n examples"],
     judged="ratio 1 within 1e-8 in every replica: 2^-53 times the condition number, at most 1e7 here",
 )
-def equal_queries(setting, lab):
+def equal_queries(setting: FrozenSetting, lab: Lab) -> Verdict:
     """Two examples that look the same leave half of the squared difference of their labels, and no more than that.
 
     Twin: the whole of it, as if one of the two were fitted.
@@ -45,7 +46,7 @@ def equal_queries(setting, lab):
     assumptions=["one shared context"],
     judged=EXACTLY,
 )
-def repeated_queries(setting, lab):
+def repeated_queries(setting: ExactSetting, lab: Lab) -> Verdict:
     """Only different queries count: with every query twice the rank is that of half the examples.
 
     Twin: the rank as if all were different.
@@ -63,7 +64,7 @@ def repeated_queries(setting, lab):
     formula="min(T, d) generic, m in an m-dimensional subspace, 1 with a collinear pair, 2 with a dependent triple",
     judged="exact Kruskal ranks of integer sets, all subsets tried",
 )
-def kruskal_ranks(setting, lab):
+def kruskal_ranks(setting: AssumptionSetting, lab: Lab) -> Verdict:
     """One collinear pair makes the Kruskal rank one, whatever the rank of the set is; equal vectors are such a pair.
 
     Twin: the rank of the set.
@@ -86,7 +87,7 @@ def kruskal_ranks(setting, lab):
     assumptions=["one collinear pair among T vectors"],
     judged="share of trials within 0.1, the twin at 1 - (1 - s / T)^k; the test of all pairs always finds it",
 )
-def subsets_miss_pairs(setting, lab):
+def subsets_miss_pairs(setting: AssumptionSetting, lab: Lab) -> Verdict:
     """Testing random subsets mostly misses a single collinear pair; testing all pairs finds it.
 
     Twins: subsets that need to hit one of the two only; a test of pairs that finds it in nine of ten trials.
@@ -117,7 +118,7 @@ def subsets_miss_pairs(setting, lab):
     judged="largest change of a weight below 1e-9 in every replica: rounding times a condition number below 1e4",
     note="So growth with d_h must end at n - 1, one before d_h = n, for shared contexts and any training.",
 )
-def narrow_heads_suffice(setting, lab):
+def narrow_heads_suffice(setting: AssumptionSetting, lab: Lab) -> Verdict:
     """Heads of width n - 1 do whatever wider heads do on a shared context, for softmax ignores a shift; width n - 2 does not.
 
     Twin: width n - 2.

@@ -6,11 +6,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from attnlab.analysis import Twin, all_of, bounded, exhaustive, identical
+from attnlab.analysis import Twin, Verdict, all_of, bounded, exhaustive, identical
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.mahdavi2024_memorization.paper import CONSTRUCTION, EXACT, cells, paper
-from attnlab.simulators.memorization.construction import construct
-from attnlab.simulators.memorization.exact_ranks import exact_ranks
-from attnlab.simulators.memorization.training import memorise
+from attnlab.simulators.memorization.construction import ConstructionSetting, construct
+from attnlab.simulators.memorization.exact_ranks import ExactSetting, exact_ranks
+from attnlab.simulators.memorization.training import Setting, memorise
 from attnlab.theory.memorization import ranks as theory
 
 EPS = float(np.finfo(float).eps)
@@ -26,7 +27,7 @@ EPS = float(np.finfo(float).eps)
     assumptions=["one shared context of rank n", "random integer labels"],
     judged="exact ranks of Z and of Z with the labels appended, in every cell and replica",
 )
-def memorises_its_rank(setting, lab):
+def memorises_its_rank(setting: ExactSetting, lab: Lab) -> Verdict:
     """T = H (n - 1) + 1 examples with arbitrary labels are memorised exactly, and one more is not.
 
     So the theorem reads "at most H (r - 1) + 1", equality included. Twins: one example fewer; one more still fits.
@@ -51,7 +52,7 @@ def memorises_its_rank(setting, lab):
     assumptions=["any d_h queries independent, where it matters", "contexts of rank n, shared or not"],
     judged="exact rank in the limit; float64 interpolation within 8 T roundings times the condition number",
 )
-def saturating_weights(setting, lab):
+def saturating_weights(setting: ConstructionSetting, lab: Lab) -> Verdict:
     """Heads of width d_h, one-hot on all examples but d_h - 1 of their own, memorise H (d_h - 1) + 1 examples.
 
     The key-query matrix of a head is one saturating direction plus d_h - 1 free ones: its rank is d_h. Twins: heads that own
@@ -88,7 +89,7 @@ def saturating_weights(setting, lab):
     note="A layer cannot fit more generic real "
     "numbers than it has parameters, so 1/4 is the order's best up to a constant.",
 )
-def optimal_order(setting, lab):
+def optimal_order(setting: Setting, lab: Lab) -> Verdict:
     """At n = d the layer memorises between an eighth and a quarter as many real numbers as its heads have parameters.
 
     Features of T = H (d - 1) + 1 independent rows fit any labels in R^d. Twin: at most a fifth.
@@ -110,7 +111,7 @@ def optimal_order(setting, lab):
     formula="d^2 + d + 2 H d d_h + 2 H d + d C + C; 177 060 at d = 64, H = 20, C = 100",
     judged="parameters of the trained layers, counted; the published number",
 )
-def parameter_count(setting, lab):
+def parameter_count(setting: Setting, lab: Lab) -> Verdict:
     """The layer of the experiments has as many parameters as the formula says.
 
     Twin: no bias in the readout.

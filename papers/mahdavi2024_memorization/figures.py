@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import figures
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.mahdavi2024_memorization.frozen import effective, rank_of
 from attnlab.papers.mahdavi2024_memorization.paper import FROZEN, paper
 from attnlab.papers.mahdavi2024_memorization.trained import (
@@ -19,8 +20,8 @@ from attnlab.papers.mahdavi2024_memorization.trained import (
     own_contexts,
     regression,
 )
-from attnlab.simulators.memorization.frozen import residuals, spectra
-from attnlab.simulators.memorization.training import memorise
+from attnlab.simulators.memorization.frozen import FrozenSetting, residuals, spectra
+from attnlab.simulators.memorization.training import Setting, memorise
 from attnlab.theory.memorization import ranks as theory
 
 
@@ -44,7 +45,7 @@ def line_through(panel, x, curves, label):
     "context for each, two thirds of the training steps",
     source="Figure on the number of heads",
 )
-def heads(setting, lab):
+def heads(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=3.2, share_y=True)
     shared, own = by_heads(setting, lab), own_contexts(setting, lab, "n_heads")
     for panel, (x, runs), title in ((plate[0], shared, "shared context"), (plate[1], own, "own contexts")):
@@ -74,7 +75,7 @@ def heads(setting, lab):
     "comparison. (a) one context for all examples, (b) a context for each, two thirds of the steps",
     source="Figure on the context length",
 )
-def contexts(setting, lab):
+def contexts(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=3.2, share_y=True)
     shared, own = by_contexts(setting, lab), own_contexts(setting, lab, "n_context")
     for panel, (x, runs), title in ((plate[0], shared, "shared context"), (plate[1], own, "own contexts")):
@@ -103,7 +104,7 @@ def contexts(setting, lab):
     "from d_h = n - 1 on all layers are the same functions",
     source="Figure on the head width",
 )
-def widths(setting, lab):
+def widths(setting: Setting, lab: Lab) -> figures.Plate:
     plate, n = figures.Plate(width="single", height=3.0), GRIDS[lab.scale]["wide_context"]
     x, runs = by_widths(setting, lab)
     figures.measurement(plate[0], x, memorised(runs), "memorised")
@@ -124,7 +125,7 @@ def widths(setting, lab):
     "context length, one context for all examples; lines: the law of frozen key and query weights",
     source="Figures on regression",
 )
-def regression_errors(setting, lab):
+def regression_errors(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=3.2, share_y=True)
     for panel, name, title in ((plate[0], "n_heads", "number of heads H"), (plate[1], "n_context", "context length n")):
         x, runs = regression(setting, lab, name)
@@ -148,7 +149,7 @@ def regression_errors(setting, lab):
     "whose largest weight exceeds 0.99. (c): largest weights of one layer, examples sorted by their saturated heads",
     source="Figure on saturation",
 )
-def saturation(setting, lab):
+def saturation(setting: Setting, lab: Lab) -> figures.Plate:
     many = GRIDS[lab.scale]["heads"][-1] if lab.scale != "paper" else 10
     runs = lab.simulate(memorise, setting, replace(more_replicas(setting), n_heads=many))
     plate = figures.Plate(1, 3, width="double", height=3.2, width_ratios=(1, 1.2, 0.9))
@@ -175,7 +176,7 @@ def saturation(setting, lab):
     "the published experiment",
     setting=FROZEN,
 )
-def rank_against_width(setting, lab):
+def rank_against_width(setting: FrozenSetting, lab: Lab) -> figures.Plate:
     runs, x, R = lab.simulate(spectra, setting), np.array(setting.head_dims), rank_of(setting)
     plate = figures.Plate(width="single", height=3.4)
     panel = plate[0]
@@ -198,7 +199,7 @@ def rank_against_width(setting, lab):
     "line: 1 − R/T with R = H (n − 1) + 1",
     setting=FROZEN,
 )
-def residual_against_examples(setting, lab):
+def residual_against_examples(setting: FrozenSetting, lab: Lab) -> figures.Plate:
     runs, T, R = lab.simulate(residuals, setting), np.array(setting.examples), rank_of(setting)
     plate = figures.Plate(width="single", height=3.0)
     panel = plate[0]

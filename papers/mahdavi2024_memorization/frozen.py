@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, identical, share
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, identical, share
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.mahdavi2024_memorization.paper import FROZEN, paper
-from attnlab.simulators.memorization.frozen import dichotomies, residuals, spectra
+from attnlab.simulators.memorization.frozen import FrozenSetting, dichotomies, residuals, spectra
 from attnlab.theory.memorization import ranks as theory
 
 EFFECTIVE = 1e-3  # singular values above this share of the largest count for the effective rank
@@ -42,7 +43,7 @@ def wide_enough(setting):
     assumptions=["one shared context of rank n", "T > R", "labels uniform on [0, 1)"],
     judged="12 T times the error within half a dimension of T - R, at every T > R; the twin is one dimension off",
 )
-def residual_law(setting, lab):
+def residual_law(setting: FrozenSetting, lab: Lab) -> Verdict:
     """The best readout of frozen features leaves the share 1 - R/T of the labels' variance, to a single dimension.
 
     Twin: R = H (n - 1), a readout that cannot fit the mean.
@@ -69,7 +70,7 @@ def residual_law(setting, lab):
     assumptions=["one shared context of rank n"],
     judged="every replica's error at T <= R below the square of 1e-10; the twin is the least T above R",
 )
-def all_labels_fit(setting, lab):
+def all_labels_fit(setting: FrozenSetting, lab: Lab) -> Verdict:
     """Up to T = R a random frozen layer fits any real labels: weights drawn at random are a construction.
 
     Twin: as small at the next number of examples.
@@ -98,7 +99,7 @@ def all_labels_fit(setting, lab):
     assumptions=["one shared context of rank n", "frozen weights"],
     judged="whole numbers, every labelling tried, each with a certificate that it is separable or not",
 )
-def separable_count(setting, lab):
+def separable_count(setting: FrozenSetting, lab: Lab) -> Verdict:
     """The number of labellings with two classes that frozen features separate is Cover's number at the rank R, exactly.
 
     Twins: a rank of H n; labellings without certificate.
@@ -126,7 +127,7 @@ def separable_count(setting, lab):
     assumptions=["one shared context of rank n", "frozen weights", "random labels"],
     judged="share of random labellings within half of the distance to the nearer rival rank R - 1 or R + 1",
 )
-def separable_share(setting, lab):
+def separable_share(setting: FrozenSetting, lab: Lab) -> Verdict:
     """Random labellings with two classes are separable with Cover's probability, one half at twice the rank.
 
     Twins: the rank R - 1 or R + 1, whichever is nearer.
@@ -159,7 +160,7 @@ def separable_share(setting, lab):
     judged="share of replicas at least 1/2",
     note="What head width buys in a frozen layer is conditioning, up to about d_h = n, not rank.",
 )
-def width_is_conditioning(setting, lab):
+def width_is_conditioning(setting: FrozenSetting, lab: Lab) -> Verdict:
     """Narrow heads have the full rank with tiny singular values; the effective rank grows with d_h and is full at d_h = n.
 
     Twins: the effective rank at full width; that at width one.
@@ -180,7 +181,7 @@ def width_is_conditioning(setting, lab):
     judged="share of replicas at least 1/2",
     note="Attention is nearly uniform at the published start.",
 )
-def published_start(setting, lab):
+def published_start(setting: FrozenSetting, lab: Lab) -> Verdict:
     """At the start of the published experiment the features are nearly collinear: the rank is there, its use is not.
 
     Twin: Gaussian inputs.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnlab.analysis import Twin, all_of, identical
+from attnlab.analysis import Twin, Verdict, all_of, identical
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.mahdavi2024_memorization.paper import EXACT, cells, paper
-from attnlab.simulators.memorization.exact_ranks import exact_ranks
+from attnlab.simulators.memorization.exact_ranks import ExactSetting, exact_ranks
 from attnlab.theory.memorization import ranks as theory
 
 EXACTLY = "exact ranks of random integer examples and weights, equal in every cell and replica"
@@ -28,7 +29,7 @@ def shared_law(n, dim, n_heads, head_dim, n_examples):
     assumptions=DIFFERENT,
     judged=EXACTLY,
 )
-def shared_rank(setting, lab):
+def shared_rank(setting: ExactSetting, lab: Lab) -> Verdict:
     """With one shared context of rank n the features have rank min(T, H (n - 1) + 1); of rank rho < n, it depends on the ones.
 
     Each head reproduces the constant, which costs H - 1 dimensions, if and only if the context has the vector of ones in its
@@ -63,7 +64,7 @@ def shared_rank(setting, lab):
     judged=EXACTLY,
     note="The published count H (min(n, d_h) - 1) + 1 is a lower bound; with narrow heads it is not the rank.",
 )
-def width_does_not_limit_rank(setting, lab):
+def width_does_not_limit_rank(setting: ExactSetting, lab: Lab) -> Verdict:
     """Heads narrower than the context reach the same rank, even heads of width one: exp of a rank-one matrix has full rank.
 
     Twin: the published count as the rank.
@@ -92,7 +93,7 @@ def width_does_not_limit_rank(setting, lab):
     judged=EXACTLY,
     note="The count of Theorem 1 is tight for shared contexts only.",
 )
-def distinct_rank(setting, lab):
+def distinct_rank(setting: ExactSetting, lab: Lab) -> Verdict:
     """With a context for each example the rank is min(T, H d), whatever n >= 2: more than H (n - 1) + 1.
 
     Twin: the law of a shared context.
@@ -112,7 +113,7 @@ def distinct_rank(setting, lab):
     assumptions=["one shared context of rank n", "tokens and queries in n of d dimensions"],
     judged=EXACTLY,
 )
-def no_general_position(setting, lab):
+def no_general_position(setting: ExactSetting, lab: Lab) -> Verdict:
     """The rank needs no general position: queries of Kruskal rank n suffice, and so do different queries on one line.
 
     So the paper's assumption on queries is sufficient; on generic weights, that they differ is all that is needed. Twins:
@@ -144,7 +145,7 @@ def no_general_position(setting, lab):
     judged=EXACTLY,
     note="Growth in H needs a nonlinearity in each head, not the exponential: dividing by the sum is enough.",
 )
-def softmax_contrast(setting, lab):
+def softmax_contrast(setting: ExactSetting, lab: Lab) -> Verdict:
     """Linear heads share d dimensions, however many there are; normalised linear heads add up, and there the width counts.
 
     The published count H (min(n, d_h) - 1) + 1 is the exact rank of normalised linear attention. Twins: linear heads that add

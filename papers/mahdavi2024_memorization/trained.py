@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, ordered, share, trend
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, ordered, share, trend
 from attnlab.papers.lab.conditions import not_yet
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.mahdavi2024_memorization.paper import DIMENSION, paper
-from attnlab.simulators.memorization.dimension import jacobian_ranks
-from attnlab.simulators.memorization.training import memorise
+from attnlab.simulators.memorization.dimension import DimensionSetting, jacobian_ranks
+from attnlab.simulators.memorization.training import Setting, memorise
 from attnlab.theory.memorization import ranks as theory
 
 LEAST_STEPS = 1_000
@@ -45,7 +46,7 @@ def too_short(setting):
     return not_yet(f"n_steps={setting.n_steps} is below {LEAST_STEPS}")
 
 
-def sweep(setting, lab, name, values):
+def sweep(setting, lab: Lab, name, values):
     """The runs with a field of the setting at each of some values."""
     return lab.simulate(memorise, *(replace(setting, **{name: value}) for value in values))
 
@@ -55,32 +56,32 @@ def more_replicas(setting):
     return replace(setting, n_replicas=setting.n_replicas * 3 // 2)
 
 
-def by_heads(setting, lab):
+def by_heads(setting, lab: Lab):
     """H values and runs of the sweep over heads, one context for all examples."""
     heads = GRIDS[lab.scale]["heads"]
     return np.array(heads), sweep(more_replicas(setting), lab, "n_heads", heads)
 
 
-def by_contexts(setting, lab):
+def by_contexts(setting, lab: Lab):
     """n values and runs of the sweep over context lengths."""
     contexts = GRIDS[lab.scale]["contexts"]
     return np.array(contexts), sweep(setting, lab, "n_context", contexts)
 
 
-def by_widths(setting, lab):
+def by_widths(setting, lab: Lab):
     """d_h values and runs of the sweep over head widths, at the longest context that the width d can hold."""
     widths = GRIDS[lab.scale]["widths"]
     setting = replace(more_replicas(setting), n_context=GRIDS[lab.scale]["wide_context"])
     return np.array(widths), sweep(setting, lab, "head_dim", widths)
 
 
-def own_contexts(setting, lab, name):
+def own_contexts(setting, lab: Lab, name):
     """Values and runs of a short sweep where each example has its own context; two thirds of the steps."""
     values = GRIDS[lab.scale]["fewer"]
     return np.array(values), sweep(replace(setting, shared=False, n_steps=setting.n_steps * 2 // 3), lab, name, values)
 
 
-def regression(setting, lab, name):
+def regression(setting, lab: Lab, name):
     """Values and runs of a short sweep with real labels."""
     values = GRIDS[lab.scale]["fewer" if name == "n_heads" else "contexts"]
     return np.array(values), sweep(replace(setting, n_classes=0), lab, name, values)
@@ -116,7 +117,7 @@ def beside(power, heads, curves):
     note="The largest class is what a layer without heads gets right. The bracket is wide, for counts vary by a tenth "
     "and more between replicas.",
 )
-def linear_in_heads(setting, lab):
+def linear_in_heads(setting: Setting, lab: Lab) -> Verdict:
     """Each head adds about as much to what is memorised: linear growth, told from the square root and from the power 3/2.
 
     Twins: the reversed order, faster than 3/2 or slower than the square root.
@@ -142,7 +143,7 @@ def linear_in_heads(setting, lab):
     assumptions=[*TASK, "one shared context"],
     judged="slope in log n over n >= 2, mean over replicas; for n = 1 every replica",
 )
-def grows_with_context(setting, lab):
+def grows_with_context(setting: Setting, lab: Lab) -> Verdict:
     """A trained layer memorises more with more context tokens; with one token it gives one answer to all examples.
 
     Twins: a curve that falls; two tokens that give one answer.
@@ -174,7 +175,7 @@ def grows_with_context(setting, lab):
     judged="difference; log ratio of the largest width to n - 1 within half of the twin's",
     note="From d_h = n - 1 on the layers are the same functions: see narrow_heads_suffice.",
 )
-def width_growth_ends(setting, lab):
+def width_growth_ends(setting: Setting, lab: Lab) -> Verdict:
     """Wider heads memorise more up to d_h = n - 1, and no more from there on, though parameters grow on.
 
     Twins: the reversed order; growth in proportion to the parameters.
@@ -205,7 +206,7 @@ def width_growth_ends(setting, lab):
     assumptions=[*TASK, "own contexts: two thirds of the steps"],
     judged="mean over the sweep, difference over replicas",
 )
-def own_contexts_memorise_more(setting, lab):
+def own_contexts_memorise_more(setting: Setting, lab: Lab) -> Verdict:
     """Examples with contexts of their own are memorised in larger number than with a shared one: the rank is H d, not less.
 
     Twin: the reversed order.
@@ -226,7 +227,7 @@ def own_contexts_memorise_more(setting, lab):
     assumptions=["one shared context"],
     judged="below 1e-12 in every replica: float64 singular values err by a few roundings of the largest",
 )
-def trained_rank_bound(setting, lab):
+def trained_rank_bound(setting: Setting, lab: Lab) -> Verdict:
     """No trained layer has features of rank above H (n - 1) + 1 on a shared context.
 
     Twin: a rank of one less.
@@ -250,7 +251,7 @@ def trained_rank_bound(setting, lab):
     assumptions=[*TASK, "one shared context", "real labels"],
     judged="means over replicas against R, at the least and the largest H of the sweep",
 )
-def trained_beats_frozen(setting, lab):
+def trained_beats_frozen(setting: Setting, lab: Lab) -> Verdict:
     """Trained key and query weights explain more than R examples' worth of the labels' variance.
 
     Frozen ones explain R on average. Twin: as much as there are parameters.
@@ -279,7 +280,7 @@ def trained_beats_frozen(setting, lab):
     judged="no replica above D; D reached in every cell by at least half of the replicas: rounding hides directions",
     note="No training can fit generic real labels of more than D examples exactly.",
 )
-def fewer_dimensions_than_parameters(setting, lab):
+def fewer_dimensions_than_parameters(setting: DimensionSetting, lab: Lab) -> Verdict:
     """What bounds exact memorisation from above is not the number of parameters but the dimension of the functions, D.
 
     Twins: as many directions as parameters; biases of the queries that every head has for itself.
@@ -310,7 +311,7 @@ def fewer_dimensions_than_parameters(setting, lab):
     assumptions=[*TASK, "one shared context"],
     judged="mean over replicas of the difference between the end and the first step, where no head is saturated",
 )
-def heads_specialise(setting, lab):
+def heads_specialise(setting: Setting, lab: Lab) -> Verdict:
     """After training most heads are saturated on most examples, as in the construction.
 
     Twin: the reversed order.

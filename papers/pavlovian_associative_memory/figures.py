@@ -8,9 +8,17 @@ import numpy as np
 
 from attnlab.analysis import figures
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.pavlovian_associative_memory.paper import mean_over_pairs, paper, scaled
 from attnlab.papers.pavlovian_associative_memory.rules import DEPTH
-from attnlab.simulators.associative_memory.recall import OverlapSetting, Setting, depth, guarantee, retrieve
+from attnlab.simulators.associative_memory.recall import (
+    DepthSetting,
+    OverlapSetting,
+    Setting,
+    depth,
+    guarantee,
+    retrieve,
+)
 from attnlab.theory.associative_memory import error_correcting as rules
 from attnlab.theory.associative_memory import signs, softmax
 from attnlab.theory.associative_memory import sums as theory
@@ -24,7 +32,7 @@ LOADS = scaled(Setting(n_draws=160, n_replicas=8))
     "none in closed form). The delta rule is the mean over pairs after one pass",
     setting=LOADS,
 )
-def errors_by_load(setting, lab):
+def errors_by_load(setting: Setting, lab: Lab) -> figures.Plate:
     d, counts = setting.dim, np.array([2, 4, 8, 16, 24, 32, 48, 64])
     rows = {
         "Hebb": ({"rule": "hebb"}, lambda n: theory.hebbian_error(n, d)),
@@ -65,7 +73,7 @@ def errors_by_load(setting, lab):
     "= 40 (lines: exact recursion)",
     setting=scaled(Setting(rule="delta", n_draws=400)),
 )
-def delta_profile(setting, lab):
+def delta_profile(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate()
     panel, n = plate[0, 0], setting.n_pairs
     some = np.unique(np.round(np.linspace(0, n - 1, 14)).astype(int))
@@ -84,7 +92,7 @@ def delta_profile(setting, lab):
     caption="Share of wrong signs against the number of pairs, d = 8 (lines: exact laws and the Gaussian approximation)",
     setting=scaled(Setting(dim=8, values="sign", value_dim=32, n_draws=800)),
 )
-def sign_errors(setting, lab):
+def sign_errors(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate()
     panel, counts, d = plate[0, 0], np.array([3, 5, 8, 13, 21, 34]), setting.dim
     for number, keys in enumerate(("spherical", "binary")):
@@ -119,7 +127,7 @@ GUARANTEE = Scales(
     "Grey: other pairs after which a mean row of overlaps reaches 1",
     setting=GUARANTEE,
 )
-def guarantees(setting, lab):
+def guarantees(setting: OverlapSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate()
     panel, counts = plate[0, 0], np.arange(2, setting.n_pairs + 1)
     for d in (16, 64, 256):
@@ -139,7 +147,7 @@ def guarantees(setting, lab):
     "the same error, by interpolation (points)",
     setting=scaled(Setting(n_draws=80, n_replicas=8)),
 )
-def capacities(setting, lab):
+def capacities(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate()
     panel, fine = plate[0, 0], np.arange(3, 33)
     laws = {
@@ -190,7 +198,7 @@ def capacities(setting, lab):
     "layer (lines: independent layers, exact error of a head)",
     setting=DEPTH,
 )
-def success_by_depth(setting, lab):
+def success_by_depth(setting: DepthSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(depth, setting)
     plate = figures.Plate()
     panel, L = plate[0, 0], np.arange(1, setting.n_layers + 1)

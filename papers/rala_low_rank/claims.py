@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, identical, ordered, share
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, identical, ordered, share
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.rala_low_rank.paper import COUNTS, EXACT, RECALLS, paper
-from attnlab.simulators.low_rank.augmentation import VARIANTS, matrix_ranks, token_ranks
-from attnlab.simulators.low_rank.counts import count
-from attnlab.simulators.low_rank.exact_ranks import exact_ranks
-from attnlab.simulators.low_rank.recall import recall
+from attnlab.simulators.low_rank.augmentation import VARIANTS, Setting, matrix_ranks, token_ranks
+from attnlab.simulators.low_rank.counts import CountSetting, count
+from attnlab.simulators.low_rank.exact_ranks import ExactSetting, exact_ranks
+from attnlab.simulators.low_rank.recall import RecallSetting, recall
 from attnlab.theory.costs import linear_and_pooling as cost
 from attnlab.theory.low_rank import ranks as theory
 
@@ -35,7 +36,7 @@ def matrix_law(kind, setting, runs):
     formula="rank kappa(Q) kappa(K)^T = min(N, d_k); rank softmax = N for every d_k >= 1",
     judged="exact ranks of random integer matrices, equal in every cell and replica",
 )
-def attention_rank(setting, lab):
+def attention_rank(setting: ExactSetting, lab: Lab) -> Verdict:
     """The linear attention matrix has rank min(N, d_k), the softmax matrix has full rank, even with one-dimensional keys.
 
     Twins: a rank of d_k + 1 from the normalisation; a softmax matrix of the rank of quadratic features.
@@ -66,7 +67,7 @@ def attention_rank(setting, lab):
     "inputs",
     judged="exact ranks of random integer matrices, equal in every cell and replica",
 )
-def output_rank(setting, lab):
+def output_rank(setting: ExactSetting, lab: Lab) -> Verdict:
     """Outputs have rank min(N, d_k, d_v) or min(N, d_v): where d_k = d_v, exact ranks do not tell linear from softmax.
 
     Twins: the other law for each; heads whose ranks do not add up (the largest head).
@@ -97,7 +98,7 @@ def output_rank(setting, lab):
     "0.5) B = 1",
     judged="exact ranks of random integer matrices with random positive weights, equal in every cell and replica",
 )
-def buffer_rank(setting, lab):
+def buffer_rank(setting: ExactSetting, lab: Lab) -> Verdict:
     """Weights leave a generic buffer's rank at min(N, d_k, d_v), with or without; they mend only a deficient buffer.
 
     Twins: rank min(N, d_k + d_v), beyond the buffer's shape; weights that leave the deficient example as it is.
@@ -126,7 +127,7 @@ def buffer_rank(setting, lab):
     judged="share of draws in which any cell's rank rises",
     note="The buffer is a d_k x d_v matrix that generic keys and values fill already: see buffer_rank.",
 )
-def weights_raise_rank(setting, lab):
+def weights_raise_rank(setting: ExactSetting, lab: Lab) -> Verdict:
     """Weighting raises the exact rank of the buffer of generic keys and values in most draws.
 
     Twin: in nine of ten.
@@ -144,7 +145,7 @@ def weights_raise_rank(setting, lab):
     formula="rank(A * B) = min(rank A rank B, N, D); rank(A * A) = min(r (r + 1) / 2, N, D)",
     judged="exact ranks of random integer matrices, equal in every cell and replica",
 )
-def hadamard_rank(setting, lab):
+def hadamard_rank(setting: ExactSetting, lab: Lab) -> Verdict:
     """A gate multiplies ranks: a gate of rank s lifts an output of rank r to min(r s, N, D), for generic factors.
 
     Twins: ranks that add; a square of rank r^2.
@@ -171,7 +172,7 @@ def hadamard_rank(setting, lab):
     assumptions=["independent Gaussian queries, keys and values", "widths 8 and above"],
     judged="log ratio of effective ranks above log 2 at every width; matrix and output",
 )
-def effective_rank_gap(setting, lab):
+def effective_rank_gap(setting: Setting, lab: Lab) -> Verdict:
     """At equal exact rank, outputs and matrices of linear attention have less than half the effective rank of softmax's.
 
     A positive feature map makes rows nearly equal: the mean direction dominates. Twin: the reversed order.
@@ -199,7 +200,7 @@ def effective_rank_gap(setting, lab):
     judged="share of replicas at least 1/2",
     note="What weighting gains must come from training.",
 )
-def weights_concentrate(setting, lab):
+def weights_concentrate(setting: Setting, lab: Lab) -> Verdict:
     """Without training the weights lower the buffer's effective rank: they concentrate on few keys.
 
     Twin: they raise it.
@@ -219,7 +220,7 @@ def weights_concentrate(setting, lab):
     judged="ratio 1 within 1/20 at every spread of at most 1; the ungated output at the least spread has effective "
     "rank 1 within 1/20",
 )
-def gate_rank(setting, lab):
+def gate_rank(setting: Setting, lab: Lab) -> Verdict:
     """The rank of a gated output is the gate's own: the same as if attention only averaged the values.
 
     Twins: the effective rank of the gate itself; that of the gate for the output without it.
@@ -249,7 +250,7 @@ def gate_rank(setting, lab):
     "+ 31 C",
     judged="counts of a running module equal the formulas exactly",
 )
-def linear_cost(setting, lab):
+def linear_cost(setting: CountSetting, lab: Lab) -> Verdict:
     """Rank-augmented linear attention is linear in N, cheaper than softmax from N = d + 1 on.
 
     Twins: a normaliser that costs nothing; one crossover at 2 d; a module without its local convolution.
@@ -291,7 +292,7 @@ LINEAR = tuple(variant for variant in VARIANTS if variant != "softmax")
     assumptions=["queries, keys and gate do not read the values", "values N(0, 1)"],
     judged="no trained replica below the bound by more than 5 standard errors of its test",
 )
-def recall_bound(setting, lab):
+def recall_bound(setting: RecallSetting, lab: Lab) -> Verdict:
     """No trained linear attention, plain, weighted, gated or both, recalls N values better than its buffer's size allows.
 
     Twin: the bound of a buffer that holds one number per value dimension.
@@ -326,7 +327,7 @@ def recall_bound(setting, lab):
     note="The published comparison is on images, which this toolkit does not train. On recall the size of the buffer, "
     "not the rank of the output, decides.",
 )
-def rank_is_not_recall(setting, lab):
+def rank_is_not_recall(setting: RecallSetting, lab: Lab) -> Verdict:
     """On recall, augmented linear attention stays far behind softmax attention, and the gate changes nothing.
 
     Twins: the reversed order; a gate worth half of the way to softmax.

@@ -8,10 +8,11 @@ import numpy as np
 
 from attnlab.analysis import figures
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.rala_low_rank.paper import RECALL, paper
-from attnlab.simulators.low_rank.augmentation import VARIANTS, matrix_ranks, token_ranks
+from attnlab.simulators.low_rank.augmentation import VARIANTS, Setting, matrix_ranks, token_ranks
 from attnlab.simulators.low_rank.exact_ranks import ExactSetting, exact_ranks
-from attnlab.simulators.low_rank.recall import recall
+from attnlab.simulators.low_rank.recall import RecallSetting, recall
 from attnlab.theory.costs import linear_and_pooling as cost
 from attnlab.theory.low_rank import ranks as theory
 
@@ -24,7 +25,7 @@ LABELS = {"linear": "linear", "weighted": "+ weights", "gated": "+ gate", "both"
     "80 % of replicas",
     source="spectra of feature maps",
 )
-def spectra(setting, lab):
+def spectra(setting: Setting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(token_ranks, setting)
     plate = figures.Plate()
     panel, at = plate[0, 0], int(np.argmin(np.abs(np.array(setting.spreads) - 1)))
@@ -43,7 +44,7 @@ def spectra(setting, lab):
     "that of the gate times the mean value: what a gated output is if attention only averages",
     source="effective ranks",
 )
-def ranks_by_spread(setting, lab):
+def ranks_by_spread(setting: Setting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(token_ranks, setting)
     plate = figures.Plate()
     panel = plate[0, 0]
@@ -71,7 +72,7 @@ PRODUCT_SCALES = Scales(
     source="Hadamard products",
     setting=PRODUCT_SCALES,
 )
-def product_ranks(setting, lab):
+def product_ranks(setting: ExactSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(exact_ranks, setting)
     plate = figures.Plate()
     panel, table = plate[0, 0], np.array(setting.products)
@@ -93,7 +94,7 @@ def product_ranks(setting, lab):
     "of keys and values. The exact rank of both outputs is the width (line)",
     source="effective ranks",
 )
-def ranks_by_width(setting, lab):
+def ranks_by_width(setting: Setting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(matrix_ranks, setting)
     plate = figures.Plate(columns=2, width="double")
     for panel, what in zip((plate[0, 0], plate[0, 1]), ("matrix", "output"), strict=True):
@@ -122,7 +123,7 @@ CURVE = Scales(
     source="complexity; recall is not in the paper",
     setting=CURVE,
 )
-def cost_and_recall(setting, lab):
+def cost_and_recall(setting: RecallSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(columns=3, width="double")
     n, d = np.array([8, 16, 32, 64, 128, 256, 512, 1024, 2048]), 32
     laws = {

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, exhaustive, ordered, trend
+from attnlab.analysis import Twin, Verdict, agrees, all_of, exhaustive, ordered, trend
 from attnlab.papers.lab.conditions import too_few
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.reddy2024_abrupt_icl.paper import DESK, PAPER, circuit_for, first_time, paper
 from attnlab.simulators.induction_heads import training as simulator
 from attnlab.simulators.induction_heads.circuit import train_circuit
@@ -55,7 +56,7 @@ def by_exponent(setting):
 SWEEPS = {"classes": by_classes, "noise": by_noise, "burstiness": by_burstiness, "rank exponent": by_exponent}
 
 
-def ends(lab, simulation, settings):
+def ends(lab: Lab, simulation, settings):
     """Final accuracies in context, on shifted labels and in weights, lists of ``(replica,)``, one entry a setting."""
     runs = lab.simulate(simulation, *settings)
     return tuple([each[f"accuracy_{name}"][:, -1] for each in runs] for name in ("context", "shifted", "weights"))
@@ -77,7 +78,7 @@ def rises(values, x, direction):
     assumptions=["p_C = 0, p_B = 1, B = 1"],
     judged="least-squares slopes over K = 64, 256, 1024 (the setting's times 1/4, 1, 4), mean over replicas",
 )
-def more_classes(setting, lab):
+def more_classes(setting: simulator.Setting, lab: Lab) -> Verdict:
     """More classes favour learning in context, fewer learning in weights. Twins: the opposite."""
     context, _, weights = ends(lab, simulator.train, by_classes(setting))
     x = np.log(class_counts(setting))
@@ -96,7 +97,7 @@ def more_classes(setting, lab):
     assumptions=["p_C = 0, p_B = 1, B = 1"],
     judged="Welch's interval of the difference of means",
 )
-def more_noise(setting, lab):
+def more_noise(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Noise within classes favours learning in context. Twins: the opposite."""
     context, _, weights = ends(lab, simulator.train, by_noise(setting))
     return all_of(exceeds(context[0], context[1]).named("context"), exceeds(weights[1], weights[0]).named("weights"))
@@ -118,7 +119,7 @@ def exceeds(smaller, larger):
     judged="Welch's intervals of the differences of means; accuracy on shifted labels, where chance is 1/L and an "
     "answer from the weights is wrong",
 )
-def burstiness(setting, lab):
+def burstiness(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Bursts favour learning in context. Twins: the opposite."""
     _, shifted, weights = ends(lab, simulator.train, by_burstiness(setting))
     return all_of(
@@ -138,7 +139,7 @@ def burstiness(setting, lab):
     assumptions=["p_C = 0, p_B = 1, B = 1", "classes of bursts follow the law, too", "4 K classes"],
     judged="Welch's intervals; slopes over alpha_Z = 0, 1.25, 2; accuracy in weights on targets drawn from the law",
 )
-def skewed_classes(setting, lab):
+def skewed_classes(setting: simulator.Setting, lab: Lab) -> Verdict:
     """A skewed rank-frequency law lets learning in context and in weights coexist; uniform classes are learnt in context only,
     steeper laws in weights only. Twins: the opposite."""
     context, _, weights = ends(lab, simulator.train, by_exponent(setting))
@@ -164,7 +165,7 @@ def skewed_classes(setting, lab):
     scales=("desk", "paper"),
     why_these_scales="6 000 steps, at smoke, leave the accuracy in weights near 1/2",
 )
-def mixture_keeps_both(setting, lab):
+def mixture_keeps_both(setting: simulator.Setting, lab: Lab) -> Verdict:
     """On a mixture of sequences the network learns in context and in weights, and keeps both.
 
     Twins: the sequences with training classes only, where the weights win; learning in context passes as it came.
@@ -188,7 +189,7 @@ def mixture_keeps_both(setting, lab):
 TIMED = {"n_records": 60, "n_test": 200}
 
 
-def times(lab, settings, name):
+def times(lab: Lab, settings, name):
     """Half-times, per setting: the first step with the named accuracy 1/2, NaN where it is not reached."""
     runs = (
         [lab.simulate(simulator.train, *settings)] if len(settings) == 1 else lab.simulate(simulator.train, *settings)
@@ -215,7 +216,7 @@ def median_time(found):
     note="With 4 K classes the weights alone need about three times as long as the context, with 16 K twelve times. "
     "Compared with p_C = 1, where every batch has new classes, the pace with 4 K classes is a fifth faster.",
 )
-def independent_pace(setting, lab):
+def independent_pace(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Learning in context takes as long when the weights could learn soon as when they could only late.
 
     Twins: what is learnt is shared, so that the faster the weights, the slower the context, by a factor of two; the reverse.
@@ -249,7 +250,7 @@ def independent_pace(setting, lab):
     note="Within a factor of two either may win: at K = 256 the weights alone need 1 100 steps and the context 1 900, "
     "and training on both ends with 0.6 in context, 0.4 in weights.",
 )
-def race(setting, lab):
+def race(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Which of the two is learnt is decided by which is learnt faster on its own.
 
     Twin: the context always wins.
@@ -271,7 +272,7 @@ def race(setting, lab):
     )
 
 
-def circuit_cells(setting, lab, name):
+def circuit_cells(setting, lab: Lab, name):
     """The sweep of a name for the two-number circuit, at the numbers of classes at which its two ways compete."""
     n_steps = {"desk": 1_600, "paper": 6_000}[lab.scale]
     base = circuit_for(
@@ -299,7 +300,7 @@ def circuit_cells(setting, lab, name):
     why_these_scales="six settings of the circuit take half a minute",
     judged="least-squares slopes, mean over replicas",
 )
-def circuit_dependence(setting, lab):
+def circuit_dependence(setting: simulator.Setting, lab: Lab) -> Verdict:
     """The circuit with two numbers depends on the data in the same directions as the network. Twins: the opposite."""
     parts = []
     for name, x, direction in (

@@ -8,6 +8,7 @@ import numpy as np
 
 from attnlab.analysis import figures
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.reddy2024_abrupt_icl.data_dependence import (
     EXPONENTS,
     FACTORS,
@@ -32,7 +33,7 @@ from attnlab.papers.reddy2024_abrupt_icl.paper import (
 from attnlab.papers.reddy2024_abrupt_icl.reduced_flow import FLOWS
 from attnlab.papers.reddy2024_abrupt_icl.transition import as_many_labels
 from attnlab.simulators.induction_heads import training as simulator
-from attnlab.simulators.induction_heads.circuit import train_circuit
+from attnlab.simulators.induction_heads.circuit import CircuitSetting, train_circuit
 from attnlab.theory.induction_heads import dynamics
 from attnlab.theory.induction_heads import reduced_loss as theory
 
@@ -51,7 +52,7 @@ MEASURES = {
     "network; dashed: chance among the labels of the context",
     source="Figure 1",
 )
-def accuracy_and_loss(setting, lab):
+def accuracy_and_loss(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(simulator.train, setting)
     N, _ = sizes(setting)
     steps = runs["steps"][0]
@@ -73,7 +74,7 @@ def accuracy_and_loss(setting, lab):
     "layer 1, and of the target in layer 2 given which item it matches. Tokens are item, label, ..., target",
     source="Figure 3",
 )
-def attention_maps(setting, lab):
+def attention_maps(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     _, runs, _, early = trained(setting, lab)
     kept = lab.simulate(simulator.train, setting) if early is not None else runs
     plate = figures.Plate(2, 2, width="double", height=4.6, letters=False)
@@ -106,7 +107,7 @@ def attention_maps(setting, lab):
     "Time in units of the half-time: accuracy 1/2, for the flow TILA2 half of its way to 1",
     source="Figures 3 and 4",
 )
-def laid_over(setting, lab):
+def laid_over(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     N, L = sizes(setting)
     steps, runs, half, early = trained(setting, lab)
     circuits = lab.simulate(train_circuit, circuit_for(setting, lab))
@@ -138,7 +139,7 @@ def laid_over(setting, lab):
     source="Figure 6",
     setting=Scales(smoke=SMOKE, desk=DESK, paper=PAPER),
 )
-def labels_and_context(setting, lab):
+def labels_and_context(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     counts = (2, setting.n_context) if lab.scale != "paper" else (2, 4, 8)
     plate = figures.Plate(1, len(counts), width="double", height=2.6)
     for panel, N in zip(plate, counts, strict=True):
@@ -164,7 +165,7 @@ def labels_and_context(setting, lab):
     "and the readout at beta1 = 0. At L = 8 the origin is a saddle, at L = 32 it is no critical point",
     source="Figure 5",
 )
-def landscape(setting, lab):
+def landscape(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(2, 2, width="double", height=5.0)
     fine = np.linspace(-1.0, 8.0, 91)
     for row, L in enumerate((32, 8)):
@@ -194,7 +195,7 @@ def landscape(setting, lab):
     scales=("desk", "paper"),
     why_these_scales="the four sweeps of both models take a minute",
 )
-def data_dependence(setting, lab):
+def data_dependence(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(2, 2, width="double", height=4.8)
     counts = f"classes, in units of {class_counts(setting)[1]} (network), {4 * setting.n_labels} (circuit)"
     axes = {
@@ -234,7 +235,7 @@ def data_dependence(setting, lab):
     source="Section 4",
     setting=FLOWS,
 )
-def flow_and_training(setting, lab):
+def flow_and_training(setting: CircuitSetting, lab: Lab) -> figures.Plate:
     N, L = sizes(setting)
     runs = lab.simulate(train_circuit, setting)
     time = setting.learning_rate * runs["steps"][0]

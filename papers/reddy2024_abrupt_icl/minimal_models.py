@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, follows, ordered, share
+from attnlab.analysis import Twin, Verdict, agrees, all_of, follows, ordered, share
 from attnlab.papers.lab.conditions import too_few
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.reddy2024_abrupt_icl.paper import (
     CIRCUITS,
     FEW,
@@ -20,7 +21,8 @@ from attnlab.papers.reddy2024_abrupt_icl.paper import (
     rescaled,
     trained,
 )
-from attnlab.simulators.induction_heads.circuit import train_circuit
+from attnlab.simulators.induction_heads.circuit import CircuitSetting, train_circuit
+from attnlab.simulators.induction_heads.training import Setting
 
 AT = np.array([0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5])
 COMPARED = ("accuracy_context", "item_attention", "match_attention")
@@ -37,7 +39,7 @@ COMPARED = ("accuracy_context", "item_attention", "match_attention")
     assumptions=["p_C = 1, B = 1, L > N", "classifier of three ReLU layers without biases"],
     judged="share of replicas that end above accuracy 0.9 is at least 1/2, with and without beta2",
 )
-def three_numbers(setting, lab):
+def three_numbers(setting: CircuitSetting, lab: Lab) -> Verdict:
     """A circuit whose attention has three numbers learns the task, and so does one with two, without attention to labels as
     such.
 
@@ -66,7 +68,7 @@ def without_curriculum(setting):
     return replace(setting, n_labels=setting.n_context, readout="linear")
 
 
-def laid_over(setting, lab):
+def laid_over(setting, lab: Lab):
     """Rescaled curves of the network and of both circuits: dictionaries of ``(replica, time)``, and the verdict if there are
     too few that have learnt."""
     steps, runs, half, early = trained(setting, lab)
@@ -94,7 +96,7 @@ def laid_over(setting, lab):
     assumptions=["p_C = 1, B = 1, L > N", "replicas that learn", "time in units of the half-time of each replica"],
     judged="largest distance of the mean curves within half of the largest distance of the twin's curve",
 )
-def laid_over_the_network(setting, lab):
+def laid_over_the_network(setting: Setting, lab: Lab) -> Verdict:
     """With time in units of the half-time, the three-number circuit runs through the same measures as the network.
 
     Twins: the measures rise in proportion to the time; attention to labels as in the two-number circuit.
@@ -140,7 +142,7 @@ def laid_over_the_network(setting, lab):
     note="xi leads early, not throughout: it goes on growing after the jump, so that it passes half of its value at "
     "1.25 t_half slightly after alpha and beta1 pass theirs.",
 )
-def nested_order(setting, lab):
+def nested_order(setting: CircuitSetting, lab: Lab) -> Verdict:
     """The readout aligns first, then alpha grows, then beta1; alpha and beta1 rise together at the jump.
 
     Twins: the reversed orders; a rise at half of the half-time.
@@ -181,7 +183,7 @@ def nested_order(setting, lab):
     assumptions=["three-number circuit, linear readout", "xi_0 = 3"],
     judged="shares of circuits that end above accuracy 0.9 in the same number of steps: at most 1/2 and at least 1/2",
 )
-def alignment_not_context_mass(setting, lab):
+def alignment_not_context_mass(setting: CircuitSetting, lab: Lab) -> Verdict:
     """With as many labels as the context holds, the mass on labels of the context is one whatever the readout; a circuit
     whose readout is aligned with the labels beforehand learns, one whose readout is not does not.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from attnlab.papers.lab.conditions import outside, too_few
 from attnlab.papers.lab.declare import Paper, Scales, Source
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.induction_heads import training as simulator
 from attnlab.simulators.induction_heads.circuit import CircuitSetting
 from attnlab.simulators.induction_heads.training import Setting
@@ -71,7 +72,7 @@ FEW = "8 replicas that all succeed show a share of 0.3, not of 1/2"
 LEARNT = 0.9
 
 
-def circuit_for(setting, lab, **changes):
+def circuit_for(setting, lab: Lab, **changes):
     """The minimal circuit on the data of a network's setting."""
     shared = (
         "dim",
@@ -120,7 +121,7 @@ def rescaled(steps, curves, half, at):
     return np.array([np.interp(at * t, steps, curve, right=np.nan) for t, curve in zip(half, curves, strict=True)])
 
 
-def trained(setting, lab):
+def trained(setting, lab: Lab):
     """The shared run: ``(steps, runs of the replicas that have learnt, their half-times, verdict if there are too few)``."""
     return learners(lab.simulate(simulator.train, setting))
 

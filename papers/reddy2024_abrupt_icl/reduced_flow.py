@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, exhaustive, exponent, follows
+from attnlab.analysis import Twin, Verdict, agrees, all_of, exhaustive, exponent, follows
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.reddy2024_abrupt_icl.paper import first_time, paper
 from attnlab.simulators.induction_heads.circuit import CircuitSetting, train_circuit
 from attnlab.simulators.induction_heads.population import PopulationSetting, train_population
@@ -42,7 +43,7 @@ def starts(runs):
     assumptions=["exact loss for D to infinity", "N up to 8, L up to 4N"],
     judged="every (N, L): gradient by complex steps, to 1e-14",
 )
-def origin(setting, lab):
+def origin(setting: PopulationSetting, lab: Lab) -> Verdict:
     """The origin is a critical point of the exact loss of the circuit if and only if L = N.
 
     Twin: it is one for every L.
@@ -73,7 +74,7 @@ def origin(setting, lab):
     judged="slope of the time of transition over ln(1/start) between 1e-3 and 1e-4, every replica, within half of the "
     "distance to the twin",
 )
-def saddle(setting, lab):
+def saddle(setting: PopulationSetting, lab: Lab) -> Verdict:
     """With L = N the wait grows with the logarithm of the start, at the rate of the saddle of the exact loss.
 
     Twin: the rate of the nested-logit loss, in which every label is a typical one.
@@ -106,7 +107,7 @@ def saddle(setting, lab):
     assumptions=["all sequences at once, orthonormal contents", "linear readout", "start of size 0.1, 0.01, 0.001"],
     judged="time over predicted time, every replica and start, is 1 within half of the twin's distance",
 )
-def plateau(setting, lab):
+def plateau(setting: PopulationSetting, lab: Lab) -> Verdict:
     """With more labels than the context holds, the wait is that of the exact flow and stays finite as the start vanishes.
 
     Twin: the flow of the nested-logit loss.
@@ -155,7 +156,7 @@ def plateau(setting, lab):
     ],
     judged="log-log slopes of every replica within 0.25 between an eightieth and a twentieth of the wait",
 )
-def nested_powers(setting, lab):
+def nested_powers(setting: PopulationSetting, lab: Lab) -> Verdict:
     """Each of the nested logits grows with its own power of time, for its force is the product of those that it is nested in.
 
     Twins: powers 2, 1 and 2, those of logits that are not nested in all of the others.
@@ -206,7 +207,7 @@ FLOWS = Scales(
     assumptions=["sampled sequences", "dimension 255", "two-number circuit, linear readout from zero"],
     judged="time of transition (accuracy-free: loss = ln(N)/2) within a fifth of the predicted one, mean over replicas",
 )
-def exact_flow(setting, lab):
+def exact_flow(setting: CircuitSetting, lab: Lab) -> Verdict:
     """Stochastic gradient descent on sampled sequences of large dimension passes the transition when the exact flow does.
 
     Twin: the readout moves at the rate of the attention's numbers.
@@ -231,7 +232,7 @@ def exact_flow(setting, lab):
     assumptions=["sampled sequences", "two-number circuit, linear readout from zero", "first third of the wait"],
     judged="largest distance of the mean CLA within a quarter of the twin's largest distance",
 )
-def slow_phase(setting, lab):
+def slow_phase(setting: CircuitSetting, lab: Lab) -> Verdict:
     """While attention is uniform, the mass on labels of the context follows the closed form.
 
     Twin: the readout moves at the rate of the attention's numbers.

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, ordered, share
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, ordered, share
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.reddy2024_abrupt_icl.paper import (
     DESK,
     FEW,
@@ -47,7 +48,7 @@ def rise(steps, curves, low):
     note="Desk: D = 31, N = 4, L = 16, 48 numbers a token, learning rate 0.1, batch 32. The published size (D = 63, "
     "N = 8, L = 32, learning rate 0.01, batch 128) is the scale `paper`.",
 )
-def abrupt(setting, lab):
+def abrupt(setting: simulator.Setting, lab: Lab) -> Verdict:
     """After a long wait at chance among the labels of the context, in-context accuracy jumps to one; a network with a
     seventh of the published number of parameters does so, too.
 
@@ -86,7 +87,7 @@ def abrupt(setting, lab):
     judged="1/N within a third of the distance to the twin's (1 + 1/N)/2; share above a quarter of its way from N/L "
     "to 1; preference for the matching label 1 within a quarter",
 )
-def random_choice(setting, lab):
+def random_choice(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Before the jump the network predicts labels of the context, but any of them: neither its answers nor its attention
     prefer the right one.
 
@@ -132,7 +133,7 @@ def random_choice(setting, lab):
     note="Attention to labels in general grows well before the jump, and that to the matching label with it, as "
     "TLA2 / N; see random_choice.",
 )
-def match_attention_waits(setting, lab):
+def match_attention_waits(setting: simulator.Setting, lab: Lab) -> Verdict:
     """In the slow phase the target's attention to the matching label stays at its value for uniform attention. False: it
     grows with the attention to all labels.
 
@@ -160,7 +161,7 @@ def match_attention_waits(setting, lab):
     assumptions=["p_C = 1, B = 1, L > N", "replicas that learn"],
     judged="ILA1 at 0.6 to 0.7 t_half is its value for uniform attention within a tenth of the way to 1",
 )
-def item_attention_waits(setting, lab):
+def item_attention_waits(setting: simulator.Setting, lab: Lab) -> Verdict:
     """In the slow phase the labels' attention to their items stays at its value for uniform attention.
 
     Twin: it grows with the share of predictions that are labels of the context.
@@ -186,7 +187,7 @@ def item_attention_waits(setting, lab):
     assumptions=["p_C = 1, B = 1, L > N", "replicas that learn"],
     judged="mean log of the ratios of times is 0 within 0.25; final attentions above 1/2",
 )
-def head_at_the_jump(setting, lab):
+def head_at_the_jump(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Both parts of the induction head form at the time of the jump.
 
     Twins: they form when predictions become labels of the context; attention stays uniform.
@@ -227,7 +228,7 @@ def head_at_the_jump(setting, lab):
     assumptions=["p_C = 1, B = 1, L > N", "replicas that learn"],
     judged="mean differences of log times are positive",
 )
-def order_of_events(setting, lab):
+def order_of_events(setting: simulator.Setting, lab: Lab) -> Verdict:
     """First predictions become labels of the context, then the target attends to labels, then the head forms.
 
     Twins: the reversed orders.
@@ -271,7 +272,7 @@ def as_many_labels(setting):
     assumptions=["p_C = 1, B = 1"],
     judged="shares of replicas that end above accuracy 0.9",
 )
-def as_many_labels_fail(setting, lab):
+def as_many_labels_fail(setting: simulator.Setting, lab: Lab) -> Verdict:
     """With as many labels as the context holds, every prediction is a label of the context from the start, and yet networks do
     not learn in the time in which they do with more labels.
 

@@ -9,6 +9,7 @@ import numpy as np
 from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, bounded, exhaustive, ordered, settles, share, trend
 from attnlab.papers.lab.conditions import not_yet, too_few
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tarzanagh2023_att_svm.paper import (
     DESK,
     RESIDUAL,
@@ -56,7 +57,7 @@ def last_decade(steps):
     judged=f"mean angle to W_alpha tends to 0 within {MARGIN}; norm over the length of the path, eta k, tends to 1 "
     "within 0.1",
 )
-def frobenius_direction(setting, lab):
+def frobenius_direction(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Trained attention weights diverge, in the direction of the Frobenius-norm machine of the tokens they select.
 
     Twins: the nuclear-norm machine of the same tokens; a norm that stops growing, as under back-propagation.
@@ -87,7 +88,7 @@ def frobenius_direction(setting, lab):
     judged=f"mean angle to W*_alpha tends to 0 within {MARGIN}; the stable rank (||.||_* / ||.||_F)^2 is smaller "
     "than that of trained W",
 )
-def nuclear_direction(setting, lab):
+def nuclear_direction(setting: simulator.Setting, lab: Lab) -> Verdict:
     """The product of trained key and query matrices points to the nuclear-norm machine of its tokens, and has lower rank than W.
 
     Twins: the Frobenius-norm machine of the same tokens; the reversed order of ranks.
@@ -122,7 +123,7 @@ def nuclear_direction(setting, lab):
     judged="median over replicas of the difference of log-log slopes within 0.1; the slopes themselves have a range of "
     "1/2",
 )
-def slow_directions(setting, lab):
+def slow_directions(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Key and query matrices lose what the nuclear-norm machine leaves out as a slow power of the norm, read off its certificate.
 
     Along the singular vectors of the dual matrix K and Q grow like exp(sigma tau), against exp(tau) within the machine. So the
@@ -165,7 +166,7 @@ def slow_directions(setting, lab):
     judged=f"largest relative violation of optimality at most {RESIDUAL:g} in every replica: far below any angle "
     "judged here",
 )
-def certificates(setting, lab):
+def certificates(setting: simulator.Setting, lab: Lab) -> Verdict:
     """The solutions that training is compared with satisfy their optimality conditions.
 
     Twins: the multipliers of each norm's program taken as a certificate of the other's.
@@ -212,7 +213,7 @@ def certificates(setting, lab):
     ],
     judged="share of replicas with locally optimal tokens is at least 0.75",
 )
-def local_optimality(setting, lab):
+def local_optimality(setting: simulator.Setting, lab: Lab) -> Verdict:
     """What trained attention selects is locally optimal: no neighbouring token scores higher.
 
     Twin: it is globally optimal, every input's best-scoring token.
@@ -237,7 +238,7 @@ def local_optimality(setting, lab):
     assumptions=["replicas whose tokens are not all the best-scoring ones", "the best-scoring tokens are feasible"],
     judged="mean angle to W_alpha tends to 0 within a third of the mean angle between W_alpha and W_opt",
 )
-def local_direction(setting, lab):
+def local_direction(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Where training ends at tokens that don't score best, its direction is the machine of these tokens.
 
     Twin: the machine of the best-scoring tokens.
@@ -294,7 +295,7 @@ def cone(n_steps):
     judged="every start; the neighbour of p_alpha = (1, 0) is the third token as long as (1.1, -1) p > (1, 0) p; "
     "starts nearer than 0.02 to this boundary are left out, where at norm 200 the scores still count",
 )
-def cone_of_attraction(setting, lab):
+def cone_of_attraction(setting: PromptSetting, lab: Lab) -> Verdict:
     """Descent keeps a locally optimal token in a cone around its direction, and leaves it outside for the better token.
 
     Inside, the token that limits the margin scores lower than the selected one; outside, the better token is the nearest rival
@@ -328,7 +329,7 @@ def cone_of_attraction(setting, lab):
     judged="the slope of the share against log d exceeds 0; standard errors of shares of 48 replicas are 0.07, against "
     "a range of the order of 1 over a decade of d",
 )
-def overparametrisation(setting, lab):
+def overparametrisation(setting: simulator.Setting, lab: Lab) -> Verdict:
     """The share of runs that find the globally optimal tokens grows with the dimension.
 
     Twin: a larger dimension makes the problem harder, the share falls.

@@ -9,6 +9,7 @@ import numpy as np
 from attnlab.analysis import figures
 from attnlab.analysis.statistics.intervals import clopper_pearson
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tarzanagh2023_att_svm.directions import DIMS, WIDE
 from attnlab.papers.tarzanagh2023_att_svm.paper import factored, paper, selection
 from attnlab.papers.tarzanagh2023_att_svm.programs import ranks
@@ -29,7 +30,7 @@ RANKS = Scales(*(Setting(n_inputs=5, n_tokens=5, dim=10, n_replicas=n) for n in 
     "inputs. b, c: correlation with the two machines of the selected tokens, weights W and factors K, Q",
     source="local-convergence figure",
 )
-def local_convergence(setting, lab):
+def local_convergence(setting: Setting, lab: Lab) -> figures.Plate:
     single, joint = lab.simulate(simulator.train, replace(setting, inner_dim=0), factored(setting))
     plate = figures.Plate(1, 3, width="double", height=2.7)
     for name, runs in (("W", single), ("K, Q", joint)):
@@ -60,7 +61,7 @@ def local_convergence(setting, lab):
     source="over-parametrisation figure",
     setting=WIDE,
 )
-def overparametrisation_shares(setting, lab):
+def overparametrisation_shares(setting: Setting, lab: Lab) -> figures.Plate:
     dims = DIMS[lab.scale]
     plate = figures.Plate(1, 2, width="double", height=2.7, share_y=True)
     for panel, query in zip(plate, ("cross", "self"), strict=True):
@@ -97,7 +98,7 @@ def overparametrisation_shares(setting, lab):
         replace(RELU, n_steps=2_000, n_replicas=64), replace(RELU, n_replicas=128), replace(RELU, n_replicas=3_200)
     ),
 )
-def several_token_curves(setting, lab):
+def several_token_curves(setting: Setting, lab: Lab) -> figures.Plate:
     dims = HEAD_DIMS[lab.scale]
     plate = figures.Plate(2, len(dims), width="double", height=4.6, share_y=True)
     for column, (d, runs) in enumerate(
@@ -141,7 +142,7 @@ def several_token_curves(setting, lab):
     source="rank figure",
     setting=RANKS,
 )
-def rank_against_dimension(setting, lab):
+def rank_against_dimension(setting: Setting, lab: Lab) -> figures.Plate:
     dims = np.array(RANK_DIMS[lab.scale])
     plate = figures.Plate(1, 3, width="double", height=2.7, share_y=True)
     for panel, n in zip(plate, (5, 10, 15), strict=True):
@@ -170,7 +171,7 @@ def rank_against_dimension(setting, lab):
     source="derived laws",
     setting=FLOWS,
 )
-def laws(setting, lab):
+def laws(setting: Setting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(simulator.train, setting)
     measured, predicted, _ = flows(setting, runs)
     norm = np.median(np.linalg.norm(runs["W"][:, 1:], axis=(-2, -1)), axis=0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from attnlab.analysis import Outcome, Twin, Verdict, all_of, bounded, exhaustive, ordered
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tarzanagh2023_att_svm.paper import paper, solved
 from attnlab.simulators.max_margin_attention import training as simulator
 from attnlab.simulators.max_margin_attention.training import Setting
@@ -28,7 +29,7 @@ RANKS = Setting(n_inputs=10, n_tokens=5, dim=15, n_replicas=24)
     assumptions=["n = 3, T = 4, d = 3", "independent tokens and queries", "one program a selection: 64 a data set"],
     judged="every selection of every data set, solved to optimality or to a certificate of infeasibility",
 )
-def feasible(setting, lab):
+def feasible(setting: Setting, lab: Lab) -> Verdict:
     """At d = max(T - 1, n) every selection of tokens is feasible.
 
     Twin: one dimension fewer is enough.
@@ -64,7 +65,7 @@ def feasible(setting, lab):
     judged="both bounds in every data set (rank: singular values above 1e-5 of the largest); the rank of the nuclear "
     "solution is below that of the Frobenius solution by more than half of min(n, d) in the mean",
 )
-def low_rank(setting, lab):
+def low_rank(setting: Setting, lab: Lab) -> Verdict:
     """The rank of both solutions is at most min(n, d); the nuclear-norm solution has less than half of it.
 
     Twins: bounds smaller by one (Frobenius) and of one (nuclear); the reversed order.

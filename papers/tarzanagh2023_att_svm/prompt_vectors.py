@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, aligned, all_of, exhaustive, settles
+from attnlab.analysis import Twin, Verdict, agrees, aligned, all_of, exhaustive, settles
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tarzanagh2023_att_svm.paper import DESK, SHORT, angles, paper, selection, too_short, unless_moving
 from attnlab.simulators.max_margin_attention import training as simulator
 from attnlab.simulators.max_margin_attention.prompt_vectors import JointSetting, PromptSetting, joint, prompts
@@ -49,7 +50,7 @@ def machine(keys, token):
     judged="every start: angle to the machine of its token below 0.05 after 1 000 steps of 0.1, which leave across "
     "what the start and the first steps had, of order 1 against 100",
 )
-def prompt_starts(setting, lab):
+def prompt_starts(setting: PromptSetting, lab: Lab) -> Verdict:
     """Every start ends at the global solution, unless a token that scores less is locally optimal and the start is on its side.
 
     With c = 0.9 the second token is not locally optimal; with c = 0 it is, and starts with a <= -1 select it. Twins: the other
@@ -107,7 +108,7 @@ def prompt_starts(setting, lab):
     assumptions=["random problems, n = 4, T = 6, d = 10", "alpha: the tokens of largest final weight"],
     judged="mean angle tends to 0 within a third of the mean angle to the rival",
 )
-def prompt_direction(setting, lab):
+def prompt_direction(setting: simulator.Setting, lab: Lab) -> Verdict:
     """A trained prompt vector diverges in the direction of the machine of its tokens.
 
     Twin: the sum of the active constraints with equal multipliers.
@@ -144,7 +145,7 @@ def prompt_direction(setting, lab):
     judged="every C: direction within 0.05, p_2 within 0.01, the order of (step / margin)^2; twins differ by up to "
     "several units",
 )
-def two_losses(setting, lab):
+def two_losses(setting: PromptSetting, lab: Lab) -> Verdict:
     """The direction is the same for all losses; the finite part moves towards the high score for -u and away from it otherwise.
 
     Twins: the finite part of another loss; the direction of the high-scoring token.
@@ -201,7 +202,7 @@ def head_machine(setting):
     judged="every ratio: angles below 0.03, a third of the smallest angle between two candidates (0.0987 between r = 1 "
     "and r = 2)",
 )
-def joint_training(setting, lab):
+def joint_training(setting: JointSetting, lab: Lab) -> Verdict:
     """Trained together, the head turns to its max-margin direction and the prompt to a machine relaxed on non-support inputs.
 
     How much it is relaxed depends on the ratio of the two growth rates: not at all beyond r = 1 for the third token

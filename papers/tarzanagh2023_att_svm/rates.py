@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, follows, settles
+from attnlab.analysis import Twin, Verdict, agrees, all_of, follows, settles
 from attnlab.papers.lab.conditions import not_yet, outside, too_few
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tarzanagh2023_att_svm.directions import MARGIN
 from attnlab.papers.tarzanagh2023_att_svm.paper import (
     DESK,
@@ -50,7 +51,7 @@ PLAIN = replace(
 )
 
 
-def paths(setting, lab):
+def paths(setting, lab: Lab):
     """The two paths and the certified solutions on the best-scoring tokens: ``[(runs, Frobenius, nuclear)]``, W first."""
     found = []
     for runs in lab.simulate(regularisation_path, replace(setting, factored=False), replace(setting, factored=True)):
@@ -85,7 +86,7 @@ def norms(machines):
     assumptions=["loss -u, strictly decreasing", "the best-scoring tokens are feasible", "best of several starts"],
     judged=f"mean angle tends to 0 with the radius, within {MARGIN}",
 )
-def regularisation_path_direction(setting, lab):
+def regularisation_path_direction(setting: PathSetting, lab: Lab) -> Verdict:
     """The best weights of large norm point to the machine of the best-scoring tokens: Frobenius for W, nuclear for K and Q.
 
     Twins: each other.
@@ -120,7 +121,7 @@ def regularisation_path_direction(setting, lab):
     assumptions=["loss -u", "slopes between neighbouring radii up to 1100"],
     judged="slope times norm tends to 1 within 0.02 with the radius: the corrections fall exponentially with the radius",
 )
-def loss_gap(setting, lab):
+def loss_gap(setting: PathSetting, lab: Lab) -> Verdict:
     """The loss gap of the best weights falls exponentially with their norm, at the inverse norm of the machine.
 
     Twins: the norm of the other machine.
@@ -156,7 +157,7 @@ def loss_gap(setting, lab):
     judged="median relative Frobenius distance from the prediction below 0.05; by the condition, which only the "
     "solution enters, other tokens weigh exp(-10) as much",
 )
-def finite_part(setting, lab):
+def finite_part(setting: PathSetting, lab: Lab) -> Verdict:
     """What the best weights keep across the machine's direction converges to the predicted finite matrix.
 
     Twin: all score gaps count alike.
@@ -196,7 +197,7 @@ def finite_part(setting, lab):
     judged="median over replicas of the log-log slope is -2 within 0.2; constraints that are nearly active delay "
     "single replicas",
 )
-def angle_rate(setting, lab):
+def angle_rate(setting: simulator.Setting, lab: Lab) -> Verdict:
     """One minus the correlation with the machine falls like the inverse square of the norm.
 
     Twin: it falls like the inverse norm.
@@ -224,7 +225,7 @@ def angle_rate(setting, lab):
     judged="largest distance of log10(1 - corr) over the trajectory, median over replicas, below 0.1: descent lags "
     "behind the flow by up to one step of 0.1 against finite parts of order one, and squares double a relative error",
 )
-def reduced_flow(setting, lab):
+def reduced_flow(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Trained attention follows the reduced flow of the logits, one number a token, from its start to its direction.
 
     Twin: the late law 1 - corr = |W_perp|^2 / (2 |W|^2), with the finite part of the support, at all times.
@@ -273,7 +274,7 @@ def flows(setting, runs):
     judged="largest distance over the trajectory in every replica below 0.01: the error of Euler steps of 0.01 is at "
     "most of that order",
 )
-def two_tokens(setting, lab):
+def two_tokens(setting: simulator.Setting, lab: Lab) -> Verdict:
     """With two tokens the logit difference follows a closed form.
 
     Twin: the form without its linear term, 2 sinh a.
@@ -309,7 +310,7 @@ def two_tokens(setting, lab):
     judged="mean of slope / ||W_alpha|| tends to 1 within 0.1: the correction is that of the logarithm of "
     "slowly varying factors",
 )
-def logarithmic_norm(setting, lab):
+def logarithmic_norm(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Under plain gradient descent the norm grows with the logarithm of time, by the norm of the machine per factor e.
 
     Twin: by the margin, the inverse norm.

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, aligned, all_of, ordered
+from attnlab.analysis import Twin, Verdict, aligned, all_of, ordered
 from attnlab.papers.lab.conditions import too_few
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tarzanagh2023_att_svm.paper import paper
 from attnlab.simulators.max_margin_attention import training as simulator
 from attnlab.simulators.max_margin_attention.training import Setting
@@ -98,7 +99,7 @@ def too_few_accepted(chosen, runs, condition, what):
     assumptions=ACCEPTED,
     judged="median over accepted replicas of the differences of log10 (1 - corr), both above 0",
 )
-def several_tokens(setting, lab):
+def several_tokens(setting: Setting, lab: Lab) -> Verdict:
     """Finite part plus generalised machine describe trained weights best, the machine alone next, the one-token machine worst.
 
     Twins: the reversed orders.
@@ -115,7 +116,7 @@ def several_tokens(setting, lab):
     return all_of(first.named("finite part"), second.named("several tokens"))
 
 
-def switched_off(setting, lab):
+def switched_off(setting, lab: Lab):
     """The runs, what is accepted, in which accepted replicas relaxing makes a difference, and the angle it makes."""
     runs = lab.simulate(simulator.train, setting)
     chosen = several(runs)
@@ -139,7 +140,7 @@ def switched_off(setting, lab):
     judged="median angle to W_mm below a third of the mean angle between the two machines",
     note="An input whose units are all off has no gradient: nothing masks its tokens further. See relaxed_machine.",
 )
-def strict_machine(setting, lab):
+def strict_machine(setting: Setting, lab: Lab) -> Verdict:
     """Weights trained with a ReLU head diverge in the direction of the generalised machine with a margin on every input.
 
     Twin: the machine that is relaxed on inputs whose units are all off.
@@ -161,7 +162,7 @@ def strict_machine(setting, lab):
     ],
     judged="median angle to the relaxed machine below a third of the mean angle between the two machines",
 )
-def relaxed_machine(setting, lab):
+def relaxed_machine(setting: Setting, lab: Lab) -> Verdict:
     """Inputs whose ReLU units are all off ask for no further margin: the direction is that of the relaxed machine.
 
     Twin: the machine with margin one on every input.
@@ -169,7 +170,7 @@ def relaxed_machine(setting, lab):
     return _machine(setting, lab, "relaxed_machine", "machine")
 
 
-def _machine(setting, lab, right, rival):
+def _machine(setting, lab: Lab, right, rival):
     runs, chosen, use, apart = switched_off(setting, lab)
     if (few := too_few_accepted(chosen, runs, use, "have an input that is switched off")) is not None:
         return few

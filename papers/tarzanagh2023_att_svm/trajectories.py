@@ -8,6 +8,7 @@ import numpy as np
 
 from attnlab.analysis import figures
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tarzanagh2023_att_svm.paper import DESK, paper, selection
 from attnlab.papers.tarzanagh2023_att_svm.prompt_vectors import LOSSES, PAIRS, RELAXED, STARTS, head_machine, machine
 from attnlab.simulators.max_margin_attention import training as simulator
@@ -37,7 +38,7 @@ def clouds(start_seed: int = 4) -> PromptSetting:
     source="figures of trajectories",
     setting=PLANES,
 )
-def trajectories(setting, lab):
+def trajectories(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 3, width="double", height=3.0)
     plane(plate[0], lab.simulate(simulator.train, setting))
     starts(plate[1], plate[2], lab)
@@ -54,7 +55,7 @@ def trajectories(setting, lab):
     source="figures of the companion paper",
     setting=PLANES,
 )
-def prompt_limits(setting, lab):
+def prompt_limits(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 3, width="double", height=3.4)
     fan(plate[0], lab)
     together(plate[1], lab)
@@ -76,7 +77,7 @@ def plane(panel, runs):
     panel.heading("weights")
 
 
-def starts(high, low, lab):
+def starts(high, low, lab: Lab):
     """The six starts with the score of the third token high and low."""
     setting = STARTS.at(lab.scale)
     lower = replace(setting, scores=(((*setting.scores[0][0][:2], 0.0),),))
@@ -93,7 +94,7 @@ def starts(high, low, lab):
         panel.heading(heading)
 
 
-def fan(panel, lab):
+def fan(panel, lab: Lab):
     """Prompts under three losses, and the predicted second coordinates."""
     setting = replace(PAIRS, scores=tuple(PAIRS.scores[i] for i in (1, 4, 9)), starts=PAIRS.starts[:3])
     C = np.array(setting.scores)[:, 0, 1]
@@ -109,7 +110,7 @@ def fan(panel, lab):
     panel.heading("two inputs")
 
 
-def together(panel, lab):
+def together(panel, lab: Lab):
     """Angles of the head and the prompt from the first axis, in degrees."""
     setting = replace(RELAXED, prompt_rates=(0.1, 0.2))
     runs = lab.simulate(joint, setting)
@@ -132,7 +133,7 @@ def together(panel, lab):
     panel.heading("head and prompt")
 
 
-def lengths(panel, lab):
+def lengths(panel, lab: Lab):
     """Norm of the prompt against steps under both kinds of descent."""
     normalised = clouds()
     plain = replace(normalised, descent="plain", learning_rate=1.0)

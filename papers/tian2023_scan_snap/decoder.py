@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, converges, follows, identical
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, converges, follows, identical
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tian2023_scan_snap.paper import paper, scales
 from attnlab.simulators.token_selection.decoder import DecoderSetting, train_decoder
 from attnlab.simulators.token_selection.sequences import SequenceSetting, sampled_attention, sequence_gradients
@@ -28,7 +29,7 @@ ONE_SEQUENCE = SequenceSetting(lengths=(127,), n_sequences=1)
     judged="float64 identity with automatic differentiation over positions; budget: one rounding for each position, "
     "token and output id, in units of the largest entry of Y (of f, 1, for dY/dt)",
 )
-def gradient(setting, lab):
+def gradient(setting: SequenceSetting, lab: Lab) -> Verdict:
     """The gradient flow of one sequence has the published closed form, in which the sequence enters by its counts only.
 
     Twins: the normalisation of the attended vector does not act back (no projection); the decoder learns from the attention c
@@ -74,7 +75,7 @@ LENGTHS = SequenceSetting(n_replicas=32)  # frequencies and logits differ much f
     judged="log-log slope of the mean square gap over T = 64 to 1024 is -1 within 0.1, nothing left at infinite length "
     "(a second term of relative size 12 / T, one over the frequency, bends the slope by 0.05)",
 )
-def long_sequences(setting, lab):
+def long_sequences(setting: SequenceSetting, lab: Lab) -> Verdict:
     """Attention by type tends to P(l) e^{z_l}, normalised, as sequences grow; the mean square gap falls like 1 / T.
 
     Twin: attention by type is the softmax of the logits alone, whatever the frequencies.
@@ -108,7 +109,7 @@ WEAK = DecoderSetting(overlap=0.01, n_steps=1_000)
     judged="largest distance at any record within the largest overlap, 0.015 (it also covers one step of 2 eta / M = "
     "0.001 in h, at most 0.003 in the residual)",
 )
-def residual(setting, lab):
+def residual(setting: DecoderSetting, lab: Lab) -> Verdict:
     """The residual of every class shrinks along one scalar curve, through a softmax over all M output ids.
 
     Twin: a softmax over the K next tokens only.
@@ -142,7 +143,7 @@ TINY = DecoderSetting(n_classes=2, vocabulary=34, overlap=0.0, rate=0.1, n_steps
     judged="own coefficient of the gradient sent back, mean over classes, follows the curve within twice the largest "
     "overlap of its peak; at M = 34 with the steps of descent in place of the flow within 1 / (2 M) of its peak",
 )
-def backward_speed(setting, lab):
+def backward_speed(setting: DecoderSetting, lab: Lab) -> Verdict:
     """The gradient sent back to attention grows linearly, peaks, and decays like log t / t.
 
     The published gamma, (M - 1)^2 h / (M - 1 + e^{M h}), is the leading order in 1 / M of the exact M (M - 1) h / (...); at
@@ -189,7 +190,7 @@ GRID = ((50, 0.1), (50, 1.0), (1000, 0.2), (1000, 2.0), (1000, 4.0))
     note="The bound is loose: for small steps the largest gap is eta / (2 e M), a tenth of it, by the error term of "
     "Euler's method; see `decoder_step_gap_limit`.",
 )
-def discrete_steps(setting, lab):
+def discrete_steps(setting: DecoderSetting, lab: Lab) -> Verdict:
     """Gradient descent on the decoder runs ahead of its flow by at most 2 eta / M in h.
 
     Twin: half of eta / (2 e M), the gap that small steps have.
@@ -251,7 +252,7 @@ def foreign_plain(setting):
     assumptions=["decorrelated gradient F (F^T F)^{-1} of the proof", "K = 10, M = 1000, equal overlaps 0.11"],
     judged="ratio of the other to the own coefficient within a quarter of the distance to that of plain descent",
 )
-def backward_mixture(setting, lab):
+def backward_mixture(setting: DecoderSetting, lab: Lab) -> Verdict:
     """Under the gradient that the proof uses, the inputs of the other classes enter the gradient sent back through E'.
 
     Twin: plain gradient descent, solved exactly for equal overlaps.
@@ -281,7 +282,7 @@ PLAIN = scales(replace(OVERLAPPING, gradient="plain"))
     note="The proof inserts (F^T F)^{-1} into the decoder's gradient. Plain descent sends back a mixture of the same "
     "signs, 15 times weaker here; see backward_mixture_corrected.",
 )
-def backward_mixture_plain(setting, lab):
+def backward_mixture_plain(setting: DecoderSetting, lab: Lab) -> Verdict:
     """Under plain gradient descent other classes' inputs enter the gradient sent back through E'. False: far more weakly."""
     published, plain = foreign_predicted(setting), foreign_plain(setting)
     return agrees(
@@ -302,7 +303,7 @@ def backward_mixture_plain(setting, lab):
     assumptions=["plain gradient descent", "K = 10, M = 1000, equal overlaps 0.11"],
     judged="ratio within a tenth of itself (rate 0.5: the step changes h by at most 2 eta / M, a few percent of it)",
 )
-def backward_mixture_corrected(setting, lab):
+def backward_mixture_corrected(setting: DecoderSetting, lab: Lab) -> Verdict:
     """Under plain gradient descent three scalars a class give the mixture of inputs that is sent back.
 
     Twin: the published E'.

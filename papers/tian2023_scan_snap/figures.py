@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import figures
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tian2023_scan_snap.paper import MEDIUM, PUBLISHED_SMALL, SMALL, direction, entropy, paper, scales
 from attnlab.papers.tian2023_scan_snap.snapping import observed, predicted, without_feedback
 from attnlab.papers.tian2023_scan_snap.token import POPULATION
 from attnlab.simulators.token_selection.decoder import DecoderSetting, train_decoder
 from attnlab.simulators.token_selection.scan import ScanSetting, scan_flow
-from attnlab.simulators.token_selection.training import train_tokens
+from attnlab.simulators.token_selection.training import Setting, train_tokens
 from attnlab.theory.token_selection import attention, decoder
 
 GROWTH = scales(
@@ -35,7 +36,7 @@ GROWTH = scales(
     source="Figure 3",
     setting=GROWTH,
 )
-def growth_factor(setting, lab):
+def growth_factor(setting: ScanSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=2.9)
     rates, times = (0.5, 1.0, 2.0, 5.0), np.linspace(0, 700, 400)
     for panel, scale in zip(plate.panels, (1.0, 0.1), strict=True):
@@ -68,7 +69,7 @@ def growth_factor(setting, lab):
     source="Figure 4",
     setting=scales(PUBLISHED_SMALL),
 )
-def attention_maps(setting, lab):
+def attention_maps(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(2, 1, width="double", height=5.2, letters=True)
     chosen = (0, 2, 4, 6, 8, 10, 20, 40, 60, 100)
     runs = lab.simulate(train_tokens, *(replace(setting, decoder_rate=rate) for rate in (1.0, 10.0)))
@@ -94,7 +95,7 @@ RATES, RATIOS = (0.5, 1.0, 2.0, 3.0), (1.0, 2.0, 5.0, 10.0)
     source="Figure 6",
     setting=scales(replace(MEDIUM, n_replicas=8)),
 )
-def sparsity(setting, lab):
+def sparsity(setting: Setting, lab: Lab) -> figures.Plate:
     queries = (1, 3, 5, 10) if lab.scale == "paper" else (1, 3)
     plate = figures.Plate(len(queries) // 2, 2, width="double", height=1.45 * len(queries), share_y=True)
     cells = [(q, z, ratio) for q in queries for z in RATES for ratio in RATIOS]
@@ -129,7 +130,7 @@ STEPPED = scales(
     source="Figure 8",
     setting=STEPPED,
 )
-def decoder_growth(setting, lab):
+def decoder_growth(setting: DecoderSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=2.9)
     for panel, M, rates, end in zip(
         plate.panels, (50, 1000), ((0.1, 0.5, 1.0, 2.0), (0.2, 1.0, 2.0, 4.0)), (80, 70), strict=True
@@ -160,7 +161,7 @@ EQUAL_RATIO = scales(ScanSetting(scales=(1.0, 1.0), n_classes=(2.0, 2.0), n_step
     source="Figure 9",
     setting=EQUAL_RATIO,
 )
-def fixed_ratio(setting, lab):
+def fixed_ratio(setting: ScanSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=2.9)
     for panel, ratio, M, end in zip(plate.panels, (10.0, 1.0), (100, 10_000), (5.0, 50.0), strict=True):
         rates = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -206,7 +207,7 @@ def fixed_ratio(setting, lab):
     source="Sections 4 and 5",
     setting=scales(replace(POPULATION, n_classes=2, classes_per_query=1)),
 )
-def speed_growth_gain(setting, lab):
+def speed_growth_gain(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 3, width="double", height=2.7)
     runs = lab.simulate(train_decoder, DecoderSetting(overlap=0.0, rate=0.5, n_steps=1_500, n_replicas=8))
     K, M, rate = 10, 1000, 0.5
@@ -246,7 +247,7 @@ def speed_growth_gain(setting, lab):
     source="Figures 11 and 12",
     setting=scales(PUBLISHED_SMALL),
 )
-def recall(setting, lab):
+def recall(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=2.9, share_y=True)
     thresholds = np.geomspace(0.05, 8, 60)
     for panel, ratio in zip(plate.panels, (1.0, 10.0), strict=True):
@@ -275,7 +276,7 @@ NAMES = ("most frequent token", "middle token", "common token")
     source="Section 3",
     setting=FIGURE,
 )
-def reduced_against_trained(setting, lab):
+def reduced_against_trained(setting: Setting, lab: Lab) -> figures.Plate:
     lengths = (1025, 128)
     several = lab.simulate(train_tokens, *(replace(setting, sequence_length=length) for length in lengths))
     fine = np.linspace(1, setting.n_steps, 120)

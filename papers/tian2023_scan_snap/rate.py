@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, all_of, ordered, trend
+from attnlab.analysis import Twin, Verdict, all_of, ordered, trend
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tian2023_scan_snap.paper import MEDIUM, entropy, paper, scales
 from attnlab.simulators.token_selection.training import Setting, train_tokens
 
@@ -14,7 +15,7 @@ RATES = (0.5, 1.0, 2.0, 3.0)
 FIXED_RATIO, FIXED_RATE = 5.0, 0.5
 
 
-def final_entropy(setting, lab, pairs):
+def final_entropy(setting, lab: Lab, pairs):
     """Final entropy (nats) of the distinct tokens' attention for pairs (eta_Z, eta_Y / eta_Z): ``(replica, pair)``."""
     runs = lab.simulate(
         train_tokens, *(replace(setting, attention_rate=z, decoder_rate=z * ratio) for z, ratio in pairs)
@@ -32,7 +33,7 @@ def final_entropy(setting, lab, pairs):
     judged="mean over replicas falls at every step of eta_Z = 0.5, 1, 2, 3",
     undecided_at_smoke="8 replicas may not resolve the last step, from eta_Z = 2 to 3",
 )
-def sparser_at_fixed_ratio(setting, lab):
+def sparser_at_fixed_ratio(setting: Setting, lab: Lab) -> Verdict:
     """With the ratio of the rates fixed, larger rates end in sparser attention.
 
     Twin: denser attention.
@@ -50,7 +51,7 @@ def sparser_at_fixed_ratio(setting, lab):
     assumptions=["three queries, two classes each", "SGD with momentum 0.9, 100 steps, uniform start"],
     judged="mean over replicas rises at every step of eta_Y / eta_Z = 2, 5, 10",
 )
-def denser_decoder(setting, lab):
+def denser_decoder(setting: Setting, lab: Lab) -> Verdict:
     """With the attention's rate fixed, a faster decoder ends in denser attention, once it is the faster of the two.
 
     Twin: sparser attention.
@@ -72,7 +73,7 @@ def denser_decoder(setting, lab):
     note="With equal rates attention is not slow against the decoder, which the theory needs, and a faster decoder "
     "first ends in sparser attention, as in the published panels with several queries; see denser_decoder.",
 )
-def denser_decoder_always(setting, lab):
+def denser_decoder_always(setting: Setting, lab: Lab) -> Verdict:
     """With the attention's rate fixed, a faster decoder ends in denser attention at any ratio. False from equal rates on."""
     values = final_entropy(setting, lab, [(FIXED_RATE, 1.0), (FIXED_RATE, 2.0)])
     return ordered(values[:, 0], values[:, 1], twin=Twin.of("sparser", smaller=values[:, 1], larger=values[:, 0]))
@@ -104,7 +105,7 @@ def overlap(one, other):
     judged="mean overlap of the sets of two rates is smaller than that of two replicas at one rate, and than that of "
     "SGD at rates as far apart",
 )
-def adam_selects(setting, lab):
+def adam_selects(setting: Setting, lab: Lab) -> Verdict:
     """Adam attends to other distinct tokens at another learning rate; SGD attends to the most frequent ones at any.
 
     Twins: the reversed orders.

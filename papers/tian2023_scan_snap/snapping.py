@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, bounded, converges, exponent, follows, ordered
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, converges, exponent, follows, ordered
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tian2023_scan_snap.paper import SMALL, direction, flow, paper, reduced, scales
 from attnlab.papers.tian2023_scan_snap.paper import snap_time as reduced_snap
 from attnlab.simulators.token_selection.scan import ScanSetting, scan_flow
-from attnlab.simulators.token_selection.training import train_tokens
+from attnlab.simulators.token_selection.training import Setting, train_tokens
 from attnlab.theory.token_selection import attention
 from attnlab.theory.token_selection.reduced_flow import token_descent
 
@@ -58,7 +59,7 @@ def lengths(setting):
     "relative variance 1 / (T P) of the rarest judged count; eta / 20: steps); the gap of the middle token's logit at "
     "the end falls like 1 / T (slope within 0.2)",
 )
-def reduced_dynamics(setting, lab):
+def reduced_dynamics(setting: Setting, lab: Lab) -> Verdict:
     """SGD on sampled sequences follows the reduced equations of attention and decoder, with a gap that falls like 1 / T.
 
     Twins: the first order in eta_Z / eta_Y, without the feedback of attention; a limit of long sequences in which the
@@ -99,7 +100,7 @@ def reduced_dynamics(setting, lab):
     judged="largest gap to the integrated flow over all times within 1e-4 (4 000 Runge-Kutta steps of at most "
     "0.07 times the inverse rate: errors of order 0.07^4)",
 )
-def scan_growth(setting, lab):
+def scan_growth(setting: ScanSetting, lab: Lab) -> Verdict:
     """The exposure of distinct tokens is a quarter of ln(1 + 4 Gamma / C_0).
 
     Twin: the printed form, ln(C_0 + 4 Gamma) / 4.
@@ -125,7 +126,7 @@ def scan_growth(setting, lab):
     judged="as scan_growth",
     note="The printed form is off by -ln(C_0) / 4 at all times, at the start as well, where B = 0; see scan_growth.",
 )
-def scan_growth_printed(setting, lab):
+def scan_growth_printed(setting: ScanSetting, lab: Lab) -> Verdict:
     """The exposure of distinct tokens is a quarter of ln(C_0 + 4 Gamma). False unless C_0 = 1."""
     measured, exact, printed = exposures(lab.simulate(scan_flow, setting))
     return agrees(
@@ -205,7 +206,7 @@ def units(setting, steps):
     "eta_Y t / K, 0.04); slope of chi against t from 5 t_0 on at most 1/2; share of the "
     "most frequent among the distinct tokens at the end (20 t_0) at most nine tenths, else it would have won",
 )
-def snapping(setting, lab):
+def snapping(setting: Setting, lab: Lab) -> Verdict:
     """Growth is fast at first and logarithmic after t_0, so that no token wins.
 
     Twins: growth at a constant rate from the start; logits go on at their rates of t_0; scanning goes on with the drive of t_0.
@@ -284,7 +285,7 @@ def measured_snap(runs):
     "reduced flow, replica by replica, within a quarter of the distance to slow attention; it is later at eta_Y = 10 "
     "eta_Z",
 )
-def snap_time(setting, lab):
+def snap_time(setting: Setting, lab: Lab) -> Verdict:
     """The time of snapping is inversely proportional to the decoder's rate, with a factor that depends on the ratio of the rates.
 
     Twins: t_snap ~ eta_Y^(-1/2), as if a diffusion; a factor that does not depend on the ratio (that of slow attention);
@@ -334,7 +335,7 @@ FLIP = ScanSetting(decoder_rates=(1.0, 1.0), end=6.0, n_records=600, n_steps=2_4
     judged="time at which B of eta_Y = 1.05 falls below that of eta_Y = 1, in logarithms within 0.08 of the prediction "
     "(half of the distance to the rival is 0.1 at the smallest M)",
 )
-def denser_after(setting, lab):
+def denser_after(setting: ScanSetting, lab: Lab) -> Verdict:
     """At fixed eta_Z a larger decoder rate first strengthens the growth of attention and weakens it only after a later time.
 
     Twin: the paper's t_0 = 2 K ln M / eta_Y as that time.

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, all_of, bounded, converges, ordered, share
+from attnlab.analysis import Twin, Verdict, all_of, bounded, converges, ordered, share
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tian2023_scan_snap.paper import direction, paper, scales
 from attnlab.simulators.token_selection.training import Setting, train_tokens
 from attnlab.theory.token_selection import attention
@@ -51,7 +52,7 @@ def steps_of(setting, runs):
     ],
     judged="in every replica no logit moves the wrong way between any two records, up to 1e-12 of rounding",
 )
-def fate_of_tokens(setting, lab):
+def fate_of_tokens(setting: Setting, lab: Lab) -> Verdict:
     """Every distinct token's logit rises all the time, and every common token's falls.
 
     Twin of each: the tokens of the other kind do the same.
@@ -110,7 +111,7 @@ UNEQUAL = replace(
     "of "
     "before: the error, of order eta_Z / eta_Y, exceeds the drive of order 1 / M. See distinct_rise_if_slow.",
 )
-def distinct_always_rise(setting, lab):
+def distinct_always_rise(setting: Setting, lab: Lab) -> Verdict:
     """Distinct tokens' logits rise whatever the frequencies and rates. False where attention moves as fast as the decoder."""
     low, _ = steps_of(setting, lab.simulate(train_tokens, setting))
     return bounded(
@@ -133,7 +134,7 @@ def distinct_always_rise(setting, lab):
     judged="in every replica no logit moves the wrong way between two records, up to 1e-12 of rounding",
     parts=2,
 )
-def distinct_rise_if_slow(setting, lab):
+def distinct_rise_if_slow(setting: Setting, lab: Lab) -> Verdict:
     """With slow attention distinct tokens' logits rise and a single common token's falls at unequal frequencies, too.
 
     Twin of each: the tokens of the other kind do the same.
@@ -185,7 +186,7 @@ def gain_gap(runs, C, exponent):
     judged="the relative error of the law vanishes like (eta_Z / eta_Y)^1 (slope within 0.2: the next order is squared, "
     "and at ratio 4 reaches a tenth of the first)",
 )
-def relative_gain(setting, lab):
+def relative_gain(setting: Setting, lab: Lab) -> Verdict:
     """The relative gain of two distinct tokens grows as e^{2 dz} of the more frequent one, in the limit of slow attention.
 
     Twin: it grows as e^{dz}, as the ratio f_l / f_l' of a frozen rival does.
@@ -209,7 +210,7 @@ def relative_gain(setting, lab):
     judged="share of replicas in which all logits stand in the order of the frequencies at the end is at least 1/2; "
     "mean log of c of the most frequent to the rarest token rises",
 )
-def frequency_bias(setting, lab):
+def frequency_bias(setting: Setting, lab: Lab) -> Verdict:
     """The more frequent a distinct token, the more its logit rises: the most frequent takes over, the rarest is dropped first.
 
     Twins: logits rise in the order of the ids, which says nothing (tokens compared with those of the wrong rank); the reverse.
@@ -263,7 +264,7 @@ DOMINANT = replace(
     judged="ln chi at the end, class by class, against both bounds (relative slack eta_Z / eta_Y for the lower one, "
     "the size of the correction of the law)",
 )
-def dominant_bounds(setting, lab):
+def dominant_bounds(setting: Setting, lab: Lab) -> Verdict:
     """The growth of the most frequent distinct token lies between e^{2 f(0)^2 B} and e^{2 B}.
 
     Twin of each bound: the other one in its place.

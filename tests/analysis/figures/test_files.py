@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -150,12 +149,10 @@ def test_threads_draw_what_one_thread_draws(tmp_path):
 def test_a_failed_write_leaves_the_old_file_and_no_fragment(tmp_path, monkeypatch):
     old = {path: path.read_bytes() for path in small(1).save(tmp_path, "fig")}
 
-    def full_disk(self, content):
-        with open(self, "wb") as file:
-            file.write(content[:10])
+    def full_disk(number):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    monkeypatch.setattr("os.fsync", full_disk)  # where a full disk is reported at the latest
     with pytest.raises(OSError, match="No space left"):
         small(2).save(tmp_path, "fig")
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == old

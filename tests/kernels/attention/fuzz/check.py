@@ -213,7 +213,6 @@ class Oracle:
         pick = lambda old: (
             rest.pop(0)
             if any(old is x for x in call.live[3:])
-            # noqa: E731
             else (None if old is None else _numbers(old) if isinstance(old, torch.Tensor) else old)
         )
         bias, scale, sink = pick(call.bias), pick(call.scale), pick(call.sink)
@@ -223,7 +222,7 @@ class Oracle:
             scale = 1.0 if name in ("cosine", "standardised") else call.case["d"] ** -0.5
         widen = lambda x: (
             x.reshape(*x.shape, *(1,) * (len(call.lead) + 2 - x.ndim)) if isinstance(x, np.ndarray) and x.ndim else x
-        )  # noqa: E731
+        )
         seen = call.seen
         q, k, v = live[:3]
         if call.case["poison"]:  # hidden from every query: any number will do
