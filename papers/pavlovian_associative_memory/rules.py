@@ -8,6 +8,7 @@ import numpy as np
 
 from attnlab.analysis import Outcome, Twin, Verdict, agrees, all_of, bounded, follows, identical, ordered
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.pavlovian_associative_memory.paper import mean_over_pairs, over, paper, scaled
 from attnlab.simulators.associative_memory.recall import (
     SPLITS,
@@ -33,7 +34,7 @@ from attnlab.theory.associative_memory import signs, softmax, sums
     judged="profile over pairs within 0.1 in sup norm; the last pair exact at rate 1 (64 roundings); mean error below "
     "Hebb's",
 )
-def delta_rule(setting, lab):
+def delta_rule(setting: Setting, lab: Lab) -> Verdict:
     """One pass of the delta rule errs by an exact recursion: the last pair is stored exactly, interference forgets the old.
 
     Twins: interference without the fourth moment's extra terms (independent directions); a last pair that errs like the one
@@ -70,7 +71,7 @@ def delta_rule(setting, lab):
     judged="below 10^-6 up to d (rounding, times the squared condition number of the worst draw); within 1/(2 n) "
     "above; noise within a tenth",
 )
-def least_squares(setting, lab):
+def least_squares(setting: Setting, lab: Lab) -> Verdict:
     """The converged delta rule stores exactly d real values, and errs by 1 - d/n beyond.
 
     Twins: capacity d + 1; noise that is not amplified, s^2 n/d.
@@ -113,7 +114,7 @@ SEPARATION = Scales(
     formula="P(all n signs realisable) = 2^{1-n} sum_{k<d} C(n-1, k), 1/2 at n = 2 d",
     judged="share of solvable assignments within 1/10, by linear programming",
 )
-def sign_capacity(setting, lab):
+def sign_capacity(setting: SeparationSetting, lab: Lab) -> Verdict:
     """The best linear memory realises random signs up to twice its width, with Cover's probability.
 
     Twin: a memory of one dimension less.
@@ -148,7 +149,7 @@ SOFT = scaled(Setting(n_pairs=64, rule="softmax", rate=4.0, n_draws=400))
     formula="error = E[(1 - a_j)^2 + sum_{i != j} a_i^2]; E a_j >= 1/(1 + (n - 1) e^{-b} m_d(b))",
     judged="paired difference of both sides within half of the other weights' part; mean weight above the bound",
 )
-def softmax_error(setting, lab):
+def softmax_error(setting: Setting, lab: Lab) -> Verdict:
     """A softmax memory errs by its weights alone, and the weight on the target is bounded below.
 
     Twins: the target's part only; the bound of half as many pairs.
@@ -182,7 +183,7 @@ def softmax_error(setting, lab):
     formula="P(wrong) = 1 - E_s[F_d(s)^{n-1}], s the cosine between cue and key",
     judged="within 1/50, less than half of the distance to a memory of half as many pairs",
 )
-def nearest_key(setting, lab):
+def nearest_key(setting: Setting, lab: Lab) -> Verdict:
     """From a noisy cue the nearest key is the right one with a probability in closed form.
 
     Twin: the cosine at its mean value, without fluctuation of the noise.
@@ -213,7 +214,7 @@ WIDTHS = (4, 6, 8, 10)
     judged="mean weight of the target within 1/10 of 1/2 at d = 4, 6, 8, 10, while n grows from 9 to 300",
     note="Jensen's bound is below the mean weight; the gap is inside the margin at these sizes.",
 )
-def exponential_capacity(setting, lab):
+def exponential_capacity(setting: Setting, lab: Lab) -> Verdict:
     """The number of pairs at which the target keeps half of the weight grows exponentially with the width.
 
     Twin: a number linear in the width, through the same point at the first width: its weight stays near one.
@@ -251,7 +252,7 @@ DEPTH = Scales(smoke=DepthSetting(), desk=DepthSetting(n_draws=800), paper=Depth
     judged="relative errors within a tenth; majority of 3 and 7 within 1/100 of the binomial law, p measured on the "
     "same heads",
 )
-def redundancy(setting, lab):
+def redundancy(setting: DepthSetting, lab: Lab) -> Verdict:
     """Splitting a width among heads changes nothing, more heads of full width divide the error, and their majority is binomial.
 
     Twins: heads that repeat each other (no gain); splitting that multiplies the error by the heads.
@@ -295,7 +296,7 @@ def redundancy(setting, lab):
     formula="success (1 - p_H)^L; p_H <= exp(-2 H (1/2 - p)^2), so H >= ln(L/delta) / (2 (1/2 - p)^2) heads suffice",
     judged="success over depth within 1/20 in sup norm for three heads; majority error of three heads below its bound",
 )
-def success_over_depth(setting, lab):
+def success_over_depth(setting: DepthSetting, lab: Lab) -> Verdict:
     """Chains of voting layers succeed with the power law of independent layers, so that redundancy grows with the log of depth.
 
     Twins: layers of one head; a bound with four times the exponent.
@@ -332,7 +333,7 @@ CHAIN = Scales(smoke=ChainSetting(), desk=ChainSetting(), paper=ChainSetting(n_l
     formula="variance s^2 sum_{k=1}^{L} g^{2k}",
     judged="log variance over depth within 1/20 in sup norm",
 )
-def propagation(setting, lab):
+def propagation(setting: ChainSetting, lab: Lab) -> Verdict:
     """Noise of every layer is amplified by all later ones: variances add up geometrically.
 
     Twin: noise that enters after the gain, s^2 sum_{k<L} g^{2k}.

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, agrees, all_of, exponent, follows
+from attnlab.analysis import Twin, Verdict, agrees, all_of, exponent, follows
 from attnlab.papers.lab.declare import Scales
+from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.pavlovian_associative_memory.paper import mean_over_pairs, over, paper, scaled
 from attnlab.simulators.associative_memory.recall import OverlapSetting, Setting, guarantee, retrieve
 from attnlab.theory.associative_memory import signs
@@ -27,7 +28,7 @@ SMALL = Setting(dim=16, n_pairs=8, n_draws=1_600)
     judged="within 1/(2 d), half of what one more pair adds; the scaled read-out within half of its distance "
     "to n/(d + n)",
 )
-def hebbian(setting, lab):
+def hebbian(setting: Setting, lab: Lab) -> Verdict:
     """The Hebbian memory errs by its interference, (n - 1)/d per value entry at every finite size.
 
     Twins: the target counted as interference, n/d; for Gaussian keys, the law of spherical ones; for noisy cues,
@@ -77,7 +78,7 @@ FEW = replace(SMALL, dim=8, n_pairs=3, values="sign", value_dim=64, n_draws=16_0
     judged="within half of the distance to the Gaussian approximation Phi(-sqrt(d/(n-1)))",
     undecided_at_smoke="a quarter of the draws leaves intervals as wide as the distance to the approximation",
 )
-def sign_error(setting, lab):
+def sign_error(setting: Setting, lab: Lab) -> Verdict:
     """Signs are retrieved with an error in closed form for spherical and for binary keys.
 
     Twin: the Gaussian approximation.
@@ -113,7 +114,7 @@ WIDTHS = (16, 64, 256)
     formula="at n = 1 + d/z^2, z = Phi^{-1}(0.9), a tenth of the signs is wrong: n is linear in d",
     judged="share of wrong signs 1/10 within 1/50 at d = 16, 64, 256 (corrections to the Gaussian law are below 0.002)",
 )
-def average_capacity(setting, lab):
+def average_capacity(setting: Setting, lab: Lab) -> Verdict:
     """On average a head stores a number of signs linear in its width, at a fixed share of errors.
 
     Twin: a number that grows with the square root of the width, through the same point at d = 16.
@@ -164,7 +165,7 @@ REACH_WIDTHS = (64, 256, 1024)
     judged="pairs until the row reaches 1, less the overshoot pi/4 of a renewal process, grow with power 1/2 of d "
     "within 1/10; they equal 1/E|t| within 1/4 at the largest width",
 )
-def guaranteed_capacity(setting, lab):
+def guaranteed_capacity(setting: OverlapSetting, lab: Lab) -> Verdict:
     """With a guarantee for every assignment of values a head stores a number that grows with the square root of its width.
 
     A sum of independent steps passes 1 after 1/E|t| + E t^2/(2 (E|t|)^2) steps on average. Twins: growth linear in the width; the
@@ -194,7 +195,7 @@ def guaranteed_capacity(setting, lab):
     formula="error of age a: (1 - gamma^a)^2 + (1/d) sum_{b != a} gamma^{2b}",
     judged="sup-norm over ages within 0.1, less than a tenth of the spread over ages",
 )
-def decay(setting, lab):
+def decay(setting: Setting, lab: Lab) -> Verdict:
     """With decay old pairs fade and new ones suffer less interference, by an exact law of the age.
 
     Twin: interference of all pairs alike, (n - 1)/d, with the same fading.
@@ -222,7 +223,7 @@ def decay(setting, lab):
     formula="error (n - 1) E t^{2p} for g = t^p; (n - 1) e^{-2b} m_d(2b) for g = e^{b (t - 1)}",
     judged="relative error within 1/20, p = 1, 2, 3 and b = 2",
 )
-def kernel_capacity(setting, lab):
+def kernel_capacity(setting: Setting, lab: Lab) -> Verdict:
     """Powers of the overlap store about d^p pairs, by an exact law; exponentials of it more.
 
     Twins: the same power of the mean overlap, d^-p; for the exponential, the moment of a Gaussian overlap.
