@@ -31,7 +31,7 @@ from attnlab.analysis.judges.frame import (
     why,
     with_resolution,
 )
-from attnlab.analysis.statistics.intervals import finite_array, finite_vector, guarded_mean_interval
+from attnlab.analysis.statistics.intervals import finite_array, finite_vector, guarded_mean_intervals
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
@@ -271,7 +271,7 @@ def _mean_path(differences: np.ndarray, unit_of_length: float, error: float, dra
     estimate = float(np.max(np.abs(flat.mean(axis=0))))
     if len(flat) < 2 or not np.any(np.ptp(flat, axis=0)):
         return Located(estimate, (-math.inf, math.inf), "one trajectory, or equal ones, have no spread to judge by")
-    ends = np.array([guarded_mean_interval(column, 1 - error / flat.shape[1], draws) for column in flat.T])
+    ends = guarded_mean_intervals(flat, 1 - error / flat.shape[1], draws)
     nearest = np.where(ends[:, 0] * ends[:, 1] <= 0, 0.0, np.abs(ends).min(axis=1))
     return Located(estimate, (float(nearest.max()), float(np.abs(ends).max())))
 

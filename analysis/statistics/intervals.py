@@ -60,6 +60,18 @@ def guarded_mean_interval(values: ArrayLike, confidence: float = 0.99, draws: in
     return _around(centre, error * skew_guard(x.size * draws, confidence), x.size - 1, confidence)
 
 
+def guarded_mean_intervals(values: np.ndarray, confidence: float = 0.99, draws: int = 1) -> np.ndarray:
+    """:func:`guarded_mean_interval` of every column of ``values`` (replica, column), as rows ``(low, high)``."""
+    x = finite_array("values", values)
+    if x.ndim != 2 or len(x) < 2:
+        raise ValueError(f"values must have shape (replica, column) with at least 2 replicas, got {x.shape}")
+    alpha, n = _error(confidence), len(x)
+    centre = x.mean(axis=0)
+    error = np.std(x, axis=0, ddof=1) / math.sqrt(n)
+    half = -float(special.stdtrit(n - 1, alpha / 2)) * skew_guard(n * draws, confidence) * error
+    return np.stack([centre - half, centre + half], axis=1)
+
+
 def skew_guard(n: int, confidence: float) -> float:
     r"""By how much a t interval of n values is widened so that lognormal values of log-sd 1 err as stated.
 

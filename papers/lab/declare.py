@@ -126,6 +126,8 @@ class Claim:
         verdict = uncovered(self.covers, setting, (self.setting.smoke, self.setting.desk, self.setting.paper))
         if verdict is None:
             verdict = self.function(setting, lab)
+        if verdict.resolves is None and verdict.tightness is not None:  # for all inputs: what the sharpest input leaves
+            verdict = replace(verdict, resolves=max(0.0, 1 - verdict.tightness))
         return replace(verdict, kind=self.kind)
 
     def _repr_html_(self) -> str:

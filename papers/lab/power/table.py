@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from attnlab.analysis.verdicts.verdict import percent
+from attnlab.analysis.verdicts.verdict import Verdict, percent
 from attnlab.papers.lab.power.measure import MOVES, Fate
 from attnlab.papers.lab.power.rejudge import Baseline, measured_with_theory
 
@@ -32,10 +32,16 @@ def resolution_rows(known: Sequence[Baseline]) -> list[dict[str, Any]]:
             "judged_by": each.verdict.judged_by,
             "resolves": each.verdict.resolves,
             "measured_with_theory": measured_with_theory(each),
+            "needs_null": each.verdict.null is None and each.claim.kind == "published" and _dynamic(each.verdict),
             "null": None if each.verdict.null is None else str(each.verdict.null),
         }
         for each in known
     ]
+
+
+def _dynamic(verdict: Verdict) -> bool:
+    """Whether a verdict, or a part of it, is about a path or a limit in training time."""
+    return any(v.judged_by in ("trajectory", "limit in training time") for v in (verdict.parts or (verdict,)))
 
 
 def median_resolution(known: Sequence[Baseline]) -> float | None:
@@ -52,6 +58,7 @@ def resolution_text(rows: Sequence[dict[str, Any]], median: float | None) -> str
     for row in sorted(rows, key=lambda row: -1.0 if row["resolves"] is None else row["resolves"]):
         resolves = "no formula" if row["resolves"] is None else f"resolves {percent(row['resolves'])}"
         inside = "  MEASURED WITH THEORY" if row["measured_with_theory"] and row["kind"] != "identity" else ""
+        inside += "  NO NULL CONTROL" if row["needs_null"] else ""
         null = f"{inside}  null control {row['null'].lower()}" if row["null"] else inside
         lines.append(f"{row['verdict']:<10} {row['id']:<{width}}  {row['judged_by']:<24} {resolves}{null}")
     if median is not None:
@@ -129,6 +136,8 @@ def page(
         shown = "" if row["resolves"] is None else percent(row["resolves"])
         lines.append(f"| {row['id']} | {row['kind']} | {row['verdict']} | {row['judged_by']} | {shown} |")
     inside = [row["id"] for row in rows if row["measured_with_theory"] and row["kind"] != "identity"]
+    without = [row["id"] for row in rows if row["needs_null"]]
+    lines += ["", f"About training, without a null control: {', '.join(without) or 'none'}."]
     lines += ["", f"Measured with theory inside: {', '.join(inside) or 'none'}."]
     for title, group in (
         (

@@ -12,6 +12,8 @@ from attnlab.analysis.statistics.intervals import (
     clopper_pearson,
     difference_interval,
     dkw_band,
+    guarded_mean_interval,
+    guarded_mean_intervals,
     has_spread,
     jackknife_interval,
     mean_interval,
@@ -202,3 +204,12 @@ def test_jackknife_of_a_log_of_the_mean_matches_the_delta_method():
     # the two differ by the curvature of the logarithm, (standard deviation / mean)^2 = 1e-4 of which 1 / n
     np.testing.assert_allclose((low, high), delta, atol=1e-4)
     assert high - low > 1e-3  # and that is far below what is compared
+
+
+def test_intervals_of_columns_are_those_of_each_column():
+    x = np.random.default_rng(0).standard_normal((9, 4)) * [1, 1e-6, 1e6, 0]
+    rows = guarded_mean_intervals(x, 0.999, draws=3)
+    for column, row in zip(x.T, rows, strict=True):
+        assert guarded_mean_interval(column, 0.999, draws=3) == pytest.approx(tuple(row), rel=1e-9, abs=1e-15)
+    with pytest.raises(ValueError, match=r"\(replica, column\)"):
+        guarded_mean_intervals(np.ones(3))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from attnlab.analysis import Outcome, Twin, agrees
+from attnlab.analysis import Outcome, Twin, Verdict, agrees
 from attnlab.papers.lab.conditions import DECLARED, at_least, at_most, not_yet, one_of, outside, that, too_few
 from attnlab.papers.lab.declare import Paper, Source
 
@@ -75,3 +75,10 @@ def test_too_few_is_none_where_enough_meet_the_condition():
     assert few.outcome is Outcome.UNDECIDED and few.wants == "training" and "1 of 3 replicas have learnt" in few.reason
     assert too_few(np.array([True]), "are accepted", wants="replicas").more_replicas_may_decide
     assert not not_yet("too short").more_replicas_may_decide and outside("white").outcome is Outcome.VACUOUS
+
+
+def test_a_claim_for_all_inputs_resolves_what_its_sharpest_input_leaves():
+    claim = claimed()
+    sharp = Verdict(Outcome.HOLDS, "for_all", tightness=0.97)
+    object.__setattr__(claim, "function", lambda setting, lab: sharp)
+    assert claim.judge(Toy(), None).resolves == pytest.approx(0.03)
