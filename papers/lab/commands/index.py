@@ -83,7 +83,7 @@ def _named_in(code: types.CodeType, names: dict[str, Any]) -> Iterator[Any]:
     for name in code.co_names:
         value = names.get(name)
         if isinstance(value, types.ModuleType):
-            yield from (getattr(value, each, None) for each in code.co_names)
+            yield from (vars(value).get(each) for each in code.co_names)
         elif value is not None:
             yield value
     for constant in code.co_consts:
