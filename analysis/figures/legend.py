@@ -46,13 +46,20 @@ def shared_legend(figure: Figure, panels: Iterable[dict[str, list[Any]]], where:
     entries: dict[str, list[Any]] = {}
     for panel in panels:
         for label, handles in panel.items():
-            entries.setdefault(label, handles)
+            known = entries.setdefault(label, [])
+            kinds = {_kind(handle) for handle in known}
+            known += [handle for handle in handles if _kind(handle) not in kinds]  # a line here, points there: both
     if not entries:
         raise ValueError("no panel has a series with a label, so there is nothing for a legend to say")
     if columns is None:
         columns = 1 if where == "right" else _fitting([_length(label) for label in entries], figure.get_figwidth())
     place: Any = OUTSIDE[where]
     figure.legend(_handles(entries), list(entries), loc=place, ncols=columns, handler_map=_over())
+
+
+def _kind(handle: Any) -> tuple[str, bool]:
+    """What a handle shows: its class, and whether it has a marker."""
+    return type(handle).__name__, getattr(handle, "get_marker", lambda: None)() not in (None, "None", "", " ")
 
 
 def _fitting(lengths: list[int], inches: float) -> int:

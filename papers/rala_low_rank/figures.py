@@ -54,6 +54,7 @@ def ranks_by_spread(setting: Setting, lab: Lab) -> figures.Plate:
             panel, setting.spreads, runs["effective"][:, :, VARIANTS.index(name)], label, dodge=3 * (number - 2)
         )
     panel.scale(x="log", y="log")
+    panel.limits(x=(0.7 * min(setting.spreads), 1.45 * max(setting.spreads)))  # room for points that stand aside
     panel.labels(x=r"spread $\nu$ of the tokens", y="effective rank of the output")
     plate.legend("below")
     return plate
