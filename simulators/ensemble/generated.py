@@ -70,7 +70,10 @@ class GeneratedSteps:
 
         def loss(parameters: dict[str, Tensor], others: dict[str, Tensor]) -> Tensor:
             own_model, own_task = (_with(thing, which, held, others) for which, thing in enumerate((model, task)))
-            return own_task.loss(own_model, parameters, others.get(NUMBERS))
+            found = own_task.loss(own_model, parameters, others.get(NUMBERS))
+            if found.shape != (1,):
+                raise Refused(f"a loss of shape {tuple(found.shape)} for one replica; return one number per replica")
+            return found
 
         law = parts_of(task.fill, task.numbers_per_step) if seeds and task.numbers_per_step else None
         self.text = text_of(loss, parameters, others, update, len(self.state_names), law)

@@ -26,6 +26,7 @@ from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.monitor import current
 from attnlab.simulators.ensemble.optimisers import Optimiser, State
 from attnlab.simulators.ensemble.plan import Model, Plan, Record, Run, checked_plan
+from attnlab.simulators.ensemble.trainings import offer
 from attnlab.simulators.tasks.task import Task
 
 SEGMENT = 32  # steps between looks at divergence, progress and checkpoints; a multiple of _BLOCK
@@ -53,6 +54,7 @@ def train(
     Errors: ``ValueError`` for a plan that contradicts itself, or a checkpoint of another run.
     """
     plan = checked_plan(plan, record)
+    offer(model, task, optimiser, seeds, plan)
     ensemble = _Ensemble(model, task, optimiser, seeds, plan, record)
     monitor = current()
     first = ensemble.restore(monitor.restore())
@@ -97,6 +99,11 @@ def autograd_step(model: Any, task: Task, optimiser: Optimiser, layout: Layout) 
     return step
 
 
+def chunk_size(plan: Plan, model: Model, task: Task) -> int:
+    """How many replicas autograd takes at once, so that their arrays fit the cache."""
+    return plan.chunk or max(1, _CHUNK_BYTES // (plan.dtype.itemsize * max(task.largest_array(model), 1)))
+
+
 class _Ensemble:
     """The state of a run: parameters and optimiser state of all replicas, their streams, and what was recorded."""
 
@@ -136,7 +143,7 @@ class _Ensemble:
         if len(self.records) != sum(map(len, observed)):
             raise ValueError("two records observe the same name; give every observed array its own name")
         self.recent_loss: float | None = None
-        size = plan.chunk or max(1, _CHUNK_BYTES // (plan.dtype.itemsize * max(task.largest_array(model), 1)))
+        size = chunk_size(plan, model, task)
         self.generated, reason = generated_steps(model, task, optimiser, self.layout, self.values, seeds, plan)
         self.path = f"autograd ({reason})"
         if self.generated is not None:
@@ -236,7 +243,7 @@ class _Chunk:
         seeds: Sequence[np.random.SeedSequence],
     ) -> None:
         plan, self.ensemble, self.rows = ensemble.plan, ensemble, rows
-        self.model, self.task = _part(model, rows), _part(task, rows)
+        self.model, self.task = part(model, rows), part(task, rows)
         self.values = ensemble.values[rows]
         self.state = {name: state[rows] for name, state in ensemble.state.items()}
         self.streams = ensemble.streams[rows]
@@ -308,6 +315,6 @@ class _Chunk:
                     self.ensemble.records[name][self.rows, index[count]] = value.cpu().numpy()
 
 
-def _part(thing: Any, rows: slice) -> Any:
+def part(thing: Any, rows: slice) -> Any:
     """The model or task of some replicas; one without numbers per replica serves all."""
     return thing.part(rows) if hasattr(thing, "part") else thing

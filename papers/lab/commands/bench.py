@@ -23,6 +23,14 @@ from attnlab.theory.costs import own_kernels as kernel_work
 
 Records = list[dict[str, Any]]
 _SHOWN = (
+    "simulation",
+    "parameters",
+    "numbers",
+    "dtype",
+    "generated_us",
+    "autograd_us",
+    "make_s",
+    "path",
     "rows",
     "problems",
     "replicas",
@@ -53,6 +61,9 @@ _SHOWN = (
 )
 #: The tables that stand beside the timings of a bench: their names in the record, and their titles.
 _BESIDE = {
+    "ensembles": "Every trained simulator at its default setting, 16 replicas: microseconds per replica-step of the "
+    "generated step and of autograd in chunks, draws apart; speed is their ratio, median and quartiles. make_s: seconds "
+    "of processor time in this process to trace and load.",
     "linear": "Causal linear and softmax attention as the length grows",
     "smallest": "The smallest calls of attention, whose fixed cost shows",
     "induction": "Two-layer induction network, whole steps. Speed against stacked models that form queries, keys and "
@@ -102,6 +113,7 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
     from attnlab.kernels.benchmarks import threads as bench_threads
     from attnlab.kernels.benchmarks import timing
     from attnlab.papers.lab.commands.bench_figure import draw
+    from attnlab.simulators.ensemble import benchmark
 
     folder = _made(folder / "bench")
     began, before = time.monotonic(), torch.get_num_threads()
@@ -127,7 +139,10 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
         else:
             say("training steps")
             timings = bench_training.training_records(rounds=max(1, rounds // 3))
-            beside = {"induction": bench_induction.induction_records(rounds=max(1, rounds // 3))}
+            beside = {
+                "ensembles": benchmark.records(rounds, say),
+                "induction": bench_induction.induction_records(rounds=max(1, rounds // 3)),
+            }
             say("each size varied alone")
             sizes = bench_training.size_records(rounds=rounds)
             work = bench_training.work_records()

@@ -28,6 +28,7 @@ _PACKAGES = {
     "required": _REQUIRED,
     "gpu": ("triton",),
     "cluster": ("distributed",),
+    "cc": ("ziglang",),
     "dev": ("pytest", "pytest-xdist", "hypothesis", "ruff"),
 }
 
@@ -77,6 +78,7 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "compiler": {key: report[key] for key in ("compiler", "version", "target", "cache")},
+        "training_steps": f"generated, built by {report['version']}" if compiler else f"autograd ({report['reason']})",
         "results_folder": str(folder),
         "writable": writable,
         "advice": [],
@@ -90,7 +92,8 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
             advice.append(f"optional extra '{extra}' lacks {', '.join(missing)}: pip install 'attnlab[{extra}]'")
     if compiler is None:
         advice.append(
-            f"no C compiler ({report['reason']}): everything runs on torch, several times slower; install gcc or clang"
+            f"no C compiler ({report['reason']}): everything runs on torch, ten times slower; pip install 'attnlab[cc]', "
+            "or install clang or gcc"
         )
     if report["failed"]:
         advice.append(f"builds that failed: {report['failed']}; everything runs on torch instead")
@@ -102,6 +105,7 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
         f"attnlab {record['attnlab']}   Python {record['python']}   {record['system']}",
         f"cores {record['cores']}   instruction set {record['instruction_set']}   "
         f"CUDA {', '.join(record['cuda']) or 'none'}   compiler {compiler or 'none'}",
+        f"training steps {record['training_steps']}",
         f"results folder {folder} ({'writable' if writable else 'not writable'})",
     ]
     for extra, names in packages.items():

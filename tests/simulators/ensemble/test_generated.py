@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,10 +14,15 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.compiled import compiler
+from attnlab.simulators.ensemble import generated, random_streams
+from attnlab.simulators.ensemble.generated import GeneratedSteps
+from attnlab.simulators.ensemble.layout import Layout
+from attnlab.simulators.ensemble.monitor import Monitor, use
 from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent, NormalisedGradientDescent
 from attnlab.simulators.ensemble.plan import Plan
 from attnlab.simulators.ensemble.schedules import cosine
 from attnlab.simulators.ensemble.trainer import train
+from attnlab.simulators.ensemble.trainings import trained_simulations, training_of
 
 pytestmark = pytest.mark.skipif(compiler.working_target()[0] is None, reason="no C compiler: nothing can be generated")
 
@@ -123,3 +132,131 @@ def test_what_cannot_be_generated_says_why():
         run(range(2), task=Odd())
     assert "i0" in run(range(2), path="auto", n_steps=1600, task=Odd()).path
     assert run(range(2), path="auto", n_steps=10).path == "autograd (10 steps of 2 replicas are less than 3000)"
+
+
+class Killed(Exception):
+    pass
+
+
+class Kept(Monitor):
+    """Keeps the second checkpoint and stops the run there; gives it back to the next one."""
+
+    def __init__(self):
+        self.saved, self.count = None, 0
+
+    def save(self, kept):
+        self.count += 1
+        if self.count == 2:
+            self.saved = kept
+            raise Killed
+
+    def restore(self):
+        return self.saved
+
+
+def test_a_killed_run_goes_on_with_the_same_bits():
+    whole, monitor = run(range(3), n_steps=100), Kept()
+    with use(monitor), pytest.raises(Killed):
+        run(range(3), n_steps=100, checkpoint_steps=32)
+    assert monitor.saved["step"] == 64
+    with use(monitor):
+        resumed = run(range(3), n_steps=100, checkpoint_steps=32)
+    assert all(torch.equal(value, whole.parameters[name]) for name, value in resumed.parameters.items())
+    assert np.array_equal(resumed.loss, whole.loss)
+
+
+def digest_of_a_run(path="generated"):
+    """A hash of the bits of a run; what the processes of the next test print."""
+    found = run(range(9), path, n_steps=24)
+    return found.path.split()[0] + " " + hashlib.sha256(found.parameters["first"].numpy().tobytes()).hexdigest()
+
+
+def in_processes(*environments, path="generated"):
+    """What that prints in processes of other environments, all started at once."""
+    code = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import test_generated as t; print(t.digest_of_a_run({path!r}))"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=os.environ | each,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for each in environments
+    ]
+    outputs = [process.communicate(timeout=600) for process in started]
+    return [out.strip().splitlines()[-1] if out.strip() else error[-2000:] for out, error in outputs]
+
+
+def test_two_builders_at_once_and_a_cache_that_cannot_be_written(tmp_path):
+    fresh, full = {"ATTNLAB_CACHE": str(tmp_path / "fresh")}, {"ATTNLAB_CACHE": "/proc/attnlab"}
+    here = digest_of_a_run()
+    assert in_processes(fresh, fresh) == [here, here]
+    (kept,) = in_processes(full, path="auto")
+    assert kept.startswith("autograd")
+
+
+def test_without_a_compiler_training_goes_on():
+    (found,) = in_processes({"ATTNLAB_CC": ""}, path="auto")
+    assert found.startswith("autograd")
+
+
+@pytest.mark.slow
+def test_clang_gives_the_same_bits_on_three_instruction_sets(tmp_path):
+    if "clang" not in str(compiler.compiler_report()["version"]):
+        pytest.skip("gcc places products and sums in one rounding as it likes")
+    flags = open("/proc/cpuinfo").read() if os.path.exists("/proc/cpuinfo") else ""
+    sets = [
+        arch for arch, flag in (("x86-64-v3", "avx2"), ("haswell", "avx2"), ("x86-64-v4", "avx512vl")) if flag in flags
+    ]
+    if len(sets) < 2:
+        pytest.skip("this processor has no two of the instruction sets")
+    found = in_processes(*({"ATTNLAB_ARCH": arch, "ATTNLAB_CACHE": str(tmp_path)} for arch in sets))
+    assert len(set(found)) == 1 and found[0].startswith("generated"), found
+
+
+TRAINED = trained_simulations(train)
+QUICK = ("max_margin_attention.train", "linear_attention.train")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TRAINED]
+)
+def test_the_gradient_of_a_training_is_as_exact_as_that_of_autograd(name):
+    """At the start and after 20 steps: at most 4 times the error of autograd in the same precision, against float64."""
+    training = training_of(TRAINED[name], n_replicas=3)
+    model, task, seeds, dtype = training.model, training.task, training.seeds, training.plan.dtype
+    initial = model.initialise(random_streams.generators(seeds, "parameters"), dtype)
+    layout = Layout({each: tuple(value.shape[1:]) for each, value in initial.items()})
+    values, optimiser = layout.join(initial), Adam(1e-3, betas=(0.0, 0.999))
+    made = GeneratedSteps(model, task, optimiser, layout, values)
+    held = generated._held(model, task)
+    others = {each: tensor for each, (_, _, tensor) in held.items()}
+    if task.numbers_per_step:
+        numbers = torch.empty(len(seeds), 1, task.numbers_per_step, dtype=dtype)
+        for own, stream in zip(numbers, random_streams.generators(seeds, "data"), strict=True):
+            task.fill(own, stream)
+        others[generated.NUMBERS] = numbers[:, 0]
+
+    def slope(kind):
+        def moved(x):
+            return x.to(kind) if x.is_floating_point() else x
+
+        leaves = {each: value.to(kind).requires_grad_() for each, value in layout.split(values.clone()).items()}
+        given = {each: moved(tensor).clone() for each, tensor in others.items()}
+        own = [generated._with(thing, which, held, given) for which, thing in enumerate((model, task))]
+        loss = own[1].loss(own[0], leaves, given.get(generated.NUMBERS))
+        return layout.join(
+            dict(zip(leaves, torch.autograd.grad(loss.sum(), list(leaves.values())), strict=True))
+        ).double()
+
+    for steps in (0, 20):
+        state = optimiser.start(values)
+        drawn = None if not task.numbers_per_step else numbers.expand(-1, max(steps, 1), -1)
+        made.run(values, state, drawn, 0, steps) if steps else None
+        exact, eager = slope(torch.float64), slope(dtype)
+        state = optimiser.start(values)
+        made.run(values.clone(), state, None if drawn is None else numbers, 0, 1)
+        size = exact.norm(dim=1)
+        error, known = (state["mean"].double() - exact).norm(dim=1), (eager - exact).norm(dim=1)
+        assert (error <= 4 * known + 16 * torch.finfo(dtype).eps * size).all(), (steps, error / size, known / size)

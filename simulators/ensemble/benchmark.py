@@ -1,0 +1,115 @@
+"""One row per trained simulator: its generated step beside autograd, draws apart, in paired rounds.
+
+The step by autograd is the trainer's own: in chunks that fit the cache. Hand-written steps are not in this table.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from attnlab.kernels.benchmarks.timing import paired
+from attnlab.kernels.generated.graph import Refused
+from attnlab.simulators.ensemble import random_streams
+from attnlab.simulators.ensemble.generated import GeneratedSteps
+from attnlab.simulators.ensemble.layout import Layout
+from attnlab.simulators.ensemble.trainer import autograd_step, chunk_size, part, train
+from attnlab.simulators.ensemble.trainings import Training, trained_simulations, training_of
+
+_SECONDS = 0.03  # least time of a generated candidate in a round
+
+
+def records(rounds: int, say: Callable[[str], None], n_replicas: int = 16) -> list[dict[str, Any]]:
+    """One record per trained simulator at its default setting: microseconds per replica-step, and the ratios of a round."""
+    found = []
+    for name, simulation in trained_simulations(train).items():
+        say(name)
+        found.append({"simulation": name} | _record(training_of(simulation, n_replicas=n_replicas), rounds))
+    return found
+
+
+def _record(training: Training, rounds: int) -> dict[str, Any]:
+    model, task, optimiser, seeds, plan = (
+        getattr(training, name) for name in ("model", "task", "optimiser", "seeds", "plan")
+    )
+    initial = model.initialise(random_streams.generators(seeds, "parameters"), plan.dtype)
+    layout = Layout({name: tuple(value.shape[1:]) for name, value in initial.items()})
+    values = layout.join(initial)
+    sizes = {"parameters": values.shape[1], "numbers": task.numbers_per_step, "dtype": str(plan.dtype)[6:]}
+    begun = time.process_time()
+    try:
+        made = GeneratedSteps(model, task, optimiser, layout, values)
+    except Refused as reason:
+        return sizes | {"path": f"autograd ({reason})"}
+    seconds = time.process_time() - begun
+    numbers = _numbers(training, 2)
+    states = {
+        "generated": (values.clone(), optimiser.start(values)),
+        "autograd": (values.clone(), optimiser.start(values)),
+    }
+    count = _count(made, states["generated"], numbers)
+    repeated = None if numbers is None else numbers[:, torch.arange(count) % 2].contiguous()
+    step = _chunked(training, layout)
+
+    def generated() -> None:
+        made.run(*states["generated"], repeated, 0, count)
+
+    def eager() -> None:
+        for index in range(2):
+            step(*states["autograd"], None if numbers is None else numbers[:, index].clone(), index)
+
+    times = paired({"generated": generated, "autograd": eager}, rounds)
+    each = {"generated": times["generated"] / count / len(seeds), "autograd": times["autograd"] / 2 / len(seeds)}
+    ratio = np.quantile(each["autograd"] / each["generated"], (0.25, 0.5, 0.75))
+    return sizes | {
+        "path": made.path,
+        "generated_us": 1e6 * float(np.median(each["generated"])),
+        "autograd_us": 1e6 * float(np.median(each["autograd"])),
+        "speed": float(ratio[1]),
+        "speed_low": float(ratio[0]),
+        "speed_high": float(ratio[2]),
+        "make_s": seconds,
+    }
+
+
+def _numbers(training: Training, count: int) -> torch.Tensor | None:
+    task, seeds = training.task, training.seeds
+    if not task.numbers_per_step:
+        return None
+    numbers = torch.empty(len(seeds), count, task.numbers_per_step, dtype=training.plan.dtype)
+    for own, stream in zip(numbers, random_streams.generators(seeds, "data"), strict=True):
+        task.fill(own, stream)
+    return numbers
+
+
+def _count(made: GeneratedSteps, state: tuple[torch.Tensor, dict], numbers: torch.Tensor | None) -> int:
+    """How many steps take the least time of a round, between 8 and 256."""
+    values, states = state[0].clone(), {name: each.clone() for name, each in state[1].items()}
+    given = None if numbers is None else numbers[:, torch.arange(8) % 2].contiguous()
+    made.run(values, states, given, 0, 8)
+    begun = time.perf_counter()
+    made.run(values, states, given, 8, 16)
+    return int(np.clip(8 * _SECONDS / max(time.perf_counter() - begun, 1e-6), 8, 256))
+
+
+def _chunked(training: Training, layout: Layout) -> Callable[..., None]:
+    """The trainer's step by autograd, chunk by chunk."""
+    model, task, optimiser, plan = training.model, training.task, training.optimiser, training.plan
+    size = chunk_size(plan, model, task)
+    rows = [slice(low, min(low + size, len(training.seeds))) for low in range(0, len(training.seeds), size)]
+    steps = [autograd_step(part(model, own), part(task, own), optimiser.part(own), layout) for own in rows]
+
+    def step(values: torch.Tensor, state: dict[str, torch.Tensor], numbers: torch.Tensor | None, count: int) -> None:
+        for own, each in zip(rows, steps, strict=True):
+            each(
+                values[own],
+                {name: s[own] for name, s in state.items()},
+                None if numbers is None else numbers[own],
+                count,
+            )
+
+    return step
