@@ -6,7 +6,7 @@ The step by autograd is the trainer's own: in chunks that fit the cache. Hand-wr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,16 @@ from attnlab.simulators.ensemble.trainings import Training, trained_simulations,
 _SECONDS = 0.03  # least time of a generated candidate in a round
 
 
-def records(rounds: int, say: Callable[[str], None], n_replicas: int = 16) -> list[dict[str, Any]]:
-    """One record per trained simulator at its default setting: microseconds per replica-step, and the ratios of a round."""
+def records(
+    rounds: int, say: Callable[[str], None], n_replicas: int = 16, names: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """One record per trained simulator (or of those named) at its default setting: microseconds per replica-step, and the
+    ratios of a round."""
     found = []
     for name, simulation in trained_simulations(train).items():
-        say(name)
-        found.append({"simulation": name} | _record(training_of(simulation, n_replicas=n_replicas), rounds))
+        if not names or name in names:
+            say(name)
+            found.append({"simulation": name} | _record(training_of(simulation, n_replicas=n_replicas), rounds))
     return found
 
 

@@ -223,7 +223,8 @@ QUICK = ("max_margin_attention.train", "linear_attention.train")
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TRAINED]
 )
 def test_the_gradient_of_a_training_is_as_exact_as_that_of_autograd(name):
-    """At the start and after 20 steps: at most 4 times the error of autograd in the same precision, against float64."""
+    """At the start and after 20 steps: at most 4 times the error of float32 autograd, against float64. A float64 training has no
+    more exact one beside it: within 1e-10, far above rounding and far below a wrong formula."""
     training = training_of(TRAINED[name], n_replicas=3)
     model, task, seeds, dtype = training.model, training.task, training.seeds, training.plan.dtype
     initial = model.initialise(random_streams.generators(seeds, "parameters"), dtype)
@@ -259,4 +260,5 @@ def test_the_gradient_of_a_training_is_as_exact_as_that_of_autograd(name):
         made.run(values.clone(), state, None if drawn is None else numbers, 0, 1)
         size = exact.norm(dim=1)
         error, known = (state["mean"].double() - exact).norm(dim=1), (eager - exact).norm(dim=1)
-        assert (error <= 4 * known + 16 * torch.finfo(dtype).eps * size).all(), (steps, error / size, known / size)
+        least = 1e-10 if dtype == torch.float64 else 16 * torch.finfo(dtype).eps
+        assert (error <= 4 * known + least * size).all(), (steps, error / size, known / size)

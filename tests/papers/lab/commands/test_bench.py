@@ -14,6 +14,7 @@ from attnlab.kernels.benchmarks import threads as bench_threads
 from attnlab.kernels.benchmarks import timing
 from attnlab.kernels.induction_step import Shape
 from attnlab.papers.lab.commands import bench, cli
+from attnlab.simulators.ensemble import benchmark
 from attnlab.theory.costs import own_kernels as kernel_work
 
 
@@ -37,6 +38,7 @@ def quick(monkeypatch):
         (bench_induction, "induction_records", {"n_replicas": 1, "n_steps": 1, "shapes": (small,)}),
         (bench_training, "size_records", {"sweeps": steps}),
         (bench_training, "work_records", {"steps": ((True, 8, 4),)}),
+        (benchmark, "records", {"names": ("max_margin_attention.train",)}),
     ):
         monkeypatch.setattr(module, name, part(getattr(module, name), **options))
     monkeypatch.setattr(attention_bench, "SMALLEST", ((8, 8, 2),))
@@ -66,7 +68,9 @@ def test_one_object_on_stdout_and_a_figure_with_its_data(what, quick, capsys, tm
     assert all(line["bound_ms"] > 0 and 0 < line["share_of_copy"] for line in record["timings"])
     assert all(
         record[name]
-        for name in {"kernels": ("linear", "smallest", "threads"), "training": ("induction", "threads")}[what]
+        for name in {"kernels": ("linear", "smallest", "threads"), "training": ("ensembles", "induction", "threads")}[
+            what
+        ]
     )
     assert record["not_run"][0]["reason"] == "not here"
     assert {path.suffix for path in (tmp_path / "bench").iterdir()} == {".png", ".pdf", ".svg", ".csv"}
