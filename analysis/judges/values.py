@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -200,7 +201,8 @@ def bounded(
             return True  # a looser bound is no rival
         share = min(e, 1.0 if side == "above" else 0.999)
         shift = np.abs(base) * (share if side == "above" else share / (1 - share))
-        rival = check(**{**arguments, "bound": base - sign * shift})
+        changed: dict[str, Any] = {**arguments, "bound": base - sign * shift}
+        rival = check(**changed)
         return rival.outcome is Outcome.REFUTED
 
     return replace(verdict, resolves=resolution(sharper_is_refuted))

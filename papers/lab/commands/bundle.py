@@ -56,9 +56,12 @@ def _pack(arguments: argparse.Namespace) -> int:
         "device": "auto",
     }
     made: list[NotingBench] = []
-    result = _carried_out(
-        plan, arguments, folder(arguments), lambda *a, **k: made.append(NotingBench(*a, **k)) or made[-1]
-    )
+
+    def bench(*words: Any, **more: Any) -> NotingBench:
+        made.append(NotingBench(*words, **more))
+        return made[-1]
+
+    result = _carried_out(plan, arguments, folder(arguments), bench)
     file = Path(arguments.to or f"{targets[0].strip('./').replace('/', '_')}.zip")
     texts = description(plan["targets"], select(plan["targets"]), {})[1]
     number = write_bundle(file, result, texts, _environment(), made[0])

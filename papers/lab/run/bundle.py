@@ -84,7 +84,7 @@ def write_bundle(
         ):
             archive.writestr(_entry(name, zipfile.ZIP_DEFLATED), text)
         for row, data in zip(rows, blocks, strict=True):
-            archive.writestr(_entry(row["file"], zipfile.ZIP_DEFLATED), data)
+            archive.writestr(_entry(str(row["file"]), zipfile.ZIP_DEFLATED), data)
     return len(rows)
 
 

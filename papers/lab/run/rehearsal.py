@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attnlab.papers.lab.declare import Claim
+from attnlab.papers.lab.declare import Claim, Item
 from attnlab.papers.lab.errors import ItemError, UsageError
 from attnlab.papers.lab.overrides import apply
 from attnlab.papers.lab.registry import Selection
@@ -41,7 +41,8 @@ def rehearse(selection: Selection, options: Options, bench: RehearsalBench) -> d
     A claim that simulates again after it has seen results is known only up to its first request.
     """
     searches = 0
-    for item in (*selection.claims, *selection.figures):
+    items: list[Item] = [*selection.claims, *selection.figures]
+    for item in items:
         if options.scale not in item.scales:
             continue
         if isinstance(item, Claim) and item.forms is not None:
@@ -67,7 +68,7 @@ def rehearse(selection: Selection, options: Options, bench: RehearsalBench) -> d
     return {"simulations": list(rows.values()), "searches": searches}
 
 
-def likely_seconds(simulation: Any, setting: Any, known: list[tuple[Mapping[str, Any], float]]) -> float | None:
+def likely_seconds(simulation: Any, setting: Any, known: Sequence[tuple[Mapping[str, Any], float]]) -> float | None:
     """The median over kept blocks of their seconds, scaled by the sizes in which they differ; None if there are none."""
     fields = [name for name in _WORK if name in simulation.reads and isinstance(getattr(setting, name), (int, float))]
     found = []
