@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, settles, share
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, budget, relative, settles, share
+from attnlab.analysis.verdicts.budget import Piece
 from attnlab.papers.he2025_icl_regression.paper import paper
 from attnlab.papers.lab.conditions import too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.in_context_regression.several_tasks import MultiTaskSetting, train_multitask
-from attnlab.theory.in_context_regression import gradient_descent_risks as risks
 from attnlab.theory.in_context_regression import several_tasks as multi_task
 
 TWO_TASKS = MultiTaskSetting(n_steps=12_000, n_test=4_000)
@@ -39,17 +39,13 @@ def task_sizes(setting):
     ]
 
 
-def tasks_risk(setting, runs):
-    """Mean measured risk over tasks ``(replica,)``, paired with debiased gradient descent of the same steps."""
-    own = runs["step_size"][:, -1]
-    descent = np.stack(
-        [
-            s**2 * (1 + (risks.debiased_gd_risk_exact(own[:, t], k, L, sigma / s) - 1 - (sigma / s) ** 2))
-            for t, (k, L, sigma, s) in enumerate(task_sizes(setting))
-        ],
-        axis=-1,
-    )
-    return (runs["gap_to_debiased_gd"] + descent).mean(-1)
+#: What the published runs leave at batch 256 (sheet, section 7): loss 0.422 of 0.412, 0.03 of 0.91 outside a support.
+PUBLISHED_EXCESS, PUBLISHED_DISTANCE = 0.010 / 0.412, 0.05
+
+
+def noise_of_adam(setting, published, power):
+    """A published residue at batch 256, at the batch of the setting: squares fall like 1/B, sizes like its root."""
+    return Piece("noise of Adam", published * (256 / setting.batch) ** power)
 
 
 def sharing(runs):
@@ -68,6 +64,29 @@ def solved(setting, lab: Lab, n_heads):
     return runs, runs["loss"][:, -1] < (best + saddle) / 2, best, saddle
 
 
+def risk_and_step(setting, runs, best, saddle):
+    """Two verdicts: the model loses nothing against debiased gradient descent on its own data; its step is the best one."""
+    excess = budget(noise_of_adam(setting, PUBLISHED_EXCESS * best, 0.5))
+    paired = agrees(
+        runs["gap_to_debiased_gd"].mean(-1),
+        0.0,
+        within=excess,
+        scale=best,
+        twin=Twin.of("one preconditioner", predicted=saddle - best),
+    )
+    steps = [multi_task.multi_task_best_step_exact(*a) for a in task_sizes(setting)]
+    # an excess e of the risk is a step off by sqrt(e / signal) at most
+    off = float(np.sqrt(float(excess) / 2 / np.mean([s**2 for *_, s in task_sizes(setting)]))) * np.mean(steps)
+    step = agrees(
+        runs["step_size"][:, -1].mean(-1),
+        float(np.mean(steps)),
+        within=budget(Piece("noise of Adam", float(off))),
+        twin=Twin.of("without noise and finite context", predicted=1.0),
+        null=runs["step_size"][:, 0].mean(-1),
+    )
+    return paired.named("risk"), step.named("step size")
+
+
 SADDLE = "2 000 steps are not enough to leave the saddle where one preconditioner serves all tasks"
 
 
@@ -75,13 +94,14 @@ SADDLE = "2 000 steps are not enough to leave the saddle where one preconditione
     "superposition",
     source="Section 6, multiple tasks",
     statements=[10],
-    parts=4,
+    parts=5,
     setting=TWO_SCALES,
     undecided_at_smoke=SADDLE,
     formula="M_t = sum_h mu_t^(h) KQ^(h) -> eta_t P_t, sum_h mu_t^(h) -> 0, with N < H < 2N heads",
     assumptions=["N = 2 tasks on overlapping supports, H = N + 1", "replicas that have left the saddle"],
-    judged="relative distance of M_t to its projector and zero sum tend to 0 (within 0.2 and 0.15); risk nearer to "
-    "the best than to the saddle's; half of the heads' work is shared, within a quarter",
+    judged="relative distance of M_t to its projector and zero sum tend to 0, the risk is that "
+    "of debiased descent and the step the best one, within what the "
+    "published runs leave; half of the heads' work is shared, within a quarter",
 )
 def superposition(setting: MultiTaskSetting, lab: Lab) -> Verdict:
     """Three heads solve two tasks in superposition: each task gets its own projector, by heads that serve both.
@@ -97,7 +117,8 @@ def superposition(setting: MultiTaskSetting, lab: Lab) -> Verdict:
         steps,
         runs["projector_distance"].mean(-1),
         0.0,
-        within=0.2,
+        within=budget(noise_of_adam(setting, PUBLISHED_DISTANCE, 0.5)),
+        scale=1.0,
         twin=Twin.of("one preconditioner", predicted=float(np.mean(outside))),
     )
     size = np.abs(runs["mu"])
@@ -107,57 +128,94 @@ def superposition(setting: MultiTaskSetting, lab: Lab) -> Verdict:
         steps,
         runs["zero_sum"].mean(-1),
         0.0,
-        within=0.15,
+        within=budget(noise_of_adam(setting, 0.03, 1.0)),
+        scale=1.0,
         twin=Twin.of("independent signs", curves=independent.mean(-1)),
     )
-    risk = agrees(
-        tasks_risk(setting, runs),
-        best,
-        within=(saddle - best) / 2,
-        twin=Twin.of("one preconditioner", predicted=saddle),
-    )
+    risk, step = risk_and_step(setting, runs, best, saddle)
     shared = agrees(sharing(runs)[:, -1], 0.5, within=0.25, twin=Twin.of("one task a head", predicted=0.0))
-    return all_of(
-        projector.named("projectors"), zero.named("zero sum"), risk.named("risk"), shared.named("shared heads")
-    )
+    return all_of(projector.named("projectors"), zero.named("zero sum"), risk, step, shared.named("shared heads"))
+
+
+#: 500 000 steps, as published: the heads go on drifting for 100 000 steps after the tasks are solved.
+LONG = replace(TWO_TASKS, n_steps=500_000, n_records=200, n_replicas=32)
+LONG_SCALES = Scales(smoke=replace(LONG, n_steps=2_000, n_replicas=8), desk=LONG, paper=replace(LONG, batch=256))
+ONLY_LONG = "the heads part over 100 000 steps; shorter runs show a transient"
+SPLIT = 0.2  # a second task gets less than a fifth of the heads' work
+
+
+def long_runs(setting: MultiTaskSetting, lab: Lab):
+    """Runs with 2N heads and which of them have solved the tasks (projectors within 0.15)."""
+    runs, left, _, _ = solved(setting, lab, 2 * len(setting.supports))
+    return runs, left & (runs["projector_distance"][:, -1].mean(-1) < 0.15)
 
 
 @paper.claim(
     "heads_split",
     source="Section 6, multiple tasks",
     statements=[10],
-    setting=TWO_SCALES,
-    expected="REFUTED",
-    undecided_at_smoke=SADDLE,
+    setting=LONG_SCALES,
+    scales=("paper",),
+    why_these_scales=ONLY_LONG,
     formula="H >= 2N: every active head serves one task",
-    assumptions=["N = 2, H = 2N", "generic random start", "M_t within 0.15 of its projector"],
-    judged="share of replicas whose heads give less than a fifth of their work to a second task, at least 9/10",
-    note="A split solution exists, and some seeds reach it; others settle at shared heads with the same risk, for "
-    "the solutions form a connected family and the start selects one. See heads_share_or_split.",
+    assumptions=["N = 2, H = 2N", "generic random start", "M_t within 0.15 of its projector", "500 000 steps"],
+    judged="share of replicas whose heads give less than a fifth of their work to a second task: above one half",
+    note="At batch 64 most heads split between 10 000 and 100 000 steps; a few starts end wholly shared and stay so: the end is "
+    "one of two states. Measured: docs/measured/heads_split.md.",
 )
 def heads_split(setting: MultiTaskSetting, lab: Lab) -> Verdict:
-    """With two heads per task the heads split: each serves one task. False for most random starts.
+    """With two heads per task the heads of most trained models split in the end: each serves one task.
 
-    Twin: the same for 99 of 100 replicas.
+    Twin: they split for 99 of 100 starts. Null control: the heads at the start.
     """
-    runs, left, _, _ = solved(setting, lab, 2 * len(setting.supports))
-    arrived = left & (runs["projector_distance"][:, -1].mean(-1) < 0.15)
-    if (verdict := too_few(arrived, "have solved the tasks")) is not None:
-        return verdict
-    return share(sharing(runs)[arrived, -1] < 0.2, at_least=0.9, twin=0.99)
+    runs, arrived = long_runs(setting, lab)
+    if (few := too_few(arrived, "have solved the tasks")) is not None:
+        return few
+    part = sharing(runs)[arrived]
+    return share(
+        part[:, -1] < SPLIT,
+        at_least=0.5,
+        twin=Twin.of("99 of 100", at_least=0.99),
+        null=Twin.of("nothing is learnt", successes=part[:, 0] < SPLIT),
+    )
+
+
+@paper.claim(
+    "heads_split_always",
+    source="our reading of Section 6, multiple tasks",
+    statements=[10],
+    kind="extrapolation",
+    expected="REFUTED",
+    setting=LONG_SCALES,
+    scales=("paper",),
+    why_these_scales=ONLY_LONG,
+    formula="H >= 2N: every active head serves one task, from every generic start",
+    assumptions=["N = 2, H = 2N", "generic random start", "M_t within 0.15 of its projector", "500 000 steps"],
+    judged="every replica: less than a fifth of the heads' work goes to a second task",
+)
+def heads_split_always(setting: MultiTaskSetting, lab: Lab) -> Verdict:
+    """The heads split from every start. False: some starts end in the wholly shared state, with the same risk.
+
+    Twin: no replica shares at all.
+    """
+    runs, arrived = long_runs(setting, lab)
+    if (few := too_few(arrived, "have solved the tasks")) is not None:
+        return few
+    return bounded(sharing(runs)[arrived, -1], SPLIT, twin=0.0, of="every replica")
 
 
 @paper.claim(
     "heads_share_or_split",
     source="corrects Section 6, multiple tasks",
     statements=[10],
-    parts=2,
+    parts=3,
     setting=TWO_SCALES,
     undecided_at_smoke=SADDLE,
     formula="M_t -> eta_t P_t for N = 2, H = 4, by shared or by separate heads",
     assumptions=["replicas that have left the saddle"],
-    judged="relative distance of M_t to its projector tends to 0 within 0.2; risk nearer to the best than to the "
-    "saddle's",
+    judged="relative distance of M_t to its projector tends to 0, the risk is that of debiased "
+    "descent and the step the best one, within what the published "
+    "runs leave",
 )
 def heads_share_or_split(setting: MultiTaskSetting, lab: Lab) -> Verdict:
     """With two heads per task both tasks are solved, whether the heads split or share.
@@ -173,16 +231,12 @@ def heads_share_or_split(setting: MultiTaskSetting, lab: Lab) -> Verdict:
         steps,
         runs["projector_distance"].mean(-1),
         0.0,
-        within=0.2,
+        within=budget(noise_of_adam(setting, PUBLISHED_DISTANCE, 0.5)),
+        scale=1.0,
         twin=Twin.of("one preconditioner", predicted=float(np.mean(outside))),
     )
-    risk = agrees(
-        tasks_risk(setting, runs),
-        best,
-        within=(saddle - best) / 2,
-        twin=Twin.of("one preconditioner", predicted=saddle),
-    )
-    return all_of(projector.named("projectors"), risk.named("risk"))
+    risk, step = risk_and_step(setting, runs, best, saddle)
+    return all_of(projector.named("projectors"), risk, step)
 
 
 @paper.claim(
@@ -197,8 +251,8 @@ def heads_share_or_split(setting: MultiTaskSetting, lab: Lab) -> Verdict:
         "N >= 2 tasks on disjoint supports of one size",
         "replicas off the saddles: loss nearer to the prediction than half of the gain of one more head",
     ],
-    judged="distance of M_t to its projector tends to 0 with N + 1 heads and to 1 / sqrt(N - 1) with N, within a third; "
-    "no replica with N heads has less risk than predicted, up to a tenth of the gain of one more head",
+    judged="distance of M_t to its projector tends to 0 with N + 1 heads and to 1 / sqrt(N - 1) with N, within what the "
+    "published runs leave; no replica with N heads has less risk than predicted, up to four standard errors of the test set",
 )
 def fewest_heads(setting: MultiTaskSetting, lab: Lab) -> Verdict:
     """N + 1 heads reach debiased gradient descent on N tasks; N heads stop at the best targets of rank N - 1.
@@ -219,15 +273,16 @@ def fewest_heads(setting: MultiTaskSetting, lab: Lab) -> Verdict:
                 runs["steps"][0],
                 runs["projector_distance"][there].mean(-1),
                 distance,
-                within=abs(distance - rival) / 3,
+                within=budget(noise_of_adam(setting, PUBLISHED_DISTANCE, 0.5)),
+                scale=1.0,
                 twin=Twin.of(f"{other} heads", predicted=rival),
             ).named(f"{heads} heads")
         )
     least = bounded(
-        tasks_risk(setting, both[1]),
+        both[1]["risk"].mean(-1),
         risk[n],
         side="below",
-        within=(risk[n] - risk[n + 1]) / 10,
+        within=budget(relative(4 * (2 / setting.n_test) ** 0.5, risk[n], "four standard errors of the test set")),
         of="every replica",
         twin=Twin.of(f"bound of {n - 1} heads", bound=risk[n - 1]),
     )

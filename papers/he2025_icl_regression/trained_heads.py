@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, Verdict, agrees, all_of, follows, ordered, settles, share
+from attnlab.analysis import (
+    Twin,
+    Verdict,
+    agrees,
+    all_of,
+    budget,
+    follows,
+    frozen,
+    ordered,
+    relative,
+    sampling,
+    settles,
+    share,
+)
+from attnlab.analysis.verdicts.budget import Piece
 from attnlab.papers.he2025_icl_regression.paper import (
     SHORT,
+    TRAINED_SCALE,
+    adam_excess,
     needs_two_heads,
     one_head_optimum,
+    pair_of_scale,
     paper,
     single_head,
     sizes,
@@ -21,6 +39,8 @@ from attnlab.papers.lab.conditions import outside, too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.in_context_regression import training as simulator
+from attnlab.theory.in_context_regression import effective_loss as theory
+from attnlab.theory.in_context_regression import exact_risk as exact
 from attnlab.theory.in_context_regression import gradient_descent_risks as risks
 from attnlab.theory.preconditioned_regression import risks as preconditioned
 
@@ -142,13 +162,13 @@ def sign_matching(setting: simulator.Setting, lab: Lab) -> Verdict:
     "debiased_gd",
     source="Theorem 4.1",
     statements=[4, 3],
-    parts=3,
+    parts=5,
     undecided_at_smoke=SHORT,
     formula="y_hat = (eta / L) sum_l y_l (x_l - x_mean)^T x_q, eta = sum_h mu^(h) omega^(h)",
     assumptions=["H >= 2", "replicas past the one-head plateau"],
-    judged="share of the mean left in the covariates is 0 within 1/3; eta tends to its best value within half of "
-    "the distance to the product mu omega of one head; the risk is that of debiased gradient descent "
-    "within a tenth of the distance to the risk of one head",
+    judged="part of the mean left in the covariates is 0 within omega^2 (d + 2) / 2, the next order of the softmax; "
+    "plain and debiased descent differ as predicted; eta tends to its best value within what heads of finite size lose; "
+    "the model's risk is that of debiased gradient descent, both within the noise of Adam",
     note="The shared run has H = 4. With n_heads=2 half of the replicas start with heads of one sign and may stay on "
     "the one-head plateau for thousands of steps; n counts those past it. H = 8 is drawn at paper scale (fig4), "
     "and 150 000 or 500 000 steps (fig2) belong to that scale, too.",
@@ -156,33 +176,64 @@ def sign_matching(setting: simulator.Setting, lab: Lab) -> Verdict:
 def debiased_gd(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Two or more heads compute one step of gradient descent on centred covariates, with the best step size.
 
-    The output is regressed on the difference of plain and debiased gradient descent: coefficient 0 is debiased, 1 is
-    plain. This tells the two apart; their risks, 1 % apart at d = 5 and L = 40 (plain is the lower one), do not before
-    the last heads have aligned. Twins: plain gradient descent (coefficient), one head (step size and risk).
+    The output is regressed on the difference of plain and debiased gradient descent, both simulated: coefficient 0 is
+    debiased, 1 is plain. This tells the two apart; their risks, 1 % apart at d = 5 and L = 40 (plain is the lower one), do
+    not before the last heads have aligned. Twins: plain gradient descent (coefficient and distance), the best step of
+    plain descent (step size), one head (risk). Null control: the step size at the start.
     """
     if (verdict := needs_two_heads(setting)) is not None:
         return verdict
     steps, runs, early = trained(setting, lab)
     if early is not None:
         return early
-    d, L, sigma = sizes(setting)
-    eta = runs["step_size"][:, -1]
-    apart = eta**2 * (d + 2 + sigma**2 * d) / L**2  # E (plain - debiased)^2, exact
+    d, L, sigma = task = sizes(setting)
+    eta, apart = runs["step_size"][:, -1], runs["distance_debiased_to_plain"]
     left = (runs["distance_to_debiased_gd"] + apart - runs["distance_to_plain_gd"]) / (2 * apart)
-    debiased = agrees(left, 0.0, within=1 / 3, twin=Twin.of("plain gradient descent", predicted=1.0))
-    best, single = risks.debiased_gd_best_step_exact(d, L, sigma), one_head_optimum(setting)
-    product = float(single.omega @ single.mu)
+    debiased = agrees(
+        left,
+        0.0,
+        within=budget(relative(TRAINED_SCALE**2 * (d + 2) / 2, 1.0, "next order of the softmax")),
+        scale=1.0,
+        twin=Twin.of("plain gradient descent", predicted=1.0),
+    )
+    distance = agrees(
+        apart / eta**2,
+        risks.plain_to_debiased_distance_exact(1.0, *task),
+        within=budget(sampling(3 * risks.plain_to_debiased_distance_exact(1.0, *task), setting.n_test * len(eta))),
+        twin=Twin.of("without the fourth moment", predicted=(d + sigma**2 * d) / L**2),
+    )
+    best, (product, loss) = risks.debiased_gd_best_step_exact(*task), pair_of_scale(TRAINED_SCALE, *task)
+    lowest = risks.debiased_gd_best_risk_exact(*task)
+    curvature = 1 - lowest + sigma**2  # of the risk in eta / eta*, half
     step = settles(
         steps,
         trailing_mean(steps, runs["step_size"]),
         best,
-        within=abs(best - product) / 2,
-        twin=Twin.of("one head", predicted=product),
+        within=budget(
+            Piece("finite omega", abs(product - best)),
+            Piece("noise of Adam", best * (adam_excess(setting, lowest).size / setting.n_heads / curvature) ** 0.5),
+        ),
+        twin=Twin.of("one head", predicted=float(one_head_optimum(setting).omega @ one_head_optimum(setting).mu)),
+        null=frozen(runs["step_size"]),
     )
-    risk = runs["gap_to_debiased_gd"] + risks.debiased_gd_risk_exact(eta, d, L, sigma)  # paired: less noise
-    lowest = risks.debiased_gd_best_risk_exact(d, L, sigma)
-    reached = agrees(risk, lowest, within=(single.risk - lowest) / 10, twin=Twin.of("one head", predicted=single.risk))
-    return all_of(debiased.named("centred"), step.named("step size"), reached.named("risk"))
+    within = budget(adam_excess(setting, lowest), Piece("finite omega", loss - lowest))
+    same = agrees(
+        runs["gap_to_debiased_gd"],
+        0.0,
+        within=within,
+        scale=lowest,
+        twin=Twin.of("one head", predicted=one_head_optimum(setting).risk - lowest),
+    )
+    reached = agrees(
+        runs["risk"], lowest, within=within, twin=Twin.of("one head", predicted=one_head_optimum(setting).risk)
+    )
+    return all_of(
+        debiased.named("centred"),
+        distance.named("plain - debiased"),
+        step.named("step size"),
+        same.named("paired risk"),
+        reached.named("risk"),
+    )
 
 
 @paper.claim(
@@ -192,19 +243,38 @@ def debiased_gd(setting: simulator.Setting, lab: Lab) -> Verdict:
     undecided_at_smoke="after 3 000 steps a replica may still be leaving the null solution",
     formula="min over (omega, mu) of the exact risk of y_hat = mu y^T softmax(omega X x_q)",
     assumptions=["H = 1", "replicas that have left the null solution"],
-    judged="risk within a tenth of the distance between one head and debiased gradient descent",
+    parts=2,
+    judged="risk and scale of the head equal those of the exact best head within the noise of Adam, which the published run "
+    "shows (0.406 and 0.518 at batch 256 after 20 000 steps)",
 )
 def one_head(setting: simulator.Setting, lab: Lab) -> Verdict:
     """A single trained head reaches the exact finite-size risk of the best single head, not that of two.
 
     Twin: debiased gradient descent, the risk of two or more heads.
     """
-    d, L, sigma = sizes(setting)
     runs = lab.simulate(simulator.train, single_head(setting))
-    best, rival = one_head_optimum(setting).risk, risks.debiased_gd_best_risk_exact(d, L, sigma)
-    awake = runs["loss"][:, -1] < (1 + sigma**2 + best) / 2
-    risk = runs["gap_to_debiased_gd"] + risks.debiased_gd_risk_exact(runs["step_size"][:, -1], d, L, sigma)
-    return agrees(risk[awake], best, within=(best - rival) / 10, twin=Twin.of("two heads", predicted=rival))
+    best = one_head_optimum(setting)
+    approx = theory.one_head_optimum_approx(*sizes(setting))
+    noise = 1 + setting.noise_std**2
+    awake = runs["loss"][:, -1] < (noise + best.risk) / 2
+    if (few := too_few(awake, "have left the null solution")) is not None:
+        return few
+    excess = adam_excess(setting, best.risk, published=0.0020 / 0.4040).size  # 0.406 after 20 000 steps
+    risk = agrees(
+        runs["risk"][awake],
+        best.risk,
+        within=budget(Piece("noise of Adam", excess)),
+        twin=Twin.of("the effective loss", predicted=float(approx.risk)),
+    )
+    shrink = (excess / (noise - best.risk)) ** 0.5  # both scales wander within the same excess
+    scale = agrees(
+        np.abs(runs["omega"][awake, -1, 0]),
+        float(np.abs(best.omega[0])),
+        within=budget(relative(shrink / 2, float(np.abs(best.omega[0])), "noise of Adam")),
+        twin=Twin.of("the effective loss, 1 / sqrt d", predicted=float(approx.omega[0])),
+        null=np.abs(runs["omega"][awake, 0, 0]),
+    )
+    return all_of(risk.named("risk"), scale.named("omega"))
 
 
 @paper.claim(
@@ -215,13 +285,13 @@ def one_head(setting: simulator.Setting, lab: Lab) -> Verdict:
     undecided_at_smoke=SHORT,
     formula="mu omega = const while |omega| falls and |mu| rises",
     assumptions=["H >= 2", "replicas past the one-head plateau", "last doubling of the training time"],
-    judged="log |omega| of the median replica falls in the last doubling of the steps; log of sum mu omega changes by "
-    "less than half as much as log |omega|",
+    judged="log |omega| of the median replica falls in the last doubling of the steps, by less than ln 2; log of sum mu omega "
+    "stays within the noise of Adam",
 )
 def drift(setting: simulator.Setting, lab: Lab) -> Verdict:
     """Late in training omega shrinks and mu grows along the valley, the product staying what it is.
 
-    Twins: omega still grows to its limit; omega shrinks alone, and the product with it.
+    Twins: omega falls as fast as 1 / t; omega shrinks alone, and the product with it.
     """
     if (verdict := needs_two_heads(setting)) is not None:
         return verdict
@@ -239,13 +309,14 @@ def drift(setting: simulator.Setting, lab: Lab) -> Verdict:
         omega[:, -1],
         omega[:, half],
         of="median over replicas",
-        twin=Twin.of("omega still grows", smaller=omega[:, half], larger=omega[:, -1]),
+        by=0.0,
+        twin=Twin.of("as fast as 1 / t", by=math.log(2)),
     )
     fall, change = omega[:, -1] - omega[:, half], product[:, -1] - product[:, half]
     stays = agrees(
         change,
         0.0,
-        within=float(np.abs(np.median(fall))) / 2,
+        within=budget(Piece("noise of Adam", (adam_excess(setting, 0.25).size / setting.n_heads) ** 0.5)),
         of="median over replicas",
         twin=Twin.of("omega alone", measured=fall),
     )
@@ -258,8 +329,8 @@ def drift(setting: simulator.Setting, lab: Lab) -> Verdict:
     statements=[8],
     formula="R(L') = 1 + sigma^2 - 2 eta n/L' + eta^2 [n (n + 1 + d) + sigma^2 d n] / L'^2, n = L' - 1",
     assumptions=["H >= 2", "replicas past the one-head plateau", "fixed weights, prompts of 10 to 100 examples"],
-    judged="largest distance of the measured curve to the prediction within a third of the predicted gain from L "
-    "to the longest prompt",
+    judged="largest distance of the measured risks to the prediction within the noise of Adam and what heads of finite size "
+    "lose",
 )
 def longer_prompts(setting: simulator.Setting, lab: Lab) -> Verdict:
     """A trained model tested on longer prompts keeps improving, as debiased gradient descent with its fixed step does.
@@ -274,20 +345,20 @@ def longer_prompts(setting: simulator.Setting, lab: Lab) -> Verdict:
     if early is not None:
         return early
     d, L, sigma = sizes(setting)
-    lengths, eta = np.array(setting.test_lengths), runs["step_size"][:, -1]
-
-    def descent(step):
-        return np.stack([risks.debiased_gd_risk_exact(step, d, int(n), sigma) for n in lengths], axis=-1)
-
-    curves = runs["gap_to_debiased_gd_by_length"] + descent(eta)  # paired: less noise
+    lengths = np.array(setting.test_lengths)
     best = risks.debiased_gd_best_step_exact(d, L, sigma)
-    gain = float(risks.debiased_gd_risk_exact(best, d, L, sigma) - descent(best).min())
+    descent = np.array([risks.debiased_gd_risk_exact(best, d, int(n), sigma) for n in lengths])
     linear = [risks.linear_attention_length_risk_exact(best, d, int(n), sigma, L) for n in lengths]
+    pair = exact.heads_form_exact(np.array([TRAINED_SCALE, -TRAINED_SCALE]), d, L, sigma).best_mu()
+    finite = [
+        abs(exact.heads_risk_exact(np.array([TRAINED_SCALE, -TRAINED_SCALE]), pair, d, int(n), sigma) - r)
+        for n, r in zip(lengths, descent, strict=True)
+    ]
     longer = lengths >= L
     return follows(
-        curves[:, longer],
-        descent(best)[longer],
-        within=gain / 3,
+        runs["risk_by_length"][:, longer],
+        descent[longer],
+        within=budget(adam_excess(setting, descent[0]), Piece("finite omega", float(max(np.array(finite)[longer])))),
         of="mean trajectory",
         times=lengths[longer],
         twin=Twin.of("un-normalised linear attention", predicted=np.array(linear)[longer]),
@@ -313,7 +384,9 @@ def longer_prompts(setting: simulator.Setting, lab: Lab) -> Verdict:
     ),
     formula="sum_h mu^(h) KQ^(h) -> (Sigma + ((tr Sigma + d sigma^2) / L) I)^{-1}",
     assumptions=["H >= 2", "heads of both signs", "Sigma_ij = rho^|i-j|"],
-    judged="relative Frobenius distance tends to 0 within a third of the distance to the rival",
+    parts=2,
+    judged="relative Frobenius distance tends to 0, and the size along the prediction to 1, within the published 1.9 % at batch "
+    "256, more at smaller batches by the root of their ratio",
 )
 def preconditioned_gd(setting: simulator.Setting, lab: Lab) -> Verdict:
     """On correlated covariates the heads together apply a ridge-like inverse covariance.
@@ -333,11 +406,24 @@ def preconditioned_gd(setting: simulator.Setting, lab: Lab) -> Verdict:
     def distance(target):
         return np.linalg.norm(learnt - target, axis=(-2, -1)) / np.linalg.norm(target)
 
-    apart = float(np.linalg.norm(rival - best) / np.linalg.norm(best))
-    return settles(
-        runs["snapshot_steps"][0],
+    steps = runs["snapshot_steps"][0]
+    # 1.9 % at batch 256 in the published run (25 000 steps): noise in the weights, so it falls like the root of the batch
+    noise = 0.019 * (256 / setting.batch) ** 0.5
+    apart = settles(
+        steps,
         distance(best),
         0.0,
-        within=apart / 3,
+        within=budget(relative(noise, 1.0, "noise of Adam")),
+        scale=1.0,
         twin=Twin.of("inverse covariance", curves=distance(rival)),
     )
+    along = np.einsum("rsij,ij->rs", learnt, best) / np.sum(best**2)
+    size = settles(
+        steps,
+        along,
+        1.0,
+        within=budget(relative(noise, 1.0, "noise of Adam")),
+        twin=Twin.of("inverse covariance", predicted=float(np.sum(rival * best) / np.sum(best**2))),
+        null=frozen(along),
+    )
+    return all_of(apart.named("matrix"), size.named("size"))

@@ -38,7 +38,8 @@ def evaluate(
 
     At the task's own prompt length, per replica, each a mean over the test sequences with its standard error
     (``..._se``): ``risk``, ``risk_RIVAL``, ``gap_to_RIVAL`` (risk minus the rival's, paired), ``distance_to_RIVAL``
-    (mean squared distance of the predictions); and ``correlation_with_RIVAL`` of the predictions. At each length:
+    (mean squared distance of the predictions); ``correlation_with_RIVAL`` of the predictions; and
+    ``distance_debiased_to_plain`` of the two rivals from each other. At each length:
     ``risk_by_length``, ``risk_RIVAL_by_length``, ``gap_to_RIVAL_by_length``, ``(replica, length)``; shorter prompts are
     the beginnings of the longest, so that lengths are paired, too.
 
@@ -127,6 +128,7 @@ class _Moments:
                 rival: other,
             }
             self._sum(f"product.{rival}", row, prediction * other)
+        samples["distance_debiased_to_plain"] = (others[0] - others[1]) ** 2
         for name, values in samples.items():
             self._sum(name, row, values)
             self._sum(f"square.{name}", row, values**2)
@@ -140,7 +142,7 @@ class _Moments:
         variance = {name: mean[f"square.{name}"] - mean[name] ** 2 for name in mean if f"square.{name}" in mean}
         result = {}
         for name in variance:
-            if name == "risk" or name.startswith(("risk_", "gap_to_", "distance_to_")):
+            if name == "risk" or name.startswith(("risk_", "gap_to_", "distance_")):
                 result[name] = mean[name] + noise2 * name.startswith("risk")
                 result[f"{name}_se"] = np.sqrt(np.maximum(variance[name], 0) / (self.counts - 1))
         for rival in RIVALS:

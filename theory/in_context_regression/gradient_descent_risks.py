@@ -48,6 +48,19 @@ def debiased_gd_best_step_exact(dim: int, n_context: int, noise_std: float) -> f
     return n_context / (n_context + dim * (1 + noise_std**2))
 
 
+def plain_to_debiased_distance_exact(step, dim: int, n_context: int, noise_std: float) -> np.ndarray:
+    r"""Mean squared distance between the predictions of plain and of debiased gradient descent with the same step.
+
+    .. math:: E\,(\hat y_{plain} - \hat y_{debiased})^2 = \eta^2\, \frac{d + 2 + \sigma^2 d}{L^2}
+
+    The two differ by :math:`(\eta / L) (\sum_l y_l)\, \bar x \cdot x_q`, with :math:`\sum_l y_l = L \beta \cdot \bar x +
+    \sum_l \epsilon_l`, :math:`\bar x \sim N(0, I / L)` and :math:`E |\bar x|^4 = d (d + 2) / L^2`.
+    """
+    check_task(dim, n_context, noise_std)
+    eta = np.asarray(step, dtype=float)
+    return eta**2 * (dim + 2 + noise_std**2 * dim) / n_context**2
+
+
 def plain_gd_best_step_exact(dim: int, n_context: int, noise_std: float) -> float:
     """Best step of plain gradient descent, ``L / (L + 1 + d + sigma^2 d)``."""
     check_task(dim, n_context, noise_std)
