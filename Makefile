@@ -8,7 +8,7 @@ BIN       := .venv/bin
 # one BLAS thread in each test process: the processes are the parallelism
 PYTEST    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: install reproduce bench test test-all test-portable test-triton lint types docs clean
+.PHONY: install reproduce bench test test-all test-portable test-triton gpu-check lint types docs clean
 
 install: $(BIN)/.installed
 
@@ -52,6 +52,10 @@ test-triton: install
 docs: install
 	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --constraint constraints.txt '.[docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# at most ten minutes on a CUDA device; writes docs/measured/gpu_check.md and the ratio by which `--device auto` decides
+gpu-check: install
+	$(BIN)/python tests/gpu_check.py
 
 lint: install
 	$(BIN)/ruff format --check .

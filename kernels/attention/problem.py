@@ -62,7 +62,10 @@ def rows_of_mask(mask: Mask | None, n_queries: int, n_keys: int) -> Rows:
 
 
 def rows_of_visible(visible: Tensor, causal: bool = False) -> Rows:
-    """``Rows`` of a boolean (query, key) matrix."""
+    """``Rows`` of a boolean (query, key) matrix; one on a GPU stays there, and only the matrix is known of it."""
+    if visible.is_cuda:
+        nothing = np.zeros(0, dtype=np.int32)
+        return Rows(visible, nothing, nothing, None, False, False, True)
     with torch_internals.plain_tensors():
         seen = visible.cpu().numpy()
     n_queries, n_keys = seen.shape
@@ -80,11 +83,10 @@ def rows_of_visible(visible: Tensor, causal: bool = False) -> Rows:
 @functools.lru_cache(maxsize=64)
 def rows_with_sink(rows: Rows) -> Rows:
     """The same rows with one more key at the end that every query sees."""
-    n_queries, n_keys = len(rows.first), int(rows.last.max(initial=0)) if rows.full else rows.visible.shape[-1]
     if rows.full:
-        return rows_of_mask(None, n_queries, n_keys + 1)
+        return rows_of_mask(None, len(rows.first), int(rows.last.max(initial=0)) + 1)
     with torch_internals.plain_tensors():
-        return rows_of_visible(torch.cat([rows.visible, torch.ones(n_queries, 1, dtype=torch.bool)], -1))
+        return rows_of_visible(torch.cat([rows.visible, torch.ones_like(rows.visible[:, :1])], -1))
 
 
 def on_device(rows: Rows | None, device: torch.device) -> Tensor | None:

@@ -5,7 +5,7 @@ import importlib
 import inspect
 import pkgutil
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,32 +15,17 @@ import torch
 import attnlab.simulators
 from attnlab.simulators.ensemble.simulation import simulation, simulations_of
 
-spec = importlib.util.spec_from_file_location("pretend_cuda", Path(__file__).with_name("pretend_cuda.py"))
-pretend_cuda = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(pretend_cuda)
-PretendCuda = pretend_cuda.PretendCuda
 
-#: Fields that make a setting small, where it has them.
-SMALL = {
-    "n_steps": 3,
-    "n_records": 2,
-    "batch": 4,
-    "n_test": 10,
-    "n_train": 12,
-    "snapshot_steps": (1, 2),
-    "test_lengths": (10, 20),
-    "n_states": 8,
-    "n_shown": 3,
-    "n_examples": 8,
-    "hidden": 4,
-}
-#: More of them for single simulations.
-SMALLER = {
-    "particle_flow.splitting_errors": {"depths": (1,), "schemes": ("macaron midpoint",), "reference_steps": 64},
-    "particle_flow_structure.merged_stacks": {"depths": (2,)},
-    "particle_flow_structure.time_dependent_errors": {"depths": (2,)},
-    "particle_flow_stacks.train_stacks": {"depths": (2,)},
-}
+def beside(name):
+    """A module that lies beside this file."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PretendCuda, small = beside("pretend_cuda").PretendCuda, beside("small_settings").small
+
 SLOW = {"particle_flow_structure.merged_stacks", "particle_flow_structure.time_dependent_errors"}
 
 
@@ -54,11 +39,6 @@ def all_simulations():
 
 SIMULATIONS = all_simulations()
 ON_CUDA = [name for name, each in SIMULATIONS.items() if "cuda" in each.devices]
-
-
-def small(run):
-    setting = run.setting_type()
-    return replace(setting, **{k: v for k, v in (SMALL | SMALLER.get(run.name, {})).items() if hasattr(setting, k)})
 
 
 def seeds(n=2):

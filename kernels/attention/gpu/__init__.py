@@ -306,6 +306,8 @@ def _mask(problem: Problem, like: Tensor) -> Tensor:
     rows, flags = problem.rows, flag_dtype(like.dtype)
     if rows.full or rows.causal:
         return _kept(_flags, like.device, flags, 1, ())
+    if rows.visible.is_cuda:
+        return rows.visible.to(flags).contiguous()
     known = _masks.setdefault(rows, {})
     key = like.device, flags
     if key not in known:

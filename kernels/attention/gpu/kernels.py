@@ -96,7 +96,7 @@ def seen(inside, queries, keys, n_q, n_k, mask, CAUSAL: tl.constexpr, MASKED: tl
 def with_bias(s, visible, bias, rows, keys, n_k):
     """Logits plus the bias (problem and query, key), and the pairs that a bias of minus infinity leaves visible."""
     b = tl.load(bias + rows * n_k + keys, mask=visible, other=0.0).to(s.dtype)
-    visible = visible & (b > float("-inf"))
+    visible = visible & (b != float("-inf"))  # NaN is visible: it has to be seen
     return s + tl.where(visible, b, 0.0), visible
 
 

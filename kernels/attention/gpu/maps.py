@@ -18,6 +18,12 @@ def power_of(x, P: tl.constexpr):
 
 
 @jit
+def rectified(x):
+    """max(x, 0), and NaN for NaN."""
+    return tl.where(x < 0, 0.0, x)
+
+
+@jit
 def sigmoids(s):
     """exp(-|s|), 1/(1 + e^-s) and 1/(1 + e^s), each with all its digits."""
     e = tl.exp(-tl.abs(s))
@@ -35,7 +41,7 @@ def numerators(s, m, MAP: tl.constexpr, P: tl.constexpr):
         small = tl.abs(s) < 0.35  # e^s - 1 by its series, where the difference would lose digits
         near = one_minus_exp(tl.where(small, -s, 0.0), 1.0)
         d = tl.where(small, -near * tl.exp(-m), tl.exp(s - m) - tl.exp(-m))
-        f = tl.maximum(d, 0.0)
+        f = rectified(d)
         g = tl.abs(d)
     elif MAP == 2:
         _, f, _ = sigmoids(s)
@@ -44,13 +50,13 @@ def numerators(s, m, MAP: tl.constexpr, P: tl.constexpr):
         f = s
         g = s * 0.0
     elif MAP == 4:
-        f = tl.maximum(s, 0.0)
+        f = rectified(s)
         g = s * 0.0
     elif MAP == 5:
         f = power_of(s / m, P)
         g = tl.abs(f)
     elif MAP == 6:
-        f = power_of(tl.maximum(s, 0.0) / m, P)
+        f = power_of(rectified(s) / m, P)
         g = f
     elif MAP == 7:
         e = tl.exp(-tl.abs(s))
@@ -171,8 +177,10 @@ def level_next(m, s, visible, MAP: tl.constexpr):
     """The level with one more tile of logits (query, key)."""
     if MAP == 0 or MAP == 1 or MAP == 7:
         found = tl.maximum(m, tl.max(tl.where(visible, s, float("-inf")), 1))
-    elif MAP == 5 or MAP == 6 or MAP == 8:
+    elif MAP == 5 or MAP == 8:
         found = tl.maximum(m, tl.max(tl.where(visible, tl.abs(s), 0.0), 1))
+    elif MAP == 6:
+        found = tl.maximum(m, tl.max(tl.where(visible, s, 0.0), 1))  # from 0: the largest positive logit
     else:
         found = m
     return found

@@ -166,6 +166,8 @@ def body(form: Form, names: tuple[str, ...], to: Dialect) -> tuple[list[str], di
     rows = [{name: next(it) for name in row} for row in table]
     for name in names:
         value = whole(merged([text(row[name], to) for row in rows], form, to), to)
+        if name in ("f", "g") and form.divides | (name == "f") and _forgets_nan(form, name):
+            value = to.call("pick", "s == s", value, "s")
         if form.at_zero.get(name) is not None:
             at = to.whole.format(to.literal(form.at_zero[name]))
             value = to.call("pick", "s == 0", at, value)
@@ -177,6 +179,13 @@ def body(form: Form, names: tuple[str, ...], to: Dialect) -> tuple[list[str], di
         else:
             values[name] = value + factor
     return lines, values
+
+
+def _forgets_nan(form: Form, name: str) -> bool:
+    """Whether the value on the left of all breaks, where comparisons put NaN, is a number that does not contain s."""
+    first = form.pieces[0]
+    moves = form.kind == "exponential" and first.exponent is not None and first.exponent.has(S)
+    return first.rest[name].is_number and not moves
 
 
 def _factor(form: Form, name: str) -> str:

@@ -119,6 +119,8 @@ class _Made:
         for j, name in enumerate(names):
             x = self._choose(s, [column[j] for column in columns])
             x = x / scale[name[1:]] if name[1:] in scale else x
+            if kind != "slopes":
+                x = torch.where(s != s, s, x)  # NaN is on no interval
             if f"{name[0]}1" in self._zero:
                 x = torch.where(s == 0, x.detach() if name not in self._zero else self._at_zero(name, x, m), x)
             found.append(x)

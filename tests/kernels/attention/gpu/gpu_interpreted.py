@@ -341,6 +341,29 @@ def test_what_does_not_change_between_calls_is_made_once(monkeypatch):
     assert torch.equal(first, again) and n > 0 and not made
 
 
+@pytest.mark.parametrize("score", [*MAPS, "relu(s)", "relu(1 - abs(s))", "exp(s)", "max(exp(s), 1)"])
+def test_a_logit_that_is_not_a_number_is_seen_and_a_hidden_one_is_not(score):
+    """In a row that sees it the output is NaN, by mask and by bias; the other rows and problems do not know of it."""
+    score = score if score in MAPS else score_map(score, divide="sum")
+    q, k, v = (
+        torch.ones(3, 2, 1, dtype=torch.float64),
+        torch.full((3, 3, 1), 0.5, dtype=torch.float64),
+        torch.randn(3, 3, 2).double(),
+    )
+    k[1, 2] = torch.nan
+    seen = torch.tensor([[True, True, True], [True, True, False]])
+    bias = torch.where(seen, 0.0, -torch.inf)
+    for options in ({"mask": seen}, {"bias": bias.double()}):
+        o = attention(q, k, v, score=score, scale=1.0, path="gpu", **options)
+        assert (
+            bool(o[1, 0].isnan().all())
+            and bool(torch.isfinite(o[[0, 2]]).all())
+            and bool(torch.isfinite(o[1, 1]).all())
+        )
+    bias[0, 1] = torch.nan
+    assert bool(attention(q, k, v, score=score, scale=1.0, bias=bias.double(), path="gpu")[0, 0].isnan().all())
+
+
 def test_two_formulas_do_not_share_code():
     q, k, v = tensors(torch.float64, (2, 9, 3), (2, 9, 3), (2, 9, 2))
     for p in (2, 3, 2):
