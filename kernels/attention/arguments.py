@@ -77,6 +77,7 @@ def scaled(q: Tensor, scale: float | Tensor | None, score: ScoreMap, lead: torch
     if (
         not torch_internals.tracing()
         and not torch_internals.is_wrapped(scale)
+        and not (scale.is_cuda and torch.cuda.is_current_stream_capturing())  # a graph cannot ask
         and not bool(torch.isfinite(scale).all())
     ):
         raise ValueError("scale has entries that are not finite")

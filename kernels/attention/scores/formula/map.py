@@ -29,19 +29,21 @@ class FormulaMap(FOverG):
     plus: float = 0.0
     name = "formula"
 
-    @property
-    def _made(self):
-        return made(self.formula, self.divide)
+    def __post_init__(self):
+        object.__setattr__(self, "_made", made(self.formula, self.divide))
+
+    def __reduce__(self):
+        return FormulaMap, (self.formula, self.divide, self.plus)
 
     @property
     def parameter(self) -> float:
         """What the generated code receives: log of ``plus`` with an exponential level, 1 to divide by the count, or ``plus``."""
-        if self._made.form.kind == "exponential":
+        if self._made.kind == "exponential":
             return math.log(self.plus) if self.plus > 0 else -math.inf
         return 1.0 if self.divide == "count" else self.plus
 
     def level(self, s, visible):
-        kind = self._made.form.kind
+        kind = self._made.kind
         if kind == "none":
             return torch.zeros_like(s[..., :1])
         e = torch.where(visible, self._made.exponent(s), -torch.inf)
@@ -53,17 +55,15 @@ class FormulaMap(FOverG):
         return torch.where(top > -torch.inf, top, 0.0)
 
     def log_level(self, m):
-        form = self._made.form
-        return {"none": torch.zeros_like, "homogeneous": lambda m: float(form.power) * m.log()}.get(
-            form.kind, lambda m: m
-        )(m)
+        if self._made.kind == "none":
+            return torch.zeros_like(m)
+        return self._made.power * m.log() if self._made.kind == "homogeneous" else m
 
     def constant(self, m, n_visible):
-        form = self._made.form
-        if form.kind == "exponential":
+        if self._made.kind == "exponential":
             return torch.exp(self.parameter - m)
-        if form.kind == "homogeneous":
-            return self.plus / m ** float(form.power)
+        if self._made.kind == "homogeneous":
+            return self.plus / m**self._made.power
         if self.divide == "count":
             return n_visible.expand(m.shape).clone()
         return torch.full_like(m, 1.0 if self.divide == "one" else self.plus)
@@ -86,11 +86,12 @@ class _Made:
         from attnlab.kernels.attention.scores.formula.derive import derive
 
         self.form = derive(formula, divide)
+        self.kind, self.power = self.form.kind, float(self.form.power)  # plain values, which torch.compile can read
         names = {"torch": torch, "log1p_over": functions.log1p_over, "one_minus_exp": functions.one_minus_exp}
         exec(
             compile(emit.torch_source(self.form), f"<score map {formula}>", "exec"), names
         )  # our own text, not the user's
-        self._functions = names
+        self._functions = {name: names[name] for name in names if name.rpartition("_")[2].isdecimal()}
         self._ends = [
             tuple(float(x) for x in (p.interval.low, p.interval.high, p.interval.inside)) for p in self.form.pieces
         ]
@@ -105,16 +106,16 @@ class _Made:
         names = {"f": ("f",), "g": ("g",), "slopes": ("f1", "f2", "g1", "g2")}[kind]
         columns = []
         for i, (low, high, inside) in enumerate(self._ends):
-            if self.form.kind == "homogeneous":
+            if self.kind == "homogeneous":
                 inside = m * (1 if inside > 0 else -1)
             here = torch.where((s > high) | (s <= low), inside, s)
             rest = self._functions[f"{kind}_{i}"](here, m)
             rest = rest if isinstance(rest, tuple) else (rest,)
-            if self.form.kind == "exponential":
+            if self.kind == "exponential":
                 rise = torch.exp((self._functions[f"e_{i}"](here) - m).clamp(max=_LIMIT))
                 rest = tuple(x * rise for x in rest)
             columns.append(rest)
-        scale = {"1": m, "2": m * m} if self.form.kind == "homogeneous" else {}
+        scale = {"1": m, "2": m * m} if self.kind == "homogeneous" else {}
         found = []
         for j, name in enumerate(names):
             x = self._choose(s, [column[j] for column in columns])
@@ -128,7 +129,7 @@ class _Made:
 
     def _at_zero(self, name: str, x: Tensor, m: Tensor) -> Tensor:
         value = torch.full_like(x, self._zero[name])
-        return value * torch.exp((-m).clamp(max=_LIMIT)) if self.form.kind == "exponential" else value
+        return value * torch.exp((-m).clamp(max=_LIMIT)) if self.kind == "exponential" else value
 
     def _choose(self, s: Tensor, columns: list[Tensor]) -> Tensor:
         out = columns[0]

@@ -1,5 +1,6 @@
 """Score maps from a formula: they equal the built-in ones and mpmath at nasty logits, and are refused with the reason."""
 
+import copy
 import functools
 
 import mpmath
@@ -225,6 +226,44 @@ def test_a_hidden_key_does_not_matter_and_an_empty_row_is_zero(needs_c, make):
                 assert (o[:, [0, 2]] - other[:, [0, 2]]).abs().max() < 64 * torch.finfo(torch.float64).eps * (
                     1 + other.abs().max()
                 )
+
+
+@pytest.mark.parametrize("path", ["c", "reference"])
+@pytest.mark.parametrize("name", [*BUILT_IN, *OWN])
+def test_a_logit_that_is_not_a_number_is_seen_and_a_hidden_one_is_not(name, path, needs_c):
+    score = made(*BUILT_IN[name][1]) if name in BUILT_IN else made(*OWN[name])
+    q, k = torch.ones(9, 2, 1, dtype=torch.float64), torch.full((9, 3, 1), 0.5, dtype=torch.float64)
+    k[1, 2] = torch.nan
+    seen = torch.tensor([[True, True, True], [True, True, False]])
+    o = attention(q, k, torch.ones(9, 3, 1, dtype=torch.float64), score=score, scale=1.0, path=path, mask=seen)
+    assert (
+        bool(o[1, 0].isnan().all()) and not bool(o[1, 1].isnan().any()) and not bool(o[[0, *range(2, 9)]].isnan().any())
+    )
+
+
+@pytest.mark.parametrize(
+    "formula", [("log(1 + exp(s))", "sum"), ("relu(s)**2", "sum"), ("sign(s) * exp(abs(s))", "absolute")]
+)
+def test_torch_compile_reads_the_map_without_a_break(formula, make):
+    text, divide = formula
+    score = score_map(text, divide=divide)
+    tensors = [x.requires_grad_() for x in make(4, (9, 6, 2), (9, 6, 2), (9, 6, 2))]
+
+    def call(q, k, v):
+        return attention(q, k, v, score=score, mask="causal").sin().sum()
+
+    torch._dynamo.reset()
+    compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
+    found = torch.autograd.grad(compiled(*tensors), tensors)
+    for got, want in zip(found, torch.autograd.grad(call(*tensors), tensors), strict=True):
+        assert (got - want).abs().max() < 1e-12 * (1 + want.abs().max())
+
+
+def test_a_map_is_copied_by_its_formula():
+    score = score_map("exp(-s**2)", divide="sum", plus=0.5)
+    again = copy.deepcopy(score)
+    assert again == score and hash(again) == hash(score)
+    assert repr(again) == "FormulaMap(formula='exp(-s**2)', divide='sum', plus=0.5)"
 
 
 REFUSED = {
