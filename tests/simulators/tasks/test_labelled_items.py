@@ -1,13 +1,16 @@
 """The law of the sequences: every knob against counts and moments, within 5 standard errors of the sample."""
 
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from attnlab.kernels import induction_step
 from attnlab.simulators.ensemble.random_streams import generators
+from attnlab.simulators.induction_heads import training
+from attnlab.simulators.induction_heads.circuit import CircuitSetting
 from attnlab.simulators.tasks.labelled_items import ClassificationTask, tables
 
 DIM, K, L, N, BATCH = 6, 24, 8, 4, 20_000
@@ -159,3 +162,19 @@ def test_loss_is_the_mean_cross_entropy(seeds):
 def test_impossible_tasks_are_named(task, changes, message):
     with pytest.raises(ValueError, match=message):
         replace(task, **changes)
+
+
+def test_the_declarations_of_the_law_agree_field_by_field():
+    """The task, the compiled step and two settings declare one law (docs/decisions/008-flat-settings.md)."""
+
+    def defaults(kind):
+        return {each.name: each.default for each in fields(kind) if each.default is not MISSING}
+
+    task, law = defaults(ClassificationTask), defaults(induction_step.Law)
+    assert task == law
+    network, circuit = defaults(training.Setting), defaults(CircuitSetting)
+    assert set(task) - {"label_shift"} <= set(network) & set(circuit)  # a setting never shifts labels
+    shared = set(network) & set(circuit) - {"n_steps"}  # the circuit learns faster
+    assert {name: network[name] for name in shared} == {name: circuit[name] for name in shared}
+    other = {name for name in set(task) & set(network) if task[name] != network[name]}
+    assert other == {"p_novel"}  # settings train on novel classes by default, so that the head must form

@@ -210,19 +210,23 @@ class Oracle:
 
     def _evaluate(self, live):
         call, rest = self.call, list(live[3:])
-        pick = lambda old: (
-            rest.pop(0)
-            if any(old is x for x in call.live[3:])
-            else (None if old is None else _numbers(old) if isinstance(old, torch.Tensor) else old)
-        )
+
+        def pick(old):
+            if any(old is x for x in call.live[3:]):
+                return rest.pop(0)
+            return _numbers(old) if isinstance(old, torch.Tensor) else old
+
         bias, scale, sink = pick(call.bias), pick(call.scale), pick(call.sink)
         bias = None if bias is None else call.bias_matrix(bias)
         name = call.case["score"][0]
         if scale is None:
             scale = 1.0 if name in ("cosine", "standardised") else call.case["d"] ** -0.5
-        widen = lambda x: (
-            x.reshape(*x.shape, *(1,) * (len(call.lead) + 2 - x.ndim)) if isinstance(x, np.ndarray) and x.ndim else x
-        )
+
+        def widen(x):
+            if isinstance(x, np.ndarray) and x.ndim:
+                return x.reshape(*x.shape, *(1,) * (len(call.lead) + 2 - x.ndim))
+            return x
+
         seen = call.seen
         q, k, v = live[:3]
         if call.case["poison"]:  # hidden from every query: any number will do
