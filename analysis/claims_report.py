@@ -1,4 +1,4 @@
-"""A page of verdicts: one row a claim, size or twin, with its statement, numbers and witness."""
+"""A page of verdicts: one row per claim, size or twin, with its statement, numbers and witness."""
 
 from __future__ import annotations
 

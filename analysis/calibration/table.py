@@ -88,7 +88,7 @@ def power_runs(runs: int) -> int:
 
 
 def as_csv(rows: Sequence[Row] | Sequence[ledger_rates.Cell]) -> str:
-    """One line a row, with a heading."""
+    """One line per row, with a heading."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in fields(rows[0]))

@@ -383,7 +383,7 @@ def margin(name: str, value: Any, *, zero: bool = False) -> float:
 
 
 def replicas(name: str, values: ArrayLike) -> np.ndarray:
-    """One finite number a replica, shape (replica,)."""
+    """One finite number per replica, shape (replica,)."""
     return finite_vector(name, values)
 
 

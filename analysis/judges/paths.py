@@ -172,7 +172,7 @@ def aligned(
 
     Args:
         vectors: shape (replica, ...), not zero; trailing axes (a matrix, say) are read as one vector.
-        direction: shape (...), or one a replica (replica, ...), not zero.
+        direction: shape (...), or one per replica (replica, ...), not zero.
         signed: if False, opposite directions count as the same (eigenvectors), and angles lie in [0, pi/2].
         of: as in :func:`attnlab.analysis.agrees`, of the angles.
         twin: the rival direction, or ``Twin.of(label, direction=...)``, also with ``vectors``.
@@ -317,7 +317,7 @@ def _angles(vectors: np.ndarray, direction: np.ndarray, signed: bool) -> np.ndar
     v = vectors.reshape(len(vectors), -1)
     if direction.shape not in (vectors.shape, vectors.shape[1:]):
         raise ValueError(
-            f"direction must have shape {vectors.shape[1:]}, or one a replica, to match vectors "
+            f"direction must have shape {vectors.shape[1:]}, or one per replica, to match vectors "
             f"{vectors.shape}; got {direction.shape}"
         )
     u = np.broadcast_to(direction.reshape(-1, v.shape[1]), v.shape)

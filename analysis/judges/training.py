@@ -55,7 +55,7 @@ def settles(
     Args:
         steps: training steps of the records, increasing, shape (record,).
         curves: shape (replica, record), finite.
-        predicted: one number, or one a replica.
+        predicted: one number, or one per replica.
         within: the margin, chosen beforehand.
         twin: a rival prediction, or ``Twin.of(label, predicted=...)`` or ``Twin.of(label, curves=...)``.
         scale: as in :func:`attnlab.analysis.agrees`.

@@ -58,7 +58,7 @@ def agrees(
 
     Args:
         measured: shape (replica,), finite.
-        predicted: one number, or one a replica; then the differences are judged, and ``measured`` and ``interval`` are
+        predicted: one number, or one per replica; then the differences are judged, and ``measured`` and ``interval`` are
             reported around the mean prediction.
         within: margin in the unit of the measurement, > 0.
         twin: the rival prediction (a number or array), or ``Twin.of(label, predicted=...)``, also with ``measured``
@@ -139,7 +139,7 @@ def bounded(
     measured >= bound - within. HOLDS iff the whole two-sided interval respects it, REFUTED iff the whole interval
     violates it; each wrong decision has probability at most alpha/2.
 
-    ``of``, ``unit`` and ``confidence`` as in :func:`agrees`; ``bound`` is one number, or one a replica (the differences
+    ``of``, ``unit`` and ``confidence`` as in :func:`agrees`; ``bound`` is one number, or one per replica (the differences
     are judged). ``twin`` is a sharper rival bound that the data must violate, or ``Twin.of(label, bound=...)``; a rival
     that no data satisfying the claim could violate is an error. ``tightness`` is measured / bound for a bound above and
     bound / measured for one below (1 is sharp; None if the signs differ); of the sharpest replica for "every replica".

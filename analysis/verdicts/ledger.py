@@ -1,6 +1,6 @@
 """One error budget for a whole run: every verdict draws its share, and nobody draws what was not declared.
 
-With many verdicts a run at 99 % each would be wrong somewhere too often. The ledger holds the probability that *any*
+With many verdicts per run at 99 % each would be wrong somewhere too often. The ledger holds the probability that *any*
 verdict of the run is wrong (default 1 %), hands each claim a share, and each judge called inside the claim draws an
 equal part of it. The sum of all parts stays within the budget, so by the union bound the whole run errs with at most
 that probability, however the verdicts depend on each other.

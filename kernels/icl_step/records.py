@@ -139,7 +139,7 @@ class Law:
         if self.coefficient_std is not None and not 0 < self.coefficient_std < np.inf:
             raise ValueError(f"coefficient_std={self.coefficient_std!r} must be positive")
         if scale is not None and (np.shape(scale) != (shape.n_labels,) or not all(0 <= s < np.inf for s in scale)):
-            raise ValueError(f"noise_scale={scale!r} must be {shape.n_labels} numbers, one a label, not negative")
+            raise ValueError(f"noise_scale={scale!r} must be {shape.n_labels} numbers, one per label, not negative")
         if self.clean_query and shape.causal:
             raise ValueError("clean_query=True needs a single query; with causal=True every pair is context and query")
 
@@ -204,7 +204,7 @@ class Optimiser:
             raise ValueError(f"need 0 <= betas < 1 and eps > 0, got betas={self.betas!r}, eps={self.eps!r}")
 
     def check(self, n_replicas: int) -> None:
-        """Raise unless there is one learning rate, or one a replica."""
+        """Raise unless there is one learning rate, or one per replica."""
         if np.ndim(self.learning_rate) and np.shape(self.learning_rate) != (n_replicas,):
             raise ValueError(
                 f"learning_rate has shape {np.shape(self.learning_rate)}; expected a number or ({n_replicas},)"

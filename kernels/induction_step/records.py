@@ -13,7 +13,7 @@ WORD = 2**32
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of task and model: ``n_context`` pairs and a target, contents in R^dim, a batch of sequences a step."""
+    """Sizes of task and model: ``n_context`` pairs and a target, contents in R^dim, a batch of sequences per step."""
 
     dim: int
     n_context: int
@@ -149,7 +149,7 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Fresh batches from the counter-based stream: a 64-bit seed a replica, and what is fixed during a run: the class
+    """Fresh batches from the counter-based stream: a 64-bit seed per replica, and what is fixed during a run: the class
     means (replica, class, dim) and label vectors (replica, label, dim)."""
 
     seeds: np.ndarray
@@ -210,7 +210,7 @@ class Batches:
 
 @dataclass(frozen=True, eq=False)
 class Optimiser:
-    """Gradient descent, p <- (1 - decay) p - learning_rate g; both are numbers, or one a replica.
+    """Gradient descent, p <- (1 - decay) p - learning_rate g; both are numbers, or one per replica.
 
     The decay is a share a step: it is not multiplied by the learning rate.
     """
@@ -225,7 +225,7 @@ class Optimiser:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be finite and not negative")
 
     def check(self, n_replicas: int) -> None:
-        """Raise unless there is one number, or one a replica."""
+        """Raise unless there is one number, or one per replica."""
         for name in ("learning_rate", "decay"):
             if np.ndim(getattr(self, name)) and np.shape(getattr(self, name)) != (n_replicas,):
                 raise ValueError(

@@ -69,7 +69,7 @@ def ranks_of(setting):
 
 
 def copies_of(setting):
-    """Copies of the attention in a sweep; at d = 64 the published ones, d^2, d^2.5 and d^3 parameters a layer."""
+    """Copies of the attention in a sweep; at d = 64 the published ones, d^2, d^2.5 and d^3 parameters per layer."""
     return (1, 8, 64) if setting.dim >= 64 else (1, 4)
 
 

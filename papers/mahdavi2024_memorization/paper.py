@@ -99,5 +99,5 @@ ASSUMPTIONS = Scales(
 
 
 def cells(law, sizes, runs):
-    """The predicted whole numbers of all cells, one row a replica."""
+    """The predicted whole numbers of all cells, one row per replica."""
     return np.tile([law(*size) for size in sizes], (runs.n, 1))

@@ -48,7 +48,7 @@ def scaled(desk: Setting, paper_scale: Setting | None = None) -> Scales:
 
 
 def mean_over_pairs(runs, name="error"):
-    """One number a replica."""
+    """One number per replica."""
     return runs[name].mean(-1)
 
 

@@ -18,7 +18,7 @@ from attnlab.theory.low_rank import ranks as theory
 
 
 def cells(law, sizes, runs):
-    """The predicted ranks of all cells, one row a replica."""
+    """The predicted ranks of all cells, one row per replica."""
     return np.tile([law(*size) for size in sizes], (runs.n, 1))
 
 

@@ -57,13 +57,13 @@ SWEEPS = {"classes": by_classes, "noise": by_noise, "burstiness": by_burstiness,
 
 
 def ends(lab: Lab, simulation, settings):
-    """Final accuracies in context, on shifted labels and in weights, lists of ``(replica,)``, one entry a setting."""
+    """Final accuracies in context, on shifted labels and in weights, lists of ``(replica,)``, one entry per setting."""
     runs = lab.simulate(simulation, *settings)
     return tuple([each[f"accuracy_{name}"][:, -1] for each in runs] for name in ("context", "shifted", "weights"))
 
 
 def rises(values, x, direction):
-    """The trend of final accuracies over the cells of a sweep, one line a replica."""
+    """The trend of final accuracies over the cells of a sweep, one line per replica."""
     falls = {"rising": "falling", "falling": "rising"}[direction]
     return trend(np.asarray(x, float), np.stack(values, axis=-1), direction, twin=Twin.of(falls, direction=falls))
 

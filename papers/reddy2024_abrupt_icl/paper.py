@@ -98,7 +98,7 @@ def sizes(setting):
 
 
 def first_time(steps, curves, level):
-    """The step at which each curve ``(replica, record)`` first reaches a level (a number or one a replica), by linear
+    """The step at which each curve ``(replica, record)`` first reaches a level (a number or one per replica), by linear
     interpolation between records; NaN where it never does."""
     level = np.broadcast_to(level, len(curves))
     found = np.full(len(curves), np.nan)

@@ -45,7 +45,7 @@ def rise(steps, curves, low):
     assumptions=["p_C = 1, B = 1, L > N", "width: replicas that learn"],
     judged="share of replicas that end above accuracy 0.9 is at least 1/2; median width of the rise below half of the "
     "time before it (a steady rise has 1.6)",
-    note="Desk: D = 31, N = 4, L = 16, 48 numbers a token, learning rate 0.1, batch 32. The published size (D = 63, "
+    note="Desk: D = 31, N = 4, L = 16, 48 numbers per token, learning rate 0.1, batch 32. The published size (D = 63, "
     "N = 8, L = 32, learning rate 0.01, batch 128) is the scale `paper`.",
 )
 def abrupt(setting: simulator.Setting, lab: Lab) -> Verdict:

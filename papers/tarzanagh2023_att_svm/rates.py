@@ -226,7 +226,7 @@ def angle_rate(setting: simulator.Setting, lab: Lab) -> Verdict:
     "behind the flow by up to one step of 0.1 against finite parts of order one, and squares double a relative error",
 )
 def reduced_flow(setting: simulator.Setting, lab: Lab) -> Verdict:
-    """Trained attention follows the reduced flow of the logits, one number a token, from its start to its direction.
+    """Trained attention follows the reduced flow of the logits, one number per token, from its start to its direction.
 
     Twin: the late law 1 - corr = |W_perp|^2 / (2 |W|^2), with the finite part of the support, at all times.
     """

@@ -216,7 +216,7 @@ def _chosen(subject: str, simulations: dict[str, Simulation], words: Sequence[st
 def table(arrays: Arrays) -> str:
     """A text table of arrays: mean, standard deviation, least and largest over replicas, one line per entry.
 
-    Arrays along ``steps`` are shown at their last record. Of arrays with more than 8 entries a replica only the means
+    Arrays along ``steps`` are shown at their last record. Of arrays with more than 8 entries per replica only the means
     are shown, of those with more than 40 the shapes. Standard errors (``..._se``) are left out.
     """
     lines = [f"{'':34s}{'mean':>12s}{'sd':>12s}{'min':>12s}{'max':>12s}"]

@@ -105,7 +105,7 @@ def train_farthest(
 
 @dataclass(frozen=True)
 class Farthest:
-    """``batch`` sets of ``n_points`` points a step."""
+    """``batch`` sets of ``n_points`` points per step."""
 
     dim: int
     n_points: int

@@ -25,7 +25,7 @@ from attnlab.simulators.tasks.regression import RegressionTask
 
 @dataclass(frozen=True)
 class FlowSetting:
-    """``loss``: ``"effective"`` (the population loss) or ``"sampled"`` (``batch`` fresh sequences a step).
+    """``loss``: ``"effective"`` (the population loss) or ``"sampled"`` (``batch`` fresh sequences per step).
 
     ``parametrisation``: ``"direct"``, or ``"product"``: each omega and each mu is the product of two trained numbers,
     as in a full model with K, Q and O, V. ``init_scale``: standard deviation of the initial numbers.

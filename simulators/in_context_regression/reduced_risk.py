@@ -1,4 +1,4 @@
-r"""The reduced model of in-context regression, two numbers a head, sampled with most of the noise averaged out.
+r"""The reduced model of in-context regression, two numbers per head, sampled with most of the noise averaged out.
 
 He, Pan, Chen and Yang 2025 (arXiv 2503.12734): heads with scales omega_h, mu_h predict
 

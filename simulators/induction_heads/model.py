@@ -28,7 +28,7 @@ class InductionNetwork:
     and the logits :math:`R\, h_3` with :math:`h_k = \mathrm{relu}(W_k h_{k-1} + b_k)`, :math:`h_0 = w`, the last token T.
 
     Parameters, in this order: ``Q1, K1, V1, Q2, K2, V2, W1, W2, W3`` of shape ``(replica, n, n)``; ``b (replica, 3)``, one
-    number a layer; ``R (replica, n_labels, n)``. They start normal, with variance 1/dim (attention), 2/n (W), 1/n (b, R).
+    number per layer; ``R (replica, n_labels, n)``. They start normal, with variance 1/dim (attention), 2/n (W), 1/n (b, R).
     """
 
     dim: int

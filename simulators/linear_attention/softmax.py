@@ -26,7 +26,7 @@ from attnlab.simulators.linear_attention.model import LinearAttention
 
 @dataclass(frozen=True)
 class SoftmaxSetting:
-    """As ``linear_attention.Setting``; ``batch`` fresh sequences a step. ``score``: ``"softmax"``, or ``"linear"`` for the same
+    """As ``linear_attention.Setting``; ``batch`` fresh sequences per step. ``score``: ``"softmax"``, or ``"linear"`` for the same
     training without softmax (scores over N). The loss is averaged between ``n_records`` records at equal distances."""
 
     spectrum: tuple[float, ...] = (0.4, 0.3, 0.2, 0.1)
@@ -115,7 +115,7 @@ class SoftmaxAttention(LinearAttention):
 
 @dataclass(frozen=True)
 class FreshSequences:
-    """``batch`` new sequences a step: ``x ~ N(0, diag(spectrum))``, ``w ~ N(0, I)``, no noise."""
+    """``batch`` new sequences per step: ``x ~ N(0, diag(spectrum))``, ``w ~ N(0, I)``, no noise."""
 
     spectrum: tuple[float, ...]
     n_context: int

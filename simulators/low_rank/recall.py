@@ -144,7 +144,7 @@ class RecallHead:
 
 @dataclass(frozen=True)
 class Recall:
-    """``batch`` sequences a step; see :meth:`sequences`."""
+    """``batch`` sequences per step; see :meth:`sequences`."""
 
     n_tokens: int
     key_size: int

@@ -196,6 +196,6 @@ def _values(Z: np.ndarray) -> np.ndarray:
 
 
 def _error(Z: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Least sums of squares of ``labels (T, n)`` on the columns of Z, one a column."""
+    """Least sums of squares of ``labels (T, n)`` on the columns of Z, one per column."""
     basis = _rows(Z)
     return ((labels - basis @ (basis.T @ labels)) ** 2).sum(0)

@@ -48,7 +48,7 @@ class ClassificationTask:
         p_bursty: share of bursty sequences. p_novel: share of sequences, always bursty with distinct labels, of *novel*
             classes, of which ``n_novel`` are drawn for every batch.
         label_shift: labels in the context and the right answer are moved on by so many.
-        batch: sequences a step.
+        batch: sequences per step.
     """
 
     classes: Tensor

@@ -108,7 +108,7 @@ class PairwiseLogits:
 
 @dataclass(frozen=True)
 class NextToken:
-    """The loss: cross-entropy of the next token, averaged over ``batch`` fresh sequences a step.
+    """The loss: cross-entropy of the next token, averaged over ``batch`` fresh sequences per step.
 
     ``profile``: P(l | n) of the local tokens, ``(local,)`` if it is the same in all classes and replicas, which sampling needs,
     otherwise ``(replica, class, local)``. ``batch=0``: all classes once, with endless sequences, so that counts are P.

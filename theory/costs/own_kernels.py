@@ -80,7 +80,7 @@ class AttentionSizes:
 
 
 def attention_forward(sizes: AttentionSizes) -> KernelWork:
-    """Softmax forward: two products over the visible pairs; one exponential a pair, and one a row for the constant."""
+    """Softmax forward: two products over the visible pairs; one exponential per pair, and one per row for the constant."""
     return KernelWork(
         sizes.pairs * (sizes.dim + sizes.value_dim), sizes.pairs + sizes.n_queries, sizes._inputs, sizes._output
     )

@@ -37,7 +37,7 @@ def reduced_flow(start, times, dim: int, n_context: int, noise_std: float) -> He
     .. math:: \dot\omega = -\tfrac12 \partial_\omega \ell, \qquad \dot\mu = -\tfrac12 \partial_\mu \ell.
 
     ``omega`` and ``mu`` have shape (..., head); ``times`` increases from 0 or later. Solved implicitly (Radau, relative
-    tolerance 1e-9 a step), for the valley is stiff: across it rates are of order ``1 / omega^2``, along it ``omega^6``.
+    tolerance 1e-9 per step), for the valley is stiff: across it rates are of order ``1 / omega^2``, along it ``omega^6``.
 
     Two heads that grow up with one sign stay there: equal ``omega = 1 / sqrt(d)`` with ``mu_1, mu_2 > 0`` is a line
     of minima (the Hessian has one zero and no negative eigenvalue), a saddle only once one ``mu`` is negative. The

@@ -58,7 +58,7 @@ def circuit_flow(
     .. math:: \dot z_i = -\rho_i\, \partial_i \ell(z)
 
     A rate of zero holds a number where it starts: rates ``(1, 1, 0, rho)`` are the two-parameter model. Derivatives are
-    taken by complex steps (exact to rounding), the flow is solved by LSODA with relative tolerance 1e-9 a step.
+    taken by complex steps (exact to rounding), the flow is solved by LSODA with relative tolerance 1e-9 per step.
     """
 
     def slope(_: float, z: np.ndarray) -> np.ndarray:

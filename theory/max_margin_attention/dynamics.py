@@ -104,7 +104,7 @@ def logit_flow(
     loss: str = "logistic",
     tolerance: float = 1e-8,
 ) -> LogitFlow:
-    r"""The flow of normalised descent, reduced to one number a token.
+    r"""The flow of normalised descent, reduced to one number per token.
 
     All gradients lie in the span of the :math:`x_{it} z_i^T`, so :math:`W = W_0 + \sum u_{it} x_{it} z_i^T`, and with the Gram
     matrix :math:`k_{it,js} = (x_{it}^T x_{js})(z_i^T z_j)` the logits are :math:`l = l_0 + k u`. By arc length,

@@ -89,7 +89,7 @@ def least_distance(rows: ArrayLike, bounds: ArrayLike) -> tuple[np.ndarray, np.n
     A, b = np.asarray(rows, dtype=np.float64), np.asarray(bounds, dtype=np.float64)
     if A.ndim != 2 or b.shape != A.shape[:1] or not (np.isfinite(A).all() and np.isfinite(b).all()):
         raise ValueError(
-            f"rows must be a finite matrix and bounds a finite vector with one entry a row, got {A.shape} and {b.shape}"
+            f"rows must be a finite matrix and bounds a finite vector with one entry per row, got {A.shape} and {b.shape}"
         )
     target = np.zeros(A.shape[1] + 1)
     target[-1] = 1.0

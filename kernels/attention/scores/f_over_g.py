@@ -3,7 +3,7 @@ r"""Score maps of the family "f over g": how a row of logits becomes a row of we
 .. math:: W_{ij} = \frac{f(s_{ij})}{Z_i}, \qquad Z_i = c_i + \sum_j g(s_{ij}), \qquad o_i = \sum_j W_{ij} v_j .
 
 Softmax is f = g = exp, c = 0. Every member gives f, g, their first two derivatives and c in a scaled form that cannot
-overflow: all of them are divided by one number a row that cancels in W (``level``: e^m for exponential maps, m^p for
+overflow: all of them are divided by one number per row that cancels in W (``level``: e^m for exponential maps, m^p for
 powers). With G = dL/dO, dP = G V^T and delta_i = sum_j W_ij dP_ij, the gradient of the logits is
 
 .. math:: \partial s_{ij} = \bigl(f'(s_{ij})\, dP_{ij} - g'(s_{ij})\, \delta_i\bigr) / Z_i .

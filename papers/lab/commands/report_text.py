@@ -29,7 +29,7 @@ def run_record(run: int, plan: dict[str, Any], store: Any, bench: Any, status: i
 
 
 def summary(result: dict[str, Any]) -> str:
-    """One line a verdict, most important word first; then the figures' paths and what other scales decide."""
+    """One line per verdict, most important word first; then the figures' paths and what other scales decide."""
     claims = result["claims"]
     width = max((len(c["id"]) for c in (*claims, *result["figures"])), default=0)
     lines = verdict_table(claims)

@@ -52,7 +52,7 @@ def median_resolution(known: Sequence[Baseline]) -> float | None:
 
 
 def resolution_text(rows: Sequence[dict[str, Any]], median: float | None) -> str:
-    """One line a claim, the bluntest last."""
+    """One line per claim, the bluntest last."""
     width = max((len(row["id"]) for row in rows), default=0)
     lines = []
     for row in sorted(rows, key=lambda row: -1.0 if row["resolves"] is None else row["resolves"]):

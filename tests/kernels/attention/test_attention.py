@@ -279,7 +279,7 @@ def test_bad_tensors_are_named(make):
 @pytest.mark.parametrize("mask", [None, "causal", Window(1, 0)], ids=str)
 @pytest.mark.parametrize("shape", [(), (3,), (3, 1, 2)], ids=str)
 def test_learnt_sink_runs_compiled_with_the_gradients_of_the_reference(make, shape, mask, needs_c):
-    """One sink for all, one a replica, one a replica and head; with and without a bias; also by second derivatives."""
+    """One sink for all, one per replica, one per replica and head; with and without a bias; also by second derivatives."""
     q, k, v = (x.requires_grad_() for x in make(9, (3, 4, 2, 7, 3), (3, 4, 2, 7, 3), (3, 4, 2, 7, 2)))
     sink, bias = make(10, shape).reshape(shape).requires_grad_(), make(11, (7, 7)).requires_grad_()
     for extra in ((), (bias,)):

@@ -246,7 +246,7 @@ def draw_checked(shape, law):
         (lambda s: draw_checked(s, Law(supports=((0, 2),))), "supports=((0, 2),)"),
         (lambda s: draw_checked(s, Law(supports=((0,), (1,)))), "each of 1 labels"),
         (lambda s: draw_checked(s, Law(coefficient_std=-1.0)), "coefficient_std=-1.0"),
-        (lambda s: draw_checked(s, Law(noise_scale=(1.0, 1.0))), "1 numbers, one a label"),
+        (lambda s: draw_checked(s, Law(noise_scale=(1.0, 1.0))), "1 numbers, one per label"),
         (
             lambda s: train(
                 Shape(2, 3, 2, 5, causal=True),
