@@ -8,7 +8,7 @@ BIN       := .venv/bin
 # one BLAS thread in each test process: the processes are the parallelism
 PYTEST    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: install reproduce bench test test-all test-portable test-triton gpu-check lint types docs clean
+.PHONY: install reproduce bench test test-all test-portable test-triton gpu-check sanitize lint types docs clean
 
 install: $(BIN)/.installed
 
@@ -57,6 +57,14 @@ docs: install
 gpu-check: install
 	$(BIN)/python tests/gpu_check.py
 
+# all C under AddressSanitizer and UndefinedBehaviorSanitizer (gcc): the tests of the kernels and random calls
+SANITIZED := LD_PRELOAD=$$($${SANITIZED_CC:-cc} -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 \
+	ATTNLAB_CC=$(CURDIR)/tests/kernels/sanitized_cc.sh ATTNLAB_CACHE=$(CURDIR)/.sanitized
+sanitize: install
+	$(SANITIZED) $(BIN)/python -m pytest -n 0 --timeout 1800 tests/kernels --ignore tests/kernels/attention/test_compiled.py \
+		--ignore tests/kernels/compiled --ignore tests/kernels/attention/gpu
+	$(SANITIZED) $(BIN)/python tests/kernels/attention/fuzz --cases 2000
+
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -68,4 +76,4 @@ types: install
 TYPED ?= theory analysis papers/lab
 
 clean:
-	rm -rf .venv .triton build docs/_build docs/api docs/examples_executed *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .triton .sanitized build docs/_build docs/api docs/examples_executed *.egg-info .pytest_cache .ruff_cache .hypothesis

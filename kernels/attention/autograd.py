@@ -54,6 +54,13 @@ def _push(function, primals, tangents):
     return found if many else found[0]
 
 
+def wanted(*tensors: Tensor | None) -> bool:
+    """Whether anything may ask for a derivative of what is computed now."""
+    if torch_internals.transforms_active() or torch_internals.forward_mode_active():
+        return True
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+
+
 def apply(function, path: str, problem: Problem, *tensors: Tensor | None):
     """``function.apply``, by the short way outside ``torch.func`` transforms."""
     if torch_internals.transforms_active():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,9 @@ _CACHE = 5 << 19  # operands of 16 problems past so many bytes leave the cache: 
 #: The record ``task`` of score_maps.h: sizes, scale, parameter, four pointers, and (base, offset, row, col) of each view.
 _TASK = struct.Struct("@2q2d4Q64q")
 _NONE = (0, 0, 0, 0)
+_POINTER = struct.Struct("@Q")
+_PLACES = tuple(64 + 32 * i for i in range(16))  # of the bases of the views in the record
+_KEPT = 64  # ways to lie that a problem remembers
 
 
 def map_of(score: ScoreMap) -> tuple[int, float] | None:
@@ -167,22 +171,11 @@ def n_lanes(built: ctypes.CDLL) -> int:
 
 def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, with_stats: bool = False):
     """Output, and the array of raw statistics (..., query, 10) or None."""
-    keep: list = []
     rows = q.shape[:-1]
     o = q.new_empty((*rows, v.shape[-1]))
     stats = q.new_empty((*rows, len(RAW))) if with_stats else None
-    views = (
-        *_view(q, keep),
-        *_view(k, keep),
-        *_view(v, keep),
-        *_view(bias, keep),
-        *_NONE * 5,
-        *_view(o, keep),
-        *_NONE * 4,
-        *_view(stats, keep),
-        *_NONE,
-    )
-    _run("forward", 1, problem, q, k, v, q.shape[:-2].numel(), views)
+    none = (None,) * 5
+    _run("forward", 1, problem, (q, k, v, bias, *none, o, *none[:4], stats, None))
     return o, stats
 
 
@@ -197,20 +190,8 @@ def backward(
     dstats: Tensor | None = None,
 ):
     """Gradients (dq, dk, dv, dbias or None) for cotangents of the output and of the raw statistics."""
-    keep: list = []
     out = _gradients(q, k, v, want_bias)
-    views = (
-        *_view(q, keep),
-        *_view(k, keep),
-        *_view(v, keep),
-        *_view(bias, keep),
-        *_view(g, keep),
-        *_NONE * 5,
-        *_views(out, keep),
-        *_NONE,
-        *_view(dstats, keep),
-    )
-    _run("backward", 1, problem, q, k, v, q.shape[:-2].numel(), views)
+    _run("backward", 1, problem, (q, k, v, bias, g, *(None,) * 5, *out, None, dstats))
     return out
 
 
@@ -225,21 +206,9 @@ def second(
     want_bias: bool = False,
 ):
     """As ``formulas.second``: (tangent,) or (tangent, dq, dk, dv, dbias or None)."""
-    keep: list = []
     o = q.new_empty((*q.shape[:-1], v.shape[-1]))
     out = (None,) * 4 if g is None else _gradients(q, k, v, want_bias)
-    views = (
-        *_view(q, keep),
-        *_view(k, keep),
-        *_view(v, keep),
-        *_view(bias, keep),
-        *_view(g, keep),
-        *_views(tangents, keep),
-        *_view(o, keep),
-        *_views(out, keep),
-        *_NONE * 2,
-    )
-    _run("second", 2, problem, q, k, v, q.shape[:-2].numel(), views)
+    _run("second", 2, problem, (q, k, v, bias, g, *tangents, o, *out, None, None))
     return (o,) if g is None else (o, *out)
 
 
@@ -251,22 +220,6 @@ def _gradients(q: Tensor, k: Tensor, v: Tensor, want_bias: bool) -> tuple[Tensor
         v.new_empty(v.shape),
         q.new_empty((*q.shape[:-1], k.shape[-2])) if want_bias else None,
     )
-
-
-def _view(x: Tensor | None, keep: list) -> tuple[int, int, int, int]:
-    """Where a tensor lies: base, offsets of its problems, strides of row and column; ``keep`` holds the offsets alive."""
-    if x is None:
-        return _NONE
-    if x.is_neg():  # the numbers in memory have the other sign
-        x = x.resolve_neg()
-        keep.append(x)
-    offsets, address, row, col = _layout(x.shape, x.stride())
-    keep.append(offsets)
-    return x.data_ptr(), address, row, col
-
-
-def _views(tensors: tuple, keep: list) -> list[int]:
-    return [number for x in tensors for number in _view(x, keep)]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -304,44 +257,59 @@ def _fixed(problem: Problem, n_k: int) -> _Fixed:
     return found
 
 
-def _run(
-    function: str,
-    order: int,
-    problem: Problem,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    n_problems: int,
-    views: tuple[int, ...],
-) -> None:
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A call of tensors that lie in one way, but for where: the record without its pointers, and the parts of the work."""
+
+    call: Callable[[bytes, int, int], int]
+    built: ctypes.CDLL
+    record: bytes
+    keep: tuple[np.ndarray, ...]  # the offsets that the record points to
+    n_problems: int
+    groups: int  # of lanes, or 1 where a second thread does not pay
+
+
+def _run(function: str, order: int, problem: Problem, tensors: tuple[Tensor | None, ...]) -> None:
+    """A kernel on tensors in the order of the views of ``task``."""
     counter = counters.active()
-    n_k, head_dim, value_dim = k.shape[-2], q.shape[-1], v.shape[-1]
-    fixed = _fixed(problem, n_k)
-    built = library(
-        fixed.map_number,
-        q.dtype,
-        head_dim,
-        value_dim,
-        order,
-        counter is not None,
-        fixed.sink,
-        is_narrow(n_problems, q.shape[-2], n_k, q.dtype, head_dim, value_dim),
-    )
+    # the numbers of a tensor with the negative bit have the other sign in memory
+    tensors = [x.resolve_neg() if x is not None and x.is_neg() else x for x in tensors]
+    key = (function, counter is None, tensors[0].dtype, *[x if x is None else (x.shape, x.stride()) for x in tensors])
+    ready = problem.kept.get(key)
+    if ready is None:
+        if len(problem.kept) > _KEPT:
+            problem.kept.clear()
+        ready = problem.kept[key] = _prepare(function, order, problem, tensors, counter is not None)
+    record = bytearray(ready.record)
+    for place, x in zip(_PLACES, tensors, strict=True):
+        if x is not None:
+            _POINTER.pack_into(record, place, x.data_ptr())
+    call, task = functools.partial(carried_out, ready.call), bytes(record)
+    threads = 1 if ready.groups <= 1 else min(torch.get_num_threads(), ready.groups)
+    if threads <= 1:
+        call(task, 0, ready.n_problems)
+        if counter is not None:
+            counters.collect(ready.built, counter)
+        return
+    lanes = n_lanes(ready.built)
+    cuts = [min(lanes * (ready.groups * i // threads), ready.n_problems) for i in range(threads)] + [ready.n_problems]
+    run_parts(functools.partial(call, task), cuts)
+
+
+def _prepare(function: str, order: int, problem: Problem, tensors: list[Tensor | None], count: bool) -> _Ready:
+    q, k, v, *_ = tensors
+    n_problems, n_q, n_k = q.shape[:-2].numel(), q.shape[-2], k.shape[-2]
+    widths, fixed = (q.shape[-1], v.shape[-1]), _fixed(problem, n_k)
+    narrow = is_narrow(n_problems, n_q, n_k, q.dtype, *widths)
+    built = library(fixed.map_number, q.dtype, *widths, order, count, fixed.sink, narrow)
     if built is None:
         raise RuntimeError(
             "path='c' needs a working C compiler; see attnlab.kernels.compiled.compiler.compiler_report()"
         )
-    task = _TASK.pack(q.shape[-2], n_k, *fixed.numbers, *views)
-    call = functools.partial(carried_out, getattr(built, function), task)
-    threads = 1
-    if n_problems * fixed.pairs * (head_dim + value_dim) > _THREAD_WORK and counter is None:
-        lanes = n_lanes(built)
-        groups = -(-n_problems // lanes)
-        threads = min(torch.get_num_threads(), groups)
-    if threads <= 1:
-        call(0, n_problems)
-        if counter is not None:
-            counters.collect(built, counter)
-        return
-    cuts = [min(lanes * (groups * i // threads), n_problems) for i in range(threads)] + [n_problems]
-    run_parts(call, cuts)
+    layouts = [None if x is None else _layout(x.shape, x.stride()) for x in tensors]
+    views = [number for layout in layouts for number in (_NONE if layout is None else (0, *layout[1:]))]
+    record = _TASK.pack(n_q, n_k, *fixed.numbers, *views)
+    work = n_problems * fixed.pairs * sum(widths)
+    groups = -(-n_problems // n_lanes(built)) if work > _THREAD_WORK and not count else 1
+    keep = tuple(layout[0] for layout in layouts if layout is not None)
+    return _Ready(getattr(built, function), built, record, keep, n_problems, groups)
