@@ -7,6 +7,7 @@ what was kept whole, does the same command finish it, and are all bits those of 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import re
@@ -20,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.campaign.harness import TARGET, Ended, Yard
+from tests.campaign.harness import CLAIMS, TARGET, Ended, Yard
 
 Trial = tuple[str, list[str]]  # how the disturbed run ended, and what did not hold
 
@@ -33,8 +34,10 @@ def aimed(yard: Yard, n: int, rng: random.Random) -> Iterator[Trial]:
     places = [(name, k) for name, count in sorted(passed.items()) for k in range(1, count + 1)]
     builds = [("build begun", 1), ("build made", 1), ("build written", 1), ("build kept", 1)]
     rng.shuffle(places)
-    chosen = [*builds, *(places * (1 + n // max(1, len(places))))][:n]
-    for name, k in chosen:
+    done = 0
+    for count, (name, k) in enumerate(itertools.chain(builds, itertools.cycle(places))):
+        if done == n or count > 4 * n:
+            return
         place = yard.fresh()
         mark = Path(f"{place}.mark")
         env = {"ATTNLAB_FAULT": name if name.startswith("build") else f"{name}:{k}", "ATTNLAB_FAULT_MARK": str(mark)}
@@ -43,9 +46,12 @@ def aimed(yard: Yard, n: int, rng: random.Random) -> Iterator[Trial]:
             before: Callable[[], None] | None = forget_builds
         else:
             before = None
-        ended = yard.run(place, env=env, before=before)
-        wrong = [] if mark.exists() else [f"{name}:{k} was not passed"]
-        yield f"killed at {name!r}: {how(ended)}", [*wrong, *sentence(ended), *yard.check(place)]
+        words = TARGET if name.split()[0] in ("png", "pdf", "svg", "csv", "figure") else CLAIMS
+        ended = yard.run(place, words, env=env, before=before)
+        if not mark.exists():
+            continue  # this process did not pass the point so often: which one does a block is not fixed
+        done += 1
+        yield f"killed at {name!r}: {how(ended)}", [*sentence(ended), *yard.check(place, words)]
 
 
 def at_random(yard: Yard, n: int, rng: random.Random) -> Iterator[Trial]:
@@ -53,7 +59,7 @@ def at_random(yard: Yard, n: int, rng: random.Random) -> Iterator[Trial]:
     for _ in range(n):
         place, whom = yard.fresh(), rng.choice(["driver", "worker", "group"])
         began = time.monotonic()
-        pid = yard.start(place)
+        pid = yard.start(place, CLAIMS)
         time.sleep(rng.uniform(0, 1.1 * yard.seconds))
         try:
             if whom == "driver":
@@ -76,7 +82,7 @@ def interrupted(yard: Yard, n: int, rng: random.Random) -> Iterator[Trial]:
     """SIGINT at a random moment: exit status 130 within seconds, or the run had ended."""
     for _ in range(n):
         place, began = yard.fresh(), time.monotonic()
-        pid = yard.start(place)
+        pid = yard.start(place, CLAIMS)
         time.sleep(rng.uniform(0.02, yard.seconds))
         sent = time.monotonic()
         os.kill(pid, signal.SIGINT)
@@ -113,12 +119,12 @@ def damaged(yard: Yard, n: int, rng: random.Random) -> Iterator[Trial]:
             victim.unlink()
             if kind == "folder":
                 victim.mkdir()
-        ended = yard.run(place)
+        ended = yard.run(place, CLAIMS)
         wrong = [] if "is damaged" in ended.err or kind == "folder" else ["the damage was not said"]
         if kind == "folder":
             wrong += sentence(ended) + ([] if ended.status == 2 else [f"status {ended.status}"])
             victim.rmdir()
-            ended = yard.run(place)
+            ended = yard.run(place, CLAIMS)
         if ended.status:
             wrong.append(f"ended with {ended.status}: {ended.said}")
         yield f"block {kind}: mended", wrong + yard.differences(place, ended)
@@ -194,7 +200,7 @@ def short(yard: Yard, n: int, rng: random.Random) -> Iterator[Trial]:
         wrong = sentence(ended)
         if ended.status not in (0, 2, 3):
             wrong.append(f"ended with {ended.status}: {ended.said}")
-        yield f"{kind}: {how(ended)}", wrong + yard.check(place)
+        yield f"{kind}: {how(ended)}", wrong + yard.check(place, TARGET)
 
 
 def together(yard: Yard, n: int, rng: random.Random) -> Iterator[Trial]:
@@ -206,7 +212,7 @@ def together(yard: Yard, n: int, rng: random.Random) -> Iterator[Trial]:
         place, drivers = yard.fresh(), (2, 8)[k % 2]
         began, started = time.monotonic(), []
         for j in range(drivers):
-            started.append((yard.start(place, before=names(Path(f"{place}.{j}"))), Path(f"{place}.{j}")))
+            started.append((yard.start(place, CLAIMS, before=names(Path(f"{place}.{j}"))), Path(f"{place}.{j}")))
         wrong: list[str] = []
         checks = 0
         while any(
@@ -247,7 +253,7 @@ def clocks(yard: Yard, n: int, rng: random.Random) -> Iterator[Trial]:
 
     for _ in range(n):
         place = yard.fresh()
-        ended = yard.run(place, before=jump(rng.randrange(10**6)))
+        ended = yard.run(place, CLAIMS, before=jump(rng.randrange(10**6)))
         wrong = [f"ended with {ended.status}: {ended.said}"] if ended.status else []
         yield "clock jumps", wrong + yard.check(place)
 
@@ -257,7 +263,7 @@ def vanished(yard: Yard, n: int, rng: random.Random) -> Iterator[Trial]:
     for _ in range(n):
         place, kind = yard.fresh(), rng.choice(["deleted", "renamed", "replaced"])
         began = time.monotonic()
-        pid = yard.start(place, (*TARGET, "pause=0.05"))
+        pid = yard.start(place, (*CLAIMS, "pause=0.05"))
         while not list(place.glob("blocks/*/*.npz")) and time.monotonic() - began < 60:
             time.sleep(0.002)
         away = Path(f"{place}.away")
