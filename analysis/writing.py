@@ -102,7 +102,7 @@ def fault_point(name: str) -> None:
     wanted, log = os.environ.get("ATTNLAB_FAULT"), os.environ.get("ATTNLAB_FAULT_LOG")
     if log:
         with open(log, "a", encoding="utf-8") as file:
-            file.write(f"{name}\n")
+            file.write(f"{os.getpid()} {name}\n")
     if not wanted or name != wanted.partition(":")[0]:
         return
     _passed[name] = _passed.get(name, 0) + 1
