@@ -8,7 +8,7 @@ BIN       := .venv/bin
 # one BLAS thread in each test process: the processes are the parallelism
 PYTEST    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: install reproduce bench test test-all test-portable test-triton gpu-check sanitize lint types docs clean
+.PHONY: install reproduce bench campaign test test-all test-portable test-triton gpu-check sanitize lint types docs clean
 
 install: $(BIN)/.installed
 
@@ -34,6 +34,14 @@ test: install
 
 test-all: install
 	$(PYTEST) -m "slow or not slow" --timeout 1800
+
+# the laboratory under faults: kills, damages, shortages, several drivers, a Dask sweep with killed workers, 10^5 records; the
+# tables of docs/measured/campaign.md. Twenty minutes on two idle cores.
+campaign: install
+	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --constraint constraints.txt '.[cluster]'
+	$(BIN)/python -m tests.campaign.campaign
+	$(BIN)/python -m tests.campaign.sweep
+	$(BIN)/python -m tests.campaign.scale
 
 # the suite under other instruction sets, libraries, thread counts and loads: all that this machine can, or VARIANTS="zen loaded"
 VARIANTS ?=

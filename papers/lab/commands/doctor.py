@@ -29,6 +29,7 @@ _PACKAGES = {
     "gpu": ("triton",),
     "cluster": ("distributed",),
     "cc": ("ziglang",),
+    "export": ("duckdb",),
     "dev": ("pytest", "pytest-xdist", "hypothesis", "ruff"),
 }
 
