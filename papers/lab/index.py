@@ -18,7 +18,7 @@ from typing import Any
 from attnlab.analysis.writing import write_atomically
 from attnlab.kernels.compiled.compiler import cache_folder
 from attnlab.papers.lab import registry
-from attnlab.papers.lab.declare import SCALES, Claim, Paper, PaperFigure, Scales, Source
+from attnlab.papers.lab.declare import DECLARED, SCALES, Claim, Paper, PaperFigure, Scales, Source
 
 FORMAT = 1
 KEPT = 5  # files of earlier sources
@@ -95,6 +95,7 @@ def to_record(paper: Paper) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> Paper:
     """The paper of a record: it can be described, and nothing of it can be run."""
+    imported = DECLARED.get(record["key"])
     settings = [Scales(**{scale: _tuple(each[scale]) for scale in SCALES}) for each in record["settings"]]
     paper = Paper(
         key=record["key"],
@@ -103,6 +104,10 @@ def from_record(record: dict[str, Any]) -> Paper:
         statements={int(number): text for number, text in record["statements"]},
         untestable={int(number): text for number, text in record["untestable"]},
     )
+    if imported is None:  # what only describes is not the paper of its key
+        DECLARED.pop(paper.key, None)
+    else:
+        DECLARED[paper.key] = imported
     for row in record["claims"]:
         plain = {name: _tuple(row[name]) for name in _PLAIN[Claim]}
         paper.claims[row["name"]] = Claim(

@@ -14,6 +14,7 @@ import shutil
 import signal
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ class Yard:
         home = bench_paper.write(self.folder / "code")
         sys.path.insert(0, str(home))
         attnlab.papers.__path__ = [*attnlab.papers.__path__, str(home / "papers")]
+        os.register_at_fork(after_in_child=fresh_locks)
         workers.SpawnContext = lambda: multiprocessing.get_context("fork")
         from attnlab.papers.lab.run.display import Display
 
@@ -199,6 +201,15 @@ class Yard:
         if open_:
             wrong.append(f"{open_} runs are left unfinished")
         return wrong
+
+
+def fresh_locks() -> None:
+    """Locks that another thread held when a process was forked would never be free again; spawned processes have no such."""
+    from attnlab.kernels.compiled import compiler
+    from attnlab.papers.lab.run import fingerprint, machine
+
+    fingerprint._parsing, machine._threads, compiler._lock = threading.RLock(), threading.Lock(), threading.Lock()
+    machine._inside = 0
 
 
 def blocks(place: Path) -> dict[str, str]:

@@ -199,6 +199,11 @@ class Store:
         fault_point("run entered")
         self._lock = RunLock(self.folder, run)
         sweep(self.folder)
+        for path in (self.folder / "checkpoints").glob("*.checkpoint"):
+            if is_key(path.stem) and self.has(
+                path.stem
+            ):  # killed between keeping the block and removing its checkpoint
+                path.unlink(missing_ok=True)
         return run
 
     def end_run(self, run: int, status: int) -> None:

@@ -7,6 +7,7 @@ moment, even while it writes, harms no other. Workers end when the driver is gon
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import queue
 import signal
@@ -21,6 +22,8 @@ from attnlab.papers.lab.errors import ItemError, UsageError, environment_error
 from attnlab.papers.lab.run.spawned import SpawnContext
 
 RETRIES = 2  # a block whose worker died runs again this often
+_STARTS = 300.0  # seconds in which a worker process must have started
+_PR_SET_PDEATHSIG = 1
 _READY, _TELLS, _DONE, _RAISED = range(4)
 Progress = Callable[[str, int, int, float | None], None]
 
@@ -101,26 +104,30 @@ class LocalWorkers:
                 self._processes.discard(process)
 
     def _start(self) -> tuple[Any, Connection]:
-        """A new process that has said it is ready."""
-        try:
-            with self._starting:
+        """A new process that has said it is ready; one that dies before is started again, a few times."""
+        how = ""
+        for _ in range(RETRIES + 1):
+            try:
+                with self._starting:
+                    if self._closed:
+                        raise CancelledError
+                    pipe, theirs = self._context.Pipe()
+                    process = self._context.Process(target=_serve, args=(theirs, self._run, os.getpid()), daemon=True)
+                    process.start()
+                    self._processes.add(process)
+                    theirs.close()
+            except OSError as error:
+                raise environment_error(error, "start a worker process") from error
+            try:
+                if not pipe.poll(_STARTS):
+                    process.kill()
+                pipe.recv()
+                return process, pipe
+            except (EOFError, ConnectionError):
+                how = self._bury(process, pipe)
                 if self._closed:
-                    raise CancelledError
-                pipe, theirs = self._context.Pipe()
-                process = self._context.Process(target=_serve, args=(theirs, self._run, os.getpid()), daemon=True)
-                process.start()
-                self._processes.add(process)
-                theirs.close()
-        except OSError as error:
-            raise environment_error(error, "start a worker process") from error
-        try:
-            pipe.recv()
-        except (EOFError, ConnectionError):
-            how = self._bury(process, pipe)
-            if self._closed:
-                raise CancelledError from None
-            raise UsageError(f"a worker process ended before it could begin ({how}); see what it wrote above") from None
-        return process, pipe
+                    raise CancelledError from None
+        raise UsageError(f"worker processes end before they can begin ({how}); see what they wrote above")
 
     def _exchange(self, pipe: Connection, task: Any, name: str) -> Any:
         pipe.send(task)
@@ -160,6 +167,8 @@ def _serve(pipe: Connection, run: Callable[[Any], Any], driver: int) -> None:
     from attnlab.papers.lab.run import executor
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError, AttributeError):  # Linux: the system ends the worker together with the driver
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def watch() -> None:
         while os.getppid() == driver:

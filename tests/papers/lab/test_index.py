@@ -63,3 +63,11 @@ def test_listing_from_the_index_imports_no_paper_and_little_else(tmp_path, monke
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert done.returncode == 0 and "rala_low_rank." in done.stdout, done.stderr
     assert int(done.stderr.split()[-1]) < 100 * 1024  # KiB, where the system tells it
+
+
+def test_reading_the_index_does_not_take_the_place_of_an_imported_paper():
+    from attnlab.papers.lab.declare import DECLARED
+
+    paper = registry.load("rala_low_rank")
+    index.from_record(index.to_record(paper))
+    assert DECLARED["rala_low_rank"] is paper

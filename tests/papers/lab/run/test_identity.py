@@ -1,6 +1,7 @@
 import sys
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -202,3 +203,39 @@ def test_modules_picked_by_a_literal_name_and_tables_beside_a_package_count(tmp_
     forget()
     assert code_fingerprint("lit_pack.sim") != before
     forget()
+
+
+@pytest.mark.parametrize("broken", ["ATTNLAB_CACHE", "ATTNLAB_CC"])
+def test_a_process_that_cannot_build_or_load_c_says_so_in_its_platform(tmp_path, broken):
+    import os
+    import subprocess
+
+    (tmp_path / "file").write_text("no folder")
+    environment = os.environ | {broken: str(tmp_path / "file") if broken == "ATTNLAB_CACHE" else ""}
+    code = "from attnlab.papers.lab.run.machine import platform; print(platform('cpu')['kernels'])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
+    assert done.stdout.strip() == "torch", done.stderr
+
+
+def test_a_build_that_fails_in_the_worker_gives_the_block_another_identity_and_the_reason(monkeypatch):
+    import attnlab.kernels.icl_step.fused
+    from attnlab.kernels.compiled import compiler
+    from attnlab.papers.lab.run import ran
+
+    roots = ("attnlab.kernels.icl_step.fused",)
+
+    def here(**missing):
+        monkeypatch.setattr(compiler, "_missing", missing)
+        return ran.here("code", roots, "cpu")
+
+    monkeypatch.setattr(ran, "platform", lambda device: {"kernels": "abc", "torch": "2"})
+    assert here()["platform"]["kernels"] == "abc"
+    assert (
+        here(**{"attention_of_others.c D=3": "no space"})["platform"]["kernels"]
+        == "abc without attention_of_others.c D=3"
+    )
+    source = next(path.name for path in Path(attnlab.kernels.icl_step.fused.__file__).parent.glob("*.c"))
+    told = here(**{f"{source} D=5": "OSError: no space left"})
+    assert told["platform"]["kernels"] == f"abc without {source} D=5" and told["missing"]
+    other = next(name for name in ran._every_source() if name not in ran._sources(roots))
+    assert here(**{f"{other} D=5": "no space"})["platform"]["kernels"] == "abc"  # its code does not ask for that source
