@@ -32,8 +32,9 @@ KERNELS = ("forward", "dq", "dkv")
 POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 
 CAUSAL = Causal()
-#: Bytes of stack of the builds that are not clean on versions other than 3.7, on which the tile sizes were chosen.
+#: Bytes of stack of the builds that are not clean. Tile sizes were chosen on 3.7 for the built-in maps; formulas may cost more.
 KNOWN = {
+    "3.7": {"test_maps_from_a_formula_build_without_spills[exp(30*tanh(s/30))-dkv]": 8},
     "3.6": {
         "test_softmax_builds_without_spills[dkv-bfloat16-6-sm_90]": 8,
         "test_packed_problems_build_without_spills[float32-(5, 5)-True-forward]": 8,
