@@ -51,6 +51,7 @@ _MODULES = {
     ),
     "theorems.statement.claim": ("Assumption", "Claim", "ClaimError", "exists", "for_all"),
     "theorems.check": ("check",),
+    "theorems.certificate": ("CertificateError", "check_certificate", "save_certificate"),
     "theorems.witness": ("WitnessError", "replay", "save_witness"),
     "theorems.assumptions": ("audit",),
     "theorems.engines.sampling": ("hoeffding_interval",),

@@ -53,7 +53,7 @@ def check(
                 for one in instances
             ),
             of=f"{len(instances)} sizes",
-        ).named(claim.name)
+        ).named(claim.name or claim.sides)
     claim = instances[0]
     statistical = level in (None, "sampled") or claim.quantifier == "average"
     error = draw("sampled", confidence) if statistical else 0.0
@@ -64,7 +64,7 @@ def check(
             if verdict.outcome is not Outcome.HOLDS:
                 break
             verdict = verdict.with_twin(twin, judge(run, claim.with_twin(twin)).outcome)
-    return verdict.named(claim.name)
+    return verdict.named(claim.name or claim.sides)
 
 
 def size_label(claim: Claim) -> str:

@@ -239,7 +239,10 @@ def flat_weights(setting: BoundSetting) -> dict[str, ForAll]:
     rival = 1 / (1 + (T - 1) * np.exp(-1.9))
     return {
         "searched": for_all(x=Vector(m * T, -4, 4)).bound(
-            lambda x: _first_weight(x, T, m), at_most=bound, twin=Twin.of("ratio e^1.9", at_most=rival)
+            lambda x: _first_weight(x, T, m),
+            at_most=bound,
+            assuming={"no state has all scores zero": lambda x: x.reshape(m, T).square().sum(0) > 0},
+            twin=Twin.of("ratio e^1.9", at_most=rival),
         )
     }
 

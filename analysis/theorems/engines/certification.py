@@ -14,6 +14,7 @@ import heapq
 import itertools
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,23 @@ MEETING_BOXES = 8_000  # enough to try, once the two sides are seen to meet
 STUCK = 2.0**-20  # a box this narrow (relative to the domain) that is still open: the sides meet there
 
 
+class Node:
+    """A box of the proof: how it was closed, and the boxes it was divided into."""
+
+    __slots__ = ("parts", "rule")
+
+    def __init__(self) -> None:
+        self.rule, self.parts = "", ()
+
+    def rules(self) -> Iterator[str]:
+        """The rules of this box and of its parts, parents first."""
+        stack = [self]
+        while stack:
+            node = stack.pop()
+            yield node.rule
+            stack.extend(reversed(node.parts))
+
+
 @dataclass
 class Certificate:
     """What branch and bound found. ``status`` is ``"proved"``, ``"refuted"`` (at ``point``) or ``"undecided"``."""
@@ -49,23 +67,27 @@ class Certificate:
     point: dict[str, np.ndarray] | None = None
     advice: str = ""
     operations: int = 0  # scalar operations left
+    trees: list[tuple[RecordedClaim, Cover, dict[str, np.ndarray], list[Node]]] | None = None  # if a file is wanted
 
 
-def certify(claim: Claim, budget: int = BUDGET, negated: bool = False) -> Certificate:
+def certify(claim: Claim, budget: int = BUDGET, negated: bool = False, with_trees: bool = False) -> Certificate:
     """Prove ``lower <= upper`` on the whole domain (``negated``: ``lower > upper`` everywhere).
 
     ``budget`` counts evaluations as a search does; it buys ``OPERATIONS`` scalar operations in balls each. Processor time
-    is capped at ten times what these should take.
+    is capped at ten times what these should take. ``with_trees`` keeps how every box was closed.
     """
-    total = Certificate(operations=budget * OPERATIONS)
+    total = Certificate(operations=budget * OPERATIONS, trees=[] if with_trees else None)
     deadline = time.thread_time() + max(LEAST_SECONDS, 10 * SECONDS_PER_OPERATION * total.operations)
     try:
         with ctx.workprec(BITS):
             for recorded, cover, whole in cases(claim):
+                roots: list[Node] = []
                 for entry in range(len(recorded.lower)):
-                    _Search(claim, recorded, cover, whole, negated).run(entry, total, deadline)
+                    roots.append(_Search(claim, recorded, cover, whole, negated).run(entry, total, deadline))
                     if total.status != "proved":
                         return total
+                if total.trees is not None:
+                    total.trees.append((recorded, cover, whole, roots))
     except NotTraceable as reason:
         total.status, total.advice = "undecided", f"no exact form: {reason}"
     return total
@@ -79,6 +101,7 @@ class _Open:
     order: int
     box: list[tuple[fmpq, fmpq]] = field(compare=False)
     split: int = field(compare=False)
+    node: Node = field(compare=False)
 
 
 class _Search:
@@ -91,55 +114,68 @@ class _Search:
         self.keys: list[Key] = list(cover.ends)
         self.root = [(_rational(low), _rational(high)) for low, high in cover.ends.values()]
 
-    def run(self, entry: int, total: Certificate, deadline: float) -> None:
-        """Bound one entry and add the result to ``total``."""
+    def run(self, entry: int, total: Certificate, deadline: float) -> Node:
+        """Bound one entry and add the result to ``total``; the tree of its boxes."""
         low, up = (Number(self.tape, self.recorded.lower[entry]), Number(self.tape, self.recorded.upper[entry]))
         self.sides, self.gap = (low.index, up.index), ((up - low) if self.negated else (low - up)).index
         self.total = total
         total.dimension = max(total.dimension, len(self.keys))
         counter = itertools.count()
         heap: list[Any] = []
-        self._push(heap, counter, self.root)
+        root = Node()
+        self._push(heap, counter, self.root, root)
         while heap and total.status == "proved":
             limit = MEETING_BOXES if self._meets() else MAX_BOXES
             if total.operations < 0 or total.boxes > limit or time.thread_time() > deadline:
                 total.status, total.advice = "undecided", self._out_of_budget(heap)
-                return
+                return root
             node = heapq.heappop(heap)
             i = node.split
             lo, hi = node.box[i]
             if not self._wide(node.box):
                 total.status, total.advice = "undecided", self._stuck(node.box)
-                return
+                return root
             middle = (lo + hi) / 2
-            for half in ((lo, middle), (middle, hi)):
-                self._push(heap, counter, [*node.box[:i], half, *node.box[i + 1 :]])
+            node.node.rule, node.node.parts = f"s{i}", (Node(), Node())
+            for half, part in zip(((lo, middle), (middle, hi)), node.node.parts, strict=True):
+                self._push(heap, counter, [*node.box[:i], half, *node.box[i + 1 :]], part)
                 if total.status != "proved":
-                    return
+                    return root
+        return root
 
-    def _push(self, heap: list[_Open], counter: itertools.count, box: list[tuple[fmpq, fmpq]]) -> None:
+    def _push(self, heap: list[_Open], counter: itertools.count, box: list[tuple[fmpq, fmpq]], node: Node) -> None:
         """Bound a box; put it on the heap unless it is done, infeasible or monotone."""
         while True:
             self.total.boxes += 1
             self.total.operations -= 3 * len(self.tape.entries)
-            bound, split, reduced = self._bound(box)
+            bound, split, reduced, rules = self._bound(box)
+            for rule in rules[:-1] if reduced is None else rules:
+                part = Node()
+                node.rule, node.parts = rule, (part,)
+                node = part
             if reduced is None:
+                node.rule = rules[-1] if rules else ""
                 break
             box = reduced
         if bound is not None:
-            heapq.heappush(heap, _Open(-bound if math.isfinite(bound) else -math.inf, next(counter), box, split))
+            priority = -bound if math.isfinite(bound) else -math.inf
+            heapq.heappush(heap, _Open(priority, next(counter), box, split, node))
 
-    def _bound(self, box: list[tuple[fmpq, fmpq]]) -> tuple[float | None, int, list[tuple[fmpq, fmpq]] | None]:
-        """``(upper bound or None if done, coordinate to split, smaller box to look at instead)``."""
+    def _bound(
+        self, box: list[tuple[fmpq, fmpq]]
+    ) -> tuple[float | None, int, list[tuple[fmpq, fmpq]] | None, list[str]]:
+        """``(upper bound or None if done, coordinate to split, smaller box to look at instead, rules applied)``."""
         sides = [arb(lo) if lo == hi else arb(lo).union(arb(hi)) for lo, hi in box]
         values = ball_values(self.tape, dict(zip(self.keys, sides, strict=True)))
         natural = values[self.gap]
-        if self._certain(natural) or self._infeasible(values):
-            return None, 0, None
+        if self._certain(natural):
+            return None, 0, None, ["n"]
+        if self._infeasible(values):
+            return None, 0, None, ["x"]
         middles = [arb((lo + hi) / 2) for lo, hi in box]
         at_middle = ball_values(self.tape, dict(zip(self.keys, middles, strict=True)))
         if self._seen(box, at_middle):
-            return None, 0, None
+            return None, 0, None, []
         gradient = ball_gradient(self.tape, values, self.gap)
         slopes = [gradient.get(key, arb(0)) for key in self.keys]
         radii = [arb((hi - lo) / 2) for lo, hi in box]
@@ -148,25 +184,30 @@ class _Search:
             if not radius == 0:
                 mean_value = mean_value + slope * radius * arb(0, 1)
         if self._certain(mean_value):
-            return None, 0, None
+            return None, 0, None, ["n"]
         if not self.recorded.margins:
-            reduced = self._monotone(box, slopes)
-            if reduced is not None:
-                return None, 0, (reduced or None)
+            reduced, rules = self._monotone(box, slopes)
+            if rules:
+                return None, 0, reduced, rules
         bounds = [float(b.upper()) for b in (natural, mean_value) if b.is_finite()]
-        return (min(bounds) if bounds else math.inf), self._to_split(box, slopes, radii), None
+        return (min(bounds) if bounds else math.inf), self._to_split(box, slopes, radii), None, []
 
-    def _monotone(self, box: list[tuple[fmpq, fmpq]], slopes: list[arb]) -> list[tuple[fmpq, fmpq]] | None:
-        """The face that holds the maximum, [] if it lies inside the domain (a neighbour has it), None if undecided."""
-        out, changed = list(box), False
+    def _monotone(
+        self, box: list[tuple[fmpq, fmpq]], slopes: list[arb]
+    ) -> tuple[list[tuple[fmpq, fmpq]] | None, list[str]]:
+        """The face that holds the maximum and the rules that say so; None if it lies inside the domain (a neighbour has
+        it), or if no coordinate is monotone."""
+        out, rules = list(box), []
         for i, ((lo, hi), slope) in enumerate(zip(box, slopes, strict=True)):
             if lo == hi or not (slope > 0 or slope < 0):
                 continue
             end, outer = (hi, self.root[i][1]) if slope > 0 else (lo, self.root[i][0])
+            sign = "+" if slope > 0 else "-"
             if end != outer:
-                return []
-            out[i], changed = (end, end), True
-        return out if changed else None
+                return None, [f"d{i}{sign}"]
+            out[i] = end, end
+            rules.append(f"f{i}{sign}")
+        return (out if rules else None), rules
 
     def _infeasible(self, values: list[arb]) -> bool:
         """Whether no point of a box meets the assumptions."""

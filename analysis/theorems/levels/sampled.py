@@ -88,4 +88,4 @@ def average(run: Run, claim: Claim) -> Verdict:
 
 def measures(claim: Claim) -> str:
     """The reference measures in words."""
-    return ", ".join(f"{name} {domain.measure()}" for name, domain in claim.variables.items())
+    return ", ".join(f"{name} in {domain}, {domain.measure()}" for name, domain in claim.variables.items())

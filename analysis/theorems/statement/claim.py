@@ -3,7 +3,7 @@
 >>> claim = for_all(x=Real(-2, 2)).bound(lambda x: x * (1 - x), at_most=0.25, name="quarter",
 ...                                      twin=Twin.of("a fifth", at_most=0.2))
 >>> claim.statement
-'left(x) <= 0.25 for all x in [-2, 2]'
+'x * (1 - x) <= 0.25 for all x in [-2, 2]'
 
 A side is a number, a sympy expression in the variables' names, or a function whose parameters are variables' names;
 it is written for one point, in torch or numpy. The claim is judged by :func:`attnlab.analysis.theorems.check.check`.
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from attnlab.analysis.theorems.statement.domains import Distribution, Domain, Real
+from attnlab.analysis.theorems.statement.wording import written
 from attnlab.analysis.verdicts.verdict import Twin
 
 __all__ = ["Assumption", "Claim", "ClaimError", "Quantified", "Real", "exists", "for_all"]
@@ -76,14 +77,18 @@ class Claim:
         return "identity" if self.sense == "equals" else "for_all"
 
     @property
+    def sides(self) -> str:
+        """What is claimed of the two sides, as it was written."""
+        sides = f"{written(self.left)} {_SENSES[self.sense]} {written(self.right)}"
+        return sides + (f" within {self.within:g}" if self.within else "")
+
+    @property
     def statement(self) -> str:
         """The claim in one line."""
-        sides = f"{_shown('left', self.left)} {_SENSES[self.sense]} {_shown('right', self.right)}"
-        sides += f" within {self.within:g}" if self.within else ""
         over = ", ".join(f"{name} in {domain}" for name, domain in self.variables.items())
         words = {"for_all": "for all", "exists": "for some", "average": "on average over"}[self.quantifier]
         given = ", ".join(a.name for a in self.assumptions)
-        return f"{sides} {words} {over}" + (f", assuming {given}" if given else "")
+        return f"{self.sides} {words} {over}" + (f", assuming {given}" if given else "")
 
     @property
     def region(self) -> str:
@@ -408,7 +413,10 @@ def _condition_name(condition: Any, k: int) -> str:
     if is_sympy(condition):
         return str(condition)
     name = getattr(condition, "__name__", "<lambda>")
-    return f"assumption {k}" if name == "<lambda>" else name
+    if name != "<lambda>":
+        return name
+    text = written(condition)
+    return f"assumption {k}" if text.startswith("lambda ") else text
 
 
 def _sizes(given: Mapping[str, Any] | None) -> dict[str, tuple[int, ...]]:
@@ -426,12 +434,6 @@ def _one_of(**senses: Any) -> tuple[str, Any]:
     if len(given) != 1:
         raise ClaimError(f"give exactly one of {' and '.join(senses)}, got {sorted(given) or 'none'}")
     return next(iter(given.items()))
-
-
-def _shown(label: str, side: Any) -> str:
-    if callable(side) and not is_sympy(side):
-        return f"{label}({', '.join(name for name, needed in parameters(side) if needed)})"
-    return str(side)
 
 
 def _nearest(key: str, options: Sequence[str]) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attnlab.analysis.theorems.check import check
+from attnlab.analysis.theorems.certificate import CertificateError, check_certificate, save_certificate
+from attnlab.analysis.theorems.check import check, size_label
 from attnlab.analysis.theorems.levels.run import LEAST_BUDGET
 from attnlab.analysis.theorems.witness import WitnessError, replay, save_witness
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict
@@ -39,6 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget", type=evaluations, metavar="N", help="evaluations for each form, and for each twin (at least 1000)"
     )
+    parser.add_argument(
+        "--check",
+        metavar="FILE",
+        help="check a certificate of the claim with a program of its own (--level certified writes it)",
+    )
     parser.add_argument("--replay", metavar="FILE", help="evaluate a saved witness again instead of searching")
     parser.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of the search (default 0)")
     add_out(parser)
@@ -52,7 +58,16 @@ def run(arguments: argparse.Namespace) -> int:
     if len(targets) > 1:
         raise UsageError(f"{' '.join(targets)!r} names {len(targets)} claims; search one at a time")
     target = targets[0] if targets else None
-    if arguments.replay is not None:
+    if arguments.check is not None:
+        if (
+            target is None
+            or arguments.replay is not None
+            or arguments.level is not None
+            or arguments.budget is not None
+        ):
+            raise UsageError("--check needs the claim and the file of its certificate, and nothing else")
+        result = checked(Path(arguments.check), target, overrides)
+    elif arguments.replay is not None:
         if arguments.level is not None or arguments.budget is not None:
             raise UsageError("--replay evaluates one saved point: leave --level and --budget out")
         result = replayed(Path(arguments.replay), target, overrides)
@@ -91,7 +106,12 @@ def falsify(
         spent = budget if budget is not None else budget_of(at, setting.budget)
         verdict = check(form, at, budget=spent, seed=seed)
         file = _save(verdict, folder) if verdict.outcome is Outcome.REFUTED else None
-        records.append(_record(claim, verdict, file, form=stated, budget=spent, seed=seed))
+        proof = _certificates(form, spent, folder) if at == "certified" and verdict.outcome is Outcome.HOLDS else []
+        records.append(
+            _record(
+                claim, verdict, file, form=stated, budget=spent, seed=seed, certificate_files=[str(f) for f in proof]
+            )
+        )
     return {"claims": records}
 
 
@@ -124,6 +144,42 @@ def replayed(file: Path, target: str | None, overrides: Mapping[str, str] | None
     return {"claims": [_record(found[0], verdict, str(file))]}
 
 
+def checked(file: Path, target: str, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Check a certificate against the claim as it is stated now. HOLDS at level certified, or :class:`UsageError`.
+
+    The proof is checked by ``attnlab.analysis.theorems.certificate_check``, a program that shares no code with the one
+    that found it; that its formula is that of the claim is checked by recording the claim again.
+    """
+    claim = _one_claim(target)
+    refusals = []
+    for form in forms_of(claim, _setting(claim, overrides)).values():
+        for one in form.instances():
+            try:
+                said = check_certificate(one, file)
+            except CertificateError as error:
+                refusals.append(str(error))
+                continue
+            verdict = Verdict(
+                Outcome.HOLDS, one.kind, of=one.region, level="certified", reason=said, name=form.name, unit="region"
+            )
+            return {"claims": [_record(claim, verdict, None, certificate_files=[str(file)])]}
+    raise UsageError(f"{file} does not prove {claim.id}: {refusals[-1]}")
+
+
+def _certificates(form: Any, budget: int, folder: Path) -> list[Path]:
+    """One file per size of a certified form."""
+    place = folder / "certificates"
+    files = []
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for one in form.instances():
+            name = ".".join(part for part in (form.name.replace(":", "."), size_label(one).replace(", ", ".")) if part)
+            files.append(save_certificate(one, place / f"{name}.json", budget))
+        return files
+    except OSError as error:
+        raise environment_error(error, f"save the certificate of {form.name} into {place}") from error
+
+
 def text(result: dict[str, Any]) -> str:
     """One line a form, and where its witness is."""
     lines = []
@@ -132,6 +188,7 @@ def text(result: dict[str, Any]) -> str:
         if record["witness_file"] and record["verdict"] == Outcome.REFUTED:
             at = "  ".join(f"{name}={value}" for name, value in record["witness"]["point"].items())
             lines.append(f"           witness {at}  in {record['witness_file']}")
+        lines += [f"           certificate in {file}" for file in record.get("certificate_files", [])]
     return "\n".join(lines)
 
 

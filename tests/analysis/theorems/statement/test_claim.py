@@ -18,8 +18,29 @@ X = sympy.Symbol("x")
 
 def test_statement_reads_as_a_sentence():
     claim = for_all(x=Real(-2, 2)).bound(lambda x: x * (1 - x), at_most=0.25, assuming={"x is small": lambda x: x <= 1})
-    assert claim.statement == "left(x) <= 0.25 for all x in [-2, 2], assuming x is small"
+    assert claim.statement == "x * (1 - x) <= 0.25 for all x in [-2, 2], assuming x is small"
     assert claim.region == "x in [-2, 2] (dimension 1)"
+
+
+def named(x):
+    return x
+
+
+def test_a_statement_shows_what_was_written():
+    """Two lambdas of one line are told apart by their columns; a function is shown by its name, sympy by its formula."""
+    x = Real(0, 1)
+    assert for_all(x=x).bound(lambda x: x + 1, at_most=lambda x: x + 2).statement.startswith("x + 1 <= x + 2 for")
+    assert for_all(x=x).bound(named, at_most=X**2).statement.startswith("named(x) <= x**2 for all")
+    wide = for_all(x=x).bound(
+        lambda x: (
+            x.exp()
+            - 1
+        ),
+        at_least=0,
+        assuming=lambda x: x > 0.5,
+    )  # fmt: skip
+    assert wide.statement == "x.exp() - 1 >= 0 for all x in [0, 1], assuming x > 0.5"
+    assert "left(" not in for_all(x=x).bound(eval("lambda x: x"), at_most=1).statement
 
 
 @pytest.mark.parametrize(
@@ -41,7 +62,7 @@ def test_statement_reads_as_a_sentence():
         ),
         (
             lambda: for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1, assuming=lambda w: w > 0),
-            "assumption 'assumption 1'.*'w'",
+            "assumption 'w > 0'.*'w'",
         ),
         (lambda: for_all(), "at least one variable"),
         (lambda: exists(x=Real(0, 1)).such_that(lambda x: x, equals=1), "within > 0"),

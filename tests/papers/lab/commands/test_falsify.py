@@ -190,6 +190,15 @@ def test_a_level_picks_the_form_stated_for_it(command):
     assert status == 3 and text.startswith("UNDECIDED") and "slack" in text
 
 
+def test_a_certificate_is_written_and_checked_against_the_claim(command, tmp_path):
+    status, result, _ = command("falsify", "toy2026_bounds.quarter", "--level", "certified", "--json")
+    (file,) = result["claims"][0]["certificate_files"]
+    status, text, _ = command("falsify", "toy2026_bounds.quarter", "--check", file)
+    assert status == 0 and text.startswith("HOLDS") and "checked: x * (1 - x)" in text
+    status, _, message = command("falsify", "toy2026_bounds.fifth", "--check", file)
+    assert status == 2 and "does not prove toy2026_bounds.fifth: the certificate is about another formula" in message
+
+
 def test_the_general_form_stands_in_for_a_level_that_has_none(command):
     status, result, _ = command(
         "falsify", "toy2026_bounds.quarter", "--level", "sampled", "--budget", "40000", "--json"
@@ -210,6 +219,8 @@ def test_the_general_form_stands_in_for_a_level_that_has_none(command):
         (["toy2026_bounds.quarter", "--budget", "0"], "not a number of evaluations"),
         (["toy2026_bounds.quarter", "--level", "proved"], "invalid choice"),
         (["--replay", "nowhere.json"], "cannot read the witness"),
+        (["toy2026_bounds.quarter", "--check", "nowhere.json"], "cannot read the certificate"),
+        (["--check", "nowhere.json"], "--check needs the claim"),
         (["--replay", "nowhere.json", "--budget", "3000"], "leave --level and --budget out"),
     ],
 )
