@@ -227,7 +227,15 @@ class _NoConversion(TorchFunctionMode):
         if name in ("numpy", "tolist", "__array__", "data_ptr", "__reduce_ex__") and args:
             if isinstance(args[0], torch.Tensor) and self.recorder.knows(args[0]):
                 raise NotTraceable("the statement takes a computed value out of torch")
-        return func(*args, **(kwargs or {}))
+        return func(*(self._known(x) for x in args), **(kwargs or {}))
+
+    def _known(self, x: Any) -> Any:
+        """A float32 number of numpy as a tensor that is known as exactly as it is: torch would take its digits."""
+        if not isinstance(x, np.floating) or isinstance(x, np.float64):
+            return x
+        tensor = torch.tensor(float(x), dtype=torch.float64)
+        self.recorder.attach(tensor, _numbers(self.recorder.tape, _scalar(x)))
+        return tensor
 
 
 def record_torch(

@@ -175,6 +175,6 @@ def _loose(claim: Claim, drawn: Sampled, found: Found | None) -> str:
     if found is not None and found.absolute:
         slack = min(slack, -found.best_gap)
         size = max(size, found.variation)
-    if slack > LOOSE * size:
+    if slack > LOOSE * size > 0:
         return f"nothing could refute a bound so loose: slack {slack:.3g} everywhere, smaller side at most {lower:.3g}"
     return ""

@@ -163,19 +163,24 @@ def polish(
 
 
 def feasible_first(
-    latent: Latent, objective: Objective, points: Point, late: Callable[[], bool], steps: int = 60
+    latent: Latent, objective: Objective, points: Point, late: Callable[[], bool], steps: int = 60, inside: float = 0.0
 ) -> Point:
-    """Move points that miss the assumptions into them, by descending on what is missing."""
+    """Move points that miss the assumptions (or are not ``inside`` by that much) into them, by descending on what is
+    missing."""
     if not latent.size:
         return points
     fixed = tensors(points)
-    outside = torch.nonzero(~objective.evaluator.meets(fixed)).ravel()
+    misses = ~objective.evaluator.meets(fixed)
+    if inside:
+        with torch.no_grad():
+            misses = misses | (objective.missing(fixed, inside) > 0)
+    outside = torch.nonzero(misses).ravel()
     if not len(outside):
         return points
     rows = {name: t[outside] for name, t in fixed.items()}
 
     def missing(z: torch.Tensor) -> torch.Tensor:
-        return objective.missing(latent.unpack(z, rows), INSIDE)
+        return objective.missing(latent.unpack(z, rows), max(INSIDE, inside))
 
     start = torch.as_tensor(latent.pack({name: t.numpy() for name, t in rows.items()}))
     probe = start.clone().requires_grad_(True)

@@ -22,6 +22,7 @@ from attnlab.analysis.theorems.engines.exact_form import (
     Recorded,
     as_tensor,
     at_one_point,
+    quietly,
     record,
     record_claim,
     recorded_at,
@@ -258,7 +259,7 @@ class _Side:
             for t in there.values():
                 t.requires_grad_(t.is_floating_point())
             try:
-                with sides_in_float64():
+                with sides_in_float64(), quietly():
                     return tuple(self._batched(there, 2).shape[1:])
             except FAILURES as failure:
                 error = failure

@@ -7,6 +7,7 @@ a float64 number.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ def written_in(claim: Claim, side: Any) -> str:
     if id(side) not in known:
         one = at_one_point(claim, side)
         try:
-            with sides_in_float64():
+            with sides_in_float64(), quietly():
                 as_tensor(one(needing_gradients(_some_point(claim))))
             known[id(side)] = ("torch", side)
         except FAILURES:
@@ -179,6 +180,14 @@ def as_tensor(x: Any) -> Any:
     if isinstance(x, torch.Tensor):
         return x
     return torch.as_tensor(x, dtype=torch.bool if isinstance(x, (bool, np.bool_)) else torch.float64)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without warnings of gradients lost and numbers divided: a trial run is not the reader's."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from attnlab.analysis.theorems.statement.claim import Claim
 PARTS = 24  # inner parts followed per round
 FROM = 3  # points each is followed from
 STEPS = 25
+MOST_TOGETHER = 64
 _SATURATING = ("exp", "expm1", "tanh", "sigmoid", "erf", "erfc", "atan")
 _KINKED = ("abs", "sqrt", "log", "floor", "max", "min", *SELECT, "div", "power", "square", "log1p")
 
@@ -34,6 +35,7 @@ class Guide:
         self.objective = objective
         self.tape: Tape | None = objective.exact.tape if objective.exact is not None else None
         self.parts: list[tuple[tuple[int, ...], str]] = parts_of(self.tape) if self.tape is not None else []
+        self.together = together_of(self.tape) if self.tape is not None else []
         order = np.random.default_rng(0).permutation(len(self.parts))
         first = [k for k in order if self.parts[k][1] != "zero"][: PARTS // 2]
         self.parts = [self.parts[k] for k in [*first, *(k for k in order if k not in set(first))]]
@@ -45,8 +47,9 @@ class Guide:
         """Points reached by following the next inner parts from some of the given points."""
         if not self.parts or self.tape is None:
             return None
-        chosen = [self.parts[(self.next + k) % len(self.parts)] for k in range(min(PARTS, len(self.parts)))]
-        self.next += len(chosen)
+        each = min(PARTS, len(self.parts))
+        chosen = [*self.together, *(self.parts[(self.next + k) % len(self.parts)] for k in range(each))]
+        self.next += each
         n = len(next(iter(points.values())))
         rows = generator.integers(0, n, len(chosen) * FROM)
         start = {name: v[rows] for name, v in points.items()}
@@ -61,6 +64,10 @@ class Guide:
             out = []
             for k, (entries, aim) in enumerate(chosen):
                 own = part == k
+                if aim.startswith("all"):
+                    together = torch.stack([values[e][own] for e in entries])
+                    out.append(((-together).clamp(min=0) if aim == "all up" else together).square().sum(dim=0))
+                    continue
                 value = values[entries[0]][own]
                 if len(entries) == 2:
                     value = value - values[entries[1]][own]
@@ -72,10 +79,29 @@ class Guide:
         return arrays(latent.unpack(z, fixed))
 
 
+def together_of(tape: Tape) -> list[tuple[tuple[int, ...], str]]:
+    """Inner parts that are driven together: all arguments of one kind to zero, all margins of cases up."""
+    groups: dict[str, dict[int, None]] = {}
+    for (entries, aim), op in _parts(tape):
+        if len(entries) == 1 and aim in ("up", "zero"):
+            kind = "select" if op in SELECT else "saturating" if op in _SATURATING else op
+            if kind in ("select", "saturating", "abs", "square", "max", "min"):
+                groups.setdefault(kind, {}).setdefault(entries[0])
+    out = []
+    for kind, entries in groups.items():
+        some = tuple(entries)[:MOST_TOGETHER]
+        out.append((some, "all up" if kind == "select" else "all zero"))
+    return out
+
+
 def parts_of(tape: Tape) -> list[tuple[tuple[int, ...], str]]:
     """``(entries, aim)``: an entry, or the difference of two, to be driven up, down or to zero."""
+    return list(dict.fromkeys(part for part, _ in _parts(tape)))
+
+
+def _parts(tape: Tape) -> list[tuple[tuple[tuple[int, ...], str], str]]:
     depends = [False] * len(tape.entries)
-    out: dict[tuple[tuple[int, ...], str], None] = {}
+    out: list[tuple[tuple[tuple[int, ...], str], str]] = []
     for k, (op, args) in enumerate(tape.entries):
         depends[k] = op == "input" or any(depends[j] for j in operands(op, args))
         inner: tuple[int, ...] = ()
@@ -88,6 +114,5 @@ def parts_of(tape: Tape) -> list[tuple[tuple[int, ...], str]]:
         if not inner:
             continue
         aims = ("up", "down") if op in _SATURATING else ("zero",) if op in ("abs", "square") else ("up", "down", "zero")
-        for aim in aims:
-            out.setdefault((inner, aim))
-    return list(out)
+        out += [((inner, aim), op) for aim in aims]
+    return out

@@ -36,6 +36,7 @@ LEAST_SECONDS = 20.0
 STARTS = 64  # climbers per round
 POLISHED = 16  # best points refined by L-BFGS per round and objective
 KEPT = 40  # candidates kept per ranking
+DEPTHS = 1e-10, 1e-8, 1e-6, 1e-4  # how far inside its assumptions a violation at their border is looked for
 CONFIRMED = 12  # candidates looked at in higher precision per round
 
 
@@ -140,7 +141,7 @@ class _Run:
                 now = found.best, found.relative[0][0]
                 if k > 3 or all(b <= a + 0.01 * abs(a) for a, b in zip(before, now, strict=True)):
                     break
-            reach = min(reach**1.6, FARTHEST)
+            reach = FARTHEST if reach > 1e40 else reach**3
             k += 1
         found.n_evaluations = self.spent()
         return found
@@ -148,6 +149,8 @@ class _Run:
     def _exhaust(self, points: Point) -> None:
         n = len(next(iter(points.values())))
         self.objective = Objective(self.claim, self.evaluator)
+        self.objective.set_scale({name: v[:4096] for name, v in points.items()})
+        self.found.variation, self.found.scale = self.objective.variation, self.objective.scale
         for start in range(0, n, 4096):
             self._keep({name: v[start : start + 4096] for name, v in points.items()})
         self.found.n_starts = self.found.n_evaluations = n
@@ -289,6 +292,8 @@ class _Run:
             self.checked.add(key)
             looked += 1
             seen = confirm(self.claim, point)
+            if not seen.violated and gap > 0 and self.claim.assumptions:
+                point, seen = self._from_inside(point, seen)
             if seen.violated:
                 if self.found.confirmed is None or _stronger(seen, self.found.confirmed[1]):
                     self.found.confirmed = (point, seen)
@@ -296,6 +301,21 @@ class _Run:
                     return
             elif gap > 0 and not seen.disproved:
                 self.found.doubts.append((point, seen))
+
+
+    def _from_inside(self, point: Point, seen: Confirmation) -> tuple[Point, Confirmation]:
+        """A violation at the border of the assumptions, looked at a little further inside, where they are certain."""
+        if not self.latent.size or self.objective.margin_scale is None:
+            return point, seen
+        batch = {name: np.asarray(v)[None] for name, v in point.items()}
+        for depth in DEPTHS:
+            moved = feasible_first(self.latent, self.objective, batch, lambda: False, steps=20, inside=depth)
+            inner = {name: v[0] for name, v in moved.items()}
+            if self.objective.gap_at(inner) > 0:
+                again = confirm(self.claim, inner)
+                if again.violated:
+                    return inner, again
+        return point, seen
 
 
 def _stronger(a: Confirmation, b: Confirmation) -> bool:

@@ -30,6 +30,7 @@ from attnlab.analysis.theorems.statement.domains import (
 Points = dict[str, np.ndarray]
 SIMPLE = (0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 0.1, 10.0, -10.0, 0.25, 1 / 3, 1e-3, 1e-8, -1e-8)
 MAX_CONSTANTS = 60
+FAR_POWERS = (2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 21, 25, 30, 40, 50, 70, 100, 150)  # of ten, tried where there is no end
 FULL_CORNERS = 10  # all corners of a box up to this many coordinates
 
 
@@ -168,7 +169,8 @@ def _of_box(domain: Box, constants: Sequence[float], generator: np.random.Genera
     whole = (
         [float(k) for k in range(math.ceil(low), math.floor(high) + 1)] if len(ends) == 2 and high - low <= 20 else []
     )
-    levels = [x for x in dict.fromkeys([*ends, *SIMPLE, *middle, *constants, *whole]) if low <= x <= high]
+    far = [s * 10.0**k for k in FAR_POWERS for s in (1, -1)] if len(ends) < 2 else []
+    levels = [x for x in dict.fromkeys([*ends, *SIMPLE, *middle, *constants, *whole, *far]) if low <= x <= high]
     yield from (np.full(shape, x) for x in levels)
     if n == 1:
         for x in levels:

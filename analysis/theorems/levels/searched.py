@@ -38,7 +38,7 @@ def searched(run: Run, claim: Claim, found: Found, evaluator: Evaluator) -> Verd
     else:
         notes.append(f"{found.n_evaluations} evaluations")
         notes += [] if found.gradients else ["no gradients: random moves only"]
-        notes += [f"unbounded variables followed to {found.reach:.0e}"] if found.reach else []
+        notes += [f"unbounded variables tried to 1e150 and climbed to {found.reach:.0e}"] if found.reach else []
     if found.out_of_time:
         reason = "processor time ended ten times later than expected, before the budget of evaluations was spent"
         return replace(part, outcome=Outcome.UNDECIDED, reason="; ".join([reason, *notes]))
