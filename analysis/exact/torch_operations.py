@@ -84,6 +84,11 @@ def _rounded(x: Any) -> Any:
     return tape.select(tie & odd, up - 1, up)
 
 
+def rounded(tape: Tape, self: Any, decimals: int = 0) -> Any:
+    scale = Fraction(10) ** decimals
+    return each(tape, lambda x: _rounded(x * scale) / scale, self)
+
+
 def power(tape: Tape, self: Any, exponent: Any) -> Any:
     exponent = exponent if isinstance(exponent, np.ndarray) else exact(exponent)
     return each(tape, lambda a, b: a**b, self, exponent)
@@ -666,7 +671,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "cosh": formula(lambda x: (x.exp() + (-x).exp()) * HALF),
     "ceil": formula(lambda x: -((-x).apply("floor"))),
     "trunc": formula(_truncated),
-    "round": formula(_rounded),
+    "round": rounded,
     "frac": formula(lambda x: x - _truncated(x)),
     "relu": formula(lambda x: x.tape.apply("max", x, x.tape.constant(0))),
     "silu": formula(lambda x: x * x.apply("sigmoid")),

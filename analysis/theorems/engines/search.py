@@ -35,6 +35,7 @@ SECONDS_PER_EVALUATION = 4e-5  # of processor time, expected; the cap is ten tim
 LEAST_SECONDS = 20.0
 STARTS = 64  # climbers per round
 POLISHED = 16  # best points refined by L-BFGS per round and objective
+EXHAUSTED = 12  # times the budget: claims about so few whole numbers are tried at all of them, in large batches
 KEPT = 40  # candidates kept per ranking
 DEPTHS = 1e-10, 1e-8, 1e-6, 1e-4  # how far inside its assumptions a violation at their border is looked for
 CONFIRMED = 12  # candidates looked at in higher precision per round
@@ -122,7 +123,8 @@ class _Run:
 
     def search(self) -> Found:
         found = self.found
-        everything = all_values(self.claim, max(self.budget // (2 * self.evaluator.cost), 1))
+        limit = EXHAUSTED * self.budget if self.evaluator.cost == 1 else self.budget // (2 * self.evaluator.cost)
+        everything = all_values(self.claim, max(limit, 1))
         if everything is not None:
             self._exhaust(everything)
             return found
@@ -301,7 +303,6 @@ class _Run:
                     return
             elif gap > 0 and not seen.disproved:
                 self.found.doubts.append((point, seen))
-
 
     def _from_inside(self, point: Point, seen: Confirmation) -> tuple[Point, Confirmation]:
         """A violation at the border of the assumptions, looked at a little further inside, where they are certain."""

@@ -238,6 +238,10 @@ def all_values(claim: Claim, limit: int) -> Points | None:
     counts = [_count(domain) for domain in claim.variables.values()]
     if math.prod(counts) > limit:
         return None
+    if len(claim.variables) == 1:
+        ((name, domain),) = claim.variables.items()
+        if isinstance(domain, Integer):
+            return {name: np.arange(domain.low, domain.high + 1)}
     columns = [list(_every(domain)) for domain in claim.variables.values()]
     rows = list(itertools.product(*columns))
     return {name: np.array([row[k] for row in rows]) for k, name in enumerate(claim.variables)}

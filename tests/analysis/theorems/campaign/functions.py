@@ -155,7 +155,14 @@ def sympy_pairs(g: np.random.Generator) -> list[Pair]:
     return [
         ("sympy.tanh", sympy.tanh(a * X), 1 - 2 / (sympy.exp(2 * a * X) + 1), -2, 2, 0),
         ("sympy.Max", sympy.Max(X, a / 4), (X + a / 4 + sympy.Abs(X - a / 4)) / 2, -2, 2, 0),
-        ("sympy.Piecewise", sympy.Piecewise((X, X > 0), (-a * X, True)), sympy.Max(X, 0) + a * sympy.Max(-X, 0), -2, 2, 0),
+        (
+            "sympy.Piecewise",
+            sympy.Piecewise((X, X > 0), (-a * X, True)),
+            sympy.Max(X, 0) + a * sympy.Max(-X, 0),
+            -2,
+            2,
+            0,
+        ),
         ("sympy.log base", sympy.log(X, a + 1), sympy.log(X) / sympy.log(a + 1), 0.5, 3, 0),
         ("sympy.cosh", sympy.cosh(X), (sympy.exp(X) + sympy.exp(-X)) / 2, -2, 2, 0),
         ("sympy.sqrt", sympy.sqrt(X) ** 3, X ** sympy.Rational(3, 2), 0.1, 2, 0),

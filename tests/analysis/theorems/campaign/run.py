@@ -1,6 +1,8 @@
 """The campaign of the for-all claims: random statements of known truth, judged and tabled.
 
-Run: python tests/analysis/theorems/campaign/run.py N [PROCESSES]   (writes docs/measured/forall_campaign.md for N >= 5000)
+Run: python tests/analysis/theorems/campaign/run.py N [PROCESSES]   (writes docs/measured/forall_campaign.md for N >= 1000)
+
+CAMPAIGN_LOG=FILE keeps each row as it is judged; a run with the same log goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -53,14 +55,20 @@ def judge(k: int, statement: statements.Statement) -> dict:
 def part(arguments: tuple[int, int, int]) -> list[dict]:
     """The rows of one process."""
     n, first, step = arguments
-    rows = []
-    for k, statement in enumerate(statements.all_statements(n)):
-        if k % step == first and k >= int(os.environ.get("CAMPAIGN_FROM", "0")):
-            rows.append(judge(k, statement))
-            if os.environ.get("CAMPAIGN_LOG"):
-                with open(f"{os.environ['CAMPAIGN_LOG']}.{first}", "a", encoding="utf-8") as log:
-                    log.write(json.dumps(rows[-1]) + "\n")
+    rows, log = [], os.environ.get("CAMPAIGN_LOG", "")
+    done = {row["k"]: row for row in logged(log)}
+    for k in range(first, n, step):
+        rows.append(done[k] if k in done else judge(k, statements.one(k)))
+        if log and k not in done:
+            with open(f"{log}.{first}", "a", encoding="utf-8") as stream:
+                stream.write(json.dumps(rows[-1]) + "\n")
     return rows
+
+
+def logged(log: str) -> list[dict]:
+    """Rows of an earlier run."""
+    files = sorted(Path(log).parent.glob(f"{Path(log).name}.*")) if log else []
+    return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def rows_of(n: int, processes: int = 1) -> list[dict]:
@@ -122,27 +130,41 @@ def table(rows: list[dict]) -> str:
     groups = collections.defaultdict(list)
     for r in rows:
         groups[r["family"], r["true"], r["asked"]].append(r)
-    for (family, true, asked), some in sorted(groups.items(), key=lambda item: (item[0][0], not item[0][1], item[0][2])):
+    for (family, true, asked), some in sorted(
+        groups.items(), key=lambda item: (item[0][0], not item[0][1], item[0][2])
+    ):
         counts = [sum(r["outcome"] == w for r in some) for w in words]
         seconds = sum(r["seconds"] for r in some) / len(some)
-        lines.append(f"| {family} | {'true' if true else 'false'} | {asked} | {' | '.join(map(str, counts))} | {seconds:.2f} |")
+        lines.append(
+            f"| {family} | {'true' if true else 'false'} | {asked} | {' | '.join(map(str, counts))} | {seconds:.2f} |"
+        )
     lines += ["", "False statements that were not refuted, by height and width (not refuted / all):", ""]
     heights = [(1e-6, 1e-4), (1e-4, 1e-2), (1e-2, 2)]
     widths = [(1e-3, 1e-2), (1e-2, 1e-1), (1e-1, 1)]
-    lines += ["| planted, height | " + " | ".join(f"width {a:g} to {b:g}" for a, b in widths) + " |", "|---|---|---|---|"]
+    lines += [
+        "| planted, height | " + " | ".join(f"width {a:g} to {b:g}" for a, b in widths) + " |",
+        "|---|---|---|---|",
+    ]
     for a, b in heights:
         cells = []
         for u, v in widths:
             some = [
-                r for r in rows if not r["true"] and r["family"].startswith("planted") and a <= r["height"] < b and u <= r["width"] < v
+                r
+                for r in rows
+                if not r["true"] and r["family"].startswith("planted") and a <= r["height"] < b and u <= r["width"] < v
             ]
             cells.append(f"{sum(r['outcome'] != 'REFUTED' for r in some)}/{len(some)}")
         lines.append(f"| {a:g} to {b:g} | {' | '.join(cells)} |")
     missed = collections.Counter(
-        (r["family"], r["detail"], r["asked"], r["outcome"]) for r in rows if not r["true"] and r["outcome"] != "REFUTED"
+        (r["family"], r["detail"], r["asked"], r["outcome"])
+        for r in rows
+        if not r["true"] and r["outcome"] != "REFUTED"
     )
     lines += ["", "Every kind of false statement that was not refuted:", ""]
-    lines += [f"- {n} x {family}, {detail}, asked {asked}: {outcome}" for (family, detail, asked, outcome), n in missed.most_common()]
+    lines += [
+        f"- {n} x {family}, {detail}, asked {asked}: {outcome}"
+        for (family, detail, asked, outcome), n in missed.most_common()
+    ]
     seconds = sum(r["seconds"] for r in rows)
     lines += ["", f"Command: `python tests/analysis/theorems/campaign/run.py {len(rows)}` ({seconds / 60:.0f} minutes of one core; the "
               "verdicts depend on the seed alone).", ""]  # fmt: skip
@@ -152,7 +174,7 @@ def table(rows: list[dict]) -> str:
 if __name__ == "__main__":
     found = rows_of(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)
     text = table(found)
-    if len(found) >= 5000:
+    if len(found) >= 1000:
         PAGE.write_text(text, encoding="utf-8")
     print(text)
     for row in found:

@@ -8,7 +8,7 @@ constant moved.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,12 +65,16 @@ def planted(g: np.random.Generator, level: str | None, opaque: bool = False) -> 
 
     detail = f"{name}{' without exact form' if opaque else ''}"
     family = "planted, no exact form" if opaque else "planted"
-    return Statement(family, detail, true, for_all(x=Vector(dim, 0, 1)).bound(side, at_most=0.0), level, height, width, dim)
+    return Statement(
+        family, detail, true, for_all(x=Vector(dim, 0, 1)).bound(side, at_most=0.0), level, height, width, dim
+    )
 
 
 def structure(g: np.random.Generator, level: str | None) -> Statement:
     """A value at an isolated place of structure: equal coordinates, zeros, corners, whole numbers."""
-    kind = str(g.choice(["tie", "all equal", "zero", "corner", "whole", "two variables", "branch at zero", "branch on a tie"]))
+    kind = str(
+        g.choice(["tie", "all equal", "zero", "corner", "whole", "two variables", "branch at zero", "branch on a tie"])
+    )
     n, height, true = int(g.integers(2, 5)), float(10 ** g.uniform(-6, 0)), bool(g.random() < 0.35)
     top = 1 - height if true else 1 + height
     low = int(g.integers(-2, 1))
@@ -82,7 +86,9 @@ def structure(g: np.random.Generator, level: str | None) -> Statement:
         "whole": lambda x: x[0] == torch.floor(x[0]),
     }
     if kind in at:
-        claim = for_all(x=Vector(n, low, 2)).bound(lambda x: torch.where(at[kind](x), top, torch.tanh(x).mean()), at_most=1)
+        claim = for_all(x=Vector(n, low, 2)).bound(
+            lambda x: torch.where(at[kind](x), top, torch.tanh(x).mean()), at_most=1
+        )
     elif kind == "two variables":
         claim = for_all(x=Vector(n, low, 2), y=Vector(n, low, 2)).bound(
             lambda x, y: torch.where((x == y).all(), top, torch.tanh(x * y).mean()), at_most=1
@@ -90,7 +96,9 @@ def structure(g: np.random.Generator, level: str | None) -> Statement:
     elif kind == "branch at zero":
         claim = for_all(x=Real(low, 2)).bound(lambda x: top + 0 * x if x == 0 else torch.tanh(x), at_most=1)
     else:
-        claim = for_all(x=Vector(n, low, 2)).bound(lambda x: top + 0 * x[0] if x[0] == x[1] else torch.tanh(x[0]), at_most=1)
+        claim = for_all(x=Vector(n, low, 2)).bound(
+            lambda x: top + 0 * x[0] if x[0] == x[1] else torch.tanh(x[0]), at_most=1
+        )
     return Statement("structure", kind, true, claim, level, height, 0.0, n)
 
 
@@ -135,13 +143,17 @@ def equalities(g: np.random.Generator, level: str | None) -> Statement:
         ),
         "sum of softmax": lambda: for_all(x=box).bound(lambda x: x.softmax(-1).sum(), at_most=1 - move),
         "identity": lambda: for_all(x=box, y=box).identity(
-            lambda x, y: (x + y).square().sum() - (x - y).square().sum(), equals=lambda x, y: (4 + move) * (x @ y), within=1e-12
+            lambda x, y: (x + y).square().sum() - (x - y).square().sum(),
+            equals=lambda x, y: (4 + move) * (x @ y),
+            within=1e-12,
         ),
         "mean <= max": lambda: for_all(x=box).bound(lambda x: x.mean(), at_most=lambda x: x.amax() - move),
         "decimal end": lambda: for_all(x=Vector(n, 0, 0.1)).bound(lambda x: x.sum(), at_most=round(n / 10 - move, 9)),
         "exp >= 1 + x": lambda: for_all(x=Real(-1, 1)).bound(lambda x: x.exp(), at_least=lambda x: 1 + x + move),
         "1 - cos": lambda: for_all(x=Real(1e-9, 1)).bound(lambda x: (1 - torch.cos(x)) / x**2, at_most=0.5 - move),
-        "float32 constant": lambda: for_all(x=Real(0, 1)).bound(lambda x: x * torch.tensor(0.1), at_most=0.1 - move / 10),
+        "float32 constant": lambda: for_all(x=Real(0, 1)).bound(
+            lambda x: x * torch.tensor(0.1), at_most=0.1 - move / 10
+        ),
     }
     kind = str(g.choice(list(kinds)))
     return Statement("equalities", kind, true, kinds[kind](), level, height, math.nan, n)
@@ -163,7 +175,9 @@ def domains(g: np.random.Generator, level: str | None) -> Statement:
         "eigvalsh": lambda: for_all(A=PositiveDefinite(n, 1, 4)).bound(
             lambda A: torch.linalg.eigvalsh(A).amin(), at_least=1 / f
         ),
-        "determinant": lambda: for_all(A=PositiveDefinite(2, 1, 4)).bound(lambda A: torch.linalg.det(A), at_most=16 * f),
+        "determinant": lambda: for_all(A=PositiveDefinite(2, 1, 4)).bound(
+            lambda A: torch.linalg.det(A), at_most=16 * f
+        ),
         "rearrangement": lambda: for_all(x=Vector(n, 0, 1), pi=Permutation(n)).bound(
             lambda x, pi: x @ x[pi], at_most=lambda x: f * (x @ x) + (1e-9 if true else -1e-9)
         ),
@@ -196,13 +210,19 @@ def assumptions(g: np.random.Generator, level: str | None) -> Statement:
             lambda y: torch.where(y > 0, y, 2.0), at_most=1 + move if true else 1 - height, assuming=lambda y: y > 0
         ),
         "strict at a point": lambda: for_all(y=Real(0, 1)).bound(
-            lambda y: torch.where(y == 0, 1 + height, y), at_most=1, assuming=(lambda y: y > 0) if true else (lambda y: y >= 0)
+            lambda y: torch.where(y == 0, 1 + height, y),
+            at_most=1,
+            assuming=(lambda y: y > 0) if true else (lambda y: y >= 0),
         ),
         "two": lambda: for_all(x=Vector(2, -3, 3)).bound(
-            lambda x: x[0] * x[1], at_most=1 + move, assuming={"norm": lambda x: x.norm() <= 2**0.5, "sign": lambda x: x[0] >= 0}
+            lambda x: x[0] * x[1],
+            at_most=1 + move,
+            assuming={"norm": lambda x: x.norm() <= 2**0.5, "sign": lambda x: x[0] >= 0},
         ),
         "unequal": lambda: for_all(x=Vector(2, 0, 1)).bound(
-            lambda x: (x[0] - x[1]) / (x[0] - x[1]), at_most=1.0 if true else 1 - height, assuming=lambda x: x[0] != x[1]
+            lambda x: (x[0] - x[1]) / (x[0] - x[1]),
+            at_most=1.0 if true else 1 - height,
+            assuming=lambda x: x[0] != x[1],
         ),
     }
     kind = str(g.choice(list(kinds)))
@@ -222,7 +242,9 @@ def compositions(g: np.random.Generator, level: str | None) -> Statement:
     else:
         right = right + move
     domain = Real(low, high) if n == 0 else Vector(n, low, high)
-    return Statement("compositions", name, true, for_all(x=domain).bound(left, at_most=right), level, height, 1.0, max(n, 1))
+    return Statement(
+        "compositions", name, true, for_all(x=domain).bound(left, at_most=right), level, height, 1.0, max(n, 1)
+    )
 
 
 FAMILIES: dict[str, Callable[[np.random.Generator, str | None], Statement]] = {
@@ -247,11 +269,9 @@ SHARES = {  # statements of each family in a thousand
 }
 
 
-def all_statements(n: int, seed: int = 0) -> Iterator[Statement]:
-    """``n`` statements: nine in eleven searched, one certified and one in a hundred by every level."""
+def one(k: int, seed: int = 0) -> Statement:
+    """Statement ``k``: nine in eleven are searched, one certified and one in a hundred judged by every level."""
     names = [name for name, share in SHARES.items() for _ in range(share)]
     order = np.random.default_rng(seed).permutation(len(names))
-    for k in range(n):
-        g = np.random.default_rng([seed, k])
-        level = None if k % 100 == 50 else "certified" if k % 11 == 5 else "searched"
-        yield FAMILIES[names[order[k % len(names)]]](g, level)
+    level = None if k % 100 == 50 else "certified" if k % 11 == 5 else "searched"
+    return FAMILIES[names[order[k % len(names)]]](np.random.default_rng([seed, k]), level)
