@@ -89,9 +89,7 @@ class TorchRecorder(TorchDispatchMode):
         tensors = list(_tensors([*args, *kwargs.values()]))
         known = any(self.knows(t) for t in tensors)
         if name == "_local_scalar_dense" and known:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of a gradient that a number cannot carry
-                return self._decided(args[0], func(*args, **kwargs))
+            return self._decided(args[0], func(*args, **kwargs))
         if not known:
             return self._on_constants(func, name, tensors, args, kwargs)
         if name in _REFUSED:
@@ -255,7 +253,8 @@ def record_torch(
         own[name].requires_grad_(True)
         recorder.input(own[name], entries)
     try:
-        with _NoConversion(recorder), recorder:
+        with warnings.catch_warnings(), _NoConversion(recorder), recorder:
+            warnings.simplefilter("ignore")  # of gradients lost: this run is not the reader's
             result = function(own)
         entries = recorder.shadow(result)
         if any(x is OPAQUE for x in entries.flat):

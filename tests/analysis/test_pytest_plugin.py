@@ -97,6 +97,59 @@ def test_a_misspelt_option_is_an_error(pytester):
     result.stdout.fnmatch_lines(["*theorem has no option 'levle'*"])
 
 
+HEAD = """
+import unittest
+import pytest
+from attnlab.analysis import Real, for_all
+from attnlab.analysis.pytest_plugin import theorem
+claim = for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("@theorem(claim, level='serched')\ndef test_it(): pass\n", "*level='serched' is not one of sampled*"),
+        ("@theorem(claim, expect='refutd')\ndef test_it(): pass\n", "*expect='refutd' is not one of HOLDS*"),
+        ("@theorem(claim, budget=20)\ndef test_it(): pass\n", "*budget=20 must be a number of evaluations*"),
+        (
+            "class TestIt(unittest.TestCase):\n    @theorem(claim)\n    def test_it(self): pass\n",
+            "*would not be judged on a method of a unittest.TestCase*",
+        ),
+    ],
+    ids=["level", "expectation", "budget", "unittest"],
+)
+def test_what_would_pass_unjudged_is_an_error_at_collection(pytester, body, words):
+    result = _run(pytester, "--collect-only", "-q", suite=HEAD + body)
+    assert result.ret != 0
+    assert any(
+        "".join(words.strip("*").split()) in "".join(line.split()) for line in [str(result.stdout), str(result.stderr)]
+    )
+
+
+def test_without_the_plugin_a_marked_test_is_an_error(pytester):
+    pytester.makepyfile(test_suite=HEAD + "@theorem(claim)\ndef test_it(): pass\n")
+    off = ["-p", "no:attnlab", "-p", f"no:{PLUGIN}"]
+    known = [point.name for point in entry_points(group="pytest11") if point.value == PLUGIN]
+    result = pytester.runpytest_subprocess(*off, *(f"-pno:{name}" for name in known), "-p", "no:cacheprovider", "-q")
+    assert result.ret != 0 and "needs its plugin" in str(result.stdout) + str(result.stderr)
+
+
+def test_an_expected_refutation_is_checked_against_twins_too(pytester):
+    """Words in small letters mean the same; the twin of a refuted claim must be refuted as well."""
+    suite = (
+        HEAD
+        + """
+from attnlab.analysis import Twin
+false = for_all(x=Real(0, 1)).bound(lambda x: x, at_most=0.5, twin=Twin.of("a true one", at_most=2.0))
+@theorem(false, level="searched", expect="refuted")
+def test_it(): pass
+"""
+    )
+    result = _run(pytester, "-q", suite=suite)
+    result.assert_outcomes(passed=1, failed=1)
+
+
 def test_the_plugin_imports_only_pytest_at_start_up():
     heavy = "numpy", "torch", "sympy", "flint", "jinja2", "scipy"
     code = f"import sys, {PLUGIN}; print([m for m in {heavy!r} if m in sys.modules])"
