@@ -82,7 +82,7 @@ class TorchRecorder(TorchDispatchMode):
         _window(store, tensor)[...] = entries
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        args, kwargs = materialised(args), {k: materialised(v) for k, v in (kwargs or {}).items()}
         name = func._schema.name.removeprefix("aten::")
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise NotTraceable(f"{name} draws random numbers")
@@ -98,7 +98,7 @@ class TorchRecorder(TorchDispatchMode):
             return func(*args, **kwargs)
         if func._schema.is_mutable:
             return self._in_place(func, name, args, kwargs)
-        out = func(*args, **kwargs)
+        out = materialised(func(*args, **kwargs))
         fresh = [t for t in _tensors([out]) if not self.knows(t)]
         if fresh:
             self._record(func, name, args, kwargs, out)
@@ -183,7 +183,7 @@ class TorchRecorder(TorchDispatchMode):
 
     def _on_constants(self, func: Any, name: str, tensors: list[torch.Tensor], args: Any, kwargs: Any) -> Any:
         """Constants are computed, and recorded as well where that keeps them exact: log(8) is no float."""
-        out = func(*args, **kwargs)
+        out = materialised(func(*args, **kwargs))
         small = tensors and all(t.dtype == torch.float64 and t.numel() <= CONSTANT_SIZE for t in tensors)
         if small and isinstance(out, torch.Tensor) and out.dtype == torch.float64 and not func._schema.is_mutable:
             if name not in _PLUMBING and not any(_shares(out, t) for t in tensors):
@@ -273,6 +273,13 @@ def record_torch(
     ) as error:
         cause = error.__cause__ if isinstance(error.__cause__, NotTraceable) else None
         raise cause or NotTraceable(f"{type(error).__name__}: {error}") from error
+
+
+def materialised(value: Any) -> Any:
+    """The same argument with real zeros for the tensors without memory that forward derivatives pass around."""
+    if isinstance(value, torch.Tensor):
+        return torch.zeros(value.shape, dtype=value.dtype) if value._is_zerotensor() else value
+    return type(value)(materialised(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
 def _key(tensor: torch.Tensor) -> int:

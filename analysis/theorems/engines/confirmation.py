@@ -244,11 +244,13 @@ def _shaking(seed: int) -> Any:
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
+    from attnlab.analysis.exact.torch_recording import materialised
+
     generator = np.random.default_rng(seed)
 
     class Shaking(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            out = func(*args, **(kwargs or {}))
+            out = materialised(func(*materialised(args), **{k: materialised(v) for k, v in (kwargs or {}).items()}))
             fresh = isinstance(out, torch.Tensor) and out.dtype == torch.float64 and not func._schema.is_mutable
             if not fresh or any(r.alias_info is not None for r in func._schema.returns):
                 return out

@@ -7,6 +7,7 @@ a float64 number.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -190,17 +191,25 @@ def quietly() -> Iterator[None]:
         yield
 
 
+_INSIDE = threading.Lock()
+_DEFAULTS: list[Any] = []  # the default type before the first of those who are inside now, once per entry
+
+
 @contextmanager
 def sides_in_float64() -> Iterator[None]:
-    """Torch's default type is float64 inside, and what it was after."""
+    """Torch's default type is float64 inside, and what it was after; several threads may be inside at once."""
     import torch
 
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
+    with _INSIDE:
+        _DEFAULTS.append(_DEFAULTS[-1] if _DEFAULTS else torch.get_default_dtype())
+        torch.set_default_dtype(torch.float64)
     try:
         yield
     finally:
-        torch.set_default_dtype(before)
+        with _INSIDE:
+            before = _DEFAULTS.pop()
+            if not _DEFAULTS:
+                torch.set_default_dtype(before)
 
 
 def _some_point(claim: Claim) -> dict[str, np.ndarray]:

@@ -110,14 +110,14 @@ class _Run:
         self.evaluator, self.confirming = evaluator, confirming
         self.latent, self.found = Latent(claim), Found()
         self.start, self.also = evaluator.count, also
-        self.deadline = time.process_time() + max(LEAST_SECONDS, 10 * SECONDS_PER_EVALUATION * budget)
+        self.deadline = time.thread_time() + max(LEAST_SECONDS, 10 * SECONDS_PER_EVALUATION * budget)
         self.checked: set[bytes] = set()
 
     def spent(self) -> int:
         return self.evaluator.count - self.start
 
     def late(self) -> bool:
-        if time.process_time() > self.deadline:
+        if time.thread_time() > self.deadline:
             self.found.out_of_time = True
         return self.found.out_of_time or self.spent() >= self.budget
 
