@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -48,11 +47,9 @@ def lipschitz(constant, dim=16):
 
 
 def test_a_too_small_lipschitz_constant_is_refuted_with_a_readable_witness():
-    start = time.monotonic()
     verdict = check(lipschitz(0.2), "searched")
     assert verdict.outcome is Outcome.REFUTED
     assert verdict.tightness * 0.2 > 0.49  # the best ratio seen, in the unit of the constant
-    assert time.monotonic() - start < 20
     x, y = (np.array(verdict.witness["point"][name]) for name in "xy")
     assert np.count_nonzero(x) <= 3 and np.count_nonzero(y) <= 3
     p, q = (np.exp(v - v.max()) / np.exp(v - v.max()).sum() for v in (x, y))
