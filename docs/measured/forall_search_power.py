@@ -187,14 +187,14 @@ def narrow() -> dict[str, Claim]:
         "divergence >= 0": for_all(x=Vector(8, -5, 5), y=Vector(8, -5, 5)).bound(
             lambda x, y: (x.softmax(-1) * (x.log_softmax(-1) - y.log_softmax(-1))).sum(), at_least=1e-4
         ),
-        "softmax, close logits": for_all(x=box, y=box).bound(distance, at_most=lambda x, y: 0.499 * (x - y).norm()),
+        "softmax, close logits": for_all(x=box, y=box).bound(distance, at_most=lambda x, y: 0.49 * (x - y).norm()),
         "Jacobian's norm": for_all(x=Vector(5, -8, 8), u=Sphere(5)).bound(
             lambda x, u: (x.softmax(-1) * u * u).sum() - (x.softmax(-1) * u).sum() ** 2, at_most=0.499
         ),
         "largest of a thin ball": for_all(x=Vector(3, -1, 1)).bound(
             lambda x: torch.where(((x - 0.51) ** 2).sum() <= 0.03**2, x.sum(), 0.0), at_most=1.55
         ),
-        "interference": for_all(x=Real(0, 10)).bound(lambda x: x.sin() * (10.1 * x).sin(), at_most=0.999),
+        "interference": for_all(x=Real(0, 10)).bound(lambda x: x.sin() * (10.1 * x).sin(), at_most=0.99),
     }
 
 

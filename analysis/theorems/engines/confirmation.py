@@ -143,8 +143,9 @@ def _in_balls(claim: Claim, recorded: RecordedClaim, point: Point, bits: int) ->
             return said("undefined", "a side has no value there")
         open_gaps = [(g, s) for g, s in zip(gaps, sizes, strict=True) if not g <= 0]
         rounded = any(op == "rounded" for op, _ in recorded.tape.entries) or _rounded_ends(claim)
-        share, least = arb(2) ** int(-SAME_DIGITS * bits), arb(2) ** (-2 * bits)
-        small = all(abs(g) <= s.abs_upper() * share + least for g, s in open_gaps)
+        share = arb(2) ** int(-SAME_DIGITS * bits)
+        largest = max((v.abs_upper() for v in values if v.is_finite()), default=arb(1))
+        small = all(abs(g) <= largest * share for g, _ in open_gaps)
         if small:
             return said("equal", f"the sides agree to {int(SAME_DIGITS * bits * 0.301)} digits")
         if rounded and bits == BITS[-1]:
