@@ -253,7 +253,7 @@ def risk_of_trained_models(setting: simulator.Setting, lab: Lab) -> figures.Plat
             )
     figures.reference(panel, "training length", x=L)
     panel.labels(x=r"prompt length $L^\prime$ (examples)", y="risk (mean squared error)")
-    panel.legend("upper right")
+    plate.legend("below", columns=3)
     return plate
 
 
