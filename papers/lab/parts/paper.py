@@ -42,7 +42,7 @@ from attnlab.simulators.ensemble.simulation import simulation
 class Setting:
     """Say what each field is, and which values are the paper's."""
 
-    n_samples: int = 1_000
+    n_samples: int = 4_000
     n_replicas: int = 16
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ _DECLARED = """paper = Paper(
     statements={1: "Write the first statement that can be checked, in one sentence."},
 )
 DESK = Setting()
-paper.scales(smoke=replace(DESK, n_replicas=8), desk=DESK, paper=replace(DESK, n_samples=10_000, n_replicas=64))
+paper.scales(smoke=replace(DESK, n_replicas=8), desk=DESK, paper=replace(DESK, n_samples=40_000, n_replicas=64))
 """
 
 _CLAIM = '''@paper.claim(
