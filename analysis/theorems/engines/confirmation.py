@@ -121,7 +121,8 @@ def _in_balls(claim: Claim, recorded: RecordedClaim, point: Point, bits: int) ->
         lower, upper = float(values[recorded.lower[worst]].mid()), float(values[recorded.upper[worst]].mid())
 
         def said(status: str, reason: str = "") -> Confirmation:
-            return Confirmation(status, lower, upper, f"ball arithmetic, {bits} bits", reason)
+            smaller = upper if status == "equal" else lower  # digits that differ are not known
+            return Confirmation(status, smaller, upper, f"ball arithmetic, {bits} bits", reason)
 
         for k, strict in recorded.path:
             if not ((values[k] > 0) if strict else (values[k] >= 0)):

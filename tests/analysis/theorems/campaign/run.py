@@ -67,7 +67,7 @@ def part(arguments: tuple[int, int, int]) -> list[dict]:
 
 def logged(log: str) -> list[dict]:
     """Rows of an earlier run."""
-    files = sorted(Path(log).parent.glob(f"{Path(log).name}.*")) if log else []
+    files = sorted(Path(log).parent.glob(f"{Path(log).name}.[0-9]*")) if log else []
     return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
 
 
