@@ -144,6 +144,9 @@ class Verdict:
             )
         return replace(self, twin=twin.label, twin_outcome=outcome)
 
+    def __str__(self) -> str:
+        return self.line()
+
     def line(self) -> str:
         """One printed line, the most important word first; parts that a verdict does not have are left out.
 
