@@ -43,7 +43,8 @@ class Node:
     __slots__ = ("parts", "rule")
 
     def __init__(self) -> None:
-        self.rule, self.parts = "", ()
+        self.rule = ""
+        self.parts: tuple[Node, ...] = ()
 
     def rules(self) -> Iterator[str]:
         """The rules of this box and of its parts, parents first."""

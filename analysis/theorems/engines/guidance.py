@@ -88,8 +88,8 @@ def together_of(tape: Tape) -> list[tuple[tuple[int, ...], str]]:
             if kind in ("select", "saturating", "abs", "square", "max", "min"):
                 groups.setdefault(kind, {}).setdefault(entries[0])
     out = []
-    for kind, entries in groups.items():
-        some = tuple(entries)[:MOST_TOGETHER]
+    for kind, members in groups.items():
+        some = tuple(members)[:MOST_TOGETHER]
         out.append((some, "all up" if kind == "select" else "all zero"))
     return out
 
