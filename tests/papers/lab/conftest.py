@@ -113,7 +113,7 @@ def still(setting, lab):
 def close(setting, lab):
     """The mean end point is near the drift, by a margin that few replicas do not resolve."""
     runs = lab.simulate(walk, replace(setting, drift=200.0, n_replicas=4))
-    return agrees(runs["end"] / setting.n_steps, 200.0, within=3.5 / setting.n_steps**0.5, twin=220.0)
+    return agrees(runs["end"] / setting.n_steps, 200.0, within=8.0 / setting.n_steps**0.5, twin=220.0)
 
 
 @paper.claim("far", source="Theorem 3", statements=[1], scales=("paper",), why_these_scales="needs 400 steps")
