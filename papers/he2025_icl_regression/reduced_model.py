@@ -73,7 +73,7 @@ def factor_e(setting: OptimumSetting, lab: Lab) -> Verdict:
     plain = np.array([risks.plain_gd_best_risk_exact(int(d), int(n), sigma) for d, n in zip(dims, L, strict=True)])
     limit = float(risks.debiased_gd_risk_limit(np.e * dims[-1] / L[-1], sigma))
     spread = (2 / dims.min()) ** 0.5  # of |x_q|^2 / d, to which the risk given the query is proportional
-    verdicts = []
+    verdicts, of = [], f"mean over replicas of {setting.n_sequences} draws"
     for name, law, rival in (("one_head", single, np.full(len(dims), limit)), ("limit", several, plain)):
         within = budget(
             sampling(spread * float(law.max()), setting.n_sequences * setting.n_replicas),
@@ -81,7 +81,7 @@ def factor_e(setting: OptimumSetting, lab: Lab) -> Verdict:
         )
         k = 0 if name == "one_head" else int(np.argmax(np.abs(several - plain)))
         verdicts.append(
-            agrees(runs[f"{name}_risk"][:, k], float(law[k]), within=within, twin=float(rival[k])).named(
+            agrees(runs[f"{name}_risk"][:, k], float(law[k]), within=within, of=of, twin=float(rival[k])).named(
                 f"{'one head' if name == 'one_head' else 'two heads'} at d = {dims[k]}"
             )
         )
@@ -89,6 +89,7 @@ def factor_e(setting: OptimumSetting, lab: Lab) -> Verdict:
         runs["one_head_risk"][:, -1],
         float(single[-1]),
         within=within,
+        of=of,
         twin=Twin.of(
             "factor 3", predicted=float(single[-1] + risks.debiased_gd_risk_limit(3 * dims[-1] / L[-1], sigma) - limit)
         ),
@@ -359,7 +360,11 @@ def drift_ends(setting: ReducedSetting, lab: Lab) -> Verdict:
     gain = risks.debiased_gd_best_risk_exact(d, L, sigma) - pair.risk
     spread = 2e-4 * (100_000 / setting.n_sequences) ** 0.5  # seed 7, 100 000 sequences
     return agrees(
-        limit - best, gain, within=budget(replicas(spread, setting.n_replicas)), twin=Twin.of("no gain", predicted=0.0)
+        limit - best,
+        gain,
+        within=budget(replicas(spread, setting.n_replicas)),
+        of=f"mean over replicas of {setting.n_sequences} draws",
+        twin=Twin.of("no gain", predicted=0.0),
     )
 
 

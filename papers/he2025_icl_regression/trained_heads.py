@@ -199,6 +199,7 @@ def debiased_gd(setting: simulator.Setting, lab: Lab) -> Verdict:
     distance = agrees(
         apart / eta**2,
         risks.plain_to_debiased_distance_exact(1.0, *task),
+        of=f"mean over replicas of {setting.n_test} draws",
         within=budget(sampling(3 * risks.plain_to_debiased_distance_exact(1.0, *task), setting.n_test * len(eta))),
         twin=Twin.of("without the fourth moment", predicted=(d + sigma**2 * d) / L**2),
     )
