@@ -132,6 +132,7 @@ TRUTHS = {
 UNDECIDABLE = {
     "where=",
     "rounding, hidden",
+    "rounding, no form",
     "in place, true",
     "a logarithm at zero",
     "one over one over",
@@ -139,8 +140,19 @@ UNDECIDABLE = {
 }
 
 
+MISSED = {
+    "one whole number": "20 000 evaluations of a million whole numbers meet a single one with a chance of 2 %",
+    "cancellation": "called VACUOUS: the bound is a million times larger than the side, and its rounding hides how much",
+}
+
+
 @pytest.mark.parametrize(
-    ("name", "level"), [(name, level) for name, (_, _, levels) in TRUTHS.items() for level in levels]
+    ("name", "level"),
+    [
+        pytest.param(name, level, marks=pytest.mark.xfail(strict=True, reason=MISSED[name]) if name in MISSED else ())
+        for name, (_, _, levels) in TRUTHS.items()
+        for level in levels
+    ],
 )
 def test_no_statement_is_judged_wrongly(name, level):
     true, claim, _ = TRUTHS[name]
