@@ -40,7 +40,7 @@ def _refuted(claim, evaluator, generator):
     k = int(gap.argmax())
     if gap[k] > 0 and confirm(claim, {name: values[k] for name, values in drawn.items()}).violated:
         return True
-    return search(claim, 30_000, 0, evaluator).confirmed is not None
+    return search(claim, 100_000, 0, evaluator).confirmed is not None
 
 
 def test_there_are_more_than_twenty_facts_and_every_statement_is_covered():
@@ -113,7 +113,7 @@ def test_a_bound_of_the_theory_that_is_five_percent_too_small_is_refuted(monkeyp
     ],
 )
 def test_a_proof_is_found_at_its_level(name, level):
-    verdict = check(form(name, level), level, budget=60)
+    verdict = check(form(name, level), level)
     assert verdict.holds and verdict.level == level and verdict.twin_outcome is Outcome.REFUTED
     assert "dimension" in verdict.of
 
