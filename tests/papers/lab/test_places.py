@@ -146,7 +146,10 @@ def test_a_paper_runs_as_a_script_with_workers_with_and_without_a_guard(tmp_path
     )
     assert done.returncode == 0 and "HOLDS      as_script.zero" in done.stdout, done.stderr
     assert done.stdout.count("imported as __main__") == 1
-    assert len(list((tmp_path / "out" / "blocks").glob("*/*.npz"))) == 1  # it ran in a worker and is kept
+    assert len(list((tmp_path / "out" / "blocks").glob("*/*.npz"))) in (
+        1,
+        2,
+    )  # it ran in a worker and is kept, with a second look if it took one
 
 
 def test_a_file_that_ends_the_program_is_refused_and_never_passes_as_success(tmp_path, path_restored):

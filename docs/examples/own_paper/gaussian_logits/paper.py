@@ -41,6 +41,7 @@ def participation(setting, lab):
         runs["inverse_participation"],
         predicted,
         within=abs(predicted - limit) / 3,
+        of=f"mean over replicas of {setting.n_queries} draws",
         twin=Twin.of("the limit of many keys", predicted=limit),
     )
 
