@@ -22,9 +22,7 @@ def first_prediction_exact(n_samples: int) -> float:
     Say for which sizes and assumptions it holds, why in at most five lines, and who proved it, with the number of the equation.
     """
     $check
-    raise NotImplementedError(
-        "$theory_file: write first_prediction_exact, the number that the measurement is compared with"
-    )
+    raise NotImplementedError("$theory_file: write first_prediction_exact, the predicted number")
 ''')
 
 SIMULATOR = Template('''"""What actually happens: a small model on a controlled task. It must not know the prediction."""
