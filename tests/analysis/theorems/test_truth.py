@@ -133,6 +133,7 @@ UNDECIDABLE = {
     "where=",
     "rounding, hidden",
     "rounding, no form",
+    "rounding, no form",
     "in place, true",
     "a logarithm at zero",
     "one over one over",
