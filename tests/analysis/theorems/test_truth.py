@@ -101,7 +101,7 @@ TRUTHS = {
     "line, true": (True, for_all(x=Real()).bound(lambda x: x / (1 + x * x), at_most=0.5), ("searched", None)),
     "without exact form": (False, for_all(x=UNIT).bound(
         lambda x: without_form(1 / (1 + ((x - 0.7123) * 100) ** 2)), at_most=0.9), ("searched",)),
-    "one whole number": (False, for_all(k=Integer(0, 10**5)).bound(lambda k: 1.0 * (k == 27_182), at_most=0.5), ("searched",)),
+    "one whole number": (False, for_all(k=Integer(0, 10**6)).bound(lambda k: 1.0 * (k == 271_828), at_most=0.5), ("searched",)),
     "permutation": (False, for_all(pi=Permutation(5)).bound(lambda pi: (pi * torch.arange(5)).sum() * 1.0, at_most=29.5), ("searched", None)),
     "positive definite": (False, for_all(A=PositiveDefinite(2, 1, 4)).bound(
         lambda A: torch.where(A[0, 1] == 0, 2.0, 1.0), at_most=1.5), ("searched",)),
@@ -120,7 +120,7 @@ TRUTHS = {
     "rounding, no form": (True, for_all(x=Real(1e-9, 1)).bound(
         lambda x: without_form((1 - torch.cos(x)) / x**2), at_most=0.5), ("searched",)),
     "rounding, numpy": (True, for_all(x=Real(1e-9, 1)).bound(lambda x: (1 - np.cos(x)) / x**2, at_most=0.5), ("searched",)),
-    "cancellation": (True, for_all(x=Real(1e6, 1e8)).bound(lambda x: torch.sqrt(x * x + 1) - x, at_most=6e-7), ("searched",)),
+    "cancellation": (True, for_all(x=Real(1e6, 1e8)).bound(lambda x: torch.sqrt(x * x + 1) - x, at_most=0.5000001), ("searched",)),
     "a root": (False, for_all(x=BOX).identity(lambda x: torch.sqrt(x * x), equals=lambda x: x), ("searched", "symbolic")),
     "a logarithm at zero": (False, for_all(x=UNIT).bound(lambda x: 0 * torch.log(x), at_least=0.0), ("symbolic", "certified")),
     "one over one over": (False, for_all(x=BOX).identity(lambda x: 1 / (1 / x), equals=lambda x: x), ("symbolic", "certified")),
@@ -132,7 +132,6 @@ TRUTHS = {
 UNDECIDABLE = {
     "where=",
     "rounding, hidden",
-    "rounding, no form",
     "rounding, no form",
     "in place, true",
     "a logarithm at zero",
