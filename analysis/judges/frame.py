@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,14 +32,13 @@ from attnlab.analysis.statistics.intervals import (
 from attnlab.analysis.statistics.sequences import bounded_mean_interval
 from attnlab.analysis.verdicts.budget import Budget
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict, percent
+from attnlab.analysis.verdicts.wording import draws_of, read_of
 
 BLUNT = 0.05  # a verdict that cannot resolve this share of its prediction says why
 WITNESS_VALUES = 64  # a witness lists the replicas' values up to this many
 
 _SEEN: ContextVar[list[dict[str, Any]] | None] = ContextVar("attnlab_judged_arguments", default=None)
 _RESOLVING: ContextVar[bool] = ContextVar("attnlab_resolving", default=True)
-_OF = re.compile(r"(?:(mean|median|quantile (0?\.\d+)) over .+|(every) .+)")
-_DRAWS = re.compile(r" of (\d+) draws$")
 
 
 @dataclass(frozen=True)
@@ -101,25 +99,6 @@ def locate(values: np.ndarray, of: str, error: float, bounds: tuple[float, float
     if not all(map(math.isfinite, interval)):
         trouble = f"n={values.size} is too small for an interval of this quantile at error {error:.2g}"
     return Located(float(np.quantile(values, level)), interval, trouble)
-
-
-def read_of(of: str) -> tuple[str, float]:
-    """The kind (``mean``, ``quantile``, ``every``) and quantile level that a phrase like "mean over replicas" means."""
-    match = _OF.fullmatch(of) if isinstance(of, str) else None
-    if match is None or (match[2] and not 0 < float(match[2]) < 1):
-        raise ValueError(
-            f"of={of!r} is not understood; say 'mean over replicas', 'median over replicas', "
-            "'quantile 0.9 over replicas' or 'every replica' (with your own unit for replica)"
-        )
-    if match[3]:
-        return "every", math.nan
-    return ("mean", math.nan) if match[1] == "mean" else ("quantile", float(match[2] or 0.5))
-
-
-def draws_of(of: str) -> int:
-    """Of how many independent draws each replica is an average: 4000 in "mean over replicas of 4000 draws", else 1."""
-    found = _DRAWS.search(of) if isinstance(of, str) else None
-    return 1 if found is None else max(1, int(found[1]))
 
 
 def decide(interval: Interval, low: float, high: float) -> Outcome:

@@ -21,7 +21,6 @@ from attnlab.analysis.judges.frame import (
     margin,
     nothing_to_judge,
     out_of_reach,
-    read_of,
     replicas,
     rival_distance,
     values_witness,
@@ -30,6 +29,7 @@ from attnlab.analysis.judges.frame import (
 from attnlab.analysis.statistics.intervals import clopper_pearson, difference_interval, has_spread, skew_guard
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
+from attnlab.analysis.verdicts.wording import read_of
 
 
 def ordered(

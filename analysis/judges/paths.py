@@ -17,14 +17,12 @@ from attnlab.analysis.judges.frame import (
     as_twin,
     decide,
     decide_every,
-    draws_of,
     every_replica,
     judge,
     locate,
     margin,
     nothing_to_judge,
     out_of_reach,
-    read_of,
     resolution,
     resolving,
     values_witness,
@@ -34,6 +32,7 @@ from attnlab.analysis.judges.frame import (
 from attnlab.analysis.statistics.intervals import finite_array, finite_vector, guarded_mean_intervals
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
+from attnlab.analysis.verdicts.wording import draws_of, read_of
 
 _DRAWN = re.compile(r" of \d+ draws$")
 

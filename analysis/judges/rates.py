@@ -27,7 +27,6 @@ from attnlab.analysis.judges.frame import (
     margin,
     nothing_to_judge,
     out_of_reach,
-    read_of,
     rival_distance,
     values_witness,
     why,
@@ -35,6 +34,7 @@ from attnlab.analysis.judges.frame import (
 from attnlab.analysis.statistics.intervals import finite_array, finite_vector, guarded_mean_interval, replica_slopes
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
+from attnlab.analysis.verdicts.wording import read_of
 
 
 def exponent(

@@ -22,7 +22,6 @@ from attnlab.analysis.judges.frame import (
     nothing_to_judge,
     out_of_reach,
     per_replica,
-    read_of,
     replicas,
     resolution,
     resolving,
@@ -32,6 +31,7 @@ from attnlab.analysis.judges.frame import (
 )
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
+from attnlab.analysis.verdicts.wording import read_of
 
 
 def agrees(

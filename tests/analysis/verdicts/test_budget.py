@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from attnlab.analysis import (
     ErrorLedger,
@@ -17,7 +18,7 @@ from attnlab.analysis import (
     step_size,
 )
 from attnlab.analysis import replicas as replicas_piece
-from attnlab.analysis.statistics.intervals import mean_interval
+from attnlab.analysis.statistics.intervals import guarded_mean_interval
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -49,16 +50,45 @@ def test_finite_size_rounding_sampling_and_relative_are_their_formulas():
     assert relative(0.01, -5.0, "quadrature").size == 0.05
 
 
-def test_the_replicas_piece_is_the_half_width_at_the_confidence_that_the_claim_has():
+def test_the_replicas_piece_is_the_interval_that_judges_use_and_three_standard_errors():
     x = np.random.default_rng(0).standard_normal(12)
-    low, high = mean_interval(x, 0.999)
-    assert replicas_piece(np.std(x, ddof=1), 12, 0.999).size == pytest.approx((high - low) / 2)
+    for of, draws in ("mean over replicas", 1), ("mean over replicas of 50 draws", 50):
+        low, high = guarded_mean_interval(x, 0.999, draws)
+        half = (high - low) / 2 * math.sqrt(stats.chi2.ppf(0.975, 11) / 11) + 3 * np.std(x, ddof=1) / math.sqrt(12)
+        assert replicas_piece(np.std(x, ddof=1), 12, 0.999, of).size == pytest.approx(half, rel=1e-4)
     ledger = ErrorLedger(0.01)
     with ledger.claim("c", share=0.002, parts=2):
         inside = replicas_piece(1.0, 12)
         assert ledger.spent == 0.0
     assert inside.size == pytest.approx(replicas_piece(1.0, 12, 0.999).size)
     assert replicas_piece(1.0, 12).size == pytest.approx(replicas_piece(1.0, 12, 0.99).size)
+
+
+@pytest.mark.parametrize("of", ["mean over replicas", "mean over replicas of 900 draws", "median over replicas"])
+@pytest.mark.parametrize("n", [16, 32])
+def test_with_the_replicas_piece_a_true_prediction_holds_and_one_two_margins_away_does_not(of, n):
+    rng = np.random.default_rng(n)
+    within = budget(replicas_piece(1.0, n, 0.999, of))
+    truth = [
+        agrees(rng.standard_normal(n), 0, within=within, twin=9, of=of, confidence=0.999).outcome for _ in range(200)
+    ]
+    assert sum(outcome.value == "HOLDS" for outcome in truth) >= 190
+    shift = 2 * float(within)
+    false = [
+        agrees(rng.standard_normal(n) + shift, 0, within=within, twin=9, of=of, confidence=0.999).holds
+        for _ in range(50)
+    ]
+    assert not any(false)
+
+
+def test_the_replicas_piece_of_a_path_counts_its_points_and_refuses_what_it_does_not_know():
+    one, many = (replicas_piece(1.0, 16, 0.999, "mean trajectory", points=k).size for k in (1, 20))
+    assert many > one == replicas_piece(1.0, 16, 0.999).size
+    for bad, word in (dict(of="every replica"), "means and medians"), (dict(points=0), "points"):
+        with pytest.raises(ValueError, match=word):
+            replicas_piece(1.0, 16, 0.999, **bad)
+    with pytest.raises(ValueError, match="more replicas"):
+        replicas_piece(1.0, 8, 0.999, "median over replicas")
 
 
 def test_a_budget_adds_up_its_pieces_serves_as_a_margin_and_is_told_by_the_verdict():
