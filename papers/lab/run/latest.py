@@ -51,7 +51,7 @@ def latest_verdicts(folder: Path, declared: Declared) -> dict[str, dict[str, Any
             if claim not in best or rank > best[claim][0]:
                 best[claim] = (rank, rowid, differs)
         made = {}
-        for claim, (_, rowid, differs) in best.items():
+        for claim, (rank, rowid, differs) in best.items():
             record = _record(catalogue, rowid)
             if record is None:
                 continue
