@@ -154,12 +154,14 @@ class Limit:
 
     ``when``: in words. ``this`` and ``other`` make the two operators. ``prepare(inputs, parameters) -> (inputs, parameters
     of this, parameters of the other)`` brings both to the limit; by default both have their parameters at the start.
+    ``causal``: the form in which they are compared.
     """
 
     when: str
     this: Callable[[], Operator]
     other: Callable[[], Operator]
     prepare: Callable[[Any, Parameters], tuple[Any, Parameters, Parameters]] | None = None
+    causal: bool = False
 
 
 class Operator:
@@ -171,6 +173,7 @@ class Operator:
     limits: ClassVar[tuple[Limit, ...]] = ()
     no_matrix: ClassVar[str] = ""
     frozen_parameters: ClassVar[tuple[str, ...]] = ()
+    least_heads: ClassVar[int] = 1  # with fewer heads a part of the operator has nothing to do
     budget: ClassVar[float] = 1e-5  # float32 against float64, relative to the largest output
 
     def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
