@@ -18,3 +18,13 @@ def plain_attention(sizes: Any, causal: bool) -> int:
 def all_pairs(sizes: Any) -> int:
     """The same with hidden pairs computed, too: what an operator on the readable path does."""
     return sizes.n_heads * sizes.queries * sizes.n * (sizes.d + sizes.d_v)
+
+
+def token_attention(sizes: Any, causal: bool) -> int:
+    """Scores and output of operators that take tokens (values as wide as keys), on visible pairs: H P 2 d."""
+    return sizes.n_heads * visible_pairs(sizes.queries, sizes.n, causal) * 2 * sizes.d
+
+
+def all_token_pairs(sizes: Any) -> int:
+    """The same with hidden pairs computed, too."""
+    return sizes.n_heads * sizes.queries * sizes.n * 2 * sizes.d
