@@ -312,9 +312,11 @@ def _shifted(operator, parameters, name):
     """Outputs of a long sequence and of the same sequence moved by one place, at places where both can agree."""
     if name == "interior shift" and operator.kind != "grid":
         sizes = SMALL
+        if operator.facts.reach is not None and operator.facts.n_max is None:  # long enough to have an interior
+            sizes = replace(SMALL, n=max(SMALL.n, 2 * operator.facts.reach(SMALL) + 4))
         inputs = make(operator, sizes)
         moved = _moved(inputs, lambda x: x.roll(1, -2))
-        y, z = (operator.apply(each, parameters, draw=draw_of(operator)) for each in (inputs, moved))
+        y, z = (operator.apply(each, parameters, draw=draw_of(operator, sizes)) for each in (inputs, moved))
         r = 1 if operator.facts.reach is None else operator.facts.reach(sizes)
         inside = slice(r, sizes.n - 1 - r)
         return z[..., 1:, :][..., inside, :], y[..., :-1, :][..., inside, :]

@@ -1,0 +1,1 @@
+"""Fixed patterns: how far they reach, where influence lies, what they cost; one operator per file, shared laws beside."""
