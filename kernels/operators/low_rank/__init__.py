@@ -1,0 +1,1 @@
+"""Operators through fewer tokens than there are: latents and pools; one file per operator of the atlas."""
