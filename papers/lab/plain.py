@@ -18,6 +18,12 @@ def fields_of(setting: Any) -> dict[str, Any]:
     return setting if isinstance(setting, dict) else dataclasses.asdict(setting)
 
 
+def in_short(value: Any, most: int = 200) -> str:
+    """A value of a setting as people read it: weights and tables longer than ``most`` characters are cut, and that is said."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[: most - 40]} … ({len(text)} characters)"
+
+
 def finite(x: Any) -> Any:
     """JSON-ready settings: tuples as lists, no infinities."""
     if isinstance(x, dict):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from attnlab.papers.lab.declare import SCALES, Claim, Paper, PaperFigure
-from attnlab.papers.lab.plain import fields_of
+from attnlab.papers.lab.plain import fields_of, in_short
 from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run.latest import words
 
@@ -177,7 +177,7 @@ def _claim_lines(claim: Claim, latest: dict[str, Any]) -> list[str]:
         lines += _wrap(statement, f"  {level + ':':<10}".ljust(13), " " * 13)
     lines += _scale_note(claim)
     for scale, setting in _settings(claim).items():
-        fields = ", ".join(f"{key}={value}" for key, value in setting.items())
+        fields = ", ".join(f"{key}={in_short(value)}" for key, value in setting.items())
         lines += _wrap(fields, f"  {scale + ':':<10}", " " * 12)
     shown = _latest(latest.get(claim.id))
     if shown:

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from attnlab.analysis.verdicts.html import FONT
-from attnlab.papers.lab.plain import fields_of
+from attnlab.papers.lab.plain import fields_of, in_short
 from attnlab.papers.lab.scales import SCALES
 
 _ROW = "padding: 0.1rem 1rem 0.1rem 0; text-align: left; vertical-align: top; border: 0; background: none"
@@ -62,9 +62,9 @@ def settings_rows(item: Any) -> dict[str, str]:
         return {}
     first = next(iter(fields.values()))
     shared = {key for key in first if all(key in each and each[key] == first[key] for each in fields.values())}
-    rows = {"settings": ", ".join(f"{key}={first[key]}" for key in first if key in shared)}
+    rows = {"settings": ", ".join(f"{key}={in_short(first[key])}" for key in first if key in shared)}
     for scale, each in fields.items():
-        rows[scale] = ", ".join(f"{key}={value}" for key, value in each.items() if key not in shared)
+        rows[scale] = ", ".join(f"{key}={in_short(value)}" for key, value in each.items() if key not in shared)
     return rows
 
 
