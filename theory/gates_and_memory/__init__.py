@@ -1,0 +1,1 @@
+"""Laws and costs of gates, decay and memories of fixed size; one file per operator of the atlas."""
