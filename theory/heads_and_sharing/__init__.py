@@ -1,0 +1,1 @@
+"""Laws and costs of combined and shared heads; one file per operator of the atlas."""
