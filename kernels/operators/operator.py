@@ -240,7 +240,7 @@ def checked(inputs: Any, operator: Operator) -> None:
     """
     name = type(operator).__name__
     expected = {"qkv": QKV, "select": Cache, "tokens": Tokens, "grid": Grid, "graph": Graph, "heads": Heads}
-    wanted = (QKV, Tokens) if operator.kind == "recurrent" else (expected[operator.kind],)
+    wanted = {"recurrent": (QKV, Tokens), "qkv": (QKV, Cache)}.get(operator.kind, (expected[operator.kind],))
     if not isinstance(inputs, wanted):
         raise ValueError(
             f"{name} takes {' or '.join(each.__name__ for each in wanted)} inputs (kind {operator.kind!r}), "

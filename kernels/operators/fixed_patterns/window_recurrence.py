@@ -11,6 +11,7 @@ from torch import Tensor
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
 from attnlab.kernels.operators.projections import into_heads, projections
+from attnlab.kernels.operators.rotary import rotated
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,3 @@ def standardised(x: Tensor, epsilon: float = 1e-5) -> Tensor:
 def gated(x: Tensor, weights: Tensor) -> Tensor:
     """A gated linear unit without biases; weights (replica, 2, d_model, d_model)."""
     return (x @ weights[:, None, 0]) * (x @ weights[:, None, 1]).sigmoid()
-
-
-def rotated(x: Tensor, base: float = 10000.0) -> Tensor:
-    """Pairs of channels (c, c + d/2) turned by the place of the token times base^(-2c/d)."""
-    half = x.shape[-1] // 2
-    rate = base ** (-torch.arange(half, dtype=x.dtype, device=x.device) / max(half, 1))
-    angle = torch.arange(x.shape[-2], dtype=x.dtype, device=x.device)[:, None] * rate
-    a, b = x[..., :half], x[..., half : 2 * half]
-    c, s = angle.cos(), angle.sin()
-    return torch.cat([a * c - b * s, a * s + b * c, x[..., 2 * half :]], -1)

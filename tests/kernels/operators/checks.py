@@ -187,8 +187,6 @@ def row_sums(operator):
 
 def causality(operator):
     """Tokens after t leave outputs up to t bit-identical; where no causal form is declared, one is refused by name."""
-    if operator.kind == "select":
-        return
     inputs, parameters, draw = make(operator), parameters_of(operator), draw_of(operator)
     other = make(operator, seed=2)
     changed = {}
@@ -248,7 +246,7 @@ def reach(operator):
 def content(operator):
     """What the map reads, as declared."""
     word, draw = operator.facts.content, draw_of(operator)
-    if operator.no_matrix or word in ("summary", "nonlinear") or operator.kind == "select":
+    if operator.no_matrix or word in ("summary", "nonlinear"):
         return
     inputs, parameters = make(operator), parameters_of(operator)
     M, N = (operator.matrix(each, parameters, draw=draw) for each in (inputs, make(operator, seed=2)))
@@ -278,7 +276,7 @@ def _moved(inputs, how):
 
 def equivariance(operator):
     """Each declared symmetry holds to rounding, each undeclared one is violated on generic inputs."""
-    if operator.kind in ("select", "graph"):
+    if operator.kind == "graph":
         return
     inputs, parameters, draw = make(operator), parameters_of(operator), draw_of(operator)
     n, declared = SMALL.n, operator.facts.symmetries
@@ -297,7 +295,7 @@ def equivariance(operator):
     elif "permutation" in declared:
         found = operator.apply(_moved(inputs, lambda x: x[..., order, :]), parameters, draw=draw)
         _symmetry("permutation", found, y, declared)
-    if isinstance(inputs, QKV):
+    if isinstance(inputs, (QKV, Cache)):
         R = torch.linalg.qr(
             torch.randn(SMALL.d, SMALL.d, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
         )[0]
@@ -336,9 +334,10 @@ def _shifted(operator, parameters, name):
     same = _moved(inputs, lambda x: x[..., :1, :].expand_as(x).contiguous())
     if operator.no_matrix:
         return torch.zeros(0), torch.zeros(0)  # no map to look at
-    M = operator.matrix(same, parameters, draw=draw_of(operator)).abs()
+    both = [same, replace(same, k=-same.k)] if hasattr(same, "k") else [same]  # scores of either sign
+    M = torch.stack([operator.matrix(each, parameters, draw=draw_of(operator)).abs() for each in both])
     gap = torch.where(
-        M > 0, (M / M.diagonal(dim1=-2, dim2=-1)[..., None]).clamp(min=1e-300).log(), -1e3
+        M > 0, (M / M.diagonal(dim1=-2, dim2=-1)[..., None].clamp(min=1e-300)).clamp(min=1e-300).log(), -1e3
     )  # hidden: alike
     return gap[..., 1:, 1:], gap[..., :-1, :-1]
 
@@ -352,7 +351,7 @@ def _symmetry(name, found, wanted, declared):
 
 def rank(operator):
     """The numerical rank of the map stays below the bound at three sizes, and reaches it on generic inputs."""
-    if operator.no_matrix or operator.kind == "select":
+    if operator.no_matrix:
         return
     for n in (5, 6, 12):
         if operator.facts.n_max is not None and n > operator.facts.n_max:
@@ -369,8 +368,6 @@ def rank(operator):
 
 def low_precision(operator):
     """float32 against float64, within the member's budget, on scores of size 1 and of size 1000."""
-    if operator.kind == "select":
-        return
     for scale in (1.0, 30.0):
         inputs = make(operator, scale=scale)
         parameters, draw = parameters_of(operator), draw_of(operator)
@@ -400,8 +397,6 @@ def low_precision(operator):
 
 def gradients(operator):
     """First and second derivatives are right where the operator is smooth; every trained parameter gets a gradient."""
-    if operator.kind == "select":
-        return
     sizes = Sizes(n=3, d=2, d_v=2, n_heads=operator.least_heads, shape=(1, 3))
     inputs, parameters, draw = make(operator, sizes, replicas=1), parameters_of(operator, sizes, replicas=1), None
     draw = draw_of(operator, sizes, replicas=1)
@@ -482,8 +477,6 @@ def numbers_of(operator) -> dict:
 
 def cost(operator):
     """Counted multiply-adds equal the formula of theory, at three sizes (32 problems fill the lanes of every vector)."""
-    if operator.kind == "select":
-        return
     if compiler_report()["compiler"] is None:
         pytest.skip("work is counted by the compiled path, which needs a C compiler")
     law = theory_of(operator)

@@ -1,0 +1,1 @@
+"""Selection of keys by content, by cheap scores, by groups or at random; one operator per file."""

@@ -1,0 +1,1 @@
+"""Sparse selection: what is retained, hit and missed; shared laws beside one file per operator."""
