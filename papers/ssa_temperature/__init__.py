@@ -1,0 +1,1 @@
+"""Selective self-attention: temperatures that depend on query and position, gates on values, and what they buy."""

@@ -1,0 +1,1 @@
+"""Random scores and what softmax, temperatures and gates make of them."""

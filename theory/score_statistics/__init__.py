@@ -1,0 +1,1 @@
+"""Scores as random numbers: entropy, spikiness and dilution of softmax rows, and what a temperature does to them."""
