@@ -37,13 +37,13 @@ paper = Paper(
         5: "Ranks of attention matrix, buffer and output obey exact bounds; ranks of Hadamard products multiply.",
     },
 )
-DESK = Setting()
-paper.scales(smoke=replace(DESK, n_replicas=8), desk=DESK, paper=replace(DESK, n_tokens=784, dim=64, n_replicas=32))
+DESK = Setting(n_replicas=32)
+paper.scales(smoke=replace(DESK, n_replicas=16), desk=DESK, paper=replace(DESK, n_tokens=784, dim=64, n_replicas=64))
 EXACT = Scales(smoke=ExactSetting(), desk=ExactSetting(), paper=ExactSetting(n_replicas=64))
 COUNTS = Scales(smoke=CountSetting(), desk=CountSetting(), paper=CountSetting())
-RECALL = RecallSetting(n_tokens=16, learning_rate=0.01)
+RECALL = RecallSetting(n_tokens=16, learning_rate=0.01, n_steps=2_000, n_replicas=32)
 RECALLS = Scales(
-    smoke=replace(RECALL, n_steps=1_000, n_replicas=8),
+    smoke=replace(RECALL, n_steps=1_000, n_replicas=16),
     desk=RECALL,
     paper=replace(RECALL, n_tokens=64, key_dim=16, value_dim=16, value_size=16, key_size=16, n_steps=20_000),
 )

@@ -205,7 +205,7 @@ def fixed_ratio(setting: ScanSetting, lab: Lab) -> figures.Plate:
     "attention in the scalar model, C_0 = 0.01. (c) Relative gain of the two most frequent tokens in trained networks "
     "against its law r(t) / r(0) = chi",
     source="Sections 4 and 5",
-    setting=scales(replace(POPULATION, n_classes=2, classes_per_query=1)),
+    setting=scales(replace(POPULATION, n_classes=2, classes_per_query=1, n_replicas=16)),
 )
 def speed_growth_gain(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 3, width="double", height=2.7)
@@ -264,7 +264,10 @@ def recall(setting: Setting, lab: Lab) -> figures.Plate:
     return plate
 
 
-FIGURE = scales(replace(SMALL, batch=1, n_steps=1_000, n_records=50), smoke={"n_steps": 400})
+FIGURE = scales(
+    replace(SMALL, batch=1, decoder_rate=0.1, attention_rate=0.1, n_steps=1_000, n_records=50, n_replicas=16),
+    smoke={"n_steps": 400},
+)
 NAMES = ("most frequent token", "middle token", "common token")
 
 

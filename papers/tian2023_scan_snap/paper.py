@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from attnlab.papers.lab.conditions import at_least, at_most, one_of, that
 from attnlab.papers.lab.declare import Paper, Scales, Source
 from attnlab.simulators.token_selection.training import Setting
-from attnlab.theory.token_selection.reduced_flow import SymmetricClasses, snap_time_exact, token_flow
+from attnlab.theory.token_selection.reduced_flow import SymmetricClasses, snap_time_exact, token_descent, token_flow
 
 paper = Paper(
     key="tian2023_scan_snap",
@@ -36,21 +37,48 @@ paper = Paper(
     },
 )
 SMALL = Setting(
-    n_classes=2, decoder_rate=0.1, attention_rate=0.1, n_steps=400, n_records=40, spacing="linear", sequence_length=1025
+    n_classes=2,
+    decoder_rate=0.2,
+    attention_rate=0.2,
+    n_steps=200,
+    n_records=40,
+    spacing="linear",
+    sequence_length=513,
+    n_replicas=32,
 )
 paper.scales(
-    smoke=replace(SMALL, n_replicas=8, sequence_length=513),
+    smoke=replace(SMALL, n_replicas=16),
     desk=SMALL,
-    paper=replace(SMALL, decoder_rate=0.02, attention_rate=0.02, n_steps=2_000, n_replicas=32),
+    paper=replace(SMALL, decoder_rate=0.02, attention_rate=0.02, n_steps=2_000, sequence_length=1025, n_replicas=64),
 )
 PUBLISHED_SMALL = Setting(momentum=0.9, spacing="linear")  # the two-class runs behind the published maps
 MEDIUM = Setting(n_classes=6, classes_per_query=2, momentum=0.9, start="uniform", n_records=4)
 
 
+#: What the equations of plain gradient descent from zero cover.
+DESCENT = {
+    "optimiser": one_of("sgd", why="the equations are of gradient descent"),
+    "momentum": one_of(0.0, why="the equations are of plain gradient descent"),
+    "start": one_of("zero", why="the reduction needs Y = Z = 0 at the start"),
+    "decoder_rate": at_most(1.0, "larger steps leave the gradient flow"),
+    "attention_rate": that(
+        lambda rate: 0 < rate <= 1, "in (0, 1]", "frozen attention shows nothing, and larger steps leave the flow"
+    ),
+    "n_common": at_least(1, "the statement compares distinct tokens with common ones"),
+    "n_distinct": at_least(3, "three tokens of each class are compared"),
+    "n_classes": at_least(2, "the theory is of several classes"),
+}
+#: The same for the mean over classes of endless sequences, all classes of one profile.
+ENDLESS_CLASSES = DESCENT | {
+    "batch": one_of(0, why="the statement is of the mean over endless sequences"),
+    "profile": one_of("linear", "random", why="the statement is of symmetric classes"),
+}
+
+
 def scales(desk, smoke=None, published=None):
-    """Settings at three scales from that at desk and what changes: 8 replicas at smoke, twice as many at paper scale."""
+    """Settings at three scales from that at desk and what changes: up to 16 replicas at smoke, twice as many at paper scale."""
     return Scales(
-        replace(desk, n_replicas=8, **(smoke or {})),
+        replace(desk, n_replicas=min(desk.n_replicas, 16), **(smoke or {})),
         desk,
         replace(desk, n_replicas=2 * desk.n_replicas, **(published or {})),
     )
@@ -72,6 +100,18 @@ def _flow(setting, profile, times):
 def flow(setting, profile, times):
     """The reduced flow at the recorded steps."""
     return _flow(setting, tuple(profile.tolist()), tuple(np.asarray(times, float).tolist()))
+
+
+@functools.cache
+def _descent(setting, profile):
+    return token_descent(
+        reduced(setting, np.array(profile)), setting.decoder_rate, setting.attention_rate, setting.n_steps
+    )
+
+
+def descent(setting, profile):
+    """The reduced steps of gradient descent, at every step."""
+    return _descent(setting, tuple(profile.tolist()))
 
 
 @functools.cache

@@ -21,9 +21,21 @@ from attnlab.simulators.low_rank.augmentation import features
 
 @dataclass(frozen=True)
 class CountSetting:
-    """``attention``: cells (N, d_k, d_v); ``channels`` of the augmented module; ``pooling``: cells (d, m, T, hidden)."""
+    """``attention``: cells (N, d_k, d_v); ``channels`` of the augmented module, in heads of ``head_dim`` on images of ``side`` x
+    ``side`` tokens; ``pooling``: cells (d, m, T, hidden)."""
 
-    attention: tuple[tuple[int, int, int], ...] = ((64, 8, 8), (196, 16, 32), (784, 32, 32), (9, 8, 8), (8, 8, 8))
+    attention: tuple[tuple[int, int, int], ...] = (
+        (64, 8, 8),
+        (196, 16, 32),
+        (784, 32, 32),
+        *((n, 8, 8) for n in (8, 9, 13, 14)),
+        *((n, 16, 16) for n in (16, 17, 25, 26)),
+        *((n, 32, 32) for n in (32, 33, 49, 50)),
+        *((n, 16, 32) for n in (21, 22, 43, 44)),
+        *((n, 32, 8) for n in (13, 14, 16, 17)),
+    )
+    head_dim: int = 32
+    side: int = 7
     channels: tuple[int, ...] = (64, 128, 256)
     pooling: tuple[tuple[int, int, int, int], ...] = (
         (512, 8, 100, 64),
@@ -35,15 +47,20 @@ class CountSetting:
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "attention", "channels", "pooling", "n_replicas")
+        require_positive(self, "attention", "channels", "head_dim", "side", "pooling", "n_replicas")
+        if any(width % self.head_dim or self.head_dim % 4 for width in self.channels):
+            raise ValueError(
+                f"head_dim={self.head_dim!r} must be a multiple of 4 (rotary pairs of rows and columns) and divide all of "
+                f"channels={self.channels!r}"
+            )
 
 
-@simulation(name="low_rank_counts.count", block=1, reads=("attention", "channels", "pooling"))
+@simulation(name="low_rank_counts.count", block=1, reads=("attention", "channels", "head_dim", "side", "pooling"))
 def count(setting: CountSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Whole numbers per replica (all replicas count the same).
 
     ``linear_macs``, ``softmax_macs (replica, cell)`` of one head; ``gate_macs``: what the global query and the gate's map
-    add; ``module_parameters (replica, width)``; and of pooling ``compact_macs``, ``additive_macs``,
+    add; ``module_parameters``, ``module_macs (replica, width)``; and of pooling ``compact_macs``, ``additive_macs``,
     ``transformer_macs``, ``compact_parameters``, ``additive_parameters``, ``bilinear_parameters``,
     ``transformer_parameters (replica, cell)``.
     """
@@ -51,7 +68,11 @@ def count(setting: CountSetting, seeds: Sequence[np.random.SeedSequence], device
         "linear_macs": [macs(linear_head, *cell) for cell in setting.attention],
         "softmax_macs": [macs(softmax_head, *cell) for cell in setting.attention],
         "gate_macs": [macs(augmentation, *cell) for cell in setting.attention],
-        "module_parameters": [size(AugmentedModule(width)) for width in setting.channels],
+        "module_parameters": [size(AugmentedModule(width, setting.head_dim)) for width in setting.channels],
+        "module_macs": [
+            macs(AugmentedModule(width, setting.head_dim), torch.randn(1, width, setting.side, setting.side))
+            for width in setting.channels
+        ],
     }
     for name, made in (
         ("compact", CompactPooling),
@@ -97,13 +118,38 @@ def augmentation(n: int, key_dim: int, value_dim: int) -> Tensor:
 
 
 class AugmentedModule(nn.Module):
-    """The trained parts of the published module: q, k, v and gate, depthwise 5 x 5, projection."""
+    """The published module on images ``(batch, channels, row, column)``: one map to q, k, v and the gate, key weights from the
+    mean query, rotary positions in the numerator only, a depthwise 5 x 5 convolution of v, the gate, a projection."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, head_dim: int) -> None:
         super().__init__()
+        self.head_dim = head_dim
         self.qkvo = nn.Conv2d(channels, 4 * channels, 1)
         self.local = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
         self.projection = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        batch, channels, rows, columns = image.shape
+        q, k, v, gate = self.qkvo(image).chunk(4, dim=1)
+        Q, K, V = (
+            x.reshape(batch, -1, self.head_dim, rows * columns).mT for x in (q, k, v)
+        )  # (batch, head, token, head_dim)
+        Q, K = features(Q), features(K)
+        weights = torch.softmax(K @ Q.mean(-2, keepdim=True).mT / self.head_dim**0.5, dim=-2)  # of sum 1 over tokens
+        K = K * weights * K.shape[-2]
+        scale = 1 / (Q @ K.mean(-2, keepdim=True).mT + 1e-6)
+        out = rotated(Q, rows, columns) @ (rotated(K, rows, columns).mT @ V / K.shape[-2]) * scale
+        mixed = out.mT.reshape(batch, channels, rows, columns) + self.local(v)
+        return self.projection(mixed * gate)
+
+
+def rotated(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Rotary positions on ``(..., token, dim)``: pairs in the first half of dim turn with the row, the others with the column."""
+    angles = 10_000 ** -torch.linspace(0, 1, x.shape[-1] // 4, dtype=x.dtype)
+    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    turn = torch.cat([place.reshape(-1, 1) * angles for place in (row, column)], dim=-1)  # (token, dim / 2)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack([even * turn.cos() - odd * turn.sin(), odd * turn.cos() + even * turn.sin()], dim=-1).flatten(-2)
 
 
 class CompactPooling(nn.Module):

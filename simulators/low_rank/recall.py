@@ -1,8 +1,9 @@
 """Training one attention head to recall: each of N keys must return its own value, through linear or softmax attention.
 
-A sequence holds N keys, unit vectors in R^p, and N values, N(0, 1) in R^m. Query i is key i, and the target its
-value. Queries, keys and the gate read the key part only, values the value part only, so that linear attention passes
-the values through a buffer of d_k d_v numbers and nothing else. Variants as in
+A token holds a query, a key and a value: keys are unit vectors in R^p, values N(0, 1) in R^m, and the query of a token is the
+key of the token before it, whose value is its target. Queries read the query part, keys the key part, values the value part, so
+that linear attention passes the values through a buffer of d_k d_v numbers and nothing else. The gate reads the whole token, its
+own value too, as the published operator does: there one map of the token gives query, key, value and gate. Variants as in
 :mod:`attnlab.simulators.low_rank.augmentation`; every variant has an output projection after the gate.
 """
 
@@ -111,7 +112,7 @@ class RecallHead:
             "Wo": (self.value_size, self.value_dim),
         }
         if self.gated:
-            shapes["gate"] = (self.value_dim, self.key_size)
+            shapes["gate"] = (self.value_dim, 2 * self.key_size + self.value_size)
         start = {
             name: torch.stack([torch.randn(shape, generator=each, dtype=dtype) for each in streams]) / shape[1] ** 0.5
             for name, shape in shapes.items()
@@ -120,11 +121,14 @@ class RecallHead:
 
     @property
     def gated(self) -> bool:
-        """Whether the output is multiplied by a map of the key."""
+        """Whether the output is multiplied by a map of the token."""
         return self.variant in ("gated", "both")
 
     def forward(self, parameters: Parameters, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Estimates ``(replica, batch, token, value_size)`` and the features before the output projection."""
+        """Estimates ``(replica, batch, token, value_size)`` and the features before the output projection.
+
+        Row i of the estimates belongs to the token whose query is key i; the token itself holds the key and value that follow.
+        """
 
         def mapped(x: Tensor, name: str) -> Tensor:
             return torch.einsum("rbnj,rij->rbni", x, parameters[name])
@@ -138,7 +142,8 @@ class RecallHead:
             read = features(Q)
             out = read @ (weighted.mT @ V) / (read @ weighted.sum(-2)[..., None])
         if self.gated:
-            out = out * (mapped(keys, "gate") + parameters["gate_bias"][:, None, None])
+            tokens = torch.cat([keys, _following(keys), _following(values)], dim=-1)  # query, key and value of a token
+            out = out * (mapped(tokens, "gate") + parameters["gate_bias"][:, None, None])
         return mapped(out, "Wo"), out
 
 
@@ -171,3 +176,8 @@ class Recall:
 
     def largest_array(self, model: RecallHead) -> int:
         return self.batch * self.n_tokens * max(self.n_tokens, self.key_size + self.value_size)
+
+
+def _following(x: Tensor) -> Tensor:
+    """Rows ``(..., token, size)`` moved up by one, the first at the end."""
+    return torch.cat([x[..., 1:, :], x[..., :1, :]], dim=-2)

@@ -38,6 +38,23 @@ def crossover_length(key_dim: int, value_dim: int) -> Fraction:
     return Fraction(key_dim * (2 * value_dim + 1), key_dim + value_dim)
 
 
+def augmented_crossover_length(key_dim: int, value_dim: int, model_dim: int) -> Fraction:
+    r"""The same for rank-augmented linear attention, whose global query and gate over ``model_dim`` inputs count, too.
+
+    .. math:: N = \frac{2 d_k d_v + 2 d_k + m d_v}{d_k + d_v},
+
+    which is 3 d / 2 + 1 for d_k = d_v = m = d.
+    """
+    return Fraction(2 * key_dim * value_dim + 2 * key_dim + model_dim * value_dim, key_dim + value_dim)
+
+
+def augmented_module_macs(n_tokens: int, channels: int, head_dim: int) -> int:
+    """The published module on N tokens: maps 4 C^2 N (q, k, v, gate) and C^2 N (projection), 5 x 5 depthwise 25 C N, and per head
+    of width d linear attention and the scores of the global query, 2 N d^2 + 2 N d, C / d times."""
+    attention = linear_attention_macs(n_tokens, head_dim, head_dim) + n_tokens * head_dim
+    return n_tokens * channels * (5 * channels + 25) + channels // head_dim * attention
+
+
 def augmented_module_parameters(channels: int) -> int:
     """The published module at C channels: 4 C^2 + 4 C (q, k, v, gate), 26 C (5 x 5 depthwise), C^2 + C (projection)."""
     return 5 * channels**2 + 31 * channels

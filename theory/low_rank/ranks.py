@@ -91,9 +91,10 @@ def recall_error_bound(
     .. math:: \frac{\mathbb E\|\hat V - V\|^2}{\mathbb E\|V\|^2} \ge 1 - \frac{H d_k d_v}{N m},
               \qquad V \in R^{N \times m} \text{ with entries N(0, 1), independent of queries and keys.}
 
-    Holds for every feature map, weights alpha, gate and output projection that see queries and keys but not the values.
-    Why: given those, the output is linear in V and passes through buffers of H d_k d_v numbers, so the map from V to the
-    estimate has at most that rank, and a rank-r linear estimate of n standard normals errs by at least n - r.
+    Holds for every feature map, weights alpha and output projection that see queries and keys but not the values, and for every
+    gate that is affine in the values. Why: given queries and keys, the attention is linear in V and passes through buffers of
+    H d_k d_v numbers; a gate adds products of two values, which are even in V and add error only. So the odd part of the map from
+    V to the estimate has at most that rank, and a rank-r linear estimate of n standard normals errs by at least n - r.
     ``target_dim`` is m (default d_v). 0 where the buffer has room. Softmax attention is under no such bound: with one
     distinct key a value its error tends to 0 with the temperature.
     """

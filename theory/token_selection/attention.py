@@ -37,6 +37,22 @@ def attention_direction(counts, logits) -> np.ndarray:
     return c / np.linalg.norm(c, axis=-1, keepdims=True)
 
 
+def attention_fluctuation_limit(frequencies, logits) -> np.ndarray:
+    r"""T' E |c_T' - c|^2 for T' drawn tokens, T' to infinity: how fast attention by type forgets the sample.
+
+    .. math:: \sum_l \frac{c_l^2}{P_l} - 2 \sum_l \frac{c_l^3}{P_l} + |c|^2 \sum_l \frac{c_l^2}{P_l}, \qquad
+        c_l \propto P_l e^{z_l}.
+
+    Last axis: tokens. Why: relative errors delta_l of the frequencies have T' cov = 1[l = m] / P_l - 1, and to first order
+    dc_l = c_l (delta_l - sum_m c_m delta_m). Finite T' adds a relative error of order 1 / (T' min P).
+    """
+    P = np.asarray(frequencies, np.float64)
+    c = P * np.exp(logits - np.max(logits, axis=-1, keepdims=True))
+    c = c / c.sum(-1, keepdims=True)
+    noise = (c**2 / P).sum(-1)
+    return noise - 2 * (c**3 / P).sum(-1) + (c**2).sum(-1) * noise
+
+
 def frequency_gap_bound(length, failure: float) -> np.ndarray:
     r"""Hoeffding's bound on |count_l / T' - P(l)| for T' drawn tokens, exceeded with probability at most ``failure``.
 

@@ -46,10 +46,33 @@ def equal_overlap_flow(times, overlap: float, n_classes: int, vocabulary: int, r
     the coefficients ``own`` of f_n and ``other`` of f_{n'} in g_n = Y (e_n - alpha_n), each ``(time,)``. Solved with relative
     tolerance 1e-10. Exact for unit inputs with f_n^T f_{n'} = overlap.
     """
+    times = increasing_times(times)
+    velocity, observed = _equal_overlaps(overlap, n_classes, vocabulary, rate)
+    found = solve_ivp(
+        lambda t, state: velocity(state), (0.0, float(times[-1])), np.zeros(3), "LSODA", times, rtol=1e-10, atol=1e-12
+    )
+    return observed(found.y)
+
+
+def equal_overlap_descent(
+    n_steps: int, overlap: float, n_classes: int, vocabulary: int, rate: float
+) -> dict[str, np.ndarray]:
+    """Plain gradient descent itself, after 0, 1, ..., n_steps steps: Euler steps of size one of `equal_overlap_flow`.
+
+    Exact up to rounding: equal overlaps and a start at zero leave the three numbers x, y, w at every step.
+    """
+    velocity, observed = _equal_overlaps(overlap, n_classes, vocabulary, rate)
+    state = np.zeros((3, n_steps + 1))
+    for step in range(n_steps):
+        state[:, step + 1] = state[:, step] + velocity(state[:, step])
+    return observed(state)
+
+
+def _equal_overlaps(overlap: float, n_classes: int, vocabulary: int, rate: float):
+    """Velocity of the state (x, y, w), ``(3, ...)``, and what is observed of it."""
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap={overlap!r} is out of range; use 0 <= overlap < 1 for distinct inputs")
     K, M = n_classes, vocabulary
-    times = increasing_times(times)
 
     def chances(state):
         x, y, w = state
@@ -57,14 +80,16 @@ def equal_overlap_flow(times, overlap: float, n_classes: int, vocabulary: int, r
         weights = np.exp(logits - logits.max(0))
         return weights / (weights[0] + (K - 1) * weights[1] + (M - K) * weights[2])
 
-    def velocity(t, state):
+    def velocity(state):
         p, q, s = chances(state)
         return rate / K * np.array([1 - p, q, s])
 
-    found = solve_ivp(velocity, (0.0, float(times[-1])), np.zeros(3), "LSODA", times, rtol=1e-10, atol=1e-12)
-    (x, y, w), (p, q, s) = found.y, chances(found.y)
-    own = x * (1 - p) + (K - 1) * y * q + (M - K) * w * s
-    return {"residual": 1 - p, "own": own, "other": -((x + y) * q + (y - w) * (M - K) * s)}
+    def observed(state):
+        (x, y, w), (p, q, s) = state, chances(state)
+        own = x * (1 - p) + (K - 1) * y * q + (M - K) * w * s
+        return {"residual": 1 - p, "own": own, "other": -((x + y) * q + (y - w) * (M - K) * s)}
+
+    return velocity, observed
 
 
 def rescaled_residual_published(times, overlap: float, n_classes: int, vocabulary: int, rate: float) -> np.ndarray:

@@ -155,3 +155,23 @@ def test_dominant_bounds_are_ordered_and_close_at_full_share():
 def test_errors_name_the_argument(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+def test_fluctuations_of_attention_are_those_of_the_sample():
+    P = np.array([0.5, 0.3, 0.2])
+    assert attention.attention_fluctuation_limit(P, np.zeros(3)) == pytest.approx(1 - (P**2).sum())  # c = counts / T'
+    shifted = attention.attention_fluctuation_limit(P, np.array([1.0, -1.0, 0.3]))
+    assert attention.attention_fluctuation_limit(P, np.array([9.0, 7.0, 8.3])) == pytest.approx(shifted)
+
+
+@pytest.mark.parametrize("p, z", [(0.3, 0.0), (0.3, 1.2), (0.6, -2.0)])
+def test_fluctuations_of_two_tokens_are_the_sum_over_a_binomial(p, z):
+    length = 4_000
+    counts = np.arange(length + 1)
+    c = counts * np.exp(z) / (counts * np.exp(z) + length - counts)
+    exact = p * np.exp(z) / (p * np.exp(z) + 1 - p)
+    brute = length * 2 * (binom.pmf(counts, length, p) * (c - exact) ** 2).sum()
+    limit = attention.attention_fluctuation_limit(np.array([p, 1 - p]), np.array([z, 0.0]))
+    assert limit == pytest.approx(brute, rel=20 / (length * min(p, 1 - p)))  # the next order in 1 / T'
+    naive = 2 * (exact * (1 - exact))  # twin: as if tokens were drawn from c itself
+    assert z == 0 or abs(naive / brute - 1) > 0.1

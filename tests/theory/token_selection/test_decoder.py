@@ -136,6 +136,19 @@ def test_equal_overlaps_slow_the_decoder_by_the_published_factor_only_if_every_i
     assert np.abs(few / overlaps.rescaled_residual_published(times, rho, K, 500, rate) - 1).max() > 0.05
 
 
+def test_steps_of_the_three_scalars_are_those_of_the_whole_decoder():
+    K, M, rho, rate, n = 4, 60, 0.3, 0.8, 50
+    F = np.concatenate([np.full((1, K), rho**0.5), (1 - rho) ** 0.5 * np.eye(K)])
+    Y, wrong = descend(F, M, rate, n)
+    found = overlaps.equal_overlap_descent(n, rho, K, M, rate)
+    assert wrong[0, 0] == pytest.approx(found["residual"][n], rel=1e-12)
+    back = np.linalg.solve(F.T @ F, F.T) @ (Y @ wrong[0])
+    assert back[0] == pytest.approx(found["own"][n], rel=1e-11)
+    assert back[1:] == pytest.approx(np.full(K - 1, found["other"][n]), rel=1e-10)
+    flow = overlaps.equal_overlap_flow([float(n)], rho, K, M, rate)
+    assert abs(flow["own"][0] / found["own"][n] - 1) > 1e-4  # twin: no steps
+
+
 def test_no_overlap_is_the_orthonormal_decoder():
     times = np.array([1.0, 20.0, 90.0])
     flow = overlaps.equal_overlap_flow(times, 0.0, 6, 80, 0.4)
