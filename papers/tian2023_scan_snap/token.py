@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, budget, finite_size, ordered, relative, rounding
-from attnlab.analysis.verdicts.budget import Piece
 from attnlab.papers.lab.conditions import at_least, outside
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tian2023_scan_snap.paper import ENDLESS_CLASSES, descent, direction, paper, scales
