@@ -16,7 +16,7 @@ from torch import Tensor
 from attnlab.simulators.ensemble import random_streams
 from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import Adam
-from attnlab.simulators.ensemble.plan import Plan, log_spaced_steps
+from attnlab.simulators.ensemble.plan import Plan, Record, log_spaced_steps
 from attnlab.simulators.ensemble.setting import checked, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
 from attnlab.simulators.ensemble.trainer import train
@@ -112,18 +112,22 @@ def rank_error(
 
 @dataclass(frozen=True)
 class SelectionSetting:
-    """One marked state among ``n_tokens`` carries the label; ``bound``: ``"none"``, ``"tanh"``, or ``"l2"`` (tanh, then l2)."""
+    """One marked state among ``n_tokens`` carries the label; ``bound``: ``"none"``, ``"tanh"``, or ``"l2"`` (tanh, then l2).
+
+    ``n_test``: fresh sequences on which the trained read-out is tried.
+    """
 
     n_tokens: int = 50
     n_heads: int = 1
     bound: str = "tanh"
     learning_rate: float = 0.02
     n_steps: int = 3_000
+    n_test: int = 20_000
     n_replicas: int = 16
 
     def __post_init__(self) -> None:
         checked(self)
-        require_positive(self, "n_heads", "learning_rate", "n_steps", "n_replicas")
+        require_positive(self, "n_heads", "learning_rate", "n_steps", "n_test", "n_replicas")
         require_one_of(self, "bound", BOUNDS)
         if self.n_tokens < 2:
             raise ValueError(f"n_tokens={self.n_tokens!r} is too small; use n_tokens >= 2, one of them marked")
@@ -138,8 +142,12 @@ def selection(setting: SelectionSetting, seeds: Sequence[np.random.SeedSequence]
     """Train pooling with a linear read-out to report the label of the marked state, on the population loss.
 
     The key of a state says whether it is marked, (1, 0) or (0, 1), its value is the label ±1 if it is, else N(0, 1). Scores
-    read keys, pooled are values. ``accuracy (replica,)`` is exact: the weights don't depend on values, so the read-out is
-    Gaussian given the label. ``largest_weight``: of any head. ``loss (replica, record)`` at ``steps``; ``diverged_at``.
+    read keys, pooled are values. ``counted``, ``counted_at_start (replica,)``: share of right answers on ``n_test`` fresh
+    sequences,
+    of the trained and of the untrained model. ``accuracy (replica,)``: the same of the trained model in the limit of many,
+    for the
+    weights don't depend on values, so that the read-out is Gaussian given the label. ``largest_weight``: of any head. ``loss
+    (replica, record)`` at ``steps``; ``diverged_at``.
     """
     model = SelectingPool(setting.n_heads, setting.bound, setting.n_tokens)
     steps = log_spaced_steps(setting.n_steps, 40)
@@ -149,9 +157,18 @@ def selection(setting: SelectionSetting, seeds: Sequence[np.random.SeedSequence]
         Adam(setting.learning_rate),
         seeds,
         Plan(setting.n_steps, loss_steps=steps, dtype=torch.float64, device=device),
+        [Record(Combined(), (0, setting.n_steps))],
     )
     signal, noise = model.signal_and_noise(run.parameters)
+    counted = np.array(
+        [
+            _right_answers(rows, each, setting.n_test)
+            for rows, each in zip(run.records["combined"], _tests(seeds), strict=True)
+        ]
+    )
     return {
+        "counted_at_start": counted[:, 0],
+        "counted": counted[:, 1],
         "steps": np.tile(steps, (len(seeds), 1)),
         "loss": run.loss,
         "diverged_at": run.diverged_at,
@@ -191,10 +208,22 @@ class SelectingPool:
         scores = torch.cat([scores[..., :1], scores[..., 1:].expand(-1, -1, T - 1)], dim=-1)
         return pooling_weights(scores, self.bound)
 
+    def combined(self, parameters: Parameters) -> Tensor:
+        """Weight of each state's value in the read-out, ``(replica, token)``."""
+        return (parameters["readout"][:, :, None] * self.weights(parameters)).sum(1)
+
     def signal_and_noise(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Mean times label and standard deviation of the read-out given the label, ``(replica,)``."""
-        combined = (parameters["readout"][:, :, None] * self.weights(parameters)).sum(1)
+        combined = self.combined(parameters)
         return combined[:, 0], combined[:, 1:].norm(dim=-1)
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What is seen of a model: the weight of each state's value in its read-out."""
+
+    def __call__(self, model: SelectingPool, parameters: Parameters) -> dict[str, Tensor]:
+        return {"combined": model.combined(parameters)}
 
 
 @dataclass(frozen=True)
@@ -215,6 +244,19 @@ class Selection:
 
     def largest_array(self, model: SelectingPool) -> int:
         return model.n_heads * model.n_tokens + self.n_nodes
+
+
+def _tests(seeds: Sequence[np.random.SeedSequence]) -> list[torch.Generator]:
+    return random_streams.generators(seeds, "test")
+
+
+def _right_answers(combined: np.ndarray, stream: torch.Generator, n_test: int) -> np.ndarray:
+    """Share of fresh sequences whose label has the sign of the read-out, for each row of weights ``(record, token)``."""
+    weights = torch.from_numpy(np.asarray(combined))
+    labels = 2.0 * torch.randint(2, (n_test, 1), generator=stream) - 1
+    values = torch.randn(n_test, weights.shape[-1], generator=stream, dtype=weights.dtype)
+    values[:, :1] = labels
+    return ((values @ weights.mT * labels) > 0).double().mean(0).numpy()
 
 
 def _cosine(pair: Tensor) -> Tensor:
