@@ -72,8 +72,11 @@ def test_recall_head_computes_attention_of_its_variant(variant):
     out, before = model.forward(parameters, keys, values)
     r, b = 1, 2
     Q, K, V = (x[r, b] @ parameters[n][r].T for x, n in ((keys, "Wq"), (keys, "Wk"), (values, "Wv")))
+    follows = [
+        torch.roll(x[r, b], -1, 0) for x in (keys, values)
+    ]  # a token holds a query, and the key and value that follow
     gate = (
-        keys[r, b] @ parameters["gate"][r].T + parameters["gate_bias"][r]
+        torch.cat([keys[r, b], *follows], dim=1) @ parameters["gate"][r].T + parameters["gate_bias"][r]
         if model.gated
         else torch.ones(6, 5, dtype=torch.float64)
     )
@@ -142,9 +145,45 @@ def test_counts_are_those_of_the_products():
     assert torch.allclose(attention(H), attention.attention(H, H, H, need_weights=False)[0], atol=1e-5)
 
 
+def test_the_augmented_module_is_attention_of_weighted_keys_with_gate_and_convolution():
+    """Written out per token in double precision, as the sheet's formula has it, with loops instead of products."""
+    torch.manual_seed(0)
+    module, image = low_rank_counts.AugmentedModule(8, 4).double(), torch.randn(1, 8, 2, 3, dtype=torch.float64)
+    q, k, v, gate = module.qkvo(image)[0].flatten(1).split(8)  # (channel, token)
+    positions = [(row, column) for row in range(2) for column in range(3)]
+
+    def turned(x, token):  # two pairs: the first turns with the row, the second with the column
+        angle = torch.tensor(positions[token], dtype=torch.float64)
+        pairs = torch.view_as_complex(x.reshape(2, 2)) * torch.exp(1j * angle)
+        return torch.view_as_real(pairs).flatten()
+
+    mixed = torch.zeros(8, 6, dtype=torch.float64)
+    for head in (slice(0, 4), slice(4, 8)):
+        Q, K, V = low_rank.features(q[head]), low_rank.features(k[head]), v[head]
+        weights = torch.softmax(Q.mean(1) @ K / 2, dim=0)
+        K = 6 * weights * K
+        for i in range(6):
+            shares = torch.stack([turned(Q[:, i], i) @ turned(K[:, j], j) for j in range(6)]) / 6
+            mixed[head, i] = V @ shares / (Q[:, i] @ K.mean(1) + 1e-6)
+    local = module.local(v.view(1, 8, 2, 3))[0].flatten(1)
+    expected = module.projection(((mixed + local) * gate).view(1, 8, 2, 3))
+    assert torch.allclose(module(image), expected, atol=1e-10)
+    plain = module.projection((mixed + local).view(1, 8, 2, 3))
+    assert not torch.allclose(module(image), plain, atol=1e-3)  # twin: no gate
+
+
+def test_counted_answers_approach_the_exact_accuracy():
+    setting = low_rank_pooling.SelectionSetting(n_tokens=6, n_heads=1, n_steps=50, n_replicas=2)
+    runs = low_rank_pooling.selection(setting, seeds(2), "cpu")
+    spread = np.sqrt(runs["accuracy"] * (1 - runs["accuracy"]) / setting.n_test)
+    assert (np.abs(runs["counted"] - runs["accuracy"]) < 4 * spread).all()
+    assert (np.abs(runs["counted_at_start"] - runs["accuracy"]) > 4 * spread).any()  # twin: the untrained model
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: low_rank_counts.CountSetting(head_dim=48), "head_dim=48"),
         (lambda: low_rank_recall.RecallSetting(variant="gate"), "did you mean 'gated'"),
         (lambda: low_rank_pooling.SelectionSetting(n_tokens=1), "n_tokens=1"),
         (lambda: low_rank_pooling.SelectionSetting(bound="l2"), "use 2 heads"),

@@ -70,6 +70,22 @@ def test_crossover_is_where_the_counts_meet():
     assert low_rank_cost.crossover_length(8, 8) == Fraction(17, 2)
 
 
+def test_the_augmented_crossover_is_where_the_counts_meet_with_gate_and_global_query():
+    for k, v, m in ((8, 8, 8), (16, 32, 32), (4, 12, 7)):
+        N = low_rank_cost.augmented_crossover_length(k, v, m)
+        assert N * (2 * k * v + k + k + m * v) == N**2 * (k + v)
+        assert N > low_rank_cost.crossover_length(k, v)
+    assert low_rank_cost.augmented_crossover_length(32, 32, 32) == 49
+    assert low_rank_cost.augmentation_macs(5, 2, 3, 7) == 5 * 2 + 5 * 7 * 3
+
+
+def test_the_module_costs_its_maps_and_its_heads():
+    N, C, d = 9, 64, 16
+    head = low_rank_cost.linear_attention_macs(N, d, d) + N * d  # and the scores of the global query
+    assert low_rank_cost.augmented_module_macs(N, C, d) == N * (5 * C * C + 25 * C) + 4 * head
+    assert low_rank_cost.augmented_module_macs(N, C, C) == N * (5 * C * C + 25 * C) + 2 * N * C * C + 2 * N * C
+
+
 def test_published_examples_of_savings():
     assert low_rank_cost.pooling_parameters("compact", 512, 8) == 8_192
     assert low_rank_cost.pooling_macs("compact", 100, 512, 8) + 100 * 512 - 512 * 8 + 512 * 8 == 823_296 + 51_200
