@@ -41,7 +41,7 @@ def test_recall_claims_hold_on_errors_above_the_bound_and_fail_below_it():
     assert not judged("recall_bound", recalled(GOOD | {"gated": 0.3})).holds
     assert not judged("rank_is_not_recall", recalled(GOOD | {"both": 0.1})).holds
     assert not judged("rank_is_not_recall", recalled(GOOD | {"gated": 0.5})).holds
-    assert judged("rank_is_not_recall", recalled(GOOD | {"softmax": 0.6})).outcome == "REFUTED"
+    assert judged("rank_is_not_recall", recalled(GOOD | {"softmax": 0.7})).outcome == "REFUTED"
 
 
 def test_a_gate_that_reads_its_token_reads_its_own_value_and_never_the_one_asked_for():

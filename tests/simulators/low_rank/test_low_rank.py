@@ -154,7 +154,7 @@ def test_the_augmented_module_is_attention_of_weighted_keys_with_gate_and_convol
 
     def turned(x, token):  # two pairs: the first turns with the row, the second with the column
         angle = torch.tensor(positions[token], dtype=torch.float64)
-        pairs = torch.view_as_complex(x.reshape(2, 2)) * torch.exp(1j * angle)
+        pairs = torch.view_as_complex(x.reshape(2, 2).contiguous()) * torch.exp(1j * angle)
         return torch.view_as_real(pairs).flatten()
 
     mixed = torch.zeros(8, 6, dtype=torch.float64)
