@@ -28,6 +28,7 @@ from attnlab.theory.low_rank import pooling as theory
             for scale in ("smoke", "desk", "paper")
         }
     ),
+    claims=("fewer_parameters",),
 )
 def parameters_by_heads(setting: CountSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(count, setting)
@@ -54,6 +55,7 @@ def parameters_by_heads(setting: CountSetting, lab: Lab) -> figures.Plate:
             for scale in ("smoke", "desk", "paper")
         }
     ),
+    claims=("fewer_operations",),
 )
 def operations_by_length(setting: CountSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(count, setting)
@@ -95,6 +97,7 @@ def _counted(runs, setting, what, column, x, y, law, kinds):
     caption="Share of a Gaussian bilinear form that its best rank-k approximation misses; line: quarter-circle law",
     source="quarter-circle law",
     setting=ERRORS,
+    claims=("rank_error",),
 )
 def error_by_rank(setting: RankErrorSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(rank_error, setting)
@@ -124,6 +127,7 @@ CURVE = Scales(
     "not under it",
     source="consequence of bounded scores",
     setting=CURVE,
+    claims=("flat_weights", "one_head_cannot_select"),
 )
 def selection_by_length(setting: SelectionSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(columns=2, width="double")

@@ -72,6 +72,7 @@ PRODUCT_SCALES = Scales(
     "Lines: min(r s, N, D)",
     source="Hadamard products",
     setting=PRODUCT_SCALES,
+    claims=("hadamard_rank",),
 )
 def product_ranks(setting: ExactSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(exact_ranks, setting)
@@ -94,6 +95,7 @@ def product_ranks(setting: ExactSetting, lab: Lab) -> figures.Plate:
     caption="Effective rank of attention matrices and outputs for Gaussian queries, keys and values, against the width "
     "of keys and values. The exact rank of both outputs is the width (line)",
     source="effective ranks",
+    claims=("effective_rank_gap",),
 )
 def ranks_by_width(setting: Setting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(matrix_ranks, setting)
@@ -123,6 +125,7 @@ CURVE = Scales(
     "matrix as stored numbers), and the error of trained recall with the bound of the buffer's size",
     source="complexity; recall is not in the paper",
     setting=CURVE,
+    claims=("linear_cost", "recall_bound"),
 )
 def cost_and_recall(setting: RecallSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(columns=3, width="double")

@@ -35,6 +35,7 @@ GROWTH = scales(
     "rates; grey lines: t_0 = 2 K ln M / eta_Y. Lines: closed form; points: the integrated scalar flow",
     source="Figure 3",
     setting=GROWTH,
+    claims=("scan_growth",),
 )
 def growth_factor(setting: ScanSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=2.9)
@@ -68,6 +69,7 @@ def growth_factor(setting: ScanSetting, lab: Lab) -> figures.Plate:
     "by frequency) along training, mean over replicas",
     source="Figure 4",
     setting=scales(PUBLISHED_SMALL),
+    claims=("figure_4_map",),
 )
 def attention_maps(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(2, 1, width="double", height=5.2, letters=True)
@@ -94,6 +96,7 @@ RATES, RATIOS = (0.5, 1.0, 2.0, 3.0), (1.0, 2.0, 5.0, 10.0)
     "of the learning rates",
     source="Figure 6",
     setting=scales(replace(MEDIUM, n_replicas=8)),
+    claims=("sparser_at_fixed_ratio", "denser_decoder"),
 )
 def sparsity(setting: Setting, lab: Lab) -> figures.Plate:
     queries = (1, 3, 5, 10) if lab.scale == "paper" else (1, 3)
@@ -129,6 +132,7 @@ STEPPED = scales(
     caption="Growth h of the decoder against the visits a class has had: gradient descent (points) and its flow (lines)",
     source="Figure 8",
     setting=STEPPED,
+    claims=("discrete_steps",),
 )
 def decoder_growth(setting: DecoderSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=2.9)
@@ -160,6 +164,7 @@ EQUAL_RATIO = scales(ScanSetting(scales=(1.0, 1.0), n_classes=(2.0, 2.0), n_step
     "points: the integrated flow; the ring on each curve is at t_0",
     source="Figure 9",
     setting=EQUAL_RATIO,
+    claims=("scan_growth",),
 )
 def fixed_ratio(setting: ScanSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=2.9)
@@ -206,6 +211,7 @@ def fixed_ratio(setting: ScanSetting, lab: Lab) -> figures.Plate:
     "against its law r(t) / r(0) = chi",
     source="Sections 4 and 5",
     setting=scales(replace(POPULATION, n_classes=2, classes_per_query=1, n_replicas=16)),
+    claims=("backward_speed", "relative_gain"),
 )
 def speed_growth_gain(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 3, width="double", height=2.7)
@@ -278,6 +284,7 @@ NAMES = ("most frequent token", "middle token", "common token")
     "eta_Y. Vertical line: t_0 = 2 K ln M / eta_Y. The gap at T = 128 is that of short sequences; it falls like 1 / T",
     source="Section 3",
     setting=FIGURE,
+    claims=("reduced_dynamics",),
 )
 def reduced_against_trained(setting: Setting, lab: Lab) -> figures.Plate:
     lengths = (1025, 128)

@@ -126,10 +126,11 @@ def frequencies(setting: Setting, seeds: Sequence[np.random.SeedSequence]) -> np
 def train_tokens(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Training in float64; what is recorded is that of endless sequences, counts replaced by P.
 
-    Returns ``profile (replica, class, local)``, P(l | n), and, along ``steps (replica, record)``: ``loss`` (mean of the batches
-    since the record before); ``z (replica, record, class, local)``, the attention logits of a class's tokens; ``c``, the
-    attention of the same shape; ``residual (replica, record, class)``, 1 - alpha at the next token; ``signal``, ``(Y (e_n -
-    alpha_n))_l`` of the shape of c; and ``diverged_at (replica,)``.
+    Returns ``profile (replica, class, local)``, P(l | n), and, along ``steps (replica, record)``: ``loss``, the mean over the
+    batches of the updates since the record before, each before its update (recorded at every step, the loss at step s is that
+    of the model after s - 1 updates, one before the other records); ``z (replica, record, class, local)``, the attention logits
+    of a class's tokens; ``c``, the attention of the same shape; ``residual (replica, record, class)``, 1 - alpha at the next
+    token; ``signal``, ``(Y (e_n - alpha_n))_l`` of the shape of c; and ``diverged_at (replica,)``.
     """
     profile = frequencies(setting, seeds)
     classes = Classes(
