@@ -124,6 +124,11 @@ def snap_time(setting, profile):
     return _snap_time(setting, tuple(profile.tolist()))
 
 
+def at_rest(values, start):
+    """Null control of values ``(replica, ...)``: they stay at ``start``, with their noise over replicas."""
+    return values - values.mean(0) + start
+
+
 def direction(c):
     """f = c / |c| over the tokens of a class."""
     return c / np.linalg.norm(c, axis=-1, keepdims=True)

@@ -24,7 +24,16 @@ from attnlab.analysis import (
 from attnlab.analysis.verdicts.budget import Piece
 from attnlab.papers.lab.conditions import at_least, one_of
 from attnlab.papers.lab.run.workbench import Lab
-from attnlab.papers.tian2023_scan_snap.paper import DESCENT, ENDLESS_CLASSES, SMALL, descent, flow, paper, scales
+from attnlab.papers.tian2023_scan_snap.paper import (
+    DESCENT,
+    ENDLESS_CLASSES,
+    SMALL,
+    at_rest,
+    descent,
+    flow,
+    paper,
+    scales,
+)
 from attnlab.papers.tian2023_scan_snap.paper import snap_time as reduced_snap
 from attnlab.simulators.token_selection.training import Setting, train_tokens
 from attnlab.theory.token_selection import attention, decoder
@@ -108,9 +117,9 @@ def reduced_dynamics(setting: Setting, lab: Lab) -> Verdict:
     chosen = np.linspace(0, len(steps) - 1, 5).astype(int)[1:]
     P = profile[setting.n_common + setting.n_distinct // 2]
     shorter, longer = (observed(setting, run)[:, chosen] for run in (half, full))
-    noise = 2 * longer - shorter
+    seen = 2 * longer - shorter
     sampled = follows(
-        noise,
+        seen,
         path[chosen],
         within=budget(
             finite_size(T, 2 * float(np.abs(path[:, :3]).max()) / P**2, power=2, of="T"),
@@ -121,7 +130,7 @@ def reduced_dynamics(setting: Setting, lab: Lab) -> Verdict:
         of="mean trajectory",
         times=steps[chosen].astype(float),
         twin=Twin.of("no feedback", predicted=rival[chosen]),
-        null=noise - noise.mean(0) + path[0],
+        null=at_rest(seen, path[0]),
     )
     return all_of(exact.named("endless"), sampled.named("sampled"))
 
