@@ -185,8 +185,9 @@ def published_run(shift=0, mass=0.384, entropy_of_end=1.0, n=32):
     start = np.tile(weights, (n, 2, 1))
     distinct = np.linspace(0.1, 1, 10) ** entropy_of_end
     end = np.concatenate([np.full(10, mass / 10), (1 - mass) * distinct / distinct.sum()])
-    late = np.tile(end, (n, 2, 1)) * (1 + 0.02 * rng.normal(size=(n, 1, 20)))
-    c = np.stack([start] * 40 + [late / late.sum(-1, keepdims=True)] * 61, axis=1)
+    early, late = (np.tile(each, (n, 2, 1)) * (1 + 0.02 * rng.normal(size=(n, 1, 20))) for each in (weights, end))
+    early, late = (each / each.sum(-1, keepdims=True) for each in (early, late))
+    c = np.stack([start] + [early] * 39 + [late] * 61, axis=1)
     return {"loss": loss * noise, "profile": start, "c": c}
 
 
