@@ -9,10 +9,18 @@ import numpy as np
 from attnlab.analysis import figures
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
-from attnlab.papers.linear_attention_icl.learning_curves import CURVE, DIVERSITY_SCALES, extrapolated
+from attnlab.papers.linear_attention_icl.learning_curves import CURVE, DIVERSITY, extrapolated
 from attnlab.papers.linear_attention_icl.one_drop import MERGED_SCALES, WHITE
 from attnlab.papers.linear_attention_icl.one_step import SHIFT_SCALES, nested, shifted_spectrum
-from attnlab.papers.linear_attention_icl.paper import STAIRS, components, crossing_times, levels, paper, stair_sizes
+from attnlab.papers.linear_attention_icl.paper import (
+    STAIRS,
+    components,
+    crossing_times,
+    learnt,
+    levels,
+    paper,
+    stair_sizes,
+)
 from attnlab.papers.linear_attention_icl.staircase import CLOCK, DROPS, drops, heads_of, predicted_drop
 from attnlab.simulators.in_context_regression.reduced_risk import RidgeSetting, ridge_risk
 from attnlab.simulators.linear_attention import training as simulator
@@ -85,7 +93,7 @@ def staircase(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     A = dynamics.finite_context_factors(*sizes)
     limit = dynamics.final_weight_exact(sizes[0], A)
     head, part = heads_of(setting, runs)
-    complete = (components(setting, runs)[:, -1] > 0.9).all(-1) & (part > 0.9).all(-1)
+    complete = learnt(setting, components(setting, runs)[:, -1]).all(-1) & (part > 0.9).all(-1)
     shown = int(np.argmax(complete))
     for d in range(len(limit)):
         weight = np.abs(runs["v"][shown, :, head[shown, d]])
@@ -112,7 +120,7 @@ def staircase(setting: simulator.Setting, lab: Lab) -> figures.Plate:
             show="quantiles",
             series=f"drop {d}",
         )
-    figures.prediction(plate[2], CLOCK, predicted_drop(setting), "reduced equation", series="reduced equation")
+    figures.prediction(plate[2], CLOCK, predicted_drop(), "reduced equation", series="reduced equation")
     plate[2].labels(x=r"clock $\lambda^2 v_\infty (t - t_{1/2})$", y=r"weight $|v| / v_\infty$")
     for panel in (plate[0], plate[1]):
         panel.scale(x="log")
@@ -220,18 +228,22 @@ def risks(setting: simulator.Setting, lab: Lab) -> figures.Plate:
     return plate
 
 
+CURVES = replace(DIVERSITY, n_replicas=16)
+CURVES_SCALES = Scales(smoke=replace(CURVES, dims=(8, 16)), desk=CURVES, paper=replace(CURVES, dims=(32, 64)))
+
+
 @paper.figure(
     "fig5",
     caption="Errors of ridgeless pretraining on new (ICL) and on seen tasks (IDG) over the number of sequences "
     "(a, b), the context (c) and the number of tasks (d). Lines: joint limit; points: extrapolated "
     "from two sizes. Noise variance 0.01; kappa = 0.5 in (a, b, c), tau = 4 in (c, d), alpha = 50 (d)",
     source="Lu et al., Figures 2 to 4",
-    setting=DIVERSITY_SCALES,
+    setting=CURVES_SCALES,
 )
 def learning_curves(setting: PretrainingSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(2, 2, width="double", height=5.0)
     rho, tau = setting.noise_variance, setting.taus[-1]
-    base = replace(setting, kappa=CURVE.kappa, n_replicas=16)
+    base = replace(setting, kappa=CURVE.kappa)
     taus, alphas = (0.25, 0.4, 0.6, 1.6, 2.5, 4.0), (1.0, 10.0, 100.0)
     errors = (("icl_error", "ICL", pretraining.icl_error_limit), ("idg_error", "IDG", pretraining.idg_error_limit))
     runs = lab.simulate(pretrain, *(replace(base, alpha=alpha, taus=taus) for alpha in alphas))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import GradientDescent
-from attnlab.simulators.ensemble.plan import Plan, Record
+from attnlab.simulators.ensemble.plan import Plan, Record, equally_spaced_steps
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
 from attnlab.simulators.ensemble.trainer import train as train_ensemble
@@ -78,7 +78,7 @@ def train(setting: SoftmaxSetting, seeds: Sequence[np.random.SeedSequence], devi
         score=setting.score,
     )
     task = FreshSequences(setting.spectrum, setting.n_context, setting.batch)
-    steps = tuple(range(0, setting.n_steps + 1, max(1, setting.n_steps // setting.n_records)))
+    steps = equally_spaced_steps(setting.n_steps, setting.n_records)
     run = train_ensemble(
         model,
         task,

@@ -60,10 +60,10 @@ def stationary_points(
     start = model.initialise(generators(seeds, "parameters"), torch.float64)
     rows = layout.join(start)
 
+    cross, gram = task.moments.cross[0].numpy(), task.moments.gram[0].numpy()
+
     def gradient(z: np.ndarray) -> np.ndarray:
-        with torch.enable_grad():
-            leaf = torch.from_numpy(z[None].copy()).requires_grad_()
-            return torch.autograd.grad(task.loss(model, layout.split(leaf), None).sum() / 2, leaf)[0][0].numpy()
+        return loss_gradient(setting, cross, gram, z)
 
     found: dict[str, list] = {"loss": [], "gradient": [], "size": [], "matrix": []}
     for row in rows.numpy():
@@ -77,3 +77,19 @@ def stationary_points(
         found["matrix"].append(model.matrix(point)[0].numpy())
         current().progress(len(found["loss"]), len(rows))
     return {name: np.array(values) for name, values in found.items()}
+
+
+def loss_gradient(setting: StationarySetting, cross: np.ndarray, gram: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Half the gradient of the population loss by all parameters of one replica, in the order of ``LinearAttention.shapes``."""
+    d, H, R = len(setting.spectrum), setting.n_heads, setting.rank
+    v = z[:H]
+    if setting.kind == "merged":
+        U = z[H:].reshape(H, d * d)
+        left = gram @ (v @ U) - cross  # by the weights of the linear function
+        return np.concatenate([U @ left, np.outer(v, left).ravel()])
+    K, Q = z[H:].reshape(2, H, R, d)
+    left = (gram @ np.einsum("h,hri,hrj->ij", v, K, Q).ravel() - cross).reshape(d, d)
+    by_k, by_q = Q @ left.T, K @ left
+    return np.concatenate(
+        [(K * by_k).sum((1, 2)), (v[:, None, None] * by_k).ravel(), (v[:, None, None] * by_q).ravel()]
+    )

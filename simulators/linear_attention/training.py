@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import GradientDescent
-from attnlab.simulators.ensemble.plan import Plan, Record
+from attnlab.simulators.ensemble.plan import Plan, Record, equally_spaced_steps
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
@@ -105,8 +105,7 @@ def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
     model = LinearAttention(setting.kind, d, setting.n_heads, setting.rank, setting.start, setting.init_scale)
     population = population_moments(setting.spectrum, setting.n_context, setting.normalised).to(device)
     moments = _sampled(setting, seeds, "data").to(device) if setting.n_sequences else population
-    every = max(1, setting.n_steps // setting.n_records)
-    steps = tuple(range(0, setting.n_steps + 1, every))
+    steps = equally_spaced_steps(setting.n_steps, setting.n_records)
 
     def observe(model: LinearAttention, parameters: Parameters) -> dict[str, Tensor]:
         matrix = model.matrix(parameters)

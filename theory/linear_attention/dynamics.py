@@ -43,6 +43,29 @@ def merged_growth_rate(spectrum) -> float:
     return float(np.linalg.norm(_spectrum(spectrum) ** 2))
 
 
+def descent_pace(rate: float, step: float = 0.0) -> float:
+    r"""Logarithmic growth per unit of time of what grows at ``rate`` in the flow, under descent with steps of the time h.
+
+    .. math:: \frac{\ln(1 + h r)}{h}, \qquad \to r \text{ as } h \to 0,
+
+    since a step multiplies it by ``1 + h r``: descent waits longer than the flow, by h / 2 a unit of the logarithm.
+    """
+    return float(np.log1p(step * rate) / step) if step > 0 else float(rate)
+
+
+def merged_half_time_exact(growing, dim: int, n_context: int, variance: float = 1.0, step: float = 0.0) -> np.ndarray:
+    r"""Time at which the scale of `merged_scale_exact` reaches half of its limit ``1 / (l A)``.
+
+    .. math:: t_{1/2} = \frac{1}{2 p} \ln\Bigl(\frac{\sqrt d}{l A w_0^2} - 1\Bigr),
+
+    p the pace `descent_pace` at the rate ``l^2 sqrt d``; exact for the flow (``step = 0``), within one step for descent, which
+    grows like ``(1 + h r)^2`` a step until it saturates.
+    """
+    A = 1 + (1 + dim) / n_context
+    pace = descent_pace(variance**2 * dim**0.5, step)
+    return np.log(dim**0.5 / (variance * A * np.asarray(growing, float) ** 2) - 1) / (2 * pace)
+
+
 def merged_flow(times, growing: float, spectrum, n_context: int) -> np.ndarray:
     r"""Reduced flow of the merged model from a small start: diagonal of the effective matrix, shape (time, d).
 

@@ -19,7 +19,7 @@ from attnlab.simulators.linear_attention.moments import (
     sequences,
     token_features,
 )
-from attnlab.simulators.linear_attention.stationary_points import StationarySetting, stationary_points
+from attnlab.simulators.linear_attention.stationary_points import StationarySetting, loss_gradient, stationary_points
 from attnlab.simulators.linear_attention.tokens import TokenSetting, train_both
 from attnlab.simulators.linear_attention.training import Setting, train
 
@@ -154,6 +154,18 @@ def test_stationary_points_are_stationary_and_saddles_are_among_them(seeds):
     )
     m = found["matrix"][good].reshape(-1, 4)
     assert np.abs((m * (m @ gram - cross)).sum(1)).max() < 1e-8  # the gradient along the matrix itself vanishes
+
+
+@pytest.mark.parametrize("kind, rank", [("merged", 1), ("separate", 1), ("separate", 2)])
+def test_gradient_of_the_search_for_stationary_points_is_that_of_autograd(seeds, kind, rank):
+    setting = StationarySetting(spectrum=SPECTRUM, kind=kind, n_heads=3, rank=rank)
+    model = LinearAttention(kind, 3, 3, rank, init_scale=2.0)
+    moments, layout = population_moments(SPECTRUM, 31), Layout(model.shapes)
+    leaf = layout.join(model.initialise(generators(seeds(1), "parameters"), torch.float64)).requires_grad_()
+    loss = MomentTask(moments).loss(model, layout.split(leaf), None)
+    expected = torch.autograd.grad(loss.sum() / 2, leaf)[0][0].numpy()
+    found = loss_gradient(setting, moments.cross[0].numpy(), moments.gram[0].numpy(), leaf[0].detach().numpy())
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("kind, rank", [("merged", 1), ("separate", 2)])

@@ -120,3 +120,24 @@ def test_separate_flow_rests_at_the_plateaus_in_order():
 def test_bad_arguments_are_named(call):
     with pytest.raises(ValueError, match=r"spectrum|fraction|times|n_context"):
         call()
+
+
+def test_half_time_is_where_the_sigmoid_is_half_and_descent_takes_it_within_a_step():
+    growing = np.array([1e-3, 1e-2])
+    half = theory.merged_half_time_exact(growing, 4, N, 0.25)
+    found = [theory.merged_scale_exact(t, w, 4, N, 0.25) for t, w in zip(half, growing, strict=True)]
+    np.testing.assert_allclose(found, 0.5 / (0.25 * (1 + 5 / N)), rtol=1e-9)
+    step, A = 0.1, 1 + 5 / N  # descent on two layers: s += h r p, p += h r s with r (1 - l A s p) the rest
+    for w, expected in zip(growing, theory.merged_half_time_exact(growing, 4, N, 0.25, step), strict=True):
+        s = p = w
+        count, height = 0, 2 / (0.25 * A)
+        while s * p < height / 2:
+            left = step * 0.25**2 * 2 * (1 - 0.25 * A * s * p / 2)
+            s, p, count = s + left * p, p + left * s, count + 1
+        assert abs(count * step - expected) < 1.5 * step  # 1.5: the last step is whole
+        assert abs(expected - theory.merged_half_time_exact(w, 4, N, 0.25)) > 2 * step * (w < 5e-3)
+
+
+def test_descent_waits_longer_than_the_flow_by_half_a_step():
+    assert theory.descent_pace(0.2) == 0.2
+    assert 1 / theory.descent_pace(0.2, 0.1) - 5 == pytest.approx(0.05, rel=0.02)
