@@ -42,7 +42,7 @@ paper.not_testable(
 )
 
 DIM = 8
-PAIR = PairSetting(dim=DIM, n_replicas=8)
+PAIR = PairSetting(dim=DIM, n_replicas=16)
 CELLS = {
     "scalar": ((1, 2), (1, 4), (1, 8), (1, 16), (2, 4)),
     "matrix": ((1, 2), (1, 4), (1, 8), (2, 2), (2, 8), (4, 8)),
@@ -53,7 +53,7 @@ BOUND = {"scalar": "scalar", "matrix": "matrix", "gated": "generalised"}
 PAIRS = Scales(
     smoke=replace(PAIR, n_steps=300), desk=PAIR, paper=replace(PAIR, batch=512, n_steps=3_000, n_test=100_000)
 )
-FARTHEST = FarthestSetting()
+FARTHEST = FarthestSetting(n_replicas=16)
 SWEEPS = Scales(
     smoke=replace(FARTHEST, n_steps=64, n_test=200),
     desk=FARTHEST,
