@@ -17,8 +17,8 @@ class Setting:
     dim: int = 8
     budget: int = 100_000
     score_dims: tuple[int, ...] = (4, 16)
-    n_pairs: int = 100_000
-    n_replicas: int = 16
+    n_pairs: int = 200_000
+    n_replicas: int = 32
 
     def __post_init__(self) -> None:
         checked(self)

@@ -15,6 +15,7 @@ from attnlab.papers.classical_facts import attention_output, depth, log_sum_exp,
 from attnlab.papers.classical_facts import entropy as entropy_facts
 from attnlab.papers.classical_facts import paper as module
 from attnlab.papers.classical_facts.paper import paper
+from attnlab.papers.classical_facts.small_forms import SMALL_FORMS
 from attnlab.papers.lab.run.planted import PlantedLab
 from attnlab.papers.lab.run.quantified import forms_of
 
@@ -56,6 +57,14 @@ def test_most_facts_have_a_proof_and_all_are_searched_in_the_dimension_of_the_se
         "entropy_slope",
         "sinkhorn_rate",
     }
+
+
+def test_every_proved_form_is_told_in_words_and_no_other():
+    proved = {claim.name for claim in QUANTIFIED if len(forms_of(claim, SMOKE)) > 1}
+    assert set(SMALL_FORMS) == proved
+    assert all(
+        claim.note.startswith("The proved form" if claim.name in proved else "No proved form") for claim in QUANTIFIED
+    )
 
 
 @pytest.mark.parametrize(("name", "level"), FORMS)
@@ -134,8 +143,8 @@ def moments(variance=0.0, fourth=None):
     def of(setting):
         excess = 6 / setting.dim if fourth is None else fourth
         return {
-            "variance": 1 + variance + 1e-3 * generator.normal(size=16),
-            "fourth": 3 + excess + 1e-3 * generator.normal(size=16),
+            "variance": 1 + variance + 1e-3 * generator.normal(size=32),
+            "fourth": 3 + excess + 1e-3 * generator.normal(size=32),
         }
 
     return PlantedLab(of)
@@ -146,6 +155,7 @@ def test_random_scores_are_judged_on_their_variance_and_kurtosis():
     assert variance(SMOKE, moments()).holds and kurtosis(SMOKE, moments()).holds
     assert variance(SMOKE, moments(variance=-1 / 17)).outcome is Outcome.REFUTED  # one more entry, at dim 16
     assert kurtosis(SMOKE, moments(fourth=0.0)).outcome is Outcome.REFUTED  # Gaussian scores
+    assert variance(SMOKE, moments(variance=0.02)).outcome is Outcome.REFUTED
     assert kurtosis(replace(SMOKE, score_dims=(4,)), moments()).holds
 
 
