@@ -1,0 +1,1 @@
+"""Positions and geometry: dilution, extrapolation, invariance and quadrature of positional operators; one per file."""
