@@ -28,7 +28,8 @@ def _content_only(inputs, parameters):
 class GatedPositions(Operator):
     r"""Maps mixed after their softmax, a gate per head:
 
-    .. math:: A_h = (1 - \sigma(\lambda_h))\, \mathrm{softmax}(q k^\top/\sqrt d) + \sigma(\lambda_h)\, \mathrm{softmax}(a_h \cdot r_{ij}) .
+    .. math:: A_h = (1 - \sigma(\lambda_h))\, \mathrm{softmax}(q k^\top/\sqrt d) +
+              \sigma(\lambda_h)\, \mathrm{softmax}(a_h \cdot r_{ij}) .
 
     :math:`r_{ij} = (|\delta|^2, \delta_1, \delta_2)` of the offset from query to key. At the start
     :math:`a_h = -\alpha (1, -2 \Delta_1, -2 \Delta_2)`: the positional map is a Gaussian around the offset Delta_h, one cell of a
