@@ -27,7 +27,7 @@ RANKS = Scales(*(Setting(n_inputs=5, n_tokens=5, dim=10, n_replicas=n) for n in 
 @paper.figure(
     "fig1",
     caption="Local convergence from random starts (n = 6, T = 8, d = 10). a: largest attention weight, averaged over "
-    "inputs. b, c: correlation with the two machines of the selected tokens, weights W and factors K, Q",
+    "inputs. b, c: correlation with the two SVM solutions of the selected tokens, weights W and factors K, Q",
     source="local-convergence figure",
 )
 def local_convergence(setting: Setting, lab: Lab) -> figures.Plate:
@@ -38,12 +38,12 @@ def local_convergence(setting: Setting, lab: Lab) -> figures.Plate:
         figures.band(plate[0], steps, runs["saturation"][:, 1:], f"trained {name}")
     for column, (name, runs) in enumerate((("W", single), ("K, Q", joint)), 1):
         chosen, panel = selection(runs, with_nuclear=True), plate[column]
-        for label, machine in (("Frobenius norm", chosen.frobenius), ("nuclear norm", chosen.nuclear)):
+        for label, direction in (("Frobenius norm", chosen.frobenius), ("nuclear norm", chosen.nuclear)):
             figures.band(
                 panel,
                 runs["steps"][0][1:],
-                svm.correlation(runs["W"], machine[:, None])[:, 1:],
-                f"machine of the {label}",
+                svm.correlation(runs["W"], direction[:, None])[:, 1:],
+                f"SVM of the {label}",
             )
         panel.heading(f"trained {name}")
     for panel, label in zip(plate, ("largest attention weight", "correlation", ""), strict=True):
@@ -91,8 +91,8 @@ def overparametrisation_shares(setting: Setting, lab: Lab) -> figures.Plate:
 @paper.figure(
     "fig3",
     caption="ReLU head, several kept tokens (n = 3, T = 4). Above: one minus the correlation of W with its predictors, "
-    "replicas accepted as in the claims. Below: the same at the end, for the relaxed machine and for finite part plus "
-    "machine, against the largest masked attention weight, one point a replica",
+    "replicas accepted as in the claims. Below: the same at the end, for the relaxed SVM and for finite part plus "
+    "SVM, against the largest masked attention weight, one point a replica",
     source="figure on non-linear heads",
     setting=Scales(
         replace(RELU, n_steps=2_000, n_replicas=64), replace(RELU, n_replicas=128), replace(RELU, n_replicas=3_200)
@@ -107,10 +107,10 @@ def several_token_curves(setting: Setting, lab: Lab) -> figures.Plate:
         chosen, steps = several(runs), runs["steps"][0]
         above, below = plate[0, column], plate[1, column]
         rows = (
-            ("one-token machine", chosen.single),
-            ("machine, several tokens", chosen.generalised),
-            ("finite part + machine", chosen.combined),
-            ("relaxed machine", chosen.relaxed),
+            ("one-token SVM", chosen.single),
+            ("SVM, several tokens", chosen.generalised),
+            ("finite part + SVM", chosen.combined),
+            ("relaxed SVM", chosen.relaxed),
         )
         for label, curves in rows:
             if len(curves):
@@ -137,7 +137,7 @@ def several_token_curves(setting: Setting, lab: Lab) -> figures.Plate:
 
 @paper.figure(
     "fig4",
-    caption="Rank of the two machines on the best-scoring tokens against the dimension (T = 5; feasible data "
+    caption="Rank of the two SVM solutions on the best-scoring tokens against the dimension (T = 5; feasible data "
     "sets only). Lines: the bound min(n, d). Rank counts singular values above 1e-5 of the largest",
     source="rank figure",
     setting=RANKS,
@@ -165,15 +165,15 @@ def rank_against_dimension(setting: Setting, lab: Lab) -> figures.Plate:
 @paper.figure(
     "fig6",
     caption="Laws of convergence with trained models. a: one minus the correlation of trained weights with their "
-    "machine (n = 3, T = 4, d = 5) against the norm; line: median of the reduced flow of the logits, integrated for "
+    "SVM (n = 3, T = 4, d = 5) against the norm; line: median of the reduced flow of the logits, integrated for "
     "each replica. b: loss gap of the best weights of one norm R, less its value at R = 10, in units of R over the "
-    "norm of the machine; W with the Frobenius, (K, Q) with the nuclear norm, points moved apart; line: slope −1",
+    "norm of the SVM; W with the Frobenius, (K, Q) with the nuclear norm, points moved apart; line: slope −1",
     source="derived laws",
     setting=FLOWS,
 )
 def laws(setting: Setting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(simulator.train, setting)
-    measured, predicted, _ = flows(setting, runs)
+    measured, predicted, *_ = flows(setting, runs)
     norm = np.median(np.linalg.norm(runs["W"][:, 1:], axis=(-2, -1)), axis=0)
     plate = figures.Plate(1, 2, width="double", height=3.0)
     left, right = plate
@@ -198,7 +198,7 @@ def laws(setting: Setting, lab: Lab) -> figures.Plate:
         gap = found["log_gap"][:, use] - found["log_gap"][:, use][:, :1]
         figures.measurement(right, lengths, gap * own[:, None], f"best {name}", dodge=-2 if name == "W" else 2)
     figures.prediction(right, lengths, -(lengths - lengths[0]), "predicted slope −1")
-    right.labels(x="radius R", y="log loss gap × norm of the machine")
+    right.labels(x="radius R", y="log loss gap × norm of the SVM")
     left.legend("lower left")
     right.legend("upper right")
     return plate

@@ -6,17 +6,28 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, Verdict, agrees, aligned, all_of, exhaustive, settles
+from attnlab.analysis import Twin, Verdict, agrees, aligned, all_of, budget, replicas, rounding
+from attnlab.analysis.verdicts.budget import Piece
+from attnlab.papers.lab.conditions import DECLARED, at_most, one_of, that, too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
-from attnlab.papers.tarzanagh2023_att_svm.paper import DESK, SHORT, angles, paper, selection, too_short, unless_moving
+from attnlab.papers.tarzanagh2023_att_svm.directions import ADDED_STD
+from attnlab.papers.tarzanagh2023_att_svm.paper import (
+    DESK,
+    SHORT,
+    last_half,
+    paper,
+    selection,
+    started,
+    still_moving,
+    too_short,
+)
 from attnlab.simulators.max_margin_attention import training as simulator
 from attnlab.simulators.max_margin_attention.prompt_vectors import JointSetting, PromptSetting, joint, prompts
 from attnlab.theory.max_margin_attention import frobenius as svm
 from attnlab.theory.max_margin_attention.prompt_vectors import joint_prompt_direction, two_input_offset
 
-STARTS = Scales(PromptSetting(), PromptSetting(), PromptSetting())
-RANDOM = replace(DESK, query="prompt", n_inputs=4, n_tokens=6, dim=10, n_steps=10_000, n_replicas=32)
+RANDOM = replace(DESK, query="prompt", n_inputs=4, n_tokens=6, dim=10, n_steps=10_000, n_replicas=64)
 HIGH = tuple(map(float, range(1, 11)))
 PAIRS = PromptSetting(
     keys=(((0.0, 0.0), (1.0, 1.0)), ((0.0, 0.0), (1.0, -1.0))),
@@ -29,71 +40,17 @@ RELAXED = JointSetting(prompt_rates=(0.05, 0.1, 0.2), n_steps=8_000)
 THIRD_TIGHT = (0.5, 1.0)
 
 
-def to_all(walk, end):
-    """Angles of the points of a walk ``(record, dim)`` to one direction."""
-    return svm.angle(np.where(walk.any(-1, keepdims=True), walk, -end)[:, None], end[None])  # the origin is far from it
-
-
-def machine(keys, token):
-    """Direction of the prompt that selects one token of a single input."""
-    return svm.frobenius_svm(np.array(keys), np.ones((1, 1)), [token]).weights[:, 0]
-
-
-@paper.claim(
-    "prompt_starts",
-    source="companion paper, single-input figure",
-    statements=[9, 4],
-    parts=3,
-    setting=STARTS,
-    formula="p_k / ||p_k|| -> p_alpha / ||p_alpha||; global (-0.0990, 0.9901), local (1, 0)",
-    assumptions=["tokens (-0.1, 1), (1, 0), (0, 0)", "scores 1, 0.9, c with c = 0.9 or 0", "six starts (0, a)"],
-    judged="every start: angle to the machine of its token below 0.05 after 1 000 steps of 0.1, which leave across "
-    "what the start and the first steps had, of order 1 against 100",
-)
-def prompt_starts(setting: PromptSetting, lab: Lab) -> Verdict:
-    """Every start ends at the global solution, unless a token that scores less is locally optimal and the start is on its side.
-
-    With c = 0.9 the second token is not locally optimal; with c = 0 it is, and starts with a <= -1 select it. Twins: the other
-    token's direction; the best token from every start.
-    """
-    low = replace(setting, scores=(((*setting.scores[0][0][:2], 0.0),),))
-    high, local = (lab.simulate(prompts, each) for each in (setting, low))
-    best, second = machine(setting.keys, 0), machine(setting.keys, 1)
-    tokens = local["attention"][0, :, 0].argmax(-1)
-    ends = np.array([(best, second)[token] for token in tokens])
-    swapped = np.array([(second, best)[token] for token in tokens])
-    first = aligned(
-        high["p"][0, :, -1],
-        best,
-        within_angle=0.05,
-        of="every start",
-        unit="start",
-        twin=Twin.of("second token", direction=second),
+def two_scores(scores):
+    """Whether the better tokens of the two inputs score C > 0 and 1 against zero, as the finite part is written for."""
+    cases = np.array(scores, dtype=float)
+    return cases.shape[1:] == (2, 2) and bool(
+        np.all(cases[:, :, 0] == 0) and np.all(cases[:, 1, 1] == 1) and np.all(cases[:, 0, 1] > 0)
     )
-    steps, ways = (
-        high["steps"][0],
-        [
-            np.array([to_all(walk, end) for walk, end in zip(p, aims, strict=True)])
-            for p, aims in ((high["p"][0], [best] * len(tokens)), (local["p"][0], ends))
-        ],
-    )
-    own = aligned(
-        local["p"][0, :, -1],
-        ends,
-        within_angle=0.05,
-        of="every start",
-        unit="start",
-        twin=Twin.of("other token", direction=swapped),
-    )
-    below = np.array(setting.starts)[:, 1] <= -1
-    which = exhaustive(
-        range(len(tokens)),
-        lambda i: bool((tokens[i] == 1) == below[i]),
-        unit="start",
-        twin=Twin.of("always the best token", check=lambda i: bool(tokens[i] == 0)),
-    )
-    first, own = (unless_moving(each, steps, way, 0.05) for each, way in zip((first, own), ways, strict=True))
-    return all_of(first.named("c = 0.9"), own.named("c = 0"), which.named("selection"))
+
+
+def third_declared(tokens):
+    """Whether the first two inputs are the paper's and the third has a token against the origin."""
+    return len(tokens) == 3 and tokens[:2] == RELAXED.tokens[:2] and tokens[2][0] == (0.0, 0.0)
 
 
 @paper.claim(
@@ -106,12 +63,19 @@ def prompt_starts(setting: PromptSetting, lab: Lab) -> Verdict:
     ),
     formula="p_k / ||p_k|| -> p_alpha / ||p_alpha||, p_alpha = argmin ||p|| s.t. (k_{i alpha_i} - k_it)^T p >= 1",
     assumptions=["random problems, n = 4, T = 6, d = 10", "alpha: the tokens of largest final weight"],
-    judged="mean angle tends to 0 within a third of the mean angle to the rival",
+    covers={
+        "descent": one_of("normalised"),
+        "head": one_of("linear"),
+        "query": one_of("prompt"),
+        "learning_rate": at_most(1, "longer steps jump over the logits' own scale"),
+    },
+    judged="what the last half of the steps adds: median angle to p_alpha within what constraints that are nearly "
+    "active can still turn",
 )
 def prompt_direction(setting: simulator.Setting, lab: Lab) -> Verdict:
-    """A trained prompt vector diverges in the direction of the machine of its tokens.
+    """A trained prompt vector diverges in the direction of the SVM of its tokens.
 
-    Twin: the sum of the active constraints with equal multipliers.
+    Twin: the sum of the active constraints with equal multipliers. Null control: the prompt at its start.
     """
     runs = lab.simulate(simulator.train, setting)
     chosen = selection(runs)
@@ -119,13 +83,19 @@ def prompt_direction(setting: simulator.Setting, lab: Lab) -> Verdict:
     for keys, queries, tokens, W in zip(runs["keys"], runs["queries"], chosen.selected, chosen.frobenius, strict=True):
         A = svm.margin_matrices(keys, queries, tokens)
         rival.append(A[svm.active_tokens(keys, queries, tokens, W)].sum(0))
-    rival = np.array(rival)
-    return settles(
-        runs["steps"][0],
-        angles(runs, chosen.frobenius),
-        0.0,
-        within=float(np.mean(svm.angle(chosen.frobenius, rival))) / 3,
-        twin=Twin.of("equal multipliers", curves=angles(runs, rival)),
+    if (few := too_few(last_half(runs).any((-2, -1)), "still move", least=runs.n)) is not None:
+        return few
+    within = budget(
+        still_moving(setting, setting.learning_rate * setting.n_steps),
+        replicas(ADDED_STD, runs.n, of="median over replicas"),
+    )
+    return aligned(
+        last_half(runs),
+        chosen.frobenius,
+        within_angle=float(within),
+        of="median over replicas",
+        twin=Twin.of("equal multipliers", direction=np.array(rival)),
+        null=started(runs),
     )
 
 
@@ -142,24 +112,33 @@ def prompt_direction(setting: simulator.Setting, lab: Lab) -> Verdict:
         "p_0 = 0",
         "paths of length 200 at least",
     ],
-    judged="every C: direction within 0.05, p_2 within 0.01, the order of (step / margin)^2; twins differ by up to "
-    "several units",
+    covers={
+        "keys": DECLARED,
+        "descent": one_of("normalised"),
+        "scores": that(two_scores, "0 and C, 0 and 1 for the two inputs, C > 0"),
+    },
+    judged="every C: direction within twice the largest |p_2| over the length of the path; p_2 to one rounding a "
+    "step, of "
+    "numbers as large as the path",
 )
 def two_losses(setting: PromptSetting, lab: Lab) -> Verdict:
-    """The direction is the same for all losses; the finite part moves towards the high score for -u and away from it otherwise.
+    """The direction is the same for all losses; the finite part moves towards the high score for -u and away from it
+    otherwise.
 
-    Twins: the finite part of another loss; the direction of the high-scoring token.
+    Twins: the finite part of another loss; the direction of the high-scoring token. Null control: the start, p = 0.
     """
-    if (short := too_short(setting.n_steps * setting.learning_rate, 200)) is not None:
+    length = setting.n_steps * setting.learning_rate
+    if (short := too_short(length, 200)) is not None:
         return short
     found = lab.simulate(prompts, *(replace(setting, loss=loss) for loss in LOSSES))
     C = np.array(setting.scores)[:, 0, 1]
     ends = np.concatenate([runs["p"][0, :, -1] for runs in found])
+    largest = max(float(np.abs(two_input_offset(C, loss)).max()) for loss in LOSSES)
     verdicts = [
         aligned(
             ends,
             np.array([1.0, 0.0]),
-            within_angle=0.05,
+            within_angle=float(budget(Piece("finite part over the path", 2 * largest / length))),
             of="every start",
             unit="start",
             twin=Twin.of("high score", direction=np.array([1.0, 1.0])),
@@ -170,16 +149,18 @@ def two_losses(setting: PromptSetting, lab: Lab) -> Verdict:
             agrees(
                 runs["p"][0, :, -1, 1],
                 two_input_offset(C, loss),
-                within=0.01,
+                within=budget(rounding(setting.n_steps, length)),
                 of="every start",
                 unit="start",
+                scale=1.0,
                 twin=Twin.of(f"{rival} loss", predicted=two_input_offset(C, rival)),
+                null=runs["p"][0, :, 0, 1],
             ).named(loss)
         )
     return all_of(*verdicts)
 
 
-def head_machine(setting):
+def head_svm(setting):
     """Unit max-margin head on the labelled better tokens (the second ones), their margins, and the key gaps."""
     tokens, labels = np.array(setting.tokens), np.array(setting.labels)
     head, _, _ = svm.least_distance(labels[:, None] * tokens[:, 1], np.ones(len(labels)))
@@ -199,46 +180,47 @@ def head_machine(setting):
         "normalised descent on both, r = 1/2, 1, 2",
         "paths of p of length 200 at least",
     ],
-    judged="every ratio: angles below 0.03, a third of the smallest angle between two candidates (0.0987 between r = 1 "
-    "and r = 2)",
+    covers={
+        "tokens": that(third_declared, "inputs (1, 1), (1, -1) and a third one against (0, 0)"),
+        "labels": DECLARED,
+    },
+    judged="every ratio: angles below 4 over the length of the shortest path: the start has length 1, the turn "
+    "towards the limit "
+    "takes a quarter of a circle, and the finite part is of order one",
 )
 def joint_training(setting: JointSetting, lab: Lab) -> Verdict:
-    """Trained together, the head turns to its max-margin direction and the prompt to a machine relaxed on non-support inputs.
+    """Trained together, the head turns to its max-margin direction and the prompt to an SVM relaxed on non-support
+    inputs.
 
     How much it is relaxed depends on the ratio of the two growth rates: not at all beyond r = 1 for the third token
-    (0.5, 1.5), whose constraint is felt at r = 2; inputs that all support the head give the plain machine at every r. Twins: the
-    plain machine; the fully relaxed one; the head of the first two inputs read with equal labels.
+    (0.5, 1.5), whose constraint is felt at r = 2; inputs that all support the head give the plain SVM at every r.
+    Twins: the fully relaxed SVM at every ratio; the direction of the prompt for the head.
     """
     if (short := too_short(setting.n_steps * min(setting.prompt_rates), 200)) is not None:
         return short
+    within = budget(Piece("start, turn and finite part", 4 / (setting.n_steps * min(setting.prompt_rates))))
     tight = replace(setting, tokens=(*setting.tokens[:2], ((0.0, 0.0), THIRD_TIGHT)))
     loose_runs, tight_runs = lab.simulate(joint, setting, tight)
     ratios = np.array(setting.prompt_rates) / setting.head_rate
     verdicts = []
     for name, each, runs in (("relaxed", setting, loose_runs), ("tight", tight, tight_runs)):
-        head, margins, gaps = head_machine(each)
+        head, margins, gaps = head_svm(each)
         right = np.array([joint_prompt_direction(margins, gaps, ratio)[0] for ratio in ratios])
         plain = svm.least_distance(gaps, np.ones(len(gaps)))[0]
         relaxed = svm.least_distance(gaps[:2], np.ones(2))[0]
-        rival = (
-            Twin.of("plain machine", direction=plain)
-            if name == "relaxed"
-            else Twin.of("relaxed machine", direction=relaxed)
-        )
-        verdicts.append(
-            aligned(runs["p"][0, :, -1], right, within_angle=0.03, of="every ratio", unit="ratio", twin=rival).named(
-                name
-            )
-        )
+        parts = [("p", name, right, Twin.of("relaxed SVM", direction=relaxed))]
         if name == "relaxed":
+            parts.append(("v", "head", head, Twin.of("direction of the prompt", direction=plain)))
+        for which, label, direction, rival in parts:
             verdicts.append(
                 aligned(
-                    runs["v"][0, :, -1],
-                    head,
-                    within_angle=0.03,
+                    runs[which][0, :, -1],
+                    direction,
+                    within_angle=float(within),
                     of="every ratio",
                     unit="ratio",
-                    twin=Twin.of("direction of the prompt", direction=plain),
-                ).named("head")
+                    twin=rival,
+                    null=runs[which][0, :, 0],
+                ).named(label)
             )
     return all_of(*verdicts)

@@ -10,7 +10,8 @@ from attnlab.analysis import figures
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tarzanagh2023_att_svm.paper import DESK, paper, selection
-from attnlab.papers.tarzanagh2023_att_svm.prompt_vectors import LOSSES, PAIRS, RELAXED, STARTS, head_machine, machine
+from attnlab.papers.tarzanagh2023_att_svm.prompt_starts import STARTS, svm_direction
+from attnlab.papers.tarzanagh2023_att_svm.prompt_vectors import LOSSES, PAIRS, RELAXED, head_svm
 from attnlab.simulators.max_margin_attention import training as simulator
 from attnlab.simulators.max_margin_attention.prompt_vectors import PromptSetting, joint, prompts
 from attnlab.theory.max_margin_attention.prompt_vectors import joint_prompt_direction, two_input_offset
@@ -20,7 +21,8 @@ PLANES = Scales(PLANE, PLANE, PLANE)
 
 
 def clouds(start_seed: int = 4) -> PromptSetting:
-    """Three inputs of seven tokens: one near (1, 0) of score 1, three near (-1, 1) and three near (-0.5, -0.5) of score 0.5."""
+    """Three inputs of seven tokens: one near (1, 0) of score 1, three near (-1, 1) and three near (-0.5, -0.5) of score
+    0.5."""
     centres = np.array([(1.0, 0.0)] + [(-1.0, 1.0)] * 3 + [(-0.5, -0.5)] * 3)
     keys = centres + 0.2 * np.random.default_rng(start_seed).normal(size=(3, 7, 2))
     return PromptSetting(
@@ -72,7 +74,7 @@ def plane(panel, runs):
         walk, end = runs["W"][r] @ query, chosen.frobenius[r] @ query
         figures.path(panel, walk[:, 0], walk[:, 1], "$W z_i$, trained")
         tip = end * np.linalg.norm(walk[-1]) / np.linalg.norm(end)
-        figures.prediction(panel, [0.0, tip[0]], [0.0, tip[1]], "machine, $W_\\alpha z_i$")
+        figures.prediction(panel, [0.0, tip[0]], [0.0, tip[1]], "SVM, $W_\\alpha z_i$")
     panel.labels(x="first coordinate", y="second coordinate")
     panel.heading("weights")
 
@@ -87,8 +89,8 @@ def starts(high, low, lab: Lab):
         for walk in p:
             early = np.linalg.norm(walk, axis=1) <= 12
             figures.path(panel, walk[early, 0], walk[early, 1], "prompt, trained")
-        for token, label in ((0, "machine, best token"), (1, "machine, second token")):
-            tip = 12 * machine(keys, token) / np.linalg.norm(machine(keys, token))
+        for token, label in ((0, "SVM, best token"), (1, "SVM, second token")):
+            tip = 12 * svm_direction(keys, token) / np.linalg.norm(svm_direction(keys, token))
             figures.prediction(panel, [0.0, tip[0]], [0.0, tip[1]], label)
         panel.labels(x="$p_1$", y="$p_2$")
         panel.heading(heading)
@@ -116,7 +118,7 @@ def together(panel, lab: Lab):
     runs = lab.simulate(joint, setting)
     steps = runs["steps"][0]
     seen = np.flatnonzero(steps >= 45)[::2]
-    head, margins, gaps = head_machine(setting)
+    head, margins, gaps = head_svm(setting)
     for index, rate in enumerate(setting.prompt_rates):
         ratio = rate / setting.head_rate
         p = runs["p"][0, index][seen]

@@ -7,10 +7,11 @@ import pytest
 
 from attnlab.analysis import Outcome, Verdict
 from attnlab.papers.lab.registry import load
-from attnlab.papers.lab.run.planted import PlantedLab
+from attnlab.papers.lab.run.planted import LiveLab, PlantedLab
 from attnlab.papers.tarzanagh2023_att_svm import paper as common
-from attnlab.papers.tarzanagh2023_att_svm import programs, rates, several_tokens
+from attnlab.papers.tarzanagh2023_att_svm import programs, prompt_starts, rates, several_tokens
 from attnlab.simulators.max_margin_attention import training as simulator
+from attnlab.simulators.max_margin_attention.feasibility import feasible_selections, separable
 from attnlab.simulators.max_margin_attention.training import Setting
 from attnlab.theory.max_margin_attention import dynamics
 from attnlab.theory.max_margin_attention import frobenius as svm
@@ -57,6 +58,7 @@ def trained(norm="frobenius", power=0.0, growth=1.0, select=None):
         k = STEPS[None, :, None, None].astype(float)
         W = 0.1 * (k**growth * machines[:, None] + k**power * across[:, None])
         log_attention = np.where(np.arange(setting.n_tokens) == selected[..., None], -1e-9, -60.0)
+        W[:, 0] = 0.3 * RNG.normal(size=W[:, 0].shape)
         return runs | {"steps": np.tile(STEPS, (len(W), 1)), "W": W, "log_attention": log_attention}
 
     return PlantedLab(make)
@@ -83,6 +85,10 @@ def test_weights_that_obey_the_theory_satisfy_the_claim(name, lab):
     assert found.holds, found
 
 
+def test_weights_that_stand_still_say_nothing_about_a_limit():
+    assert verdict("frobenius_direction", trained(growth=0.0)).wants == "training"
+
+
 def next_best(runs):
     """The best selection that is feasible and locally but not globally optimal, where there is one."""
     selected = []
@@ -99,7 +105,7 @@ def next_best(runs):
     "name, lab",
     [
         ("frobenius_direction", trained("nuclear")),
-        ("frobenius_direction", trained(growth=0.0)),
+        ("frobenius_direction", trained(growth=0.5)),
         ("nuclear_direction", trained()),
         ("angle_rate", trained(power=0.5)),
         ("local_optimality", None),
@@ -152,17 +158,18 @@ def relu(right):
             ]
         )
         W = 100 * W[:, None] + 0.1 * RNG.normal(size=(48, len(STEPS), 6, 6))
+        W[:, 0] = 0.1 * RNG.normal(size=(48, 6, 6))
         return runs | {"steps": np.tile(STEPS, (48, 1)), "W": W, "log_attention": np.log(attention), "worth": worth}
 
     return PlantedLab(make)
 
 
-def test_the_relaxed_and_the_strict_machine_are_told_apart():
+def test_the_relaxed_and_the_strict_program_are_told_apart():
     setting = several_tokens.RELU
-    assert verdict("relaxed_machine", relu("relaxed"), setting).holds
-    assert verdict("strict_machine", relu("relaxed"), setting).outcome == "REFUTED"
-    assert verdict("relaxed_machine", relu("strict"), setting).outcome == "REFUTED"
-    assert verdict("strict_machine", relu("strict"), setting).holds
+    assert verdict("relaxed_svm", relu("relaxed"), setting).holds
+    assert verdict("strict_svm", relu("relaxed"), setting).outcome == "REFUTED"
+    assert verdict("relaxed_svm", relu("strict"), setting).outcome == "REFUTED"
+    assert verdict("strict_svm", relu("strict"), setting).holds
 
 
 def test_without_accepted_replicas_nothing_is_decided():
@@ -170,7 +177,7 @@ def test_without_accepted_replicas_nothing_is_decided():
         runs = relu("strict").give(setting)
         return runs | {"log_attention": np.full((48, 3, 4), np.log(0.25))}
 
-    for name in ("several_tokens", "relaxed_machine"):
+    for name in ("several_tokens", "relaxed_svm"):
         found = verdict(name, PlantedLab(make), several_tokens.RELU)
         assert found.outcome == "UNDECIDED" and "0 of 48" in found.reason
 
@@ -183,6 +190,7 @@ def path_runs(right=True):
         best = runs["scores"].argmax(-1)
         radii = np.array(setting.radii)
         norm = "nuclear" if setting.factored == right else "frobenius"
+        settled = 1 - np.exp(-radii / 20)
         W, gap = [], []
         for keys, queries, scores, chosen in zip(runs["keys"], runs["queries"], runs["scores"], best, strict=True):
             if not svm.feasible(keys, queries, chosen):
@@ -190,12 +198,12 @@ def path_runs(right=True):
                 gap.append(-radii)
                 continue
             machine = common.solved(norm, keys, queries, chosen)
-            part = (
-                0 if norm == "nuclear" else dynamics.finite_component(keys, queries, scores, chosen, machine, "linear")
-            )
-            W.append(radii[:, None, None] * machine.weights / machine.norm + part)
-            gap.append(-radii / machine.norm)
-        return runs | {"radii": np.tile(radii, (24, 1)), "W": np.array(W), "log_gap": np.array(gap)}
+            own = common.solved("frobenius", keys, queries, chosen)
+            part = dynamics.finite_component(keys, queries, scores, chosen, own, "linear")
+            W.append(radii[:, None, None] * machine.weights / machine.norm + settled[:, None, None] * part)
+            gap.append(-radii / machine.norm + 20 * np.exp(-radii / 20))
+        gap = np.array(gap) * (1 + 1e-7 * RNG.normal(size=(len(gap), 1)))
+        return runs | {"radii": np.tile(radii, (24, 1)), "W": np.array(W), "log_gap": gap}
 
     return PlantedLab(make)
 
@@ -237,11 +245,12 @@ def test_the_closed_form_of_two_tokens_is_told_from_the_one_without_its_linear_t
 def test_a_rising_share_is_told_from_a_falling_one():
     def make(sign):
         def runs(setting):
-            selected, scores = np.zeros((48, 6), int), np.zeros((48, 6, 8))
-            share = 0.5 + sign * 0.3 * np.log(setting.dim / 8)
-            scores[:, :, 0] = np.where(np.arange(48) < 48 * share, 1.0, -1.0)[:, None]
             kept = simulator.data_sets(replace(setting, n_replicas=48, dim=12), SEEDS)
-            return kept | {"scores": scores, "log_attention": np.where(np.arange(8) == selected[..., None], 0.0, -50.0)}
+            W = RNG.normal(size=(48, 2, 12, 12))
+            last, first = (np.einsum("ritd,rde,rie->rit", kept["keys"], W[:, k], kept["queries"]) for k in (1, 0))
+            hit = np.arange(48) < 48 * (0.5 + sign * 0.3 * np.log(setting.dim / 8))
+            log_attention = np.where(hit[:, None, None], last, -last)
+            return kept | {"scores": log_attention, "log_attention": last, "W": W, "first": first}
 
         return PlantedLab(runs)
 
@@ -250,13 +259,97 @@ def test_a_rising_share_is_told_from_a_falling_one():
 
 
 def test_claims_on_programs_hold_on_few_data_sets():
-    lab = PlantedLab(lambda setting: simulator.data_sets(setting, SEEDS[:2]))
+    lab = PlantedLab(lambda setting: feasible_selections(setting, SEEDS[:6], "cpu"))
     assert verdict("feasible", lab, programs.SMALL).holds
+    assert verdict("feasible", lab, replace(programs.SMALL, n_inputs=4)).outcome in ("HOLDS", "INVALID")
     assert verdict(
         "rank",
         PlantedLab(lambda setting: simulator.data_sets(setting, SEEDS[:24])),
         Setting(n_inputs=8, n_tokens=4, dim=8),
     ).holds
+
+
+def test_a_selection_that_is_not_feasible_refutes_the_lemma():
+    def make(setting):
+        runs = feasible_selections(setting, SEEDS[:3], "cpu")
+        return runs | {"feasible": runs["feasible"] & (np.arange(runs["feasible"].shape[1]) != 5)}
+
+    found = verdict("feasible", PlantedLab(make), programs.SMALL)
+    assert found.outcome == "REFUTED" and found.witness["failures"] >= 3
+
+
+def test_linear_programs_agree_with_the_least_distance_program_on_what_is_feasible():
+    runs = simulator.data_sets(Setting(n_inputs=3, n_tokens=5, dim=2), SEEDS[:4])
+    for keys, queries in zip(runs["keys"], runs["queries"], strict=True):
+        for chosen in RNG.integers(5, size=(20, 3)):
+            assert separable(keys, queries, chosen) == svm.feasible(keys, queries, chosen)
+
+
+def test_many_selections_are_drawn_and_few_are_counted_out():
+    runs = feasible_selections(Setting(n_inputs=3, n_tokens=7, dim=7), SEEDS[:2], "cpu")
+    assert runs["selected"].shape == (2, 256, 3) and runs["feasible"].all()
+    assert feasible_selections(Setting(n_inputs=2, n_tokens=3, dim=2), SEEDS[:1], "cpu")["selected"].shape == (1, 9, 2)
+
+
+@pytest.mark.parametrize("outside, outcome", [(0.0, "HOLDS"), (1e-6, "REFUTED")])
+def test_rows_outside_the_span_of_the_queries_are_seen(outside, outcome):
+    def make(setting):
+        runs, selected = data(replace(SMALL, dim=6, n_replicas=8))
+        W = np.einsum("rid,rie->rde", RNG.normal(size=(8, 3, 6)), runs["queries"])
+        W = np.stack([0 * W, W + outside * RNG.normal(size=W.shape)], axis=1)
+        log_attention = np.where(np.arange(4) == selected[..., None], 0.0, -60.0)
+        return runs | {"W": W, "log_attention": log_attention}
+
+    setting = replace(programs.SPAN, n_inputs=3, n_tokens=4, dim=6)
+    assert verdict("row_space", PlantedLab(make), setting).outcome == outcome
+
+
+CONE = paper.claims["cone"].setting.desk
+OTHER_KEYS = (((-0.4, 1.0), (1.0, 0.0), (0.0, 0.0)),)
+
+
+def kept_within(keys, boundary):
+    """Final attention that keeps the second token below a boundary of the gap of its rivals."""
+    X = np.array(keys[0])
+
+    def make(setting):
+        gap = np.array(setting.starts) @ (X[0] - X[2])
+        attention = np.where((gap < boundary)[:, None], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0])
+        return {"attention": attention[None, :, None]}
+
+    return PlantedLab(make)
+
+
+@pytest.mark.parametrize(
+    "keys, boundary, outcome",
+    [
+        (CONE.keys, np.log(0.9 * 0.1 / (0.1 * 1.11)), "HOLDS"),
+        (CONE.keys, 0.0, "REFUTED"),
+        (CONE.keys, -0.5, "REFUTED"),
+        (OTHER_KEYS, np.log(0.9 * 0.4 / (0.1 * 1.56)), "HOLDS"),
+    ],
+)
+def test_the_cone_ends_where_the_rivals_balance(keys, boundary, outcome):
+    found = verdict("cone", kept_within(keys, boundary), replace(CONE, keys=keys))
+    assert found.outcome == outcome, found
+
+
+def test_the_cone_says_nothing_without_starts_on_both_sides():
+    found = verdict("cone", PlantedLab({}), replace(CONE, starts=CONE.starts[:3]))
+    assert found.outcome == "VACUOUS" and "each side" in found.reason
+
+
+def test_single_inputs_of_other_scores_are_predicted_by_their_flow():
+    setting = replace(prompt_starts.STARTS.smoke, scores=(((1.0, 0.8, 0.8),),))
+    found = verdict("prompt_starts", LiveLab(), setting)
+    assert found.holds, found
+    always = LiveLab(lambda runs: runs | {"p": runs["p"][:, ::-1]})
+    assert verdict("prompt_starts", always, setting).outcome == "REFUTED"
+
+
+def test_the_finite_parts_of_two_losses_are_read_from_the_scores():
+    setting = replace(paper.claims["two_losses"].setting.desk, scores=(((0.0, 3.0), (0.0, 1.0)),), starts=((0.0, 0.0),))
+    assert verdict("two_losses", LiveLab(), replace(setting, n_steps=2_000)).outcome in ("HOLDS", "VACUOUS")
 
 
 def test_a_solution_without_a_good_certificate_is_refused(monkeypatch):

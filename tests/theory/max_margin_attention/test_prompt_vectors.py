@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.special import expit
 
-from attnlab.theory.max_margin_attention.prompt_vectors import joint_prompt_direction, two_input_offset
+from attnlab.theory.max_margin_attention.prompt_vectors import joint_prompt_direction, separating_gap, two_input_offset
 
 
 def test_offsets_of_the_three_losses_in_closed_form():
@@ -50,6 +50,47 @@ def test_small_ratios_relax_and_large_ones_restore_the_plain_machine():
         and np.linalg.norm(far) == pytest.approx(1)
         and plain[0] > 0
     )
+
+
+KEYS = np.array([[-0.1, 1.0], [1.0, 0.0], [0.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    "keys, scores",
+    [(KEYS, (1.0, 0.9, 0.0)), (KEYS, (1.0, 0.5, 0.3)), (KEYS - [[0.3, 0], [0, 0], [0, 0]], (1.0, 0.9, 0.0))],
+)
+def test_the_flow_of_a_saturated_prompt_turns_at_the_gap(keys, scores):
+    """The flow dp/dt = sum_t s_t (gamma_t - mean) k_t of plain softmax, from starts that the second token leads by far."""
+    boundary, scores = separating_gap(keys, scores, 1), np.array(scores)
+    across, along = keys[0] - keys[2], keys[1] - keys[2]
+
+    def kept(gap):
+        start = np.linalg.solve(np.array([across, along]), [gap, 60.0])
+
+        def velocity(_, p):
+            logits = keys @ p
+            s = np.exp(logits - logits.max())
+            s /= s.sum()
+            # sum_t s_t (gamma_t - mean) k_t without cancellation in the leading weight
+            others = np.array([0, 2])
+            v = (s[others] * (scores[others] - scores[1])) @ (keys[others] - keys[1])
+            return v / np.linalg.norm(v)
+
+        end = solve_ivp(velocity, (0, 25.0), start, method="RK45", rtol=1e-8, atol=1e-8).y[:, -1]
+        return across @ end < boundary
+
+    assert kept(boundary - 0.02) and not kept(boundary + 0.02)
+
+
+def test_the_gap_of_the_default_tokens_in_numbers():
+    assert separating_gap(KEYS, (1.0, 0.9, 0.0), 1) == pytest.approx(np.log(0.9 * 0.1 / (0.1 * 1.11)))
+    right = np.array([[0.5, 1.0], [1.0, 0.0], [0.0, 0.0]])  # the worse rival drives the better one up, too
+    assert separating_gap(right, (1.0, 0.9, 0.0), 1) == -np.inf
+    for keys, scores, message in ((KEYS, (1.0, 0.9, 0.9), "below"), (KEYS[:2], (1.0, 0.9), "keys must be")):
+        with pytest.raises(ValueError, match=message):
+            separating_gap(keys, scores, 1)
+    with pytest.raises(ValueError, match="lowers its lead"):
+        separating_gap([[0.4, 0.0], [1.0, 0.0], [0.0, 0.0]], (1.0, 0.9, 0.0), 1)
 
 
 def test_arguments_are_checked():
