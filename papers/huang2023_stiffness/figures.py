@@ -1,5 +1,5 @@
-"""Figures: profiles of the index, solver steps, Euler errors, depth profiles of transformers, gates, and the gates' reduced
-flow."""
+"""Figures: profiles of the index, solver steps, Euler errors, depth profiles of transformers, gates, and the gates'
+reduced flow."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def training_of_gates(setting: GateSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(train_gates, setting)
     time = runs["time"][0][1:]
     fine = np.geomspace(time[0], time[-1], 200)
-    (flow, rival), best = gate_flows(setting, fine)
+    (flow, rival), best, _ = gate_flows(setting, fine)
     plate = figures.Plate(1, 2, width="double", height=3.0)
     figures.prediction(plate[0], fine, flow, "reduced flow")
     figures.prediction(plate[0], fine, rival, "own block only")

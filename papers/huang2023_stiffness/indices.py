@@ -5,9 +5,24 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from attnlab.analysis import Matrix, Real, Twin, Vector, Verdict, agrees, all_of, follows, for_all, identical
+from attnlab.analysis import (
+    Matrix,
+    Real,
+    Twin,
+    Vector,
+    Verdict,
+    agrees,
+    all_of,
+    budget,
+    finite_size,
+    follows,
+    for_all,
+    identical,
+    replicas,
+)
 from attnlab.analysis.theorems.statement.claim import Claim as ForAll
 from attnlab.papers.huang2023_stiffness.paper import INPUTS, InputSetting, paper
+from attnlab.papers.lab.conditions import at_least
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.stiffness.depth import StackSetting, random_stack
@@ -25,6 +40,7 @@ def _gated(setting, **statement):
     source="elementary",
     statements=[6],
     setting=INPUTS,
+    kind="identity",
     formula="|a f| / |x| <= max(a) |f| / |x|",
 )
 def gated_index_at_most(setting: InputSetting) -> dict[str, ForAll]:
@@ -44,6 +60,7 @@ def gated_index_at_most(setting: InputSetting) -> dict[str, ForAll]:
     source="elementary",
     statements=[6],
     setting=INPUTS,
+    kind="identity",
     formula="|a f| / |x| >= min(a) |f| / |x|",
 )
 def gated_index_at_least(setting: InputSetting) -> dict[str, ForAll]:
@@ -64,7 +81,12 @@ def _linear(setting, **statement):
 
 
 @paper.for_all(
-    "linear_index_at_most", source="elementary", statements=[6], setting=INPUTS, formula="|A u| <= sigma_max(A) |u|"
+    "linear_index_at_most",
+    source="elementary",
+    statements=[6],
+    kind="identity",
+    setting=INPUTS,
+    formula="|A u| <= sigma_max(A) |u|",
 )
 def linear_index_at_most(setting: InputSetting) -> dict[str, ForAll]:
     """The index of a linear flow is at most the largest singular value of its matrix.
@@ -79,7 +101,12 @@ def linear_index_at_most(setting: InputSetting) -> dict[str, ForAll]:
 
 
 @paper.for_all(
-    "linear_index_at_least", source="elementary", statements=[6], setting=INPUTS, formula="|A u| >= sigma_min(A) |u|"
+    "linear_index_at_least",
+    source="elementary",
+    statements=[6],
+    kind="identity",
+    setting=INPUTS,
+    formula="|A u| >= sigma_min(A) |u|",
 )
 def linear_index_at_least(setting: InputSetting) -> dict[str, ForAll]:
     """The index of a linear flow is at least the smallest singular value of its matrix.
@@ -105,7 +132,12 @@ def _scaled(setting, left, **statement):
 
 
 @paper.for_all(
-    "scale_invariance", source="elementary", statements=[6], setting=INPUTS, formula="S(c x) = S(x), f homogeneous"
+    "scale_invariance",
+    source="elementary",
+    statements=[6],
+    kind="identity",
+    setting=INPUTS,
+    formula="S(c x) = S(x), f homogeneous",
 )
 def scale_invariance(setting: InputSetting) -> dict[str, ForAll]:
     """The index of a block without biases and normalisation does not change when its input is scaled.
@@ -125,7 +157,12 @@ def scale_invariance(setting: InputSetting) -> dict[str, ForAll]:
 
 
 @paper.for_all(
-    "normalised_scaling", source="elementary", statements=[6], setting=INPUTS, formula="S(c x) = S(x) / c, f(x / |x|)"
+    "normalised_scaling",
+    source="elementary",
+    statements=[6],
+    kind="identity",
+    setting=INPUTS,
+    formula="S(c x) = S(x) / c, f(x / |x|)",
 )
 def normalised_scaling(setting: InputSetting) -> dict[str, ForAll]:
     """The index of a block that normalises its input falls like 1 / |x|.
@@ -153,25 +190,32 @@ LINEAR = Scales(
     "linear_index",
     source="elementary",
     statements=[6],
+    kind="extrapolation",
     parts=2,
+    reads=("steps", "n_directions"),
     setting=LINEAR,
     formula="rms over directions |A|_F / sqrt d; on an eigenvector pair |exp(lambda h) - 1| / h",
     assumptions=["directions uniform on the sphere", "normal block for the eigenvector pair"],
-    judged="ratio of root mean squares 1 within 0.01 (its standard error: 0.002 for 20 000 directions); finite steps to "
-    "200 roundings, those of the matrix exponential over the smallest step",
+    judged="ratio of root mean squares 1 within what so many directions and replicas leave open, the spread from the "
+    "matrix; finite "
+    "steps to 200 roundings, those of the matrix exponential over the smallest step",
 )
 def linear_index_on_average(setting: LinearSetting, lab: Lab) -> Verdict:
-    """The mean square of a linear flow's index over directions is |A|_F^2 / d, and on finite steps it is |exp(lambda h) - 1| / h.
+    """The mean square of a linear flow's index over directions is |A|_F^2 / d, and on finite steps it is |exp(lambda h)
+    - 1| / h.
 
     Twins: the arithmetic mean of the singular values; the limit |lambda| of small steps.
     """
     runs = lab.simulate(linear_index, setting)
     predicted = np.array([theory.linear_index_rms(A) for A in runs["matrix"]])
     mean = np.linalg.svd(runs["matrix"], compute_uv=False).mean(-1)
+    spread = max(theory.linear_index_spread(A) for A in runs["matrix"]) / setting.n_directions**0.5
+    of = f"mean over replicas of {setting.n_directions} draws"
     rms = agrees(
         runs["rms"] / predicted,
         1.0,
-        within=0.01,
+        within=budget(replicas(spread, runs.n, of=of)),
+        of=of,
         twin=Twin.of("mean singular value", predicted=float((mean / predicted).mean())),
     )
     pairs = [complex(*pair) for pair in runs["eigenvalue"]]
@@ -187,34 +231,56 @@ def linear_index_on_average(setting: LinearSetting, lab: Lab) -> Verdict:
     return all_of(rms.named("directions"), exact.named("finite steps"))
 
 
-STACK = Scales(smoke=StackSetting(), desk=StackSetting(), paper=StackSetting(dim=1024, n_tokens=64))
+DEPTH_STD, SLOPE_STD = 0.09, 0.01
+"""Spreads over the first eight stacks of width 256 at seed 1: of the index over its prediction, and of its log-log slope."""
+WIDE = StackSetting(n_replicas=256)
+STACK = Scales(smoke=StackSetting(), desk=WIDE, paper=StackSetting(dim=1024, n_tokens=64))
 
 
 @paper.claim(
     "random_depth",
     source="derived: orthogonal increments",
     statements=[7],
+    kind="extrapolation",
+    parts=2,
     setting=STACK,
+    reads=("n_blocks",),
+    covers={"n_blocks": at_least(8, "four points of the profile, t = 0, 1, 3, 7")},
     formula="|x_t|^2 = (1 + t) n d, so S_t = 1 / sqrt(1 + t)",
     assumptions=["independent random blocks on normalised inputs, output variance 1", "t < 64", "n = 32, d = 256"],
-    judged="mean over replicas of S_t sqrt(1 + t) within 0.05 of 1 at t = 0, 1, 3, ..., 63: outputs of width d "
-    "fluctuate by 1 / sqrt d = 0.06 in one replica",
+    judged="mean over replicas of S_t sqrt(1 + t) at t = 0, 1, 3, ..., 63, and its log-log slope against 1 + t: 1 and "
+    "0 within what the "
+    "replicas leave open, and 1/d",
 )
 def random_depth(setting: StackSetting, lab: Lab) -> Verdict:
     """Along a stack of random blocks with normalised inputs the index falls like 1 / sqrt(1 + t), with nothing learnt.
 
-    Twin: increments that all point along the feature, whose index falls like 1 / (1 + t).
+    Twins: increments that all point along the feature, whose index falls like 1 / (1 + t); a first feature that is left
+    out, so that it falls like 1 / sqrt(t).
     """
     runs = lab.simulate(random_stack, setting)
     t = np.array([2**k - 1 for k in range(20) if 2**k <= setting.n_blocks])
     null, rival = (
         f(setting.n_blocks)[t] for f in (theory.orthogonal_increments_index, theory.aligned_increments_index)
     )
-    return follows(
-        runs["index"][:, t] / null,
+    ratio = runs["index"][:, t] / null
+    narrow = (256 / setting.dim) ** 0.5
+    level = follows(
+        ratio,
         np.ones(t.size),
-        within=0.05,
+        within=budget(
+            finite_size(setting.dim, of="d"), replicas(DEPTH_STD * narrow, runs.n, of="mean trajectory", points=t.size)
+        ),
         of="mean trajectory",
         times=t.astype(float),
         twin=Twin.of("aligned increments", predicted=rival / null),
     )
+    u = np.log(1 + t[1:]) - np.log(1 + t[1:]).mean()
+    slopes = np.log(runs["index"][:, t[1:]]) @ u / (u @ u)
+    late = agrees(
+        slopes,
+        float(np.log(null[1:]) @ u / (u @ u)),
+        within=budget(finite_size(setting.dim, of="d"), replicas(SLOPE_STD * narrow, runs.n)),
+        twin=Twin.of("first feature left out", predicted=float(-0.5 * np.log(t[1:]) @ u / (u @ u))),
+    )
+    return all_of(level.named("level"), late.named("slope"))

@@ -95,7 +95,7 @@ def kepler_steps(setting: KeplerSetting, seeds: Sequence[np.random.SeedSequence]
         whole = (time >= time[_SKIPPED]) & (time < time[_SKIPPED] + 2 * np.pi)
         order = np.argsort(-middle[whole])
         change = np.cumsum((step * middle)[whole][order])
-        half = np.searchsorted(change, change[-1] / 2)
+        spent = np.cumsum(step[whole][order])  # time, the fastest stretches first
         clock = np.linspace(-np.pi, np.pi, setting.n_shown)
         from_pericentre = (time[keep] - b + np.pi) % (2 * np.pi) - np.pi
         sorted_by = np.argsort(from_pericentre)
@@ -108,7 +108,7 @@ def kepler_steps(setting: KeplerSetting, seeds: Sequence[np.random.SeedSequence]
             {
                 "rank_correlation": rank_correlation(step[keep], index[keep]),
                 "slope": np.polyfit(np.log(index[keep]), np.log(step[keep]), 1)[0],
-                "burst_share": step[whole][order][: half + 1].sum() / step[whole].sum(),
+                "burst_share": np.interp(change[-1] / 2, np.append(0, change), np.append(0, spent)) / spent[-1],
                 "shown_time": clock,
                 **{f"shown_{name}": values for name, values in shown.items()},
             }

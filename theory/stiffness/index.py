@@ -49,6 +49,20 @@ def linear_index_rms(matrix: ArrayLike) -> float:
     return float(np.linalg.norm(A) / len(A) ** 0.5)
 
 
+def linear_index_spread(matrix: ArrayLike) -> float:
+    r"""Standard deviation over uniform directions u of half of :math:`|A u|^2` over its mean: of the rms index, per
+    direction.
+
+    .. math:: \frac{1}{2} \sqrt{\frac{2 (d\, \mathrm{tr} M^2 / (\mathrm{tr} M)^2 - 1)}{d + 2}}, \qquad M = A^T A .
+
+    Exact; divided by :math:`\sqrt n` it is the relative error of the root mean square over n directions, to first
+    order.
+    """
+    squares = np.linalg.svd(_square(matrix), compute_uv=False) ** 2
+    d = len(squares)
+    return float(np.sqrt(2 * (d * (squares**2).sum() / squares.sum() ** 2 - 1) / (d + 2)) / 2)
+
+
 def eigenvector_index(eigenvalue: complex, step: float) -> float:
     r"""Index of :math:`\dot u = A u` between two times ``step`` apart, A normal and u in the eigenspace of lambda, conj(lambda).
 

@@ -38,7 +38,7 @@ def trained(before=0.0, after=0.3, gated=0.3, tilt=0.15, follow=1.0, accuracy=1.
     return {
         "index_low": 1 / spread,
         "index_high": spread,
-        "index_before": np.stack([profile(before)] * 3, axis=1),
+        "index_before": np.stack([profile(before) for _ in range(3)], axis=1),
         "index": np.stack([plain, *other], axis=1),
         "raw_index": raw,
         "gate": 0.5 + 0.05 * follow * np.log(raw) + 0.02 * rng.normal(size=raw.shape),
@@ -46,15 +46,24 @@ def trained(before=0.0, after=0.3, gated=0.3, tilt=0.15, follow=1.0, accuracy=1.
     }
 
 
+def untrained():
+    """Networks after one step: flat profiles that gates halve, gates that follow nothing, no more spread with gates."""
+    rng, runs = np.random.default_rng(1), trained(after=0.0, gated=0.0, tilt=0.0, follow=0.0)
+    return runs | {"gate": 0.5 + 0.02 * rng.normal(size=(N, 3, 10)), "index": runs["index_before"]}
+
+
 def network_claim(name, **changes):
-    return paper.claims[name].function(EASY, PlantedLab(train_gated=trained(**changes)))
+    def runs(setting):
+        return untrained() if setting.n_steps == 1 else trained(**changes)
+
+    return paper.claims[name].function(EASY, PlantedLab(train_gated=runs))
 
 
 @pytest.mark.parametrize(
     "name", ["depth_bursts", "gates_raise_peak", "gates_spread_inputs", "gates_tilt_profile", "gate_sign"]
 )
 def test_networks_that_do_as_claimed_satisfy_the_claim(name):
-    found = network_claim(name)
+    found = network_claim(name, **({"tilt": 0.0} if name == "gates_raise_peak" else {}))
     assert found.holds, found
 
 
@@ -92,21 +101,21 @@ def test_the_peak_of_a_flat_profile_is_zero():
 CHAIN = networks.CHAIN
 
 
-def chain(end=-1.0, blind=False):
-    time = np.concatenate([[0.0], np.geomspace(1e-3, 1.0, 20)])
-    flows, best = networks.gate_flows(CHAIN, time)
+def chain(end=1.0, blind=False):
+    """Chains on one of the two flows; ``end``: factor of the slope."""
+    time, n = np.concatenate([[0.0], np.geomspace(1e-3, 1.0, 20)]), CHAIN.n_replicas
+    flows, best, slopes = networks.gate_flows(CHAIN, time)
     rng = np.random.default_rng(0)
-    slope = end * (1 - np.exp(-10 * time)) + 0.001 * rng.normal(size=(16, 21))
     return {
-        "time": np.tile(time, (16, 1)),
-        "error": best * (flows[blind] + 0.003 * rng.normal(size=(16, 21))),
-        "slope": slope,
+        "time": np.tile(time, (n, 1)),
+        "error": best * (flows[blind] + 0.003 * rng.normal(size=(n, 21))),
+        "slope": end * slopes[blind] + 0.001 * rng.normal(size=(n, 21)),
     }
 
 
 @pytest.mark.parametrize(
     "changes, outcome",
-    [({}, "HOLDS"), ({"blind": True}, "REFUTED"), ({"end": -2.0}, "REFUTED"), ({"end": -0.5}, "REFUTED")],
+    [({}, "HOLDS"), ({"blind": True}, "REFUTED"), ({"end": 0.95}, "REFUTED"), ({"end": 0.5}, "REFUTED")],
 )
 def test_gates_become_steps_only_along_the_reduced_flow(changes, outcome):
     found = paper.claims["gates_become_steps"].function(CHAIN, PlantedLab(train_gates=chain(**changes)))
@@ -141,7 +150,7 @@ def test_steps_and_bursts_of_orbits_are_told_from_their_rivals(name, changes, ou
     assert paper.claims[name].function(KEPLER, PlantedLab(kepler_steps=orbit_runs(**changes))).outcome == outcome
 
 
-@pytest.mark.parametrize("changes, outcome", [({}, "HOLDS"), ({"limit": 2.785}, "REFUTED"), ({"sign": -1}, "REFUTED")])
+@pytest.mark.parametrize("changes, outcome", [({}, "HOLDS"), ({"limit": 3.5}, "REFUTED"), ({"sign": -1}, "REFUTED")])
 def test_stability_and_not_the_index_limits_the_steps_of_a_stiff_oscillator(changes, outcome):
     setting, rng = solvers.VAN_DER_POL.desk, np.random.default_rng(0)
     limit, sign = changes.get("limit", 3.3), changes.get("sign", 1)
@@ -151,7 +160,7 @@ def test_stability_and_not_the_index_limits_the_steps_of_a_stiff_oscillator(chan
         for name, centre in (
             ("index_correlation", correlation),
             ("eigenvalue_correlation", -0.8),
-            ("slow_product", limit),
+            ("slow_product", limit - 0.05),
         )
     }
     assert (
@@ -159,22 +168,40 @@ def test_stability_and_not_the_index_limits_the_steps_of_a_stiff_oscillator(chan
     )
 
 
-def euler_runs(power_of_one=1.0, two_is_worse=False):
-    """Errors at leading order; ``power_of_one``: the exponent of the steps that are called 1 / index."""
+def euler_runs(power_of_one=1.0, two_is_worse=False, second_order=1.0):
+    """Errors to second order; ``power_of_one``: the exponent of the steps that are called 1 / index."""
     setting = solvers.EULER.desk
     speed = solvers.speed_of(setting, 0.5)
     powers = [power_of_one if p == 1 else p for p in setting.powers]
-    errors = np.array([[steps.euler_error_approx(speed, n, p) for n in setting.n_steps] for p in powers])
+    errors = np.array(
+        [
+            [
+                steps.euler_error_approx(speed, n, p) * (1 + second_order * steps.second_order_share(speed, n, p))
+                for n in setting.n_steps
+            ]
+            for p in powers
+        ]
+    )
     if two_is_worse:
-        errors[setting.powers.index(2.0)] *= 1.2
+        errors[setting.powers.index(2.0)] *= 1.002
     return setting, PlantedLab(euler_rules={"log_norm": np.tile(errors, (8, 1, 1)), "centre": np.full(8, 0.5)})
 
 
-def test_best_steps_hold_at_leading_order_and_other_exponents_are_refuted():
+def test_best_steps_hold_to_second_order_and_other_exponents_are_refuted():
     assert all(paper.claims[name].function(*euler_runs()).holds for name in ("adaptive_steps", "best_power"))
-    assert paper.claims["adaptive_steps"].function(*euler_runs(0.5)).outcome == "REFUTED"
-    assert paper.claims["best_power"].function(*euler_runs(0.25)).outcome == "REFUTED"
-    assert paper.claims["best_power"].function(*euler_runs(two_is_worse=True)).outcome == "REFUTED"
+    for claim, changes in (
+        ("adaptive_steps", {"power_of_one": 0.5}),
+        ("adaptive_steps", {"second_order": 0.0}),
+        ("best_power", {"power_of_one": 0.25}),
+        ("best_power", {"two_is_worse": True}),
+    ):
+        assert paper.claims[claim].function(*euler_runs(**changes)).outcome == "REFUTED"
+
+
+def test_chains_of_few_steps_are_out_of_reach_of_an_expansion():
+    setting, lab = euler_runs()
+    found = paper.claims["best_power"].function(replace(setting, n_steps=(25, 50)), lab)
+    assert found.outcome == "VACUOUS" and "second order" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -182,7 +209,7 @@ def test_best_steps_hold_at_leading_order_and_other_exponents_are_refuted():
 )
 def test_orthogonal_increments_are_told_from_aligned_ones(law, outcome):
     setting = indices.STACK.desk
-    index = law(setting.n_blocks) * np.exp(0.03 * np.random.default_rng(0).normal(size=(64, setting.n_blocks)))
+    index = law(setting.n_blocks) * np.exp(0.03 * np.random.default_rng(0).normal(size=(256, setting.n_blocks)))
     assert paper.claims["random_depth"].function(setting, PlantedLab(random_stack={"index": index})).outcome == outcome
 
 

@@ -91,6 +91,24 @@ def test_the_reduced_flow_starts_with_equal_steps_and_ends_with_the_best():
     np.testing.assert_allclose(product, product.mean(), rtol=5e-3)
 
 
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 1.5, 2.0])
+def test_the_second_order_is_what_the_recursion_adds_to_the_leading_one(power):
+    speed = Speed()
+    shares = [theory.second_order_share(speed, n, power) for n in (800, 1600)]
+    assert shares[0] == pytest.approx(4 * shares[1], rel=1e-12)
+    error = euler_log_norm(speed, times_of(speed, 1600, power))
+    found = error / theory.euler_error_approx(speed, 1600, power) - 1
+    assert found == pytest.approx(shares[1], rel=0.02, abs=2e-7)
+
+
+def test_moments_of_the_slope_are_those_of_a_gaussian_bump():
+    s = Speed(height=40.0, width=0.05)
+    exact = 40.0**2 / 0.05 * math.sqrt(math.pi / 2)  # int (2 A z / w)^2 exp(-2 z^2) w dz
+    assert theory.slope_moment(s, 0.0) == pytest.approx(exact, rel=1e-9)
+    t = (np.arange(200_000) + 0.5) / 200_000
+    assert theory.slope_moment(s, -3.0) == pytest.approx(np.mean(s(t) ** -3.0 * s.slope(t) ** 2), rel=1e-6)
+
+
 def test_the_reduced_flow_does_not_depend_on_its_grid():
     times = np.array([1e-3, 1e-2, 0.1])
     coarse, fine = (theory.gate_flow(SPEED, times, n).error for n in (200, 400))
@@ -125,6 +143,7 @@ def test_wrong_arguments_are_named():
     for call, word in (
         (lambda: Speed(base=0.0), "base"),
         (lambda: theory.euler_error_approx(SPEED, 0, 1.0), "n_steps"),
+        (lambda: theory.second_order_share(SPEED, 0, 1.0), "n_steps"),
         (lambda: theory.gate_flow(SPEED, [1.0, 0.5]), "times"),
     ):
         with pytest.raises(ValueError, match=word):

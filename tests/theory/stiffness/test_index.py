@@ -100,3 +100,13 @@ def test_wrong_sizes_are_named():
     ):
         with pytest.raises(ValueError, match=r"positive|square"):
             call()
+
+
+def test_the_spread_of_the_mean_square_is_that_of_sampled_directions():
+    A = RNG.normal(size=(5, 5))
+    u = RNG.normal(size=(200_000, 5))
+    u /= np.linalg.norm(u, axis=1, keepdims=True)
+    squares = ((u @ A.T) ** 2).sum(1)
+    found = squares.std() / squares.mean() / 2
+    assert theory.linear_index_spread(A) == pytest.approx(found, rel=0.01)  # 4 standard errors, kurtosis below 5
+    assert theory.linear_index_spread(np.eye(4)) == pytest.approx(0.0, abs=1e-7)
