@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import figures
-from attnlab.papers.fu2023_random_features.curves import WIDTHS
+from attnlab.papers.fu2023_random_features.curves import HALVES
 from attnlab.papers.fu2023_random_features.heads import EXPLICIT, FEW
 from attnlab.papers.fu2023_random_features.paper import (
     best_ridge,
@@ -95,7 +95,7 @@ def functions_of_products(setting: Setting, lab: Lab) -> figures.Plate:
     "against the number of keys for the square of a key's coordinate. Lines: predicted; points: "
     "measured where the samples reach",
     source="Section 3, examples",
-    setting=WIDTHS,
+    setting=HALVES,
 )
 def samples_for_half(setting: Setting, lab: Lab) -> figures.Plate:
     plate = figures.Plate(1, 2, width="double", height=3.2)
@@ -119,7 +119,10 @@ def samples_for_half(setting: Setting, lab: Lab) -> figures.Plate:
     counts = np.array([1, 2, 4, 8, 16, 32])
     for kind in ("attention", "perceptron"):
         figures.prediction(plate[1], counts, half_line(kind, "b2", [8] * len(counts), counts, setting), SHOWN[kind])
-        few = [replace(setting, kind=kind, dim=8, n_keys=n, sizes=(50, 100, 200, 400, 800), n_test=500) for n in (1, 4)]
+        few = [
+            replace(setting, kind=kind, dim=8, n_keys=n, sizes=(50, 100, 200, 400, 800), n_test=500, targets=("b2",))
+            for n in (1, 4)
+        ]
         halves = np.exp(
             [
                 half_crossing(s.sizes, measured_curve(r, s, "b2"))

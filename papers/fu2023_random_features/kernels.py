@@ -1,4 +1,5 @@
-"""Claims on kernels and their spaces: averages over heads, norms, complexities, and what tokens without a constant miss."""
+"""Claims on kernels and their spaces: averages over heads, norms, complexities, and what tokens without a constant
+miss."""
 
 from __future__ import annotations
 
@@ -6,7 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, exhaustive, exponent, follows
+from attnlab.analysis import (
+    Twin,
+    Verdict,
+    agrees,
+    all_of,
+    bounded,
+    budget,
+    exhaustive,
+    exponent,
+    follows,
+    replicas,
+    rounding,
+)
+from attnlab.analysis.verdicts.budget import Piece
 from attnlab.papers.fu2023_random_features.paper import FEWER, paper, spectrum_of, with_changes
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
@@ -24,6 +38,9 @@ PRODUCTS = Scales(
 )
 NORM = Setting(dim=3, n_keys=2, sizes=(50, 200, 800), ridges=(1e-9,), targets=("b2", "s1"), n_test=2)
 NORMS = Scales(smoke=replace(NORM, n_replicas=8), desk=NORM, paper=replace(NORM, sizes=(50, 200, 800, 3200)))
+PRODUCT_STD, PERMUTED_SCALE = 0.0045, 8.0
+"""Largest spread over eight sets of 400 000 heads at seed 1, in units of the kernel's range; size of the numbers that
+are rounded: scores of unit variance times tokens of length sqrt(2)."""
 PLAIN = with_changes(FEWER, kind="plain", dim=8, targets=("b2", "s1", "s2"))
 DIMS = (32, 64, 128, 256)
 
@@ -49,18 +66,22 @@ def closed_form(kind, query, keys, **dual):
     statements=[1],
     setting=PRODUCTS,
     parts=6,
-    formula="E_W <phi(x), phi(x')> = (1/N^2) sum_ij kappa(rho_ij) (1 + t_ij), rho_ij = (1 + u)(1 + t_ij)/4; kappa_b for "
+    formula="E_W <phi(x), phi(x')> = (1/N^2) sum_ij kappa(rho_ij) (1 + t_ij), rho_ij = (1 + u)(1 + t_ij)/4; kappa_b "
+    "for "
     "biased heads, kappa(<v, v'>) for the perceptron",
-    judged="mean over heads within 3 % of the kernel's range at all pairs of inputs; the order of the keys changes no "
-    "feature by more than 1e-12",
+    judged="mean over heads at all pairs of inputs within what so many heads leave open, in units of the kernel's "
+    "range; the order of "
+    "the keys changes no feature by more than the rounding of its sums",
 )
 def kernels(setting: ProductSetting, lab: Lab) -> Verdict:
     """Averages over random heads are the closed kernels, and no feature sees the order of the keys.
 
-    Twins: kappa without its orders from the second on; for biased heads the kernel of zero-mean heads. For the order: the
-    query and a key change places.
+    Twins: kappa without its orders from the second on; for biased heads the kernel of zero-mean heads. For the order:
+    the query and a key change places.
     """
     parts, upper = [], np.triu_indices(setting.n_inputs)
+    of = f"mean trajectory of {setting.n_heads} draws"
+    pairs = len(upper[0])
     kinds = ("attention", "biased", "plain", "perceptron")
     for kind, runs in zip(
         kinds, lab.simulate(head_products, *(replace(setting, kind=kind) for kind in kinds)), strict=True
@@ -74,9 +95,9 @@ def kernels(setting: ProductSetting, lab: Lab) -> Verdict:
             follows(
                 runs["products"][:, *upper],
                 closed_form(kind, query, keys)[upper],
-                within=0.03,
+                within=budget(replicas(PRODUCT_STD * (400_000 / setting.n_heads) ** 0.5, runs.n, of=of, points=pairs)),
                 scale="range",
-                of="mean trajectory",
+                of=of,
                 twin=rival,
             ).named(kind)
         )
@@ -84,7 +105,7 @@ def kernels(setting: ProductSetting, lab: Lab) -> Verdict:
             parts.append(
                 bounded(
                     runs["permuted"],
-                    1e-12,
+                    float(budget(rounding(setting.n_keys * (setting.dim + 1) ** 2, PERMUTED_SCALE))),
                     of="every replica",
                     twin=Twin.of("query and key swapped", measured=runs["swapped"]),
                 ).named(f"{kind}, permuted keys")
@@ -100,8 +121,9 @@ def kernels(setting: ProductSetting, lab: Lab) -> Verdict:
     parts=4,
     formula="y^T K^{-1} y <= ||f||_K^2 = sum_{l0,l} ||F_{l0,l}||^2 / mu_{l0,l}, with equality as n grows: sum_a v_a / "
     "(lambda_a + kappa_n) at n samples",
-    judged="every replica and every n below the norm; at the largest n within 2 % of the norm from the share that so "
-    "many samples are predicted to reach, 0.9996 at d = 3 and n = 800",
+    judged="every replica and every n below the norm; at the largest n at most as far from the predicted share as "
+    "that is from one, "
+    "0.9996 at d = 3 and n = 800",
 )
 def norms(setting: Setting, lab: Lab) -> Verdict:
     """The least squared norm that fits n samples rises to the exact norm of the target and never passes it.
@@ -127,8 +149,9 @@ def norms(setting: Setting, lab: Lab) -> Verdict:
             norm_of_fit(spectrum, target, setting.dim, setting.n_keys, setting.sizes, ridge=setting.ridges[0])[-1]
             / exact
         )
+        within = budget(Piece("what is left to the norm", abs(1 - reached)), Piece("ridge", setting.ridges[0]))
         parts.append(
-            agrees(found[:, -1], reached, within=0.02, of="every replica", twin=rival).named(f"{target} limit")
+            agrees(found[:, -1], reached, within=within, of="every replica", twin=rival).named(f"{target} limit")
         )
     return all_of(*parts)
 
@@ -147,6 +170,7 @@ def published_cost(r, s, base=4.0):
     "complexity",
     source="Theorem on expressive power",
     statements=[2],
+    kind="identity",
     formula="||f||_K^2 <= sum_rs ||f_rs||^2 / a_rs, 1/a_rs <= 3.5 C_k with C_k = 4^k k^4.5, k = max(r, s)",
     assumptions=["the constant 3.5 is ours; it is met at k = 1"],
     judged="all 440 pairs of orders up to 20, 24 targets and dimensions; the growth of 1/a_k0 for k from 100 to 160 "
@@ -178,6 +202,7 @@ def complexity(setting: Setting, lab: Lab) -> Verdict:
     "norm_growth",
     source="Examples of Section 3",
     statements=[4],
+    kind="identity",
     formula="||b_p||_K^2 -> 1/a_0p, free of d and N; ||s_p||_K^2 ~ d^p",
     judged="exact norms at d = 32, 64, 128, 256: local slopes in log d within 0.1 of 0 and of p",
 )
@@ -199,12 +224,15 @@ def norm_growth(setting: Setting, lab: Lab) -> Verdict:
     "plain_tokens_miss",
     source="follows from the parity of the kernel",
     statements=[7],
+    kind="extrapolation",
     setting=PLAIN,
-    formula="without the constant: mu_{l0,l} = 0 but for (l0 even, l odd), (1, 0), (1, 2); error >= 1 for b_2, s_1, s_2",
+    formula="without the constant: mu_{l0,l} = 0 but for (l0 even, l odd), (1, 0), (1, 2); error >= 1 for b_2, s_1, "
+    "s_2",
     judged="no replica, ridge, number of samples or target below 1 by more than 5 standard errors of its test",
 )
 def plain_tokens_miss(setting: Setting, lab: Lab) -> Verdict:
-    """No model without a constant in its tokens beats the constant predictor on even functions of the keys or on <x_0, x_i>^p.
+    """No model without a constant in its tokens beats the constant predictor on even functions of the keys or on <x_0,
+    x_i>^p.
 
     Twin: heads on tokens with the constant, on the first of these targets.
     """

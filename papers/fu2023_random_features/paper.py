@@ -1,4 +1,5 @@
-"""The paper, its settings, and what its claims share: spectra, best ridges, numbers of samples at half of the variance."""
+"""The paper, its settings, and what its claims share: spectra, best ridges, numbers of samples at half of the
+variance."""
 
 from __future__ import annotations
 

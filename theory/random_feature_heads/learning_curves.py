@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from attnlab.theory.checks import check_not_negative
+from attnlab.theory.checks import check_not_negative, check_positive
 from attnlab.theory.random_feature_heads.spectrum import Spectrum, multiplicity, target_energies, variance
 
 
@@ -104,6 +104,20 @@ def norm_error_bound(spectrum: Spectrum, squared_norm: float, n_samples: ArrayLi
             for n, kappa in zip(np.atleast_1d(n_samples), kappas, strict=True)
         ]
     )
+
+
+def published_risk_bound(complexity: float, dim: int, n_heads: ArrayLike, n_samples: float) -> np.ndarray:
+    r"""The published form of the excess-risk bound with every constant one.
+
+    .. math:: B\, \Big(\sqrt{\log(d M) / n} + \sqrt{(d^2 + \log M) / M}\Big)
+
+    An upper bound on the excess risk (not relative to the variance) of the norm-constrained minimiser with M heads and
+    n samples, for a target of complexity B; the paper states it up to constants, Fu, Guo, Bai and Mei 2023 (arXiv
+    2307.11353). Not a rate.
+    """
+    check_positive(complexity=complexity, dim=dim, n_samples=n_samples)
+    m = np.asarray(n_heads, dtype=np.float64)
+    return complexity * (np.sqrt(np.log(dim * m) / n_samples) + np.sqrt((dim**2 + np.log(m)) / m))
 
 
 def half_samples(spectrum: Spectrum, target: str, dim: int, n_keys: int, *, ridge: float) -> float:

@@ -115,7 +115,20 @@ def test_explicit_values_want_their_law(factor, holds):
 
 
 def test_exact_claims_hold_without_runs():
-    assert judged("complexity", None).holds and judged("norm_growth", None).holds
+    assert all(judged(name, None).holds for name in ("complexity", "norm_growth", "half_samples_growth"))
+
+
+def test_risks_above_the_published_form_refute_it_and_its_thousandth_is_no_bound():
+    def make(factor):
+        def runs(setting):
+            shape = setting.n_replicas, len(setting.heads), len(setting.targets)
+            return {"ridge": np.full(shape, factor), "limit": np.full((shape[0], shape[2]), factor)}
+
+        return runs
+
+    found = judged("excess_risk_bound", make(0.5))
+    assert found.holds and found.tightness < 0.01 and found.resolves > 0.9
+    assert judged("excess_risk_bound", make(1e4)).outcome == "REFUTED"
 
 
 def test_crossings_and_best_ridges():

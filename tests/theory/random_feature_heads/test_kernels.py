@@ -255,6 +255,16 @@ def test_no_random_subspace_beats_the_rank_bound_on_average():
     assert np.mean(left) == pytest.approx(learning.rank_error_bound("b1", d, 5, rank), abs=5 * np.std(left) / 2000**0.5)
 
 
+def test_the_published_bound_in_numbers():
+    found = learning.published_risk_bound(4.0, 8, [100, 400], 200)
+    assert found[0] == pytest.approx(4 * (math.sqrt(math.log(800) / 200) + math.sqrt((64 + math.log(100)) / 100)))
+    assert found[1] < found[0] and learning.published_risk_bound(4.0, 8, 1e12, 1e12) == pytest.approx(
+        4 * math.sqrt(math.log(8e12) / 1e12) + 4 * math.sqrt((64 + math.log(1e12)) / 1e12)
+    )
+    with pytest.raises(ValueError, match="n_samples"):
+        learning.published_risk_bound(4.0, 8, 100, 0)
+
+
 def test_samples_for_half_lie_on_the_curve():
     found = spectrum.attention_spectrum(16, 4)
     n = learning.half_samples(found, "b2", 16, 4, ridge=1e-3)
