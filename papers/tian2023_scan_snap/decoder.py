@@ -23,7 +23,7 @@ from attnlab.analysis import (
     step_size,
 )
 from attnlab.analysis.verdicts.budget import Piece
-from attnlab.papers.lab.conditions import at_most, one_of
+from attnlab.papers.lab.conditions import at_most, one_of, that
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tian2023_scan_snap.paper import paper, scales
@@ -32,7 +32,10 @@ from attnlab.simulators.token_selection.sequences import SequenceSetting, sample
 from attnlab.theory.token_selection import attention, decoder
 from attnlab.theory.token_selection import overlapping_inputs as overlaps
 
-PLAIN = {"gradient": one_of("plain", why="the equations are of gradient descent on the mean over classes")}
+SMALL_STEPS = {"rate": at_most(2.0, "larger steps leave the flow")}
+PLAIN = SMALL_STEPS | {
+    "gradient": one_of("plain", why="the equations are of gradient descent on the mean over classes")
+}
 WEAKLY = PLAIN | {"overlap": at_most(0.05, "the theorem is of weakly correlated inputs")}
 ONE_SEQUENCE = SequenceSetting(lengths=(127,), n_sequences=1)
 
@@ -92,6 +95,7 @@ SPREAD_OF_GAPS = 0.06
     statements=[2],
     parts=2,
     setting=Scales(replace(LENGTHS, n_replicas=16), LENGTHS, replace(LENGTHS, n_sequences=2_000)),
+    covers={"lengths": that(lambda lengths: len(lengths) >= 3, "three or more", "a rate needs three lengths")},
     undecided_at_smoke="16 replicas leave the rate open by more than a second term of 1 / (T P) allows",
     formula="c_l proportional to P(l) e^{z_l}; T E|c_T - c|^2 -> sum c^2 / P - 2 sum c^3 / P + |c|^2 sum c^2 / P",
     assumptions=["tokens drawn independently", "random frequencies and logits"],

@@ -10,7 +10,7 @@ import numpy as np
 from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, budget, finite_size, relative, rounding
 from attnlab.papers.lab.conditions import at_most, one_of
 from attnlab.papers.lab.run.workbench import Lab
-from attnlab.papers.tian2023_scan_snap.decoder import PLAIN, descent
+from attnlab.papers.tian2023_scan_snap.decoder import PLAIN, SMALL_STEPS, descent
 from attnlab.papers.tian2023_scan_snap.paper import paper, scales
 from attnlab.simulators.token_selection.decoder import DecoderSetting, train_decoder
 from attnlab.theory.token_selection import decoder
@@ -75,7 +75,7 @@ def discrete_steps(setting: DecoderSetting, lab: Lab) -> Verdict:
     return all_of(above.named("at most"), below.named("ahead"))
 
 
-SMALL_STEPS = replace(STEPPED, rate=0.2, n_steps=100, n_records=1_000)
+FINE = replace(STEPPED, rate=0.2, n_steps=100, n_records=1_000)
 
 
 @paper.claim(
@@ -83,7 +83,7 @@ SMALL_STEPS = replace(STEPPED, rate=0.2, n_steps=100, n_records=1_000)
     source="sharpens the Appendix on discrete steps",
     statements=[3],
     kind="extrapolation",
-    setting=scales(SMALL_STEPS),
+    setting=scales(FINE),
     reads=("vocabulary", "rate", "n_classes"),
     covers=ORTHONORMAL | {"rate": at_most(0.5, "the gap is that of small steps")},
     formula="max (h* - h) -> eta / (2 e M)",
@@ -158,7 +158,7 @@ def leading_order(setting):
     parts=3,
     setting=scales(OVERLAPPING),
     reads=("n_classes", "vocabulary", "overlap", "rate", "n_steps"),
-    covers=EQUAL | {"gradient": one_of("decorrelated", why="the proof's gradient is F (F^T F)^{-1}")},
+    covers=EQUAL | SMALL_STEPS | {"gradient": one_of("decorrelated", why="the proof's gradient is F (F^T F)^{-1}")},
     formula="g_n = speed (iota_n f_n - sum beta_nn' f_n'), iota_n = 1 - E'_nn, beta_nn' = E'_nn', up to O(1 / M)",
     assumptions=["decorrelated gradient F (F^T F)^{-1} of the proof", "K = 10, M = 1000, equal overlaps 0.11"],
     judged="ratio of the other to the own coefficient: that of E' within 1 / M, and that of all orders in 1 / M up to rounding; "

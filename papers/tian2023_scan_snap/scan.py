@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from attnlab.analysis import Twin, Verdict, agrees, all_of, budget, relative, rounding
-from attnlab.papers.lab.conditions import that
+from attnlab.papers.lab.conditions import at_least, outside, that
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tian2023_scan_snap.paper import paper, scales
 from attnlab.simulators.token_selection.scan import ScanSetting, scan_flow
@@ -25,6 +25,9 @@ def exposures(runs, times, law):
     )
 
 
+COARSE = 1e-3  # relative error from which the integration says nothing
+
+
 def integrator(setting, runs):
     """Relative error of the fourth-order steps: the largest change of 4 B in a step, the step times its rate, to the fourth."""
     roots = np.linspace(0, 1, setting.n_steps + 1)
@@ -36,13 +39,17 @@ def judged_exposure(setting, lab, law, label, other):
     """The integrated exposure against a law and its rival, early, in the middle of sqrt(t) and at the end."""
     runs = lab.simulate(scan_flow, setting)
     predicted, rival = (exposures(runs, runs["time"], each) for each in (law, other))
+    if (error := integrator(setting, runs)) > COARSE:
+        return outside(
+            f"n_steps={setting.n_steps}: a step times the rate of the flow reaches {error**0.25:.2g}, too coarse"
+        )
     return all_of(
         *(
             agrees(
                 runs["exposure"][:, k],
                 predicted[:, k],
                 within=budget(
-                    relative(integrator(setting, runs), np.abs(predicted[:, k]).max(), "Runge-Kutta steps"),
+                    relative(error, np.abs(predicted[:, k]).max(), "Runge-Kutta steps"),
                     rounding(4 * setting.n_steps, np.abs(predicted[:, k]).max()),
                 ),
                 of="every replica",
@@ -102,7 +109,11 @@ FLIP = ScanSetting(decoder_rates=(1.0, 1.0), end=6.0, n_records=600, n_steps=2_4
     kind="extrapolation",
     setting=scales(FLIP),
     reads=("faster", "n_records"),
-    covers={"faster": that(lambda x: 1 < x <= 1.2, "in (1, 1.2]", "the sign of a derivative shows in close rates")},
+    covers={
+        "faster": that(lambda x: 1 < x <= 1.2, "in (1, 1.2]", "the sign of a derivative shows in close rates"),
+        "end": at_least(3, "the change of sign has to come before the end"),
+        "n_records": at_least(100, "the change of sign is read between two records"),
+    },
     formula="dB/d eta_Y changes sign at t = (K / eta_Y)(e^u + (M - 1) u - 1) / M, (u - 2) e^u = (M - 1) u - 2",
     assumptions=["one common token, frozen normalisers", "fixed eta_Z, random C_0, M, K"],
     judged="every replica: the time, in units of K ln M / eta_Y, at which B of a decoder 1.05 times as fast falls below that of "

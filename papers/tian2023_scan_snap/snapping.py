@@ -22,7 +22,7 @@ from attnlab.analysis import (
     rounding,
 )
 from attnlab.analysis.verdicts.budget import Piece
-from attnlab.papers.lab.conditions import at_least, one_of
+from attnlab.papers.lab.conditions import at_least, not_yet, one_of
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tian2023_scan_snap.paper import (
     DESCENT,
@@ -320,6 +320,8 @@ def snap_time(setting: Setting, lab: Lab) -> Verdict:
     parts = [power.named("power")]
     for name, one, seen in (("equal rates", setting, random), (f"ratio {SLOWER}", slower, other)):
         expected = np.array([reduced_snap(one, row) for row in seen["profile"][:, 0]])
+        if expected.max() > 0.9 * setting.n_steps:
+            return not_yet(f"n_steps={setting.n_steps} end before the snap, expected after {expected.max():.0f} steps")
         parts.append(
             agrees(
                 measured_snap(seen) * setting.decoder_rate / unit,
