@@ -74,6 +74,14 @@ def fate_of_tokens(setting: Setting, lab: Lab) -> Verdict:
     return all_of(*parts)
 
 
+SLOW = 10  # eta_Y / (M eta_Z) from which attention counts as slow: errors of a tenth of the drive
+
+
+def slow(setting):
+    """Whether attention is slow against the decoder, eta_Z << eta_Y / M."""
+    return setting.decoder_rate >= SLOW * setting.vocabulary * setting.attention_rate
+
+
 UNEQUAL = replace(
     POPULATION,
     profile="independent",
@@ -105,10 +113,9 @@ def distinct_always_rise(setting: Setting, lab: Lab) -> Verdict:
 
     Twin: they rise at the pace of their mean.
     """
+    if slow(setting):
+        return outside("attention is slow here, and the theorem holds: see distinct_rise_if_slow")
     return moves_its_way(setting, lab.simulate(train_tokens, setting), "distinct")
-
-
-SLOW = 10  # eta_Y / (M eta_Z) from which attention counts as slow: errors of a tenth of the drive
 
 
 @paper.claim(
@@ -128,7 +135,7 @@ def distinct_rise_if_slow(setting: Setting, lab: Lab) -> Verdict:
 
     Twin of each: all tokens of the kind move at the pace of their mean. Null control: logits at rest.
     """
-    if setting.decoder_rate < SLOW * setting.vocabulary * setting.attention_rate or setting.n_common != 1:
+    if not slow(setting) or setting.n_common != 1:
         return outside(
             f"eta_Y / eta_Z = {setting.decoder_rate / setting.attention_rate:.4g} at M = {setting.vocabulary} and "
             f"{setting.n_common} common tokens: the theorem is of slow attention, eta_Y >= {SLOW} M eta_Z, and one common token"
@@ -272,6 +279,8 @@ def dominant_bounds(setting: Setting, lab: Lab) -> Verdict:
     """
     if setting.n_common != 1 or setting.classes_per_query != setting.n_classes:
         return outside("the theorem is of one common token and one query: n_common=1, classes_per_query=n_classes")
+    if not slow(setting):
+        return outside(f"the theorem is of slow attention, eta_Y >= {SLOW} M eta_Z")
     runs = lab.simulate(train_tokens, setting)
     C, rate = setting.n_common, setting.attention_rate / setting.n_classes  # a class is one of K in the mean
     f = direction(runs["c"])
@@ -285,9 +294,8 @@ def dominant_bounds(setting: Setting, lab: Lab) -> Verdict:
     bounds = [attention.dominant_growth_bounds(s, b) for s, b in zip(start, mean_exposure, strict=True)]
     low, high = np.log(bounds).T / (2 * mean_exposure)
     grown = log_chi / (2 * mean_exposure)
-    memory = (
-        setting.vocabulary * setting.attention_rate / setting.decoder_rate
-    )  # of the decoder, against a drive of 1 / M
+    # the decoder's memory of earlier attention, against a drive of 1 / M
+    memory = setting.vocabulary * setting.attention_rate / setting.decoder_rate
     slack = budget(relative(memory, 1.0, "moving attention"))
     below = bounded(
         grown,
