@@ -187,13 +187,16 @@ LATE = 5  # in units of t_0
 def snapping(setting: Setting, lab: Lab) -> Verdict:
     """Growth is quadratic in time at first and slower than any power after t_0, so that no token wins.
 
-    Slope and share are those of the reduced flow: about 0.2 and 0.2 to 0.3 at 20 t_0, far from the 1 that a winner has. Twins:
-    growth at a constant rate from the start; late growth as sqrt(t); the share that the token has at t_0.
-    Null control: the share at the start.
+    Slope and share are those of the reduced flow, far from the 1 that a winner has. Twins: velocities dated one step late; late
+    growth as sqrt(t); the share that the token has at t_0. Null control: the share at the start.
     """
     early = replace(setting, decoder_rate=EARLY_RATE, attention_rate=EARLY_RATE, n_steps=EARLY_STEPS, n_records=60)
     runs, begun = lab.simulate(train_tokens, setting, early)
     C, steps = setting.n_common, runs["steps"][0]
+    if units(setting, steps)[-1] < 2 * LATE:
+        return not_yet(
+            f"n_steps={setting.n_steps} end at {units(setting, steps)[-1]:.2g} t_0, to be {2 * LATE} at least"
+        )
     rise = (begun["z"] - begun["z"][:, :1])[..., -1].mean(2)
     scanning = begun["steps"][0] >= EARLY_STEPS / 4
     t = begun["steps"][0][scanning]
@@ -207,7 +210,7 @@ def snapping(setting: Setting, lab: Lab) -> Verdict:
         ),
         bend=0.01,
         of="every replica",
-        twin=Twin.of("the sum without its first velocity, t + 1/2", x=t + 0.5),
+        twin=Twin.of("velocities dated one step late", x=t + 0.5),
     )
     top, late = (runs["z"] - runs["z"][:, :1])[..., -1].mean(2), units(setting, steps) > LATE
     paths = [flow(setting, row, steps[1:]) for row in runs["profile"][:, 0]]
