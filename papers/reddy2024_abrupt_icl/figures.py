@@ -30,7 +30,7 @@ from attnlab.papers.reddy2024_abrupt_icl.paper import (
     sizes,
     trained,
 )
-from attnlab.papers.reddy2024_abrupt_icl.reduced_flow import FLOWS
+from attnlab.papers.reddy2024_abrupt_icl.sampled_flow import FLOWS
 from attnlab.papers.reddy2024_abrupt_icl.transition import as_many_labels
 from attnlab.simulators.induction_heads import training as simulator
 from attnlab.simulators.induction_heads.circuit import CircuitSetting, train_circuit
@@ -208,13 +208,14 @@ def data_dependence(setting: simulator.Setting, lab: Lab) -> figures.Plate:
         cells = SWEEPS[name](setting)
         runs = lab.simulate(simulator.train, *cells)
         circuits = lab.simulate(train_circuit, *circuit_cells(setting, lab, name))
+        least = min(len(each["steps"]) for each in runs)
         for k, (measure, text) in enumerate((("context", "in context"), ("weights", "in weights"))):
-            values = np.stack([each[f"accuracy_{measure}"][:, -1] for each in circuits], axis=-1)
-            figures.prediction(panel, x, values.mean(0), f"{text}, circuit", series=text)
+            values = [each[f"accuracy_{measure}"][:, -1].mean() for each in circuits]
+            figures.prediction(panel, x, values, f"{text}, circuit", series=text)
             figures.measurement(
                 panel,
                 x,
-                np.stack([each[f"accuracy_{measure}"][:, -1] for each in runs], axis=-1),
+                np.stack([each[f"accuracy_{measure}"][:least, -1] for each in runs], axis=-1),
                 f"{text}, network",
                 series=text,
                 dodge=2 * k - 1,

@@ -44,8 +44,13 @@ paper = Paper(
         10: "The two-number circuit shows the same dependence on the data.",
     },
 )
-DESK = Setting(n_steps=5_000, n_records=100, n_test=256, n_replicas=24)
-SMOKE = replace(DESK, n_steps=4_500, n_records=75, n_test=200, n_replicas=8)
+paper.not_testable(
+    9,
+    "the pace of learning in context while the weights win the race: networks that lose it never reach the accuracy by which "
+    "a pace is read; `race` judges who wins, `independent_pace` the pace where the context wins",
+)
+DESK = Setting(n_steps=5_000, n_records=60, n_test=256, n_replicas=32)
+SMOKE = replace(DESK, n_steps=4_500, n_records=50, n_test=200, n_replicas=8)
 PAPER = Setting(
     dim=63,
     n_context=8,
@@ -60,9 +65,9 @@ PAPER = Setting(
 )
 paper.scales(smoke=SMOKE, desk=DESK, paper=PAPER)
 
-CIRCUIT = CircuitSetting(n_steps=1_600, n_records=80, n_test=200, n_replicas=24)
+CIRCUIT = CircuitSetting(n_steps=1_600, n_records=80, n_test=200, n_replicas=32)
 CIRCUITS = Scales(
-    smoke=replace(CIRCUIT, n_steps=1_300, n_records=40, n_test=100, n_replicas=8),
+    smoke=replace(CIRCUIT, n_steps=1_300, n_records=40, n_test=100, n_replicas=16),
     desk=CIRCUIT,
     paper=CircuitSetting(
         dim=63, n_context=8, n_labels=32, n_positions=65, batch=128, width=128, n_steps=4_000, n_records=200, n_test=500

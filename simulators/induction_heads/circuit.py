@@ -35,7 +35,8 @@ class InductionCircuit:
 
     Parameters: ``beta1, alpha (replica,)``, ``beta2 (replica,)`` with ``label_bias``, starting at ``init_scale``; the ReLU
     readout starts normal with variance 2/fan-in, and 1/width for R; the linear one at ``init_scale`` + ``alignment`` times
-    the label vectors. Without ``layer_1`` beta1 counts as zero: attention of layer 1 is uniform.
+    the label vectors. Without ``layer_1`` beta1 counts as zero: attention of layer 1 is uniform. Without ``attention`` so do
+    all numbers of the attention: only the readout learns, from the mean of all tokens.
     """
 
     labels: Tensor
@@ -45,6 +46,7 @@ class InductionCircuit:
     init_scale: float = 0.0
     alignment: float = 0.0
     layer_1: bool = True
+    attention: bool = True
 
     def initialise(self, streams: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         """The start; the readout of replica r from stream r only."""
@@ -73,12 +75,13 @@ class InductionCircuit:
         at = {"dtype": contents.dtype, "device": contents.device}
         before = torch.ones(T - 1, **at).diag(-1)
         later = torch.ones(T, T, **at).triu(1).bool()
-        beta1 = parameters["beta1"][:, None, None] * float(self.layer_1)
+        beta1 = parameters["beta1"][:, None, None] * float(self.layer_1 and self.attention)
         first = (beta1 * before).masked_fill(later, -torch.inf).softmax(-1)
         with_target = (contents @ contents[:, :, -1, :, None])[..., 0]  # c_j . c_T, (replica, batch, token)
-        scores = parameters["alpha"][:, None, None] * (with_target @ first.mT)
+        held = float(self.attention)
+        scores = held * parameters["alpha"][:, None, None] * (with_target @ first.mT)
         if self.label_bias:
-            scores = scores + parameters["beta2"][:, None, None] * (torch.arange(T, device=contents.device) % 2)
+            scores = scores + held * parameters["beta2"][:, None, None] * (torch.arange(T, device=contents.device) % 2)
         second = scores.softmax(-1)
         logits = self.read(parameters, (second[:, :, None] @ contents)[:, :, 0])
         return logits, first[:, None].expand(-1, B, T, T), second
@@ -119,6 +122,7 @@ class CircuitSetting:
     distinct_labels: bool = True
     label_bias: bool = True
     layer_1: bool = True
+    attention: bool = True
     readout: str = "relu"
     width: int = 64
     init_scale: float = 0.0
@@ -194,6 +198,7 @@ def train_circuit(
         setting.init_scale,
         setting.alignment,
         setting.layer_1,
+        setting.attention,
         tests=tests,
     )
     steps = equally_spaced_steps(setting.n_steps, setting.n_records)

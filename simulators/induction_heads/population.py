@@ -29,11 +29,13 @@ from attnlab.simulators.tasks.labelled_items import Sequences
 @dataclass(frozen=True)
 class PopulationSetting:
     """``init_scale`` s: beta1 and alpha start at s times uniform numbers between 1/2 and 3/2, and so does the readout
-    overlap; ``label_bias``: beta2 is trained, too, and starts at zero."""
+    overlap; ``label_bias``: beta2 is trained, too, and starts at zero. Without ``attention`` only the readout is trained, and
+    attention stays uniform."""
 
     n_context: int = 4
     n_labels: int = 4
     label_bias: bool = False
+    attention: bool = True
     init_scale: float = 0.01
     learning_rate: float = 0.5
     n_steps: int = 3_000
@@ -117,7 +119,9 @@ def train_population(
     N, L = setting.n_context, setting.n_labels
     task = all_sequences(N, L, device=device)
     labels = torch.eye(N + L, dtype=torch.float64, device=device)[N:].expand(len(seeds), L, N + L)
-    model = ScatteredCircuit(labels, setting.label_bias, "linear", init_scale=setting.init_scale)
+    model = ScatteredCircuit(
+        labels, setting.label_bias, "linear", init_scale=setting.init_scale, attention=setting.attention
+    )
     steps = equally_spaced_steps(setting.n_steps, setting.n_records)
 
     def observe(model: ScatteredCircuit, parameters: Parameters) -> dict[str, Tensor]:

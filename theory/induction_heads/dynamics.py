@@ -134,6 +134,39 @@ def transition_time(
     return np.inf
 
 
+def circuit_transition_times(
+    starts: ArrayLike, n_context: int, n_labels: int, rates: ArrayLike, level: float = 0.5, longest: float = 1e6
+) -> np.ndarray:
+    """:func:`transition_time` of :func:`circuit_flow` from many starts ``(start, 4)`` at once, shape (start,).
+
+    The trajectories are solved as one system, which costs little more than one of them.
+    """
+    z, rho, N = np.atleast_2d(np.asarray(starts, float)), np.asarray(rates, float), n_context
+    if z.shape[-1] != 4 or rho.shape != (4,):
+        raise ValueError(f"starts={starts!r} and rates={rates!r} must hold four numbers each")
+
+    def slope(_: float, flat: np.ndarray) -> np.ndarray:
+        moved = flat.reshape(-1, 1, 4) + 1j * _STEP * np.eye(4)  # (start, derivative, number)
+        return -(rho * circuit_loss_limit(*np.moveaxis(moved, -1, 0), N, n_labels).imag / _STEP).ravel()
+
+    found = np.full(len(z), np.inf)
+    for end in np.geomspace(100, longest, 1 + int(np.ceil(np.log10(longest / 100)))):
+        times = np.concatenate([[0.0], np.geomspace(end * 1e-4, end, 2_000)])
+        solved = solve_ivp(slope, (0.0, end), z.ravel(), method="LSODA", t_eval=times, rtol=1e-9, atol=1e-12)
+        if not solved.success:
+            raise RuntimeError(f"the flow stopped at time {solved.t[-1]:.6g}: {solved.message}")
+        numbers = np.moveaxis(solved.y.reshape(len(z), 4, len(times)), 1, 0)
+        loss = circuit_loss_limit(*numbers, N, n_labels)  # (start, time)
+        target = level * np.log(N)
+        for row in np.flatnonzero(np.isinf(found) & (loss < target).any(-1)):
+            i = max(int(np.argmax(loss[row] < target)), 1)
+            share = (loss[row, i - 1] - target) / (loss[row, i - 1] - loss[row, i])
+            found[row] = times[i - 1] + share * (times[i] - times[i - 1])
+        if np.isfinite(found).all():
+            break
+    return found
+
+
 def _solved(
     slope: Callable[[float, np.ndarray], np.ndarray], start: ArrayLike, times: ArrayLike, rates: ArrayLike, size: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,10 @@ import pytest
 
 from attnlab.analysis import Outcome
 from attnlab.papers.lab.registry import load
-from attnlab.papers.lab.run.planted import PlantedLab
+from attnlab.papers.lab.run.planted import LiveLab, PlantedLab
 from attnlab.papers.reddy2024_abrupt_icl import data_dependence
 from attnlab.papers.reddy2024_abrupt_icl import paper as common
+from attnlab.theory.induction_heads import dynamics
 from attnlab.theory.induction_heads import reduced_loss as theory
 
 paper = load("reddy2024_abrupt_icl")
@@ -29,9 +30,9 @@ def network(seed=0, n=24, width=0.04, learns=True, labels_first=True, head_at=1.
         return 1 / (1 + np.exp(-np.clip((u - at) / steep, -60, 60))) * learns
 
     uniform = theory.uniform_measures(N, L)
-    listed = N / L + (1 - N / L) * (1 - np.exp(-3 * u)) if labels_first else N / L + (1 - N / L) * jump(1.0, width)
+    listed = N / L + (1 - N / L) * (1 - np.exp(-1.8 * u)) if labels_first else N / L + (1 - N / L) * jump(1.0, width)
     guess = 1 / N + choose_right * (1 - 1 / N)
-    labels = uniform.label_attention + (1 - uniform.label_attention) / (1 + np.exp(-(u - 0.8) / 0.1))
+    labels = uniform.label_attention + (1 - uniform.label_attention) / (1 + np.exp(-(u - 0.7) / 0.06))
     head = jump(head_at, width)
     accuracy = listed * (guess + (1 - guess) * jump(1.0, width))
     return {
@@ -42,7 +43,7 @@ def network(seed=0, n=24, width=0.04, learns=True, labels_first=True, head_at=1.
         "context_share": listed + noise(),
         "item_attention": uniform.item_attention + (0.85 - uniform.item_attention) * head + noise(),
         "label_attention": labels + noise(),
-        "match_attention": labels * (1 / N + (0.95 - 1 / N) * head) + 0.1 * noise(),
+        "match_attention": labels * (1 / N + (0.9 - 1 / N) * head) + 0.1 * noise(),
         "context_mass": listed,
     }
 
@@ -51,9 +52,7 @@ def verdict(name, **changes):
     return paper.claims[name].function(SETTING, PlantedLab(lambda setting: network(**changes)))
 
 
-@pytest.mark.parametrize(
-    "name", ["abrupt", "random_choice", "item_attention_waits", "head_at_the_jump", "order_of_events"]
-)
+@pytest.mark.parametrize("name", ["abrupt", "random_choice", "attention_waits", "head_at_the_jump", "order_of_events"])
 def test_networks_with_an_abrupt_head_satisfy_the_claim(name):
     found = verdict(name)
     assert found.holds, found
@@ -70,7 +69,7 @@ def test_attention_to_the_match_that_grows_with_that_to_labels_refutes_its_waiti
         ("abrupt", {"learns": False}),
         ("random_choice", {"choose_right": 0.6}),
         ("random_choice", {"labels_first": False}),
-        ("item_attention_waits", {"head_at": 0.5}),
+        ("attention_waits", {"head_at": 0.5}),
         ("head_at_the_jump", {"head_at": 0.5}),
         ("order_of_events", {"head_at": 0.2}),
     ],
@@ -126,10 +125,12 @@ def test_the_race_is_won_by_the_faster():
     def choose(faster_wins):
         def runs(setting):
             if setting.p_novel == 1:
-                return ends(context=0.9, weights=0.1)  # half-way at step 3 333
+                return ends(context=1.2, weights=0.1)  # half-way at step 2 500
             few = setting.n_classes < base.n_classes
             if setting.p_bursty == 0:
-                return ends(context=0.1, weights=3.0 if few else 0.4)  # at 1 000, or never
+                return ends(context=0.1, weights=5.0 if few else 0.4)  # at 600, or never
+            if setting.n_classes == base.n_classes:
+                return ends(context=0.5, weights=0.5)
             to_context = few != faster_wins
             return ends(context=0.9 if to_context else 0.1, weights=0.1 if to_context else 0.9)
 
@@ -149,6 +150,74 @@ def test_pace_that_depends_on_the_other_is_seen():
     claim = paper.claims["independent_pace"].function
     assert claim(base, PlantedLab(choose(1.1))).holds
     assert not claim(base, PlantedLab(choose(2.5))).holds
+
+
+def test_the_race_says_nothing_where_paces_are_alike():
+    claim = paper.claims["race"].function
+    found = claim(data_dependence.MIXES.desk, PlantedLab(lambda setting: ends(context=0.9, weights=0.9)))
+    assert found.outcome is Outcome.VACUOUS
+
+
+def test_labels_known_by_heart_are_seen_when_they_move():
+    claim = paper.claims["shifted_labels"]
+
+    def runs(shifted):
+        found = network(n=16)
+        return found | {"accuracy_shifted": shifted * network(n=16, seed=1)["accuracy_context"]}
+
+    assert claim.function(claim.setting.desk, PlantedLab(lambda setting: runs(1.0))).holds
+    assert not claim.function(claim.setting.desk, PlantedLab(lambda setting: runs(0.7))).holds
+
+
+def test_links_of_burstiness_are_judged_one_by_one():
+    base = data_dependence.MIXES.desk
+
+    def choose(middle):
+        def runs(setting):
+            if setting.p_bursty == 0:
+                return ends(context=0.1, shifted=0.0, weights=0.99)
+            if setting.burstiness == 2:
+                return ends(context=0.9, shifted=0.85, weights=0.2)
+            return ends(context=0.5, shifted=middle, weights=1 - middle)
+
+        return runs
+
+    claim = paper.claims["burstiness"].function
+    assert claim(base, PlantedLab(choose(0.5))).holds
+    assert claim(base, PlantedLab(choose(0.86))).outcome is Outcome.REFUTED
+
+
+@pytest.mark.parametrize("name", ["saddle", "plateau", "nested_growth", "first_steps"])
+def test_the_population_follows_the_exact_flow_and_a_changed_rate_is_seen(name, monkeypatch):
+    claim = paper.claims[name]
+    setting = replace(claim.setting.smoke, n_replicas=2)
+    lab = LiveLab()
+    assert claim.function(setting, lab).holds
+    if name == "saddle":
+        true = theory.circuit_saddle_rate_exact
+        monkeypatch.setattr(theory, "circuit_saddle_rate_exact", lambda *sizes: 1.03 * true(*sizes))
+    else:
+        rate = dynamics.readout_rate
+        monkeypatch.setattr(dynamics, "readout_rate", lambda n_labels: 1.1 * rate(n_labels))
+    assert claim.function(setting, lab).outcome is Outcome.REFUTED
+
+
+def test_a_trained_beta2_is_read_by_the_flow():
+    claim = paper.claims["nested_growth"]
+    assert claim.function(replace(claim.setting.smoke, n_replicas=2, label_bias=True), LiveLab()).holds
+
+
+def test_flows_of_other_circuits_are_not_judged():
+    claim = paper.claims["exact_flow"]
+    for changes in (
+        {"readout": "relu"},
+        {"within_class_noise": 0.1},
+        {"n_context": 8},
+        {"dim": 31},
+        {"layer_1": False},
+    ):
+        found = claim.judge(replace(claim.setting.smoke, **changes), PlantedLab({}))
+        assert found.outcome is Outcome.VACUOUS and found.reason
 
 
 def test_first_time_interpolates_and_knows_what_never_happens():

@@ -111,3 +111,14 @@ def test_wrong_arguments_are_named():
         dynamics.circuit_flow((0, 0, 0, 0), [1, 1], 4, 8)
     with pytest.raises(ValueError, match="n_labels=1"):
         dynamics.readout_rate(1)
+
+
+def test_transition_times_of_many_starts_are_those_of_each():
+    starts = [(0.1, 0.05, 0.0, 0.1), (0.0, 0.0, 0.0, 0.0), (1e-3, 2e-3, 0.0, 1e-3)]
+    rates = (1, 1, 0, dynamics.readout_rate(5))
+    found = dynamics.circuit_transition_times(starts, 3, 5, rates)
+    each = [dynamics.transition_time(dynamics.circuit_flow, start, 3, 5, rates) for start in starts]
+    np.testing.assert_allclose(found, each, rtol=1e-6)  # both solved to 1e-9 a step
+    assert np.isinf(dynamics.circuit_transition_times((0, 0, 0, 0), 3, 3, rates, longest=1e3)).all()
+    with pytest.raises(ValueError, match="four numbers"):
+        dynamics.circuit_transition_times([(0, 0, 0)], 3, 5, rates)
