@@ -9,12 +9,13 @@ import numpy as np
 from attnlab.analysis import figures
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
+from attnlab.papers.pavlovian_associative_memory.depth import DEEP, DEPTH
 from attnlab.papers.pavlovian_associative_memory.paper import mean_over_pairs, paper, scaled
-from attnlab.papers.pavlovian_associative_memory.rules import DEPTH
 from attnlab.simulators.associative_memory.recall import (
     DepthSetting,
     OverlapSetting,
     Setting,
+    deep_chain,
     depth,
     guarantee,
     retrieve,
@@ -195,7 +196,7 @@ def capacities(setting: Setting, lab: Lab) -> figures.Plate:
 @paper.figure(
     "fig6",
     caption="Share of chains that are right in all layers so far, heads of width 16 with 12 pairs each voting in every "
-    "layer (lines: independent layers, exact error of a head)",
+    "layer (lines: independent layers, exact error of a head), and chains of one head whose read-out is the next cue",
     setting=DEPTH,
 )
 def success_by_depth(setting: DepthSetting, lab: Lab) -> figures.Plate:
@@ -207,6 +208,8 @@ def success_by_depth(setting: DepthSetting, lab: Lab) -> figures.Plate:
         label = f"{heads} head{'s' * (heads > 1)}"
         figures.prediction(panel, L, signs.chain_success(L, heads, p), label)
         figures.measurement(panel, L, runs["success"][:, index], label)
+    deep = lab.simulate(deep_chain, replace(DEEP, dim=setting.dim, n_pairs=setting.n_pairs, n_draws=setting.n_draws))
+    figures.measurement(panel, np.arange(1, DEEP.n_layers + 1), deep["success"], "1 head, read-out as cue")
     panel.labels(x="layers L", y="share of right chains")
     plate.legend("below")
     return plate

@@ -1,7 +1,7 @@
 """Associative memories by direct simulation: store n random pairs by one of several rules, read them out, count errors.
 
 Nothing is trained but by the rule itself. A replica is ``n_draws`` independent memories, so that its error is nearly normal.
-Keys are uniform on the sphere, ±1/sqrt(d), or N(0, I/d); values are N(0, 1) or ±1.
+Keys are uniform on the sphere, ±1/sqrt(d), or N(0, I/d); values are N(0, 1), ±1, or one-hot labels.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from attnlab.simulators.ensemble import random_streams
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
 
+VALUES = ("gaussian", "sign", "class")
 KEYS = ("spherical", "binary", "gaussian")
 RULES = ("hebb", "scaled", "delta", "decay", "least_squares", "polynomial", "exponential", "softmax", "nearest")
 TIE = 1e-9  # sums of binary keys that cancel, but for rounding
@@ -27,8 +28,8 @@ SPLITS = (1, 2, 4, 8)  # heads among which a width is divided
 class Setting:
     """``rate``: the delta rule's beta, the decay gamma, the degree of a polynomial, or the inverse temperature.
 
-    ``scaled`` multiplies the Hebbian read-out by its least-squares factor on the draw itself. ``cue_noise``: queries are
-    ``k_j + cue_noise * N(0, I/d)``.
+    ``scaled`` multiplies the Hebbian read-out by one factor for all draws of a replica, the least-squares one. ``cue_noise``:
+    queries are ``k_j + cue_noise * N(0, I/d)``. Values ``"class"`` are one-hot labels, uniform among ``value_dim`` classes.
     """
 
     dim: int = 16
@@ -47,7 +48,7 @@ class Setting:
         require_positive(self, "dim", "n_pairs", "value_dim", "rate", "n_draws", "n_replicas")
         require_at_least(self, 0, "cue_noise")
         require_one_of(self, "keys", KEYS)
-        require_one_of(self, "values", ("gaussian", "sign"))
+        require_one_of(self, "values", VALUES)
         require_one_of(self, "rule", RULES)
 
 
@@ -56,7 +57,9 @@ def retrieve(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: 
     """Mean squared errors per value entry.
 
     ``error (replica, pair)``: in the order written, mean over draws and entries; ``wrong_sign``: share of entries whose sign is
-    wrong, ties counted half. For rules with weights a_i on the values: ``target_weight``, a_j on the pair's own;
+    wrong, ties counted half. ``right_label (replica, pair)``: how often the largest entry is the one of a one-hot value, ties
+    shared. ``factor (replica,)`` of the rule ``scaled``. For rules with weights a_i on the values: ``target_weight``, a_j on
+    the pair's own;
     ``target_error``, ``(1 - a_j)^2``; ``weight_error``, ``(1 - a_j)^2 + sum of the other weights squared``.
     """
     found: dict[str, list[np.ndarray]] = {}
@@ -64,8 +67,15 @@ def retrieve(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: 
         K, V, Q = _pairs(setting, stream)
         weights = None if setting.rule in ("delta", "least_squares") else read_weights(setting, K, Q)
         out = _corrected(setting, K, V, Q) if weights is None else weights @ V
+        factor = (out * V).sum() / (out**2).sum() if setting.rule == "scaled" else torch.tensor(1.0, dtype=K.dtype)
+        out, weights = factor * out, None if weights is None else factor * weights
         sign = torch.where(out.abs() < TIE, 0.5, (torch.sign(out) != torch.sign(V)).double())
         row = {"error": ((out - V) ** 2).mean((0, 2)), "wrong_sign": sign.mean((0, 2))}
+        if setting.rule == "scaled":
+            row["factor"] = factor
+        if setting.values == "class":
+            largest = out >= out.amax(-1, keepdim=True) - TIE
+            row["right_label"] = ((largest & (V > 0)).sum(-1) / largest.sum(-1)).mean(0)
         if weights is not None:
             own = weights.diagonal(dim1=1, dim2=2)
             row |= {
@@ -117,7 +127,8 @@ def guarantee(setting: OverlapSetting, seeds: Sequence[np.random.SeedSequence], 
 
 @dataclass(frozen=True)
 class DepthSetting:
-    """``n_heads`` memories of ±1 values whose majority decides, in ``n_layers`` layers with fresh keys."""
+    """``n_heads`` memories of ±1 values whose majority decides, in ``n_layers`` layers with fresh keys and stored cues: layers
+    that clean up what they read."""
 
     dim: int = 16
     n_pairs: int = 12
@@ -163,12 +174,60 @@ def depth(setting: DepthSetting, seeds: Sequence[np.random.SeedSequence], device
         split = []
         for heads in SPLITS:
             width = setting.dim // heads
-            keys = _spherical(draws * heads, setting.n_pairs, width, stream)
-            signs = _signs((draws, setting.n_pairs), stream).repeat_interleave(heads, 0)
+            keys = _spherical(draws * layers * heads, setting.n_pairs, width, stream)
+            signs = _signs((draws * layers, setting.n_pairs), stream).repeat_interleave(heads, 0)
             out = torch.einsum("mnd,md,mn->m", keys, keys[:, 0], signs) * signs[:, 0]
-            split.append(((out.view(draws, heads).mean(-1) - 1) ** 2).mean())
+            split.append(((out.view(draws * layers, heads).mean(-1) - 1) ** 2).mean())
         found["split_error"].append(torch.stack(split))
     return {name: np.stack([np.asarray(row) for row in rows]) for name, rows in found.items()}
+
+
+@dataclass(frozen=True)
+class DeepSetting:
+    """A chain of Hebbian memories, ``n_heads`` in each of ``n_layers`` layers; every memory holds ``n_pairs`` pairs."""
+
+    dim: int = 16
+    n_pairs: int = 12
+    n_heads: int = 1
+    n_layers: int = 6
+    n_draws: int = 400
+    n_replicas: int = 16
+
+    def __post_init__(self) -> None:
+        checked(self)
+        require_positive(self, "dim", "n_pairs", "n_heads", "n_layers", "n_draws", "n_replicas")
+
+
+@simulation(name="associative_memory.deep_chain", block=4)
+def deep_chain(setting: DeepSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+    """Every read-out is the next cue: the values of a layer are the keys of the next one, nothing is cleaned up on the way.
+
+    Item i has a key in every head of every layer, uniform on the sphere. A head of layer l holds ``sum_i v_i k_i^T``, v_i the
+    keys of the item in layer l + 1, one for each of its heads; the read-outs of the heads are averaged, and each head of
+    layer l + 1 gets its part. The first cue is a stored key. Each layer holds signs of the items beside the keys, and decides.
+
+    Along the layers ``(replica, n_layers)``: ``error``, mean squared error per entry of the read-out signs; ``wrong_sign``:
+    share of wrong ones; ``success``: share of chains right in all layers so far.
+    """
+    draws, n, d, heads = setting.n_draws, setting.n_pairs, setting.dim, setting.n_heads
+    found: dict[str, list] = {"error": [], "wrong_sign": [], "success": []}
+    for stream in random_streams.generators(seeds, "data"):
+        K = _spherical(draws * heads, n, d, stream).view(draws, heads, n, d)
+        cue, right = K, torch.ones(draws, n, dtype=torch.bool)  # (draw, head, chain, dim)
+        rows: dict[str, list] = {name: [] for name in found}
+        for _ in range(setting.n_layers):
+            weights = (cue @ K.mT).mean(1)  # (draw, chain, item): what the heads read, on average
+            signs = _signs((draws, n), stream)
+            read = (weights @ signs[..., None])[..., 0] * signs
+            right = right & (read > 0)
+            rows["error"].append(float(((read - 1) ** 2).mean()))
+            rows["wrong_sign"].append(float((read < 0).double().mean()))
+            rows["success"].append(float(right.double().mean()))
+            K = _spherical(draws * heads, n, d, stream).view(draws, heads, n, d)
+            cue = weights[:, None] @ K
+        for name, row in rows.items():
+            found[name].append(row)
+    return {name: np.array(rows) for name, rows in found.items()}
 
 
 @dataclass(frozen=True)
@@ -213,8 +272,6 @@ def read_weights(setting: Setting, K: Tensor, Q: Tensor) -> Tensor:
         return torch.softmax(rate * overlaps, dim=-1)
     if setting.rule == "nearest":
         return torch.nn.functional.one_hot(overlaps.argmax(-1), n).to(K.dtype)
-    if setting.rule == "scaled":
-        return overlaps * setting.dim / (setting.dim + n - 1)
     return overlaps
 
 
@@ -241,7 +298,15 @@ def _pairs(setting: Setting, stream: torch.Generator) -> tuple[Tensor, Tensor, T
         )
         K = K / d**0.5
     shape = (draws, n, setting.value_dim)
-    V = _signs(shape, stream) if setting.values == "sign" else torch.randn(shape, generator=stream, dtype=torch.float64)
+    if setting.values == "class":
+        labels = torch.randint(setting.value_dim, (draws, n), generator=stream)
+        V = torch.nn.functional.one_hot(labels, setting.value_dim).double()
+    else:
+        V = (
+            _signs(shape, stream)
+            if setting.values == "sign"
+            else torch.randn(shape, generator=stream, dtype=torch.float64)
+        )
     noise = (
         setting.cue_noise
         and setting.cue_noise * torch.randn(draws, n, d, generator=stream, dtype=torch.float64) / d**0.5

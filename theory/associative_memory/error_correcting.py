@@ -18,7 +18,7 @@ def delta_rule_norm(n_pairs: ArrayLike, dim: int, rate: float) -> np.ndarray:
     return rate * dim / (2 - rate) * (1 - (1 - rate * (2 - rate) / dim) ** n)
 
 
-def delta_rule_errors(n_pairs: int, dim: int, rate: float) -> np.ndarray:
+def delta_rule_errors(n_pairs: int, dim: int, rate: float, fourth_moments: bool = True) -> np.ndarray:
     r"""Error of every pair ``(n_pairs,)``, in the order written, after one pass of the delta rule over spherical keys, exact.
 
     .. math:: M_t = M_{t-1} + \beta (v_t - M_{t-1} k_t) k_t^T, \qquad M_0 = 0.
@@ -28,14 +28,14 @@ def delta_rule_errors(n_pairs: int, dim: int, rate: float) -> np.ndarray:
     ``X <- X (1 - 2 beta/d + 2 beta^2/(d (d+2))) + beta^2 A/(d (d+2)) + beta^2/d``, ``C <- C (1 - beta/d)``,
     ``A <- A (1 - beta (2 - beta)/d) + beta^2`` (X takes the old A). The error is ``X - 2 C + 1``; it is 0 for the last pair
     at beta = 1. Why: fourth moments of spherical keys, E (a.k)^2 (b.k)^2 = (|a|^2 |b|^2 + 2 (a.b)^2) / (d (d + 2)).
+    Without ``fourth_moments`` the two factors count as independent, |a|^2 |b|^2 / d^2: a rival that is off by 2/d.
     """
     _rate(rate)
     d, b = dim, rate
+    own, all_rows = (2 * b * b / (d * (d + 2)), b * b / (d * (d + 2))) if fourth_moments else (0.0, b * b / d**2)
     response, product, norm = np.zeros(n_pairs), np.zeros(n_pairs), 0.0
     for t in range(n_pairs):
-        response[:t] = (
-            response[:t] * (1 - 2 * b / d + 2 * b * b / (d * (d + 2))) + b * b * norm / (d * (d + 2)) + b * b / d
-        )
+        response[:t] = response[:t] * (1 - 2 * b / d + own) + all_rows * norm + b * b / d
         product[:t] *= 1 - b / d
         response[t], product[t] = (1 - b) ** 2 * norm / d + b * b, b
         norm = norm * (1 - b * (2 - b) / d) + b * b
@@ -56,12 +56,18 @@ def least_squares_noisy_error(n_pairs: ArrayLike, dim: int, cue_noise: float) ->
     return cue_noise**2 * n / (dim - n - 1)
 
 
-def separable_probability(n_pairs: int, dim: int) -> float:
-    r"""Probability that n random signs on keys in general position are realised by a linear map (Cover).
+def dichotomies(n_pairs: int, dim: int) -> int:
+    r"""Sign patterns of n keys in general position that a linear map realises, out of 2^n (Cover), whatever the keys are.
 
-    .. math:: 2^{1-n} \sum_{k=0}^{d-1} \binom{n-1}{k}, \qquad \tfrac12 \text{ at } n = 2 d.
+    .. math:: 2 \sum_{k=0}^{d-1} \binom{n-1}{k}
     """
-    return float(sum(comb(n_pairs - 1, k, exact=True) for k in range(dim)) / 2 ** (n_pairs - 1))
+    return 2 * sum(comb(n_pairs - 1, k, exact=True) for k in range(dim))
+
+
+def separable_probability(n_pairs: int, dim: int) -> float:
+    r"""Probability that n random signs on keys in general position are realised by a linear map: :func:`dichotomies` / 2^n,
+    1/2 at n = 2 d."""
+    return dichotomies(n_pairs, dim) / 2**n_pairs
 
 
 def _rate(rate: float) -> None:

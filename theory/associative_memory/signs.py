@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.integrate import quad
 from scipy.special import gammaln, ndtr, ndtri
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 from attnlab.theory.associative_memory.sums import overlap_characteristic, overlap_moment
 
@@ -68,6 +68,71 @@ def guaranteed_capacity(dim: int) -> float:
     the mean of that sum is (n - 1) E|t|. The worst case costs the square root of the dimension, the average case only d.
     """
     return 1 / overlap_moment(dim, 1.0)
+
+
+def guaranteed_reach(dim: int) -> float:
+    r"""Mean number of other pairs at which the row sum of overlaps of one key reaches 1: a renewal process,
+
+    .. math:: \frac1{E|t|} + \frac{E t^2}{2 (E|t|)^2} \approx \sqrt{\pi d / 2} + \frac\pi4,
+
+    steps to a level of 1 and the mean overshoot; what is left out falls exponentially with the number of steps.
+    """
+    mean = overlap_moment(dim, 1.0)
+    return 1 / mean + overlap_moment(dim, 2.0) / (2 * mean**2)
+
+
+def label_accuracy_approx(n_pairs: int, dim: int, n_classes: int) -> float:
+    r"""Probability that the largest entry of the read-out of one-hot values is the right class, labels uniform.
+
+    .. math:: \int \varphi(z - a)\, \Phi(z)^{C-1} dz, \qquad a = \sqrt{d C / (n - 1)}
+
+    Every class is taken to interfere with n - 1 keys shared evenly; see :func:`label_accuracy` for uneven ones.
+    """
+    a = np.sqrt(dim * n_classes / (n_pairs - 1))
+    return quad(lambda z: norm.pdf(z - a) * ndtr(z) ** (n_classes - 1), a - 9, a + 9, epsabs=1e-11, limit=200)[0]
+
+
+def label_accuracy(n_pairs: int, dim: int, n_classes: int) -> float:
+    r"""The same with the number of keys of each class binomial: m keys interfere as a normal of variance m / d.
+
+    .. math:: \sum_m P(m) \int \frac{\varphi((z - 1)/s_m)}{s_m} \Bigl[\sum_{m'} P(m')\, \Phi(z / s_{m'})\Bigr]^{C-1} dz,
+        \qquad m, m' \sim Bin(n - 1, 1/C), \quad s_m = \sqrt{m / d}
+
+    A class without other keys reads 0 (or 1, its own) exactly; among such classes ties are resolved at random. Counts of
+    different classes are taken as independent, and overlaps as normal: both err by terms of order 1/n and 1/d.
+    """
+    counts = np.arange(n_pairs)
+    mass = binom.pmf(counts, n_pairs - 1, 1 / n_classes)
+    s = np.sqrt(counts[1:] / dim)
+
+    def below(z: np.ndarray) -> np.ndarray:
+        return mass[0] * (z > 0) + (mass[1:] * ndtr(z[:, None] / s)).sum(-1)
+
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    z = 1 + s[:, None] * nodes  # (count, node)
+    inner = below(z.ravel()).reshape(z.shape) ** (n_classes - 1)
+    alone = float(below(np.array([1.0]))[0] ** (n_classes - 1))
+    return float(mass[0] * alone + (mass[1:] * (inner @ weights)).sum() / np.sqrt(2 * np.pi))
+
+
+def chained_error(n_layers: ArrayLike, n_pairs: int, dim: int, n_heads: int = 1) -> np.ndarray:
+    r"""Error per value entry after L linear memories of which each reads with what the one before read out, exact.
+
+    .. math:: \left(1 + \frac{n-1}{H d}\right)^L - 1
+
+    The keys of a layer are the values of the one before; H heads with keys of their own are averaged; spherical keys, a
+    stored cue at first. Why: the read-out of layer l is ``sum_i c_i v_i`` with ``c = G c'``, G the mean of the heads' Gram
+    matrices, 1 on the diagonal and of variance 1/(H d) beside it, independent of c'. So E c_j = 1 and E |c|^2 grows by the
+    factor 1 + (n - 1)/(H d) per layer, and the error is E |c|^2 - 2 E c_j + 1. Errors multiply: a chain of depth L keeps an
+    error below 1 only with H d of about L (n - 1) / ln 2.
+    """
+    L = np.asarray(n_layers, dtype=np.float64)
+    return np.expm1(L * np.log1p((n_pairs - 1) / (n_heads * dim)))
+
+
+def chained_sign_error_approx(n_layers: ArrayLike, n_pairs: int, dim: int, n_heads: int = 1) -> np.ndarray:
+    """Probability of a wrong sign after L such layers if the error were normal: ``Phi(-1 / sqrt(chained_error))``."""
+    return ndtr(-1 / np.sqrt(chained_error(n_layers, n_pairs, dim, n_heads)))
 
 
 def majority_error(n_heads: int, error: float) -> float:

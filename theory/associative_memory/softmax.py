@@ -26,6 +26,23 @@ def target_weight_bound(n_pairs: ArrayLike, dim: int, inverse_temperature: float
     return 1 / (1 + (np.asarray(n_pairs, dtype=np.float64) - 1) * np.exp(-b) * overlap_exponential(dim, b))
 
 
+def target_weight_approx(n_pairs: int, dim: int, inverse_temperature: float) -> tuple[float, float]:
+    r"""Mean weight of the target to second order in the fluctuations of the others, and the size of the third order.
+
+    .. math:: \frac1{1+x} + \frac{\kappa_2}{(1+x)^3}, \qquad \frac{\kappa_3}{(1+x)^4}
+
+    with x the mean, kappa_2 and kappa_3 the cumulants of ``sum_i e^{b (t_i - 1)}`` over the other pairs.
+    """
+    first, second, third = (
+        np.exp(-k * inverse_temperature) * overlap_exponential(dim, k * inverse_temperature) for k in (1, 2, 3)
+    )
+    others = n_pairs - 1
+    x = others * first
+    two = others * (second - first**2)
+    three = others * (third - 3 * second * first + 2 * first**3)
+    return float(1 / (1 + x) + two / (1 + x) ** 3), float(three / (1 + x) ** 4)
+
+
 def half_weight_pairs(dim: int, inverse_temperature: float) -> float:
     r"""Pairs at which the bound is 1/2: ``1 + e^b / m_d(b)``."""
     return 1 + np.exp(inverse_temperature) / overlap_exponential(dim, inverse_temperature)

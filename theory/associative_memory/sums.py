@@ -70,8 +70,14 @@ def hebbian_error(n_pairs: ArrayLike, dim: int, keys: str = "spherical", cue_noi
     return (n - 1) * (1 + cue_noise**2) / dim + cue_noise**2 / dim
 
 
+def hebbian_factor(n_pairs: ArrayLike, dim: int) -> np.ndarray:
+    r"""Best common factor on the Hebbian read-out, :math:`E[out \cdot v] / E[out^2] = d / (d + n - 1)`; spherical keys."""
+    check_count(dim=dim)
+    return dim / (dim + np.asarray(n_pairs, dtype=np.float64) - 1)
+
+
 def scaled_hebbian_error(n_pairs: ArrayLike, dim: int) -> np.ndarray:
-    r"""Error at the best common factor on the read-out, d / (d + n - 1): ``(n - 1)/(d + n - 1)``; spherical keys, stored cue."""
+    r"""Error at the best common factor :func:`hebbian_factor`: ``(n - 1)/(d + n - 1)``; spherical keys, stored cue."""
     check_count(dim=dim)
     n = np.asarray(n_pairs, dtype=np.float64)
     return (n - 1) / (dim + n - 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attnlab.simulators.associative_memory import recall as memory
-from attnlab.simulators.associative_memory.separation import SeparationSetting, separability
+from attnlab.simulators.associative_memory.separation import SeparationSetting, dichotomies
 
 SMALL = memory.Setting(dim=4, n_pairs=5, value_dim=3, n_draws=6, n_replicas=2)
 
@@ -101,10 +101,50 @@ def test_depth_multiplies_successes_and_heads_outvote_errors():
     assert (runs["majority_error"][:, 1] < runs["majority_error"][:, 0]).all()
 
 
-def test_separability_is_certain_up_to_the_width_and_rare_far_beyond():
-    sure = separability(SeparationSetting(dim=4, n_pairs=4, n_draws=20), seeds(1), "cpu")
-    rare = separability(SeparationSetting(dim=2, n_pairs=20, n_draws=20), seeds(1), "cpu")
-    assert sure["separable"][0] == 1 and rare["separable"][0] == 0
+def test_dichotomies_are_all_up_to_the_width_and_sectors_in_the_plane():
+    sure = dichotomies(SeparationSetting(dim=4, n_pairs=4), seeds(1), "cpu")
+    plane = dichotomies(SeparationSetting(dim=2, n_pairs=6), seeds(2), "cpu")
+    assert sure["dichotomies"].tolist() == [16]
+    assert plane["dichotomies"].tolist() == [12, 12]  # n lines cut the plane of w into 2 n sectors
+
+
+def test_the_best_factor_is_fitted_and_leaves_the_least_error():
+    plain, best = (
+        memory.retrieve(replace(SMALL, rule=rule, n_draws=50), seeds(1), "cpu") for rule in ("hebb", "scaled")
+    )
+    K, V, Q = memory._pairs(replace(SMALL, n_draws=50), memory.random_streams.generators(seeds(1), "data")[0])
+    out = (Q @ K.mT @ V).numpy()
+    error = [float(((c * out - V.numpy()) ** 2).mean()) for c in best["factor"][0] * np.array([0.99, 1.0, 1.01])]
+    assert best["error"].mean() == pytest.approx(error[1]) and error[1] < min(error[0], error[2])
+    assert best["error"].mean() < plain["error"].mean()
+
+
+def test_labels_of_one_key_each_are_read_rightly_and_ties_are_shared():
+    alone = memory.retrieve(replace(SMALL, n_pairs=1, values="class", n_draws=40), seeds(1), "cpu")
+    assert (alone["right_label"] == 1).all()
+    one = memory.retrieve(replace(SMALL, value_dim=1, values="class"), seeds(1), "cpu")
+    assert (one["right_label"] == 1).all()
+
+
+def test_a_chain_hands_on_its_read_out():
+    setting = memory.DeepSetting(dim=3, n_pairs=4, n_heads=2, n_layers=2, n_draws=5)
+    runs = memory.deep_chain(setting, seeds(1), "cpu")
+    stream = memory.random_streams.generators(seeds(1), "data")[0]
+    first = memory._spherical(10, 4, 3, stream).view(5, 2, 4, 3).numpy()
+    signs = [memory._signs((5, 4), stream).numpy()]
+    second = memory._spherical(10, 4, 3, stream).view(5, 2, 4, 3).numpy()
+    signs.append(memory._signs((5, 4), stream).numpy())
+    error = np.zeros((2, 5, 4))
+    for draw in range(5):
+        for j in range(4):
+            cue = first[draw, :, j]  # one part per head
+            for layer, K in enumerate((first[draw], second[draw])):
+                memories = [sum(np.outer(np.eye(4)[i], K[h, i]) for i in range(4)) for h in range(2)]
+                c = np.mean([memories[h] @ cue[h] for h in range(2)], axis=0)
+                error[layer, draw, j] = (signs[layer][draw] @ c * signs[layer][draw, j] - 1) ** 2
+                cue = np.einsum("i,hid->hd", c, second[draw])
+    assert runs["error"][0] == pytest.approx(error.mean((1, 2)))
+    assert runs["success"][0, 0] == pytest.approx(1 - runs["wrong_sign"][0, 0])
 
 
 def test_variance_of_a_chain_is_that_of_its_signal():
@@ -119,6 +159,8 @@ def test_variance_of_a_chain_is_that_of_its_signal():
         (lambda: memory.DepthSetting(n_heads=(2,)), "odd"),
         (lambda: memory.DepthSetting(dim=12), "multiple of 8"),
         (lambda: memory.Setting(n_pairs=0), "n_pairs=0"),
+        (lambda: SeparationSetting(n_pairs=50), "at most 12"),
+        (lambda: memory.DeepSetting(n_heads=0), "n_heads=0"),
     ],
 )
 def test_bad_settings_are_named(make, message):

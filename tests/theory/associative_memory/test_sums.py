@@ -84,6 +84,74 @@ def test_covers_count_is_a_half_at_twice_the_width_and_one_below_it():
     assert rules.separable_probability(4, 2) == 0.5 and rules.separable_probability(4, 1) == 2 / 16
 
 
+def test_the_delta_rule_without_fourth_moments_is_another_law_for_few_dimensions():
+    """Brute force over many keys: the mean error of pair 1 after pair 2, d = 3, by its moments."""
+    d, b = 3, 1.5
+    # read-out of pair 1 after pair 2: b v1 (1 - b t^2) + b v2 t, t the overlap: E t^2 = 1/d, E t^4 = 3/(d (d + 2))
+    exact = b**2 * (1 - 2 * b / d + b**2 * 3 / (d * (d + 2))) + b**2 / d - 2 * b * (1 - b / d) + 1
+    assert rules.delta_rule_errors(2, d, b)[0] == pytest.approx(exact, rel=1e-12)
+    assert abs(rules.delta_rule_errors(2, d, b, fourth_moments=False)[0] - exact) > 0.1
+
+
+def test_dichotomies_of_two_dimensions_are_sectors_and_of_many_all():
+    assert [rules.dichotomies(n, 2) for n in (1, 2, 5)] == [2, 4, 10]
+    assert rules.dichotomies(6, 6) == 2**6 == rules.dichotomies(6, 9)
+
+
+def test_best_factor_leaves_the_scaled_error():
+    n, d = 9, 7
+    c = float(sums.hebbian_factor(n, d))
+    by_factor = (1 - c) ** 2 + c**2 * float(sums.hebbian_error(n, d))
+    assert by_factor == pytest.approx(float(sums.scaled_hebbian_error(n, d)), rel=1e-12)
+    assert sums.hebbian_factor(1, d) == 1
+
+
+def test_second_order_of_the_target_weight_is_exact_for_one_other_pair_at_low_temperature_ratio():
+    n, d, b = 2, 9, 0.5
+    law, third = softmax.target_weight_approx(n, d, b)
+    exact = quad(lambda t: density(t, d) / (1 + np.exp(b * (t - 1))), -1, 1, epsabs=1e-12)[0]
+    assert law == pytest.approx(exact, abs=abs(third) + 1e-4)
+    assert float(softmax.target_weight_bound(n, d, b)) < exact
+    assert abs(law - exact) < abs(float(softmax.target_weight_bound(n, d, b)) - exact) / 5
+
+
+def test_chained_errors_are_products_of_gram_matrices():
+    rng = np.random.default_rng(0)
+    n, d, draws = 3, 5, 40_000
+    errors = []
+    C = np.broadcast_to(np.eye(n), (draws, n, n))
+    for _ in range(2):
+        K = rng.normal(size=(draws, n, d))
+        K /= np.linalg.norm(K, axis=-1, keepdims=True)
+        C = K @ np.swapaxes(K, 1, 2) @ C
+        errors.append(((C - np.eye(n)) ** 2).sum(1).mean(-1))  # signs of mean 0: errors are squares of weights
+    for L, found in enumerate(errors, 1):
+        se = found.std() / draws**0.5
+        law = float(signs.chained_error(L, n, d))
+        assert abs(found.mean() - law) < 5 * se and abs(found.mean() - L * (n - 1) / d) > (5 * se if L > 1 else -1)
+    assert float(signs.chained_error(1, n, d, 4)) == pytest.approx((n - 1) / (4 * d))
+    assert float(signs.chained_sign_error_approx(1, n, d)) == pytest.approx(float(signs.sign_error_approx(n, d)))
+
+
+def test_label_accuracy_for_two_classes_is_that_of_signs():
+    # the difference of two entries is 1 + sum of +-t: the sign read-out of n pairs, normal
+    assert signs.label_accuracy_approx(60, 64, 2) == pytest.approx(1 - float(signs.sign_error_approx(60, 64)), abs=1e-9)
+    refined = signs.label_accuracy(60, 64, 2)
+    assert refined == pytest.approx(signs.label_accuracy_approx(60, 64, 2), abs=0.002)
+    assert signs.label_accuracy(4_000, 64, 10) == pytest.approx(signs.label_accuracy_approx(4_000, 64, 10), abs=1e-3)
+    assert signs.label_accuracy(2, 50, 3) > 0.99
+
+
+def test_guaranteed_reach_is_a_renewal_function():
+    rng = np.random.default_rng(1)
+    d, draws = 9, 20_000
+    t = rng.normal(size=(draws, 40, d))
+    steps = np.abs(t[..., 0] / np.linalg.norm(t, axis=-1))
+    first = (steps.cumsum(-1) < 1).sum(-1) + 1
+    assert first.mean() == pytest.approx(signs.guaranteed_reach(d), abs=5 * first.std() / draws**0.5)
+    assert abs(first.mean() - signs.guaranteed_capacity(d)) > 0.5
+
+
 def test_capacity_exponent_is_the_limit_of_finite_widths():
     finite = [np.log(softmax.half_weight_pairs(d, float(d))) / d for d in (16, 64, 256)]
     gaps = np.abs(np.array(finite) - softmax.capacity_exponent_limit(1.0))
