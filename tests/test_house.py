@@ -42,7 +42,9 @@ TESTS_OF_A_ROOM = {
     "papers/lab/python/test_notebook.py": "the notebook of docs/examples",
     "papers/lab/test_own_paper.py": "the repository of docs/examples/own_paper",
     "theory/fixed_patterns/test_laws.py": "laws of fixed patterns on the operators themselves",
+    "theory/mixers_and_channels/test_laws.py": "laws of mixers and channel gates on the operators themselves",
     "theory/positional_attention/test_laws.py": "laws of positional operators on the operators themselves",
+    "theory/score_mixing/test_laws.py": "laws of score mixing and graphs on the operators themselves",
     "theory/sparse_selection/test_laws.py": "laws of sparse selection on the operators and on sampled scores",
     "theory/score_maps/test_laws.py": "one experiment on random scores for all maps of the room",
 }

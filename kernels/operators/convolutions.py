@@ -7,13 +7,16 @@ from torch import Tensor
 from torch.nn.functional import conv1d, conv2d, pad
 
 
-def depthwise(x: Tensor, weight: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Tokens of a grid (replica, batch, n, D) with odd kernels (replica, D, rows, columns), zero beyond the border."""
+def depthwise(x: Tensor, weight: Tensor, shape: tuple[int, int], dilation: int = 1) -> Tensor:
+    """Tokens of a grid (replica, batch, n, D) with odd kernels (replica, D, rows, columns), zero beyond the border.
+
+    ``dilation`` is the distance of neighbouring taps.
+    """
     replicas, batch, n, width = x.shape
     image = x.permute(1, 0, 3, 2).reshape(batch, replicas * width, *shape)
     kernel = weight.reshape(replicas * width, 1, *weight.shape[2:])
-    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
-    out = conv2d(image, kernel, padding=padding, groups=replicas * width)
+    padding = (weight.shape[2] // 2 * dilation, weight.shape[3] // 2 * dilation)
+    out = conv2d(image, kernel, padding=padding, dilation=dilation, groups=replicas * width)
     return out.reshape(batch, replicas, width, n).permute(1, 0, 3, 2)
 
 

@@ -243,13 +243,18 @@ def reach(operator):
     assert (J[distance == limit] > 0).any(), f"no influence at the declared reach {limit}: it is smaller"
 
 
+def seen_whole(inputs):
+    """A graph with all its edges: what is not seen has no rank; other inputs as they are."""
+    return replace(inputs, edges=torch.ones_like(inputs.edges)) if isinstance(inputs, Graph) else inputs
+
+
 def content(operator):
     """What the map reads, as declared."""
     word, draw = operator.facts.content, draw_of(operator)
     if operator.no_matrix or word in ("summary", "nonlinear"):
         return
-    inputs, parameters = make(operator), parameters_of(operator)
-    M, N = (operator.matrix(each, parameters, draw=draw) for each in (inputs, make(operator, seed=2)))
+    inputs, parameters = seen_whole(make(operator)), parameters_of(operator)
+    M, N = (operator.matrix(each, parameters, draw=draw) for each in (inputs, seen_whole(make(operator, seed=2))))
     if word == "none":
         assert close(M, N), "the map depends on the tokens: content is not 'none'"
         return
@@ -262,7 +267,9 @@ def content(operator):
         assert hasattr(inputs, "k"), "content='query' needs queries and keys of their own"
         assert close(operator.matrix(replace(inputs, k=make(operator, seed=2).k), parameters, draw=draw), M)
     else:
-        rankings = [operator.matrix(make(operator, seed=s), parameters, draw=draw).argmax(-1) for s in range(1, 6)]
+        rankings = [
+            operator.matrix(seen_whole(make(operator, seed=s)), parameters, draw=draw).argmax(-1) for s in range(1, 6)
+        ]
         assert any((each != each[..., :1]).any() for each in rankings), (
             "all queries prefer one key: content is not 'pair'"
         )
@@ -319,18 +326,17 @@ def _shifted(operator, parameters, name):
         inside = slice(r, sizes.n - 1 - r)
         return z[..., 1:, :][..., inside, :], y[..., :-1, :][..., inside, :]
     if name == "interior shift":
-        inputs = make(operator, replace(SMALL, n=42, shape=(6, 7)))
-        roll = torch.arange(42).reshape(6, 7).roll((1, 1), (0, 1)).flatten()
-        y, z = (
-            operator.apply(each, parameters, draw=None) for each in (inputs, _moved(inputs, lambda x: x[..., roll, :]))
-        )
-        r = 2 if operator.facts.reach is None else operator.facts.reach(SMALL)
-        shape = (*y.shape[:-2], 6, 7, y.shape[-1])
-        y, z = y.reshape(shape), z.reshape(shape)
-        r = min(r, 2)
-        return z[..., r + 1 : 6 - r, r + 1 : 7 - r, :], y[..., r : 5 - r, r : 6 - r, :]
+        rows, columns = 10, 11
+        sizes = replace(SMALL, n=rows * columns, shape=(rows, columns))
+        inputs, parameters = make(operator, sizes), parameters_of(operator, sizes)
+        roll = torch.arange(rows * columns).reshape(rows, columns).roll((1, 1), (0, 1)).flatten()
+        moved = _moved(inputs, lambda x: x[..., roll, :])
+        y, z = (operator.apply(each, parameters, draw=None) for each in (inputs, moved))
+        r = 4 if operator.facts.reach is None else min(operator.facts.reach(SMALL), 4)
+        y, z = (each.reshape(*each.shape[:-2], rows, columns, each.shape[-1]) for each in (y, z))
+        return z[..., r + 1 : rows - r, r + 1 : columns - r, :], y[..., r : rows - 1 - r, r : columns - 1 - r, :]
     # "shift": on tokens that are all alike, log-weights differ by a function of the offset and of the row alone
-    inputs = make(operator)
+    inputs = make(operator, replace(SMALL, shape=(3, 2)))  # three rows: of two, each offset is met once
     same = _moved(inputs, lambda x: x[..., :1, :].expand_as(x).contiguous())
     if operator.no_matrix:
         return torch.zeros(0), torch.zeros(0)  # no map to look at

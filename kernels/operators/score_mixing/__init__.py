@@ -1,0 +1,1 @@
+"""Scores that are mixed, masked by a graph or followed by a network; one operator per file."""
