@@ -1,0 +1,1 @@
+"""Attention by hashing; one file per operator of the atlas."""

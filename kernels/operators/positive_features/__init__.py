@@ -1,0 +1,1 @@
+"""Attention by positive random features; one file per operator of the atlas."""

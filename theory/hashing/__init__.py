@@ -1,0 +1,1 @@
+"""Laws and costs of attention by hashing."""

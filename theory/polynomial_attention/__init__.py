@@ -1,0 +1,1 @@
+"""Laws and costs of attention by polynomials of the scores."""

@@ -1,0 +1,1 @@
+"""Laws and costs of positive random features."""

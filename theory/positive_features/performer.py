@@ -1,0 +1,61 @@
+r"""Positive random features of softmax's kernel: their error, also with orthogonal rows, against trigonometric ones; cost.
+
+x, y scaled queries and keys, SM = e^{x . y}, z = |x + y|. Choromanski et al. 2021 (arXiv 2009.14794): lemma 2 and theorem 2.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from scipy.special import hyp1f1
+
+from attnlab.theory.checks import check_count, check_not_negative, check_positive
+from attnlab.theory.costs.linear_form import two_products
+
+
+def positive_error(kernel: float, sum_norm: float, n_features: int) -> float:
+    r"""Mean square error of m independent positive features, :math:`\frac1m e^{z^2} \mathrm{SM}^2 (1 - e^{-z^2})`, exact."""
+    check_positive(kernel=kernel)
+    check_not_negative(sum_norm=sum_norm)
+    check_count(n_features=n_features)
+    return kernel**2 * math.expm1(sum_norm**2) / n_features
+
+
+def trigonometric_error(kernel: float, sum_norm: float, gap: float, n_features: int) -> float:
+    r"""The same of trigonometric features, delta = \|x - y\|: :math:`\frac{e^{z^2}}{2m\,\mathrm{SM}^2} (1 - e^{-\delta^2})^2`."""
+    check_positive(kernel=kernel)
+    check_count(n_features=n_features)
+    return math.exp(sum_norm**2) / kernel**2 * (1 - math.exp(-(gap**2))) ** 2 / (2 * n_features)
+
+
+def orthogonal_error(kernel: float, sum_norm: float, n_features: int, dim: int) -> float:
+    r"""The same with m <= d orthogonal rows of chi-distributed lengths, exact.
+
+    .. math:: \text{error} = \text{positive} + \bigl(1 - \tfrac1m\bigr)\, \mathrm{SM}^2 e^{-z^2} \bigl(F - e^{z^2}\bigr), \qquad
+              F = {}_1F_1(d; \tfrac d2; \tfrac{z^2}{2})
+
+    F is the mean of :math:`e^{(w_1 + w_2) \cdot u}`, u = x + y, over two orthogonal rows: their sum has a uniform direction and a
+    squared length that is a sum of two chi-squared numbers, 2 d degrees of freedom. F < e^{z^2}: rows that repel each other.
+    """
+    check_count(n_features=n_features, dim=dim)
+    if n_features > dim:
+        raise ValueError(
+            f"n_features={n_features!r} must be at most dim={dim!r}: rows of several blocks are independent"
+        )
+    z2 = sum_norm**2
+    covariance = kernel**2 * math.exp(-z2) * (float(hyp1f1(dim, dim / 2, z2 / 2)) - math.exp(z2))
+    return positive_error(kernel, sum_norm, n_features) + (1 - 1 / n_features) * covariance
+
+
+def multiply_adds(sizes: Any, *, causal: bool = False, n_features: int = 8) -> int:
+    """Multiply-adds of one call for all heads: features (n_q + n) m d, then two products; causal, the map times values."""
+    features = (sizes.queries + sizes.n) * n_features * sizes.d
+    if causal:
+        return sizes.n_heads * (features + sizes.queries * sizes.n * sizes.d_v)
+    return sizes.n_heads * (features + two_products(sizes.queries, sizes.n, n_features, sizes.d_v + 1))
+
+
+def state_numbers(sizes: Any, *, n_features: int = 8) -> int:
+    """Numbers per head of the state: m running maxima and m (d_v + 1) sums."""
+    return n_features * (sizes.d_v + 2)

@@ -1,0 +1,1 @@
+"""Laws and costs of projections and landmarks of tokens."""
