@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attnlab.analysis.calibration import ledger_rates
 from attnlab.analysis.calibration.trials import REPLICAS, Row, measure, normal_power, trials
-from attnlab.analysis.judges.frame import unresolved
+from attnlab.analysis.judges.resolution import unresolved
 
 COMMAND = "python -m attnlab.analysis.calibration.table --out docs/measured"
 

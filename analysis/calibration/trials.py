@@ -23,6 +23,7 @@ from attnlab.analysis.judges.limits import converges
 from attnlab.analysis.judges.order import ordered, share
 from attnlab.analysis.judges.paths import aligned, follows
 from attnlab.analysis.judges.rates import exponent, trend
+from attnlab.analysis.judges.resolution import unresolved
 from attnlab.analysis.judges.training import settles
 from attnlab.analysis.judges.values import agrees, bounded
 from attnlab.analysis.statistics.intervals import skew_guard
@@ -142,14 +143,15 @@ def measure(
     rng = np.random.default_rng([seed, n, *trial.judge.encode(), *trial.data.encode()])
     refuted, holds, seen = dict.fromkeys(trial.sides, 0), dict.fromkeys(trial.sides, 0), np.zeros(3)
     power_runs = runs if power_runs is None else power_runs
-    for run in range(runs):
-        data = trial.draw(rng, n)
-        for side in trial.sides:
-            refuted[side] += trial.verdict(data, 0.0, side, confidence).outcome is Outcome.REFUTED
-            holds[side] += trial.verdict(data, HAIR, side, confidence).outcome is Outcome.HOLDS
-        if run < power_runs:
-            side = trial.sides[run % len(trial.sides)]
-            seen += [trial.verdict(data, k, side, confidence).outcome is Outcome.REFUTED for k in (1.0, 2.0, 3.0)]
+    with unresolved():  # outcomes are counted: what each verdict would have resolved is not asked
+        for run in range(runs):
+            data = trial.draw(rng, n)
+            for side in trial.sides:
+                refuted[side] += trial.verdict(data, 0.0, side, confidence).outcome is Outcome.REFUTED
+                holds[side] += trial.verdict(data, HAIR, side, confidence).outcome is Outcome.HOLDS
+            if run < power_runs:
+                side = trial.sides[run % len(trial.sides)]
+                seen += [trial.verdict(data, k, side, confidence).outcome is Outcome.REFUTED for k in (1.0, 2.0, 3.0)]
     tail = round((1 - confidence) / 2, 12)
     worse = max(*refuted.values(), *holds.values())
     # the worse of up to four counts is looked at, hence the four

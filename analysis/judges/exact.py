@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attnlab.analysis.judges.frame import as_twin, judge, margin
+from attnlab.analysis.judges.arguments import as_twin, margin
+from attnlab.analysis.judges.frame import judge
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
 
@@ -31,7 +32,7 @@ def identical(
         a, b: arrays of equal shape, b the reference. Whole numbers and booleans are compared exactly.
         rounding: how many roundings the algorithms may differ by, counted beforehand; 0 means equal.
         twin: a rival array for b that must differ, or ``Twin.of(label, b=...)``, also with ``a`` or ``rounding``.
-        scale: size of the numbers that were rounded on the way, one or one an entry; the largest |b| by default.
+        scale: size of the numbers that were rounded on the way, one, or one per entry; the largest |b| by default.
         eps: spacing of floating-point numbers at one; by default that of the coarser type of a and b.
 
     Infinities must be equal. A NaN in a alone is a refutation; in b it is an error, for nothing equals it. No error

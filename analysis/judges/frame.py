@@ -1,4 +1,6 @@
-"""What all judges share: checked inputs, the interval of what the claim speaks of, the decision, and the twin.
+"""What all judges share: the decision, the twin, the null control, and the words on what did not decide.
+
+Where the quantity lies is found in ``located``, arguments are checked in ``arguments``, ``resolution`` has what data resolve.
 
 A judge is a check run twice: once with the claim's arguments and once with those of its twin, at the same confidence.
 The claim is decided by one rule, :func:`decide`: the whole interval inside the claimed region HOLDS, the whole interval
@@ -8,97 +10,24 @@ judged from the same interval, costs no further error.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from attnlab.analysis.statistics.intervals import (
-    Interval,
-    clopper_pearson,
-    finite_array,
-    finite_vector,
-    guarded_mean_interval,
-    has_spread,
-    quantile_interval,
-    two_groups,
-)
-from attnlab.analysis.statistics.sequences import bounded_mean_interval
+from attnlab.analysis.judges.located import Located
+from attnlab.analysis.judges.resolution import resolution, resolving, with_resolution
+from attnlab.analysis.statistics.intervals import Interval, clopper_pearson
 from attnlab.analysis.verdicts.budget import Budget
-from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict, percent
-from attnlab.analysis.verdicts.wording import draws_of, read_of
+from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
-BLUNT = 0.05  # a verdict that cannot resolve this share of its prediction says why
 WITNESS_VALUES = 64  # a witness lists the replicas' values up to this many
 
 _SEEN: ContextVar[list[dict[str, Any]] | None] = ContextVar("attnlab_judged_arguments", default=None)
-_RESOLVING: ContextVar[bool] = ContextVar("attnlab_resolving", default=True)
-
-
-@dataclass(frozen=True)
-class Located:
-    """Where the quantity named by ``of`` lies: its estimate, its interval, and why it may be unusable (``trouble``).
-
-    ``grouped``: the values lie in two groups far apart, which ``caution`` tells.
-    """
-
-    estimate: float
-    interval: Interval
-    trouble: str = ""
-    caution: str = ""
-    grouped: bool = False
-
-
-def locate(values: np.ndarray, of: str, error: float, bounds: tuple[float, float] | None = None) -> Located:
-    """Estimate and interval of the mean, median or quantile over replicas, or the range for ``every replica``.
-
-    A mean of values with known ``bounds`` gets a betting interval, any other the guarded t interval; if the values lie in
-    two groups far apart, it reaches over all of them.
-    """
-    kind, level = read_of(of)
-    if kind == "every":
-        return Located(float(np.mean(values)), (float(values.min()), float(values.max())))
-    if values.size < 2:
-        return Located(float(values[0]), (-math.inf, math.inf), "one value has no spread to judge by; use 8 or more")
-    if kind == "mean":
-        estimate = float(np.mean(values))
-        if bounds is not None:
-            interval = bounded_mean_interval(values, *bounds, 1 - error)
-            if interval[0] <= interval[1]:
-                return Located(estimate, interval)
-            return Located(estimate, (-math.inf, math.inf), "no mean fits all values: they are not from one law")
-        interval = guarded_mean_interval(values, 1 - error, draws_of(of))
-        if not has_spread(values):
-            return Located(
-                estimate,
-                (-math.inf, math.inf),
-                f"all {values.size} values are equal: a t interval needs spread; if the value is "
-                "deterministic, judge of='every replica'",
-            )
-        groups = two_groups(values)
-        if groups is not None:
-            caution = (
-                f"{groups[0]} of {values.size} values lie {groups[1]:.3g} times the others' spread apart: a mean over two "
-                "groups speaks of neither; judge the share of each, and the value given it"
-            )
-            return Located(
-                estimate,
-                (min(interval[0], float(values.min())), max(interval[1], float(values.max()))),
-                caution=caution,
-                grouped=True,
-            )
-        return Located(estimate, interval, caution=_skewed(values))
-    interval = quantile_interval(values, level, 1 - error)
-    trouble = ""
-    if not all(map(math.isfinite, interval)):
-        trouble = f"n={values.size} is too small for an interval of this quantile at error {error:.2g}"
-    return Located(float(np.quantile(values, level)), interval, trouble)
 
 
 def decide(interval: Interval, low: float, high: float) -> Outcome:
@@ -188,26 +117,11 @@ def judge(
         verdict = replace(verdict, wants="replicas")
     if "mean" in verdict.of and verdict.n and verdict.confidence is not None:
         verdict = replace(verdict, unseen=1 - (1 - verdict.confidence) ** (1 / verdict.n))
-    if not _RESOLVING.get():
+    if not resolving():
         return verdict
     if vary is None or verdict.outcome in (Outcome.REFUTED, Outcome.VACUOUS):
         return verdict
     return with_resolution(verdict, resolution(lambda e: _refuted(check, {**arguments, **vary(e)})))
-
-
-@contextmanager
-def unresolved() -> Iterator[None]:
-    """Judges called inside do not work out what they resolve: it takes some forty checks for each verdict."""
-    token = _RESOLVING.set(False)
-    try:
-        yield
-    finally:
-        _RESOLVING.reset(token)
-
-
-def resolving() -> bool:
-    """Whether judges work out what they resolve."""
-    return _RESOLVING.get()
 
 
 @contextmanager
@@ -221,83 +135,12 @@ def watched() -> Iterator[list[dict[str, Any]]]:
         _SEEN.reset(token)
 
 
-def resolution(refuted: Callable[[float], bool]) -> float:
-    """The smallest e (to 1 %) for which both ``refuted(e)`` and ``refuted(-e)``; infinite if 100-fold changes pass."""
-
-    def both(e: float) -> bool:
-        return refuted(e) and refuted(-e)
-
-    high = next((e for e in (1.0, 10.0, 100.0) if both(e)), math.inf)
-    low = high / 10
-    while math.isfinite(high) and low > 1e-16 and both(low):
-        low, high = low / 10, low
-    while math.isfinite(high) and high > 1.01 * low > 1e-16:
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if both(middle) else (middle, high)
-    return high
-
-
-def with_resolution(verdict: Verdict, resolves: float) -> Verdict:
-    """The verdict with what its data resolve; one that cannot resolve 5 % says what sets the limit, and what would help."""
-    verdict = replace(verdict, resolves=resolves)
-    if resolves <= BLUNT or verdict.outcome is not Outcome.HOLDS:
-        return verdict
-    return replace(verdict, reason="; ".join(filter(None, [verdict.reason, _blunt(verdict)])))
-
-
-def changed(
-    name: str, predicted: ArrayLike, scale: float | None, twin: Twin, kind: str = "mean"
-) -> Callable[[float], dict[str, Any]]:
-    """The argument ``name`` changed by a share e: p (1 + e), or p + e ``scale`` in a declared scale.
-
-    A prediction that is zero everywhere changes in units of its twin's distance, if no scale is declared.
-    """
-
-    def vary(e: float) -> dict[str, Any]:
-        p = np.asarray(predicted, dtype=np.float64)
-        size = None if scale is None else margin("scale", scale)
-        if size is None and not np.any(p):
-            size = rival_distance(name, predicted, twin, kind)
-        return {name: p * (1 + e) if size is None else p + e * size}
-
-    return vary
-
-
 def _refuted(check: Callable[..., Verdict], arguments: Mapping[str, Any]) -> bool:
     """Whether the check refutes these arguments; values that a prediction cannot have count as refuted."""
     try:
         return check(**arguments).outcome is Outcome.REFUTED
     except ValueError:
         return True
-
-
-def _blunt(verdict: Verdict) -> str:
-    """Why a verdict resolves so little: its margin, or its interval; and what would make it sharper."""
-    share = percent(verdict.resolves)
-    if verdict.margin is None or verdict.interval is None or not all(map(math.isfinite, verdict.interval)):
-        return f"resolves {share} only"
-    half = (verdict.interval[1] - verdict.interval[0]) / 2
-    if half > verdict.margin:
-        return (
-            f"resolves {share} only: the half-width is {half:.2g} at margin {verdict.margin:.2g}; more replicas would"
-        )
-    return (
-        f"resolves {share} only: the margin is {verdict.margin:.2g}, the half-width {half:.2g}; a smaller margin would"
-    )
-
-
-def as_null(judge_name: str, null: Any, arguments: Mapping[str, Any], data: str) -> Twin | None:
-    """The null control, checked: it replaces the measured values by those of a run in which nothing is learnt."""
-    if null is None:
-        return None
-    if not isinstance(null, Twin):
-        null = Twin.of("nothing is learnt", **{data: null})
-    for name in null.arguments:
-        if name not in arguments:
-            raise ValueError(
-                f"the null control replaces {name!r}, which {judge_name} lacks; it has {', '.join(arguments)}"
-            )
-    return null
 
 
 def _with_null(verdict: Verdict, null: Twin, seen: Verdict) -> Verdict:
@@ -312,66 +155,6 @@ def _with_null(verdict: Verdict, null: Twin, seen: Verdict) -> Verdict:
         needed = half + (seen.margin if seen.relation == "in" else abs(seen.predicted))
         reason += f", {moved:.3g} away from the prediction: a movement above {needed:.3g} is needed"
     return replace(verdict, outcome=Outcome.VACUOUS, reason=reason)
-
-
-def as_twin(judge_name: str, twin: Any, arguments: Mapping[str, Any], shorthand: str | None) -> Twin:
-    """The twin, checked: it replaces arguments that the judge has, by something else.
-
-    A bare number or array is shorthand for replacing the argument named ``shorthand``.
-    """
-    if twin is None:
-        raise TypeError(
-            f"{judge_name} needs a twin: the nearest rival theory, which the same check must refute; "
-            f"pass {_examples(shorthand, arguments)}"
-        )
-    if not isinstance(twin, Twin):
-        twin = _from_shorthand(judge_name, twin, arguments, shorthand)
-    for name in twin.arguments:
-        if name not in arguments:
-            near = difflib.get_close_matches(name, list(arguments), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(
-                f"twin {twin.label!r} replaces {name!r}, but {judge_name} lets a twin replace only "
-                f"{', '.join(arguments)}{hint}"
-            )
-    # successes may happen to be those of the rival, too: then the rival passes, and the verdict says so
-    if all(np.asarray(value).dtype != bool and _same(arguments[name], value) for name, value in twin.arguments.items()):
-        raise ValueError(
-            f"twin {twin.label!r} replaces nothing: its {', '.join(twin.arguments)} equals the claim's "
-            "own; name the nearest rival theory"
-        )
-    return twin
-
-
-def finite_number(name: str, value: Any) -> float:
-    """A finite float, or an error that names it."""
-    if isinstance(value, (bool, np.bool_)) or np.ndim(value) != 0:
-        raise ValueError(f"{name} must be one number, got {value!r}")
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {number!r}")
-    return number
-
-
-def margin(name: str, value: Any, *, zero: bool = False) -> float:
-    """A margin chosen beforehand: finite and positive (or zero, where that means something)."""
-    number = finite_number(name, value)
-    if number < 0 or (number == 0 and not zero):
-        raise ValueError(f"{name} must be {'>= 0' if zero else '> 0'}, got {number!r}; choose it before seeing data")
-    return number
-
-
-def replicas(name: str, values: ArrayLike) -> np.ndarray:
-    """One finite number per replica, shape (replica,)."""
-    return finite_vector(name, values)
-
-
-def per_replica(name: str, value: ArrayLike, n: int) -> np.ndarray:
-    """A number for all replicas, or one each, as shape (n,)."""
-    x = finite_array(name, value)
-    if x.shape not in ((), (n,)):
-        raise ValueError(f"{name} must be one number or one for each of the {n} replicas, got shape {x.shape}")
-    return np.broadcast_to(x, (n,))
 
 
 def nothing_to_judge(verdict: Verdict, unit: str) -> Verdict:
@@ -403,55 +186,8 @@ def out_of_reach(verdict: Verdict, twin: Twin, distance: float | None) -> Verdic
     return verdict
 
 
-def rival_distance(name: str, claim: Any, twin: Twin, kind: str = "mean") -> float | None:
-    """How far the twin moves the argument ``name``, in the mean or for ``every`` in the largest entry."""
-    if set(twin.arguments) != {name}:
-        return None
-    gap = np.asarray(twin.arguments[name], dtype=np.float64) - np.asarray(claim, dtype=np.float64)
-    return float(np.max(np.abs(gap))) if kind == "every" else abs(float(np.mean(gap)))
-
-
 def values_witness(values: np.ndarray, **more: Any) -> dict[str, Any]:
     """A plain record from which a refuted mean or quantile can be judged again."""
     if values.size <= WITNESS_VALUES:
         return {"values": values.tolist(), **more}
     return {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)), "n": int(values.size), **more}
-
-
-def _skewed(values: np.ndarray) -> str:
-    """A caution if the sample skewness is beyond three standard errors of a normal sample's."""
-    n = values.size
-    if n < 3:
-        return ""
-    deviation = values - values.mean()
-    deviation = deviation / np.max(np.abs(deviation))
-    skewness = float(np.mean(deviation**3) / np.mean(deviation**2) ** 1.5) * math.sqrt(n * (n - 1)) / (n - 2)
-    if abs(skewness) <= 3 * math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3))):
-        return ""
-    return f"skewness {skewness:.2g}: t intervals err more often than stated here, the median is safe"
-
-
-def _from_shorthand(judge_name: str, value: Any, arguments: Mapping[str, Any], shorthand: str | None) -> Twin:
-    if shorthand is None or isinstance(value, (bool, str)):
-        raise TypeError(f"{judge_name} cannot read twin={value!r}; pass {_examples(shorthand, arguments)}")
-    if callable(value):
-        return Twin.of(f"{shorthand}={getattr(value, '__name__', 'rival')}", **{shorthand: value})
-    x = np.asarray(value)
-    if x.dtype.kind not in ("fiu" if x.ndim == 0 else "fiubc"):
-        raise TypeError(f"{judge_name} cannot read twin={value!r}; pass {_examples(shorthand, arguments)}")
-    label = f"{shorthand}={float(x):.6g}" if x.ndim == 0 else f"{shorthand} of shape {x.shape}"
-    return Twin.of(label, **{shorthand: value})
-
-
-def _examples(shorthand: str | None, arguments: Mapping[str, Any]) -> str:
-    name = shorthand or next(iter(arguments))
-    short = f"twin=<rival {shorthand}> or " if shorthand else ""
-    return f'{short}twin=Twin.of("name of the rival", {name}=...)'
-
-
-def _same(a: Any, b: Any) -> bool:
-    if a is b:
-        return True
-    if callable(a) or callable(b):
-        return False
-    return bool(np.array_equal(np.asarray(a), np.asarray(b)))

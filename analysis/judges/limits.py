@@ -8,17 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attnlab.analysis.judges.frame import (
-    as_twin,
-    decide,
-    judge,
-    margin,
-    nothing_to_judge,
-    out_of_reach,
-    rival_distance,
-    why,
-)
+from attnlab.analysis.judges.arguments import as_twin, margin
+from attnlab.analysis.judges.frame import decide, judge, nothing_to_judge, out_of_reach, why
 from attnlab.analysis.judges.rates import locate_on_mean_curve
+from attnlab.analysis.judges.resolution import rival_distance
 from attnlab.analysis.statistics.intervals import (
     finite_array,
     finite_vector,

@@ -8,24 +8,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from attnlab.analysis.judges.arguments import as_null, as_twin, finite_number, margin, replicas
 from attnlab.analysis.judges.frame import (
-    Located,
-    as_null,
-    as_twin,
     decide,
     decide_every,
     every_replica,
-    finite_number,
     judge,
-    locate,
-    margin,
     nothing_to_judge,
     out_of_reach,
-    replicas,
-    rival_distance,
     values_witness,
     why,
 )
+from attnlab.analysis.judges.located import Located, locate
+from attnlab.analysis.judges.resolution import rival_distance
 from attnlab.analysis.statistics.intervals import clopper_pearson, difference_interval, has_spread, skew_guard
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict

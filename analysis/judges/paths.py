@@ -11,24 +11,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.interpolate import PchipInterpolator
 
+from attnlab.analysis.judges.arguments import as_null, as_twin, margin
 from attnlab.analysis.judges.frame import (
-    Located,
-    as_null,
-    as_twin,
     decide,
     decide_every,
     every_replica,
     judge,
-    locate,
-    margin,
     nothing_to_judge,
     out_of_reach,
-    resolution,
-    resolving,
     values_witness,
     why,
-    with_resolution,
 )
+from attnlab.analysis.judges.located import Located, locate
+from attnlab.analysis.judges.resolution import resolution, resolving, with_resolution
 from attnlab.analysis.statistics.intervals import finite_array, finite_vector, guarded_mean_intervals
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict

@@ -13,24 +13,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from attnlab.analysis.judges.arguments import as_null, as_twin, finite_number, margin
 from attnlab.analysis.judges.frame import (
-    Located,
-    as_null,
-    as_twin,
-    changed,
     decide,
     decide_every,
     every_replica,
-    finite_number,
     judge,
-    locate,
-    margin,
     nothing_to_judge,
     out_of_reach,
-    rival_distance,
     values_witness,
     why,
 )
+from attnlab.analysis.judges.located import Located, locate
+from attnlab.analysis.judges.resolution import changed, rival_distance
 from attnlab.analysis.statistics.intervals import finite_array, finite_vector, guarded_mean_interval, replica_slopes
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict

@@ -8,21 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attnlab.analysis.judges.frame import (
-    as_null,
-    as_twin,
-    changed,
-    decide,
-    judge,
-    locate,
-    margin,
-    nothing_to_judge,
-    out_of_reach,
-    per_replica,
-    rival_distance,
-    values_witness,
-    why,
-)
+from attnlab.analysis.judges.arguments import as_null, as_twin, margin, per_replica
+from attnlab.analysis.judges.frame import decide, judge, nothing_to_judge, out_of_reach, values_witness, why
+from attnlab.analysis.judges.located import locate
+from attnlab.analysis.judges.resolution import changed, rival_distance
 from attnlab.analysis.statistics.intervals import finite_array
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
@@ -69,7 +58,7 @@ def settles(
         t, y = finite_array("steps", steps), finite_array("curves", curves)
         if t.ndim != 1 or t.size < 2 or np.any(np.diff(t) <= 0) or y.ndim != 2 or y.shape[1:] != t.shape:
             raise ValueError(
-                f"curves must have shape (replica, record) with one increasing step a record, got "
+                f"curves must have shape (replica, record) with one increasing step per record, got "
                 f"curves {y.shape} and steps {t.shape}"
             )
         p, w = per_replica("predicted", predicted, len(y)), margin("within", within)

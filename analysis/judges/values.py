@@ -9,26 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from attnlab.analysis.judges.arguments import as_null, as_twin, margin, per_replica, replicas
 from attnlab.analysis.judges.frame import (
-    as_null,
-    as_twin,
-    changed,
     decide,
     decide_every,
     every_replica,
     judge,
-    locate,
-    margin,
     nothing_to_judge,
     out_of_reach,
-    per_replica,
-    replicas,
-    resolution,
-    resolving,
-    rival_distance,
     values_witness,
     why,
 )
+from attnlab.analysis.judges.located import locate
+from attnlab.analysis.judges.resolution import changed, resolution, resolving, rival_distance
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 from attnlab.analysis.verdicts.wording import read_of

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnlab.kernels.compiled.philox import philox_normals, philox_words
+from attnlab.kernels.torch_internals import DispatchMode
 
 _VIEWS = {
     "view",
@@ -43,7 +43,7 @@ class Part:
     b: float
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(DispatchMode):
     """Notes what is drawn into the memory of one tensor; anything else that happens to tensors makes the law unknown."""
 
     def __init__(self, numbers: Tensor) -> None:

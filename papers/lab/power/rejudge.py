@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.analysis.judges.frame import unresolved, watched
+from attnlab.analysis.judges.frame import watched
+from attnlab.analysis.judges.resolution import unresolved
 from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.analysis.verdicts.verdict import Verdict
 from attnlab.papers.lab.declare import Claim, Scale
@@ -27,7 +28,7 @@ from attnlab.papers.lab.errors import ItemError
 from attnlab.papers.lab.places import is_theory
 from attnlab.papers.lab.power.mutants import Mutant, function_of, nudged
 from attnlab.papers.lab.run.reproduce import BUDGET, Options, judge_in_looks
-from attnlab.papers.lab.run.workbench import Bench, Lab
+from attnlab.papers.lab.run.workbench import Lab, Workbench
 
 CALLS_KEPT = 12  # calls of each function whose arguments are noted, to compare mutants with the original
 DATA = {  # arguments of judges that are measured; all others but settings are predicted
@@ -36,7 +37,7 @@ DATA = {  # arguments of judges that are measured; all others but settings are p
 _SETTINGS = {"within", "refined", "steps", "x", "sizes", "check", "rounding"}
 
 
-class StoredBench(Bench):
+class StoredBench(Workbench):
     """A bench that reads the store and runs nothing."""
 
     def _submit(self, task: Any, name: str) -> Any:

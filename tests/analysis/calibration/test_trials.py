@@ -11,7 +11,7 @@ from scipy import special, stats
 from attnlab.analysis.calibration.ledger_rates import KINDS, Cell, betting_misses, mean_ends, median_ends
 from attnlab.analysis.calibration.table import as_csv, as_markdown, main
 from attnlab.analysis.calibration.trials import REPLICAS, Row, measure, normal_power, trials
-from attnlab.analysis.judges.frame import locate
+from attnlab.analysis.judges.located import locate
 from attnlab.analysis.statistics.intervals import skew_guard
 
 TABLE = Path(__file__).parents[3] / "docs" / "measured" / "judges_calibration.csv"

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnlab.analysis import Outcome, Twin, exhaustive, identical
+from attnlab.analysis.judges.resolution import unresolved
 
 EPS = 2.0**-52
 
@@ -49,6 +50,7 @@ def test_whole_numbers_must_be_equal():
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=8), st.integers(0, 40))
+@unresolved()
 def test_holding_is_monotone_in_the_budget_and_blind_to_permutations(values, shift):
     b = np.array(values)
     a = b + shift * EPS * 512

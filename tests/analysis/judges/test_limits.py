@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnlab.analysis import Outcome, Twin, converges
+from attnlab.analysis.judges.resolution import unresolved
 
 SIZES = np.array([16.0, 32.0, 64.0, 128.0, 256.0])
 
@@ -45,6 +46,7 @@ def test_a_gap_lost_in_noise_has_no_rate():
 
 
 @given(st.floats(0.3, 2), st.floats(-3, 3).filter(lambda c: abs(c) > 0.1), st.floats(0.1, 10))
+@unresolved()
 def test_a_pure_power_is_recognised_in_any_unit(rate, coefficient, unit):
     exact = coefficient * SIZES**-rate
     verdict = converges(unit * SIZES, exact, rate=rate, within=0.01, twin=rate + 0.2)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from attnlab.analysis import Outcome, Twin, bounded, ordered, share
+from attnlab.analysis.judges.resolution import unresolved
 from attnlab.analysis.statistics.intervals import skew_guard
 
 NOISE = np.array([0.3, -0.2, 0.1, -0.4, 0.25, -0.1, 0.2, -0.15])
@@ -30,6 +31,7 @@ def test_the_reversed_order_is_refuted_and_replays():
 
 
 @given(values, st.floats(-0.5, 0.5))
+@unresolved()
 def test_an_order_is_a_lower_bound_on_the_difference(differences, by):
     order = ordered(np.zeros(len(differences)), differences, by=by, twin=by + 0.5)
     bound = bounded(differences, by, side="below", twin=by + 0.5)
@@ -85,6 +87,7 @@ def test_a_share_is_decided_by_the_exact_interval():
 
 
 @given(st.integers(0, 12), st.floats(0.05, 0.9))
+@unresolved()
 def test_a_share_and_its_complement_are_mirror_images(successes, at_least):
     hits = np.arange(12) < successes
     a = share(hits, at_least=at_least, twin=at_least + 0.05)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from attnlab.analysis import Outcome, Twin, aligned, follows
+from attnlab.analysis.judges.resolution import unresolved
 from attnlab.analysis.statistics.intervals import skew_guard
 
 TIMES = np.linspace(0, 2, 21)
@@ -60,6 +61,7 @@ def test_the_mean_trajectory_is_judged_at_all_times_at_once():
 
 
 @given(st.floats(0.01, 100), st.floats(-10, 10))
+@unresolved()
 def test_the_range_of_the_prediction_makes_the_margin_a_fraction(factor, shift):
     base = follows(paths(), DECAY, within=0.1, twin=1 / (1 + TIMES), scale="range")
     moved = follows(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from attnlab.analysis import Outcome, Twin, exponent, jackknife_interval, trend
+from attnlab.analysis.judges.resolution import unresolved
 from attnlab.analysis.statistics.intervals import skew_guard
 
 SIZES = np.array([16.0, 32.0, 64.0, 128.0, 256.0])
@@ -37,6 +38,7 @@ def test_the_interval_is_the_t_interval_of_the_replicas_own_slopes():
 
 
 @given(st.floats(-3, 3), st.floats(0.1, 100), st.floats(0.1, 100))
+@unresolved()
 def test_units_of_both_axes_do_not_matter(power, unit_x, unit_y):
     y = noisy_powers(power)
     before = exponent(SIZES, y, power, within=0.1, twin=power + 1)
@@ -140,6 +142,7 @@ def test_a_trend_holds_in_its_direction_only():
 
 
 @given(st.floats(0.5, 5), st.floats(-10, 10))
+@unresolved()
 def test_rising_data_turned_upside_down_fall(slope, shift):
     x = np.arange(5.0)
     y = slope * x + np.random.default_rng(3).normal(size=(8, 5))

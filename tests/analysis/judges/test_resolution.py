@@ -23,7 +23,7 @@ from attnlab.analysis import (
     share,
     trend,
 )
-from attnlab.analysis.judges.frame import resolution
+from attnlab.analysis.judges.resolution import resolution
 from attnlab.analysis.statistics.intervals import guarded_mean_interval
 
 RNG = np.random.default_rng(5)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from attnlab.analysis import Outcome, Twin, agrees, bounded
+from attnlab.analysis.judges.resolution import unresolved
 from attnlab.analysis.statistics.intervals import skew_guard
 
 SAMPLE = np.array([0.2, 0.5, 0.4, 0.3, 0.6, 0.45, 0.35, 0.4])  # mean 0.4, standard error 0.0423
@@ -38,6 +39,7 @@ def test_the_verdict_carries_its_numbers():
 
 
 @given(samples, st.floats(-1, 1), st.floats(0.05, 2), st.floats(-2, 2), phrases)
+@unresolved()
 def test_claim_and_twin_never_both_survive_a_holds(values, predicted, within, rival, of):
     if rival == predicted:
         return
@@ -58,6 +60,7 @@ def test_claim_and_twin_never_both_survive_a_holds(values, predicted, within, ri
     st.sampled_from([-4.0, 1.0, 16.0]),
     st.randoms(use_true_random=False),
 )
+@unresolved()
 def test_the_verdict_does_not_depend_on_unit_origin_or_order(values, predicted, of, factor, shift, random):
     # powers of two scale without rounding; what remains is the rounding of the shift, far from any edge for most data
     rows = list(values)
@@ -77,6 +80,7 @@ def test_the_verdict_does_not_depend_on_unit_origin_or_order(values, predicted, 
 
 
 @given(samples, st.floats(-1, 1), phrases)
+@unresolved()
 def test_a_wider_margin_never_turns_holds_into_refuted(values, predicted, of):
     order = [Outcome.REFUTED, Outcome.UNDECIDED, Outcome.HOLDS]
     outcomes = [
@@ -233,6 +237,7 @@ def test_a_bound_holds_only_if_the_whole_interval_respects_it():
 
 
 @given(samples, st.floats(-1, 1), phrases)
+@unresolved()
 def test_upper_and_lower_bounds_are_mirror_images(values, bound, of):
     if of.startswith("quantile"):
         of, mirrored = "quantile 0.75 over replicas", "quantile 0.25 over replicas"

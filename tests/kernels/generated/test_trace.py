@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from attnlab.kernels.generated import trace
 from attnlab.kernels.generated.graph import Refused
+from attnlab.kernels.generated.rules.registry import RULES
 from attnlab.kernels.generated.step import text_of
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -145,17 +145,17 @@ def found():
         def loss(p, o, group=group, used=used):
             total = 0.0
             for name in group:
-                rule = trace._RULES[name]
-                trace._RULES[name] = lambda *a, n=name, r=rule, **k: used.add(n) or r(*a, **k)
+                rule = RULES[name]
+                RULES[name] = lambda *a, n=name, r=rule, **k: used.add(n) or r(*a, **k)
             for name in group:
                 total = total + p[f"s {name}"] * CASES[name]({each: p[f"{each} {name}"] for each in ("a", "b")}, o)
             return total
 
-        rules = dict(trace._RULES)
+        rules = dict(RULES)
         try:
             _, gradient = made(loss, parameters, others)
         finally:
-            trace._RULES.update(rules)
+            RULES.update(rules)
         for name in group:
             value, slope = known(CASES[name], *tensors())
             results[name] = (
@@ -180,7 +180,7 @@ def test_an_operation_and_its_gradient_are_those_of_torch(needs_c, found, name):
 
 
 def test_every_rule_has_its_case():
-    assert set(trace._RULES) == set(CASES)
+    assert set(RULES) == set(CASES)
 
 
 @pytest.mark.parametrize(

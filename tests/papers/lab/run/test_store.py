@@ -1,45 +1,25 @@
 """The results folder under faults: what is written is kept, what is damaged is noticed, what is foreign is refused."""
 
-import hashlib
 import io
 import json
 import os
 import shutil
-import sqlite3
+import sys
 import threading
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from attnlab.analysis.writing import leftovers, sweep, write_atomically
+from attnlab.analysis.writing import write_atomically
 from attnlab.papers.lab.errors import UsageError
 from attnlab.papers.lab.run import care
 from attnlab.papers.lab.run.blocks import DamagedBlock, key_of, pack, pack_block, read_label, unpack
-from attnlab.papers.lab.run.catalogue import APPLICATION, NAME, VERSION, Catalogue
-from attnlab.papers.lab.run.live import RunLock
 from attnlab.papers.lab.run.store import Store
 
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "results")
-    yield store
-    store.close()
-
-
-def identity(n=0, name="toy.walk"):
-    return {"simulation": name, "fields": {"dim": n}, "seed": 0, "first": 0, "size": 3, "code": "c", "platform": {}}
-
-
-def put(store, n=0, arrays=None, **more):
-    key = key_of(identity(n))
-    store.put(key, identity(n), {"x": np.arange(3.0) + n} if arrays is None else arrays, 1.0, **more)
-    return key
-
-
-def everything(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+sys.path.insert(0, str(Path(__file__).parent))
+from stored import identity, put
 
 
 def test_arrays_come_back_bit_for_bit(store):
@@ -195,68 +175,6 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, make, message):
         Store(tmp_path / "results")
 
 
-def test_foreign_newer_and_broken_catalogues_are_named(tmp_path):
-    place = tmp_path / "results"
-    (place / "blocks").mkdir(parents=True)
-    (place / NAME).write_bytes(b"this is not a database, but it is long enough to be read")
-    with pytest.raises(UsageError, match="not a database"):
-        Store(place)
-    (place / NAME).unlink()
-    with sqlite3.connect(place / NAME) as db:
-        db.execute("create table songs (name text)")
-    with pytest.raises(UsageError, match=r"another program \(tables songs\)"):
-        Store(place)
-    with pytest.raises(UsageError, match="another program"):
-        care.repair(place)
-    (place / NAME).unlink()
-    Store(place).close()
-    with sqlite3.connect(place / NAME) as db:
-        db.execute(f"pragma user_version = {VERSION + 1}")
-    with pytest.raises(UsageError, match="newer attnlab"):
-        Store(place)
-
-
-_OLD = """
-create table blocks (
-    key text primary key, simulation text not null, identity text not null, sha256 text not null,
-    bytes integer not null, seconds real not null, created real not null);
-create table runs (
-    id integer primary key autoincrement, arguments text not null, started real not null, finished real,
-    status integer);
-create table verdicts (
-    claim text not null, scale text not null, setting text not null, seed integer not null, replicas text not null,
-    run integer not null, verdict text not null, record text not null, created real not null,
-    primary key (claim, scale, setting, seed, replicas));
-create table figures (
-    figure text not null, scale text not null, run integer not null, files text not null, created real not null,
-    primary key (figure, scale));
-"""
-
-
-def test_the_folder_of_an_older_attnlab_is_brought_up_to_date_and_loses_nothing(tmp_path):
-    place = tmp_path / "results"
-    data, key = pack({"x": np.arange(3.0)}), key_of(identity())
-    (place / "blocks" / key[:2]).mkdir(parents=True)
-    (place / "blocks" / key[:2] / f"{key}.npz").write_bytes(data)
-    with sqlite3.connect(place / NAME) as db:
-        db.executescript(_OLD)
-        db.execute(
-            "insert into blocks values (?, ?, ?, ?, ?, ?, ?)",
-            (key, "toy.walk", json.dumps(identity()), hashlib.sha256(data).hexdigest(), len(data), 2, 3),
-        )
-        db.execute("insert into runs values (4, '{}', 1, null, null)")
-        db.execute("insert into verdicts values ('p.c', 'desk', '{}', 0, 'None', 4, 'HOLDS', '{\"id\": \"p.c\"}', 5)")
-        db.execute("insert into figures values ('p.fig1', 'desk', 4, '[]', 5)")
-    with pytest.raises(UsageError, match="store upgrade"):
-        Store(place, write=False)
-    store = Store(place)
-    assert (store.get(key)["x"] == np.arange(3.0)).all() and not care.verify(store)["catalogue"]
-    assert store.runs()[0]["state"] == "interrupted" and store.begin_run({}) == 5
-    assert store.catalogue.rows("verdicts")[0][0] == "p.c" and store.catalogue.rows("figures")[0][2] == ""
-    assert store.catalogue.query("pragma application_id")[0][0] == APPLICATION
-    store.close()
-
-
 def test_a_folder_that_is_deleted_or_replaced_during_a_run_is_an_error(tmp_path):
     for replace in (False, True):
         place = tmp_path / f"results{replace}"
@@ -288,20 +206,6 @@ def test_an_unmounted_blocks_folder_is_said_and_nothing_is_forgotten(store, tmp_
     again.close()
 
 
-def test_verify_changes_no_byte_whatever_it_finds(store, tmp_path):
-    keys = [put(store, n) for n in range(4)]
-    store.path(keys[0]).write_bytes(b"damaged")
-    store.path(keys[1]).unlink()
-    store.close()
-    before = everything(tmp_path / "results")
-    reader = Store(tmp_path / "results", write=False)
-    record = care.verify(reader)
-    with pytest.raises(DamagedBlock):
-        reader.get(keys[0])
-    reader.close()
-    assert record["intact"] == 2 and len(record["damaged"]) == 2 and everything(tmp_path / "results") == before
-
-
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX")
 def test_a_read_only_folder_can_be_read(store, tmp_path, monkeypatch):
     key = put(store)
@@ -318,91 +222,6 @@ def test_a_read_only_folder_can_be_read(store, tmp_path, monkeypatch):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def test_a_catalogue_is_rebuilt_from_the_files(store, tmp_path):
-    place, keys = tmp_path / "results", [put(store, n) for n in range(3)]
-    run = store.begin_run({"targets": ["p"]})
-    store.put_verdict(
-        run, {"id": "p.c", "scale": "desk", "setting": {}, "seed": 0, "replicas": None, "verdict": "HOLDS"}
-    )
-    store.path(keys[0]).write_bytes(b"lost")
-    store.close()
-    (place / NAME).unlink()
-    with pytest.raises(UsageError, match="no catalogue"):
-        Store(place)
-    record = care.repair(place)
-    assert sorted(record["entered"]) == sorted(keys[1:]) and record["damaged"] == [keys[0]]
-    again = Store(place)
-    assert all((again.get(key)["x"] == np.arange(3.0) + n).all() for n, key in enumerate(keys) if n)
-    again.close()
-
-
-def test_every_flipped_byte_that_changes_something_is_noticed(store, tmp_path):
-    """512 flips over the whole catalogue: each is noticed, or leaves every row and every table as it was."""
-    place = tmp_path / "results"
-    for n in range(40):
-        put(store, n, ran={"loaded": {"k.c": "ab" * 32}})
-    run = store.begin_run({"targets": ["p"]})
-    for n in range(20):
-        record = {"id": f"p.c{n}", "scale": "desk", "setting": {}, "seed": 0, "replicas": None, "verdict": "HOLDS"}
-        store.put_verdict(run, record)
-    store.end_run(run, 0)
-    store.close()
-    file = place / NAME
-    whole = file.read_bytes()
-
-    def contents():
-        catalogue = Catalogue(place, write=False)
-        try:
-            return [catalogue.rows(table, "order by 1, 2, 3") for table in ("blocks", "runs", "verdicts", "figures")]
-        finally:
-            catalogue.close()
-
-    before, noticed = contents(), 0
-    for position in np.random.default_rng(0).choice(len(whole), 512, replace=False):
-        file.write_bytes(whole[:position] + bytes([whole[position] ^ 0x11]) + whole[position + 1 :])
-        try:
-            reader = Store(place, write=False)
-        except UsageError:
-            noticed += 1
-            continue
-        troubles = care.verify(reader)
-        reader.close()
-        if troubles["catalogue"] or troubles["damaged"]:
-            noticed += 1
-        else:
-            assert contents() == before, f"byte {position} of {len(whole)}"
-    file.write_bytes(whole)
-    assert noticed > 100
-    assert contents() == before
-
-
-def test_a_row_that_is_gone_is_noticed_and_repair_enters_it_again(store, tmp_path):
-    keys = [put(store, n) for n in range(3)]
-    store.close()
-    with sqlite3.connect(tmp_path / "results" / NAME) as db:
-        db.execute("delete from blocks where key = ?", (keys[1],))
-    reader = Store(tmp_path / "results", write=False)
-    record = care.verify(reader)
-    reader.close()
-    assert any("lost or gained rows: 2, not 3" in line for line in record["catalogue"]) and len(record["unknown"]) == 1
-    assert care.repair(tmp_path / "results")["rebuilt"]
-    again = Store(tmp_path / "results")
-    assert all(again.has(key) for key in keys) and not care.verify(again)["catalogue"]
-    again.close()
-
-
-def test_a_whole_block_that_a_kill_left_without_a_row_is_taken_up(store):
-    key = key_of(identity())
-    store.path(key).parent.mkdir()
-    store.path(key).write_bytes(pack_block(identity(), ["toy"], {"x": np.arange(3.0)}))
-    assert not store.has(key) and care.adopt(store, key) and store.has(key)
-    assert not care.adopt(store, "ab" * 32)
-    wrong = key_of(identity(1))
-    store.path(wrong).parent.mkdir(exist_ok=True)
-    shutil.copy(store.path(key), store.path(wrong))
-    assert not care.adopt(store, wrong)  # it says it is another block
-
-
 def test_a_label_that_does_not_fit_its_arrays_is_no_label():
     data = pack_block(identity(), [], {"x": np.arange(3.0)})
     assert read_label(data)["identity"] == identity()
@@ -414,55 +233,6 @@ def test_a_label_that_does_not_fit_its_arrays_is_no_label():
     ):
         with pytest.raises(DamagedBlock):
             read_label(harmed)
-
-
-def test_gc_removes_nothing_under_a_living_run_and_nothing_young(store, tmp_path, monkeypatch):
-    key = put(store, roots=("attnlab.papers.lab.errors",))  # its code is "c", which is not the code now
-    lock = RunLock(store.folder, 1)
-    with pytest.raises(UsageError, match="a run is going on"):
-        care.collect(store, 0, dry_run=False)
-    with pytest.raises(UsageError, match="a run is going on"):
-        care.repair(store.folder)
-    lock.close()
-    assert care.collect(store, 7, dry_run=False)["stale"] == []
-    assert care.collect(store, 0, dry_run=True)["stale"] == [key] and store.has(key)
-    assert care.collect(store, 0, dry_run=False)["stale"] == [key] and not store.has(key)
-    assert not store.path(key).exists()
-
-
-def test_gc_keeps_code_it_cannot_judge_whole_blocks_without_rows_and_what_is_not_ours(store):
-    kept = put(store, roots=("no_such_module_here",))
-    note = store.folder / "blocks" / "README"
-    note.write_text("mine")
-    loose = key_of(identity(5))
-    store.path(loose).parent.mkdir(exist_ok=True)
-    store.path(loose).write_bytes(pack_block(identity(5), [], {"x": np.arange(3.0)}))
-    torn = key_of(identity(6))
-    store.path(torn).parent.mkdir(exist_ok=True)
-    store.path(torn).write_bytes(b"half a block")
-    record = care.collect(store, 0, dry_run=False)
-    assert record["stale"] == [] and record["orphans"] == [str(store.path(torn))]
-    assert store.has(kept) and note.exists() and store.path(loose).exists() and not store.path(torn).exists()
-
-
-def test_what_dead_writers_left_is_swept_and_what_the_living_write_is_not(store):
-    import subprocess
-    import sys
-
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    blocks = store.folder / "blocks"
-    from attnlab.analysis import writing
-
-    dead = blocks / f".x.npz.{writing._HOST}.{child.pid}.0.tmp"
-    mine = blocks / f".x.npz.{writing._HOST}.{os.getpid()}.0.tmp"
-    far, old = blocks / ".x.npz.elsewhere.1.0.tmp", blocks / ".y.npz.elsewhere.1.0.tmp"
-    for path in (dead, mine, far, old):
-        path.write_bytes(b"half")
-    os.utime(old, (1, 1))
-    assert set(leftovers(store.folder)) == {dead, old}
-    store.begin_run({})  # a run sweeps before it begins
-    assert sorted(blocks.glob(".*")) == sorted([mine, far]) and sweep(store.folder) == 0
 
 
 def test_threads_share_a_store(store):
@@ -494,49 +264,3 @@ def test_runs_have_a_state_and_a_finished_command_finishes_its_dead_runs(tmp_pat
     assert second.run(two)["state"] == "running"
     other.close()
     second.close()
-
-
-def test_another_folder_is_taken_in_without_its_damage(tmp_path):
-    ours, theirs = Store(tmp_path / "ours"), Store(tmp_path / "theirs")
-    shared, new, bad = put(ours), put(theirs, 1), put(theirs, 2)
-    put(theirs)
-    record = {"id": "p.c", "scale": "desk", "setting": {}, "seed": 0, "replicas": None, "verdict": "HOLDS"}
-    theirs.put_verdict(theirs.begin_run({"targets": ["p"]}), record)
-    theirs.path(bad).write_bytes(b"bad")
-    theirs.close()
-    before = everything(tmp_path / "theirs")
-    said = care.merge(ours, tmp_path / "theirs")
-    assert (said["blocks"], said["verdicts"], said["runs"], len(said["damaged"])) == (1, 1, 1, 1)
-    assert ours.has(shared) and ours.has(new) and not ours.has(bad) and not care.verify(ours)["catalogue"]
-    assert care.merge(ours, tmp_path / "theirs")["blocks"] == 0
-    assert everything(tmp_path / "theirs") == before
-    with pytest.raises(UsageError, match="itself"):
-        care.merge(ours, tmp_path / "ours")
-    with pytest.raises(UsageError, match="no results"):
-        care.merge(ours, tmp_path / "nowhere")
-    ours.close()
-
-
-def test_results_are_exported_as_csv_and_parquet(store, tmp_path):
-    from attnlab.papers.lab.run.export import export
-
-    put(store, 3)
-    record = {"id": "p.c", "scale": "desk", "setting": {"dim": 3}, "seed": 0, "replicas": None, "verdict": "HOLDS"}
-    store.put_verdict(store.begin_run({"targets": ["p"]}), record | {"interval": [1.0, 2.0]})
-    assert export(store, tmp_path / "v.csv", None) == 1
-    header, row = (line.split(",") for line in (tmp_path / "v.csv").read_text().splitlines()[:2])
-    assert dict(zip(header, row, strict=False))["low"] == "1.0" and row[0] == "p.c"
-    assert export(store, tmp_path / "r.csv", "toy.walk") == 3
-    assert (tmp_path / "r.csv").read_text().splitlines()[1] == "0,3,0,x,,3.0"
-    with pytest.raises(UsageError, match=r"write FILE\.csv"):
-        export(store, tmp_path / "v.xls", None)
-    with pytest.raises(UsageError, match=r"there are toy\.walk"):
-        export(store, tmp_path / "r.csv", "toy.run")
-    try:
-        import duckdb
-    except ImportError:
-        with pytest.raises(UsageError, match=r"attnlab\[export\]"):
-            export(store, tmp_path / "r.parquet", "toy.walk")
-    else:
-        assert export(store, tmp_path / "r.parquet", "toy.walk") == 3
-        assert duckdb.read_parquet(str(tmp_path / "r.parquet")).fetchall()[0][-1] == 3.0
