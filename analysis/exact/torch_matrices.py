@@ -12,6 +12,7 @@ from attnlab.analysis.exact import arrays as ar
 from attnlab.analysis.exact.arrays import OPAQUE, each, lifted
 from attnlab.analysis.exact.tape import NotTraceable, Tape
 from attnlab.analysis.exact.torch_entries import choose, sign
+from attnlab.analysis.exact.torch_internals import unwatched
 
 
 def determinant(tape: Tape, A: Any) -> Any:
@@ -132,7 +133,7 @@ def moved(name: str) -> Callable[..., Any]:
             return [positions(v) for v in value] if isinstance(value, list) else value
 
         function = getattr(torch.ops.aten, name)
-        with torch.utils._python_dispatch._disable_current_modes(), torch._C.DisableTorchFunction():
+        with unwatched():
             found = function(**{k: positions(v) for k, v in given.items()}).numpy().astype(np.int64)
         pool_array = np.empty(len(pool) + 1, dtype=object)
         pool_array[0] = tape.constant(0)

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnlab.analysis.exact.arrays import OPAQUE, as_objects, lift
 from attnlab.analysis.exact.tape import Condition, NotTraceable, Number, Tape
+from attnlab.analysis.exact.torch_internals import DispatchMode, schema, unwatched
 
 CONSTANT_SIZE = 64  # operations on constants are recorded up to this many entries; larger ones are computed
 _PLUMBING = frozenset(
@@ -49,7 +49,7 @@ _HARMLESS = {
 }
 
 
-class TorchRecorder(TorchDispatchMode):
+class TorchRecorder(DispatchMode):
     """The mode under which a function runs; ``shadow(t)`` is what the tape knows of a tensor."""
 
     def __init__(self, tape: Tape, path: bool = False) -> None:
@@ -83,7 +83,7 @@ class TorchRecorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = materialised(args), {k: materialised(v) for k, v in (kwargs or {}).items()}
-        name = func._schema.name.removeprefix("aten::")
+        name = schema(func).name.removeprefix("aten::")
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise NotTraceable(f"{name} draws random numbers")
         tensors = list(_tensors([*args, *kwargs.values()]))
@@ -96,7 +96,7 @@ class TorchRecorder(TorchDispatchMode):
             raise NotTraceable(_REFUSED[name])
         if name in _PLUMBING or name in _FRESH:
             return func(*args, **kwargs)
-        if func._schema.is_mutable:
+        if schema(func).is_mutable:
             return self._in_place(func, name, args, kwargs)
         out = materialised(func(*args, **kwargs))
         fresh = [t for t in _tensors([out]) if not self.knows(t)]
@@ -140,7 +140,7 @@ class TorchRecorder(TorchDispatchMode):
         accepted = inspect.signature(operation).parameters
         anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
         bound = {}
-        for k, argument in enumerate(func._schema.arguments):
+        for k, argument in enumerate(schema(func).arguments):
             default = argument.default_value if argument.has_default_value() else None
             value = args[k] if k < len(args) else kwargs.get(argument.name, default)
             if argument.name in accepted or anything:
@@ -163,7 +163,7 @@ class TorchRecorder(TorchDispatchMode):
         """The functional form of the operation, written into the shadow of what it changes."""
         written = [
             args[k] if k < len(args) else kwargs.get(a.name)
-            for k, a in enumerate(func._schema.arguments)
+            for k, a in enumerate(schema(func).arguments)
             if a.alias_info is not None and a.alias_info.is_write
         ]
         if len(written) != 1 or not name.endswith("_"):
@@ -185,7 +185,7 @@ class TorchRecorder(TorchDispatchMode):
         """Constants are computed, and recorded as well where that keeps them exact: log(8) is no float."""
         out = materialised(func(*args, **kwargs))
         small = tensors and all(t.dtype == torch.float64 and t.numel() <= CONSTANT_SIZE for t in tensors)
-        if small and isinstance(out, torch.Tensor) and out.dtype == torch.float64 and not func._schema.is_mutable:
+        if small and isinstance(out, torch.Tensor) and out.dtype == torch.float64 and not schema(func).is_mutable:
             if name not in _PLUMBING and not any(_shares(out, t) for t in tensors):
                 try:
                     entries = self._entries(func, name, args, kwargs)
@@ -303,7 +303,7 @@ def _whole_storage(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    with torch.utils._python_dispatch._disable_current_modes(), torch._C.DisableTorchFunction():
+    with unwatched():
         if tensor.is_complex():
             raise NotTraceable("the statement computes with complex numbers")
         return tensor.detach().contiguous().numpy()

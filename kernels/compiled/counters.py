@@ -19,9 +19,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from attnlab.kernels.torch_internals import DispatchMode, leaves
 
 _EXPONENTIALS = {"exp", "expm1", "exp2", "sigmoid", "softplus", "tanh", "_softmax"}
 _active: ContextVar[Work | None] = ContextVar("active", default=None)
@@ -67,7 +67,7 @@ def collect(built: ctypes.CDLL, work: Work) -> None:
         setattr(done, name, 0)
 
 
-class _Operators(TorchDispatchMode):
+class _Operators(DispatchMode):
     """Counts torch operators as they run."""
 
     def __init__(self, work: Work):
@@ -81,8 +81,8 @@ class _Operators(TorchDispatchMode):
         if "scaled_dot_product" in name:
             self.work.unopened.add(name)
             return out
-        inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        outputs = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
+        inputs = [x for x in leaves((args, kwargs)) if isinstance(x, Tensor)]
+        outputs = [x for x in leaves(out) if isinstance(x, Tensor)]
         memory = {x.untyped_storage().data_ptr() for x in inputs}
         fresh = [x for x in outputs if function._schema.is_mutable or x.untyped_storage().data_ptr() not in memory]
         if not fresh or name.startswith(("empty", "new_empty")):  # a view, or memory that nothing is written to

@@ -12,9 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-_WORDS = 624  # 32-bit words of the twister's state
-_HEADER = 24  # bytes before them in torch's record: seed, counters
-_RECORD = 5056  # bytes of torch's record
+from attnlab.kernels import torch_internals
 
 
 def generators(seeds: Sequence[np.random.SeedSequence], purpose: str) -> list[torch.Generator]:
@@ -45,15 +43,8 @@ def set_states(streams: Sequence[torch.Generator], kept: np.ndarray) -> None:
 
 
 def _generator(seed: np.random.SeedSequence) -> torch.Generator:
-    generator = torch.Generator().manual_seed(0)
-    record = generator.get_state().numpy().copy()
-    if record.size != _RECORD:
-        raise RuntimeError(
-            f"torch {torch.__version__} keeps generator states of {record.size} bytes, not {_RECORD}; "
-            "use a torch version of constraints.txt"
-        )
-    words = seed.generate_state(_WORDS, np.uint32)
+    generator = torch.Generator()
+    words = seed.generate_state(torch_internals.TWISTER_WORDS, np.uint32)
     words[0] |= np.uint32(0x80000000)  # the twister's state must not be all zeros
-    record[_HEADER : _HEADER + 8 * _WORDS].view(np.uint64)[:] = words
-    generator.set_state(torch.from_numpy(record))
+    torch_internals.set_twister(generator, words)
     return generator

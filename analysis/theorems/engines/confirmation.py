@@ -244,17 +244,17 @@ def _shaken(evaluator: Any, point: Point, k: int, gap: float) -> float:
 
 def _shaking(seed: int) -> Any:
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
 
+    from attnlab.analysis.exact.torch_internals import DispatchMode, schema
     from attnlab.analysis.exact.torch_recording import materialised
 
     generator = np.random.default_rng(seed)
 
-    class Shaking(TorchDispatchMode):
+    class Shaking(DispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             out = materialised(func(*materialised(args), **{k: materialised(v) for k, v in (kwargs or {}).items()}))
-            fresh = isinstance(out, torch.Tensor) and out.dtype == torch.float64 and not func._schema.is_mutable
-            if not fresh or any(r.alias_info is not None for r in func._schema.returns):
+            fresh = isinstance(out, torch.Tensor) and out.dtype == torch.float64 and not schema(func).is_mutable
+            if not fresh or any(r.alias_info is not None for r in schema(func).returns):
                 return out
             signs = torch.as_tensor(generator.choice([-1.0, 0.0, 1.0], tuple(out.shape)))
             return out * (1 + 2.0**-52 * signs)

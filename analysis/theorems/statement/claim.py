@@ -11,7 +11,6 @@ it is written for one point, in torch or numpy. The claim is judged by :func:`at
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import itertools
 import math
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from attnlab.analysis.suggestions import did_you_mean
 from attnlab.analysis.theorems.statement.domains import Distribution, Domain, Real
 from attnlab.analysis.theorems.statement.wording import written
 from attnlab.analysis.verdicts.verdict import Twin
@@ -156,7 +156,7 @@ class Claim:
                 variables[key] = value
             else:
                 options = ["left", *_SENSES, "within", "where", "assuming", *variables]
-                raise ClaimError(f"{what} replaces {key!r}, which the claim does not have{_nearest(key, options)}")
+                raise ClaimError(f"{what} replaces {key!r}, which the claim does not have{did_you_mean(key, options)}")
         return replace(
             self,
             variables={k: d.at(self.chosen) if isinstance(d, Domain) else d for k, d in variables.items()},
@@ -371,7 +371,7 @@ def _check_names(claim: Claim, label: str, side: Any) -> None:
         what = "symbol" if is_sympy(side) else "parameter"
         raise ClaimError(
             f"the {label} has the free {what} {loose[0]!r} without a domain; add {loose[0]}=... to "
-            f"for_all({', '.join(claim.variables)}){_nearest(loose[0], known)}"
+            f"for_all({', '.join(claim.variables)}){did_you_mean(loose[0], known)}"
         )
 
 
@@ -434,8 +434,3 @@ def _one_of(**senses: Any) -> tuple[str, Any]:
     if len(given) != 1:
         raise ClaimError(f"give exactly one of {' and '.join(senses)}, got {sorted(given) or 'none'}")
     return next(iter(given.items()))
-
-
-def _nearest(key: str, options: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, options, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

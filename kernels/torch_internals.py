@@ -1,6 +1,7 @@
 """Every name of torch that it does not promise to keep, in one file: what each is for, and what stands in without it.
 
-``tests/kernels/attention/test_torch_internals.py`` checks each against what it is used for. Run it first on a new torch.
+``tests/kernels/test_torch_internals.py`` checks each against what it is used for. Run it first on a new torch.
+``analysis/exact/torch_internals.py`` is the same for analysis/, which imports nothing of kernels/.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function, forward_ad
-from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
+from torch.utils._pytree import tree_leaves
 
 _FLASH = "_scaled_dot_product_flash_attention_for_cpu"
 
@@ -27,9 +30,52 @@ unwrap_if_dead = torch._C._functorch.unwrap_if_dead
 #: Whether a tensor is a wrapper of a transform, so that its numbers must not decide anything.
 is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
-
 #: Whether a tensor belongs to the older vmap that ``torch.autograd.grad(..., is_grads_batched=True)`` runs a backward in.
 is_batched_gradient = torch._C._functorch.is_legacy_batchedtensor
+
+
+class DispatchMode(TorchDispatchMode):
+    """A mode that sees every operation below autograd: what counts operations and what watches random draws derive from it.
+
+    Torch hides the code of modes from torch.compile, for which the first operation loads all of torch's compiler (two
+    seconds). These modes never run in compiled code, and say so.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+#: All tensors and numbers inside nested lists, tuples and dictionaries, as the arguments of an operation are nested.
+leaves = tree_leaves
+
+TWISTER_WORDS = 624
+"""32-bit words of the state of a CPU generator (Mersenne twister)."""
+
+_HEADER, _RECORD = 24, 5056  # bytes before the words in torch's record (seed, counters), and of the whole
+
+
+def set_twister(generator: torch.Generator, words: np.ndarray) -> None:
+    """Put ``words`` (624 of 32 bits) in place of a CPU generator's state; torch offers 32 bits of seed for 19937 of state.
+
+    Raises ``RuntimeError`` where torch keeps its record otherwise than written down here.
+    """
+    generator.manual_seed(0)
+    record = generator.get_state().numpy().copy()
+    if record.size != _RECORD:
+        raise RuntimeError(
+            f"torch {torch.__version__} keeps generator states of {record.size} bytes, not {_RECORD}; "
+            "use a torch version of constraints.txt"
+        )
+    record[_HEADER : _HEADER + 8 * TWISTER_WORDS].view(np.uint64)[:] = words
+    generator.set_state(torch.from_numpy(record))
+
+
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """Operations in terms of simpler ones, as ``torch.export`` takes them apart; loaded when first asked for."""
+    from torch._decomp import core_aten_decompositions
+
+    return core_aten_decompositions()
 
 
 def plain_tensors() -> contextlib.AbstractContextManager:
@@ -87,7 +133,7 @@ def forward_mode_active() -> bool:
     return forward_ad._current_level >= 0
 
 
-def apply_directly(function: type[Function], *arguments):
+def apply_directly(function: type[Function], *arguments: Any) -> Any:
     """``function.apply`` without the tens of microseconds in which torch binds arguments to a signature.
 
     ``Function.apply`` is a Python method that binds, unwraps and calls the C++ method it overrides. Only outside transforms.
@@ -103,7 +149,7 @@ def has_flash() -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def flash_operators():
+def flash_operators() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     """The fused CPU attention, its backward, and ``_unsafe_view``.
 
     ``F.scaled_dot_product_attention`` hides the log-sum-exp that the backward needs, and takes the unfused way for a mask

@@ -3,6 +3,7 @@
 import ast
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -10,30 +11,86 @@ from torch.autograd import Function, forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from attnlab.kernels.attention import torch_internals
+from attnlab.kernels import torch_internals
 
-ROOMS = Path(torch_internals.__file__).parents[1]
+ROOT = Path(torch_internals.__file__).parents[1]
+ONE_FILE = {"kernels": "kernels/torch_internals.py", "analysis": "analysis/exact/torch_internals.py"}
+"""Where private names may stand; analysis/ imports nothing of kernels/, so that it has a file of its own."""
 
 
 def private_names(text):
-    """Attributes of torch that begin with an underscore, as a file writes them."""
+    """What a file writes of torch that begins with an underscore: attributes, and modules and names that it imports."""
     found = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Attribute):
-            parts = ast.unparse(node).split(".")
+            names = [ast.unparse(node)]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = (
+                name.split(".") if name.replace(".", "").isidentifier() else [""]
+            )  # names with dots, nothing computed
             if parts[0] in ("torch", "forward_ad") and any(p.startswith("_") and not p.startswith("__") for p in parts):
-                found.add(ast.unparse(node))
+                found.add(name)
     return found
 
 
-def test_private_names_of_torch_stand_in_one_file_only():
+def test_private_names_of_torch_stand_in_one_file_of_each_folder():
     found = {
-        str(path.relative_to(ROOMS)): names
-        for path in ROOMS.rglob("*.py")
-        if path != Path(torch_internals.__file__) and (names := private_names(path.read_text(encoding="utf-8")))
+        str(path.relative_to(ROOT)): names
+        for folder in ("theory", "kernels", "simulators", "analysis", "papers")
+        for path in (ROOT / folder).rglob("*.py")
+        if str(path.relative_to(ROOT)) != ONE_FILE.get(folder)
+        and (names := private_names(path.read_text(encoding="utf-8")))
     }
     assert not found
-    assert private_names("torch._C._x()") == {"torch._C", "torch._C._x"}  # the check sees one
+    assert all(private_names((ROOT / name).read_text(encoding="utf-8")) for name in ONE_FILE.values())
+
+
+@pytest.mark.parametrize(
+    "line", ["torch._C._x()", "from torch.utils._a import B", "from torch.nn import _b", "import torch._c"]
+)
+def test_the_check_sees_a_private_name(line):
+    assert private_names(line)
+
+
+def test_the_state_of_a_generator_is_put_in_word_for_word_and_another_layout_is_refused(monkeypatch):
+    words = np.random.SeedSequence(5).generate_state(torch_internals.TWISTER_WORDS, np.uint32)
+    twister = np.random.MT19937()
+    twister.state = {"bit_generator": "MT19937", "state": {"key": words, "pos": torch_internals.TWISTER_WORDS}}
+    generator = torch.Generator().manual_seed(3)
+    torch.randn(7, generator=generator)  # counters of an earlier use are gone
+    torch_internals.set_twister(generator, words)
+    drawn = torch.empty(500, dtype=torch.int64).random_(0, 2**31, generator=generator)
+    expected = twister.random_raw(1000)[1::2] % 2**31  # 64 bits per number, the low half from the second word
+    assert np.array_equal(drawn.numpy(), expected.astype(np.int64))
+    monkeypatch.setattr(torch_internals, "_RECORD", 5048)
+    with pytest.raises(RuntimeError, match="5056 bytes, not 5048"):
+        torch_internals.set_twister(generator, words)
+
+
+def test_a_mode_sees_operations_below_autograd_and_leaves_finds_tensors_inside():
+    names = []
+
+    class Watch(torch_internals.DispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            names.append(func.overloadpacket.__name__)
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        torch.nn.functional.silu(torch.ones(2))
+    assert names[-1] == "silu"
+    assert torch_internals.leaves(([1, (2,)], {"a": 3})) == [1, 2, 3]
+
+
+def test_decompositions_give_the_values_of_the_operation():
+    x = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    rule = torch_internals.decompositions()[torch.ops.aten.silu.default]
+    assert torch.allclose(rule(x), torch.nn.functional.silu(x), rtol=1e-15)
 
 
 def test_transforms_and_their_wrappers_are_seen():
