@@ -1,4 +1,4 @@
-"""How attention is computed: one folder an operation, each with a readable reference and its fast paths.
+"""How attention is computed: one folder per operation, each with a readable reference and its fast paths.
 
 >>> from attnlab.kernels.attention import attention        # doctest: +SKIP
 """

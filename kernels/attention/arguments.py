@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import torch_internals
+from attnlab.kernels import torch_internals
 from attnlab.kernels.attention.masks import Mask
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap
 
@@ -18,7 +18,7 @@ LOW = (torch.bfloat16, torch.float16)
 PATHS = ("auto", "c", "sdpa", "gpu", "reference")
 
 
-def by_value(mask) -> bool:
+def by_value(mask: str | Mask | Tensor | None) -> bool:
     """Whether a mask is one that equal masks can stand for: no tensor, and no object that holds one."""
     return (
         mask is None or isinstance(mask, str) or (isinstance(mask, Mask) and type(mask).__hash__ is not object.__hash__)
@@ -98,7 +98,9 @@ def aligned(name: str, x: Tensor, lead: torch.Size) -> Tensor:
     return x.reshape(x.shape + (1,) * (len(lead) + 2 - x.ndim))
 
 
-def no_keys(q: Tensor, k: Tensor, v: Tensor, lead: torch.Size, names: tuple[str, ...]):
+def no_keys(
+    q: Tensor, k: Tensor, v: Tensor, lead: torch.Size, names: tuple[str, ...]
+) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
     """What rows without any key give: zeros (minus infinity for the log of an empty sum), with gradients of zero."""
     zero = torch.where(torch.zeros_like(q[..., :1], dtype=torch.bool), q[..., :1], 0.0).expand(*lead, q.shape[-2], 1)
     zero = zero + (k.sum() + v.sum())  # sums over nothing, so that k and v have their gradients

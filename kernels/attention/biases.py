@@ -29,7 +29,7 @@ def _distance(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class RelativePosition(Bias):
-    """``table[..., clip(j - i, -m, m) + m]`` for a table of 2m + 1 entries an item."""
+    """``table[..., clip(j - i, -m, m) + m]`` for a table of 2m + 1 entries per item."""
 
     table: Tensor
 
@@ -37,7 +37,7 @@ class RelativePosition(Bias):
         if self.table.shape[-1] % 2 == 0:
             raise ValueError(f"table must have an odd last axis (2m + 1 distances), got {self.table.shape[-1]}")
 
-    def matrix(self, n_queries, n_keys, like):
+    def matrix(self, n_queries: int, n_keys: int, like: Tensor) -> Tensor:
         m = self.table.shape[-1] // 2
         index = _distance(n_queries, n_keys, like.device).clamp(-m, m) + m
         return self.table.to(like)[..., index]
@@ -45,11 +45,11 @@ class RelativePosition(Bias):
 
 @dataclass(frozen=True, eq=False)
 class ALiBi(Bias):
-    """-slope * |i - j|, one slope an item of the leading axes."""
+    """-slope * |i - j|, one slope per item of the leading axes."""
 
     slopes: Tensor
 
-    def matrix(self, n_queries, n_keys, like):
+    def matrix(self, n_queries: int, n_keys: int, like: Tensor) -> Tensor:
         return -self.slopes.to(like)[..., None, None] * _distance(n_queries, n_keys, like.device).abs().to(like)
 
 
@@ -64,11 +64,11 @@ class ForgetGate(Bias):
 
     log_gates: Tensor
 
-    def matrix(self, n_queries, n_keys, like):
+    def matrix(self, n_queries: int, n_keys: int, like: Tensor) -> Tensor:
         if self.log_gates.shape[-1] != n_keys or n_queries > n_keys:
             raise ValueError(
                 f"log_gates has {self.log_gates.shape[-1]} tokens for {n_keys} keys and {n_queries} "
-                "queries; give one gate a key, and no more queries than keys"
+                "queries; give one gate per key, and no more queries than keys"
             )
         gates = self.log_gates.to(like)
         closed = gates == -torch.inf  # infinity minus infinity is not a number: closed gates are counted apart

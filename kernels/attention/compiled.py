@@ -11,17 +11,20 @@ forward mode is refused: the operator has none.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import arguments, cpu, formulas, plain, sdpa, torch_internals
-from attnlab.kernels.attention.biases import as_bias
+from attnlab.kernels import torch_internals
+from attnlab.kernels.attention import arguments, cpu, formulas, plain, sdpa
+from attnlab.kernels.attention.biases import Bias, as_bias
 from attnlab.kernels.attention.direct import direct_or_reference
-from attnlab.kernels.attention.masks import Causal, as_visible
+from attnlab.kernels.attention.masks import Causal, Mask, as_visible
 from attnlab.kernels.attention.paths import path_of
 from attnlab.kernels.attention.problem import Problem, on_device, rows_of_mask, rows_of_visible
 from attnlab.kernels.attention.reference import attention_reference
-from attnlab.kernels.attention.scores.f_over_g import Softmax
+from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 from attnlab.kernels.attention.scores.registry import score_map
 from attnlab.kernels.attention.statistics import Mass, check_names
 
@@ -29,7 +32,17 @@ from attnlab.kernels.attention.statistics import Mass, check_names
 LONGEST = 256
 
 
-def attention(q, k, v, score, mask, bias, scale, statistics, path):
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    score: str | ScoreMap,
+    mask: str | Mask | Tensor | None,
+    bias: Bias | Tensor | tuple | None,
+    scale: float | Tensor | None,
+    statistics: Iterable[str | Mass],
+    path: str,
+) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
     """As ``operation.attention``, in Python that Dynamo can read."""
     q, k, v = arguments.checked_tensors(q, k, v)
     if path not in arguments.PATHS:

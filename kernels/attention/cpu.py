@@ -130,7 +130,7 @@ def library(
     count: bool = False,
     sink: bool = False,
     narrow: bool = False,
-):
+) -> ctypes.CDLL | None:
     """The build for these compile-time constants, or None without a working compiler.
 
     ``count``: one that counts; ``sink``: one for the statistics of softmax with a sink; ``narrow``: one with vectors of 32
@@ -169,7 +169,9 @@ def n_lanes(built: ctypes.CDLL) -> int:
     return ctypes.c_int64.in_dll(built, "lanes").value
 
 
-def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, with_stats: bool = False):
+def forward(
+    problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, with_stats: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """Output, and the array of raw statistics (..., query, 10) or None."""
     rows = q.shape[:-1]
     o = q.new_empty((*rows, v.shape[-1]))
@@ -188,7 +190,7 @@ def backward(
     g: Tensor,
     want_bias: bool,
     dstats: Tensor | None = None,
-):
+) -> tuple[Tensor | None, ...]:
     """Gradients (dq, dk, dv, dbias or None) for cotangents of the output and of the raw statistics."""
     out = _gradients(q, k, v, want_bias)
     _run("backward", 1, problem, (q, k, v, bias, g, *(None,) * 5, *out, None, dstats))
@@ -204,7 +206,7 @@ def second(
     tangents: tuple,
     g: Tensor | None,
     want_bias: bool = False,
-):
+) -> tuple[Tensor | None, ...]:
     """As ``formulas.second``: (tangent,) or (tangent, dq, dk, dv, dbias or None)."""
     o = q.new_empty((*q.shape[:-1], v.shape[-1]))
     out = (None,) * 4 if g is None else _gradients(q, k, v, want_bias)

@@ -8,10 +8,12 @@ backward pass, before it answers.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import torch_internals
+from attnlab.kernels import torch_internals
 from attnlab.kernels.attention.reference import attention_reference
 from attnlab.kernels.attention.scores.f_over_g import Linear, ReLU, ScoreMap, Sigmoid, Softmax
 from attnlab.kernels.attention.statistics import Mass
@@ -32,7 +34,7 @@ def attention_direct(
     score: ScoreMap,
     names: tuple[str, ...] = (),
     mass: Mass | None = None,
-):
+) -> tuple[Tensor, dict[str, Tensor]] | None:
     """As ``attention_reference``, or None where that is not to be had in few operations."""
     if not _covers(score, names) or torch_internals.tracing():
         return None
@@ -143,7 +145,7 @@ def attention_in_chunks(
     score: ScoreMap,
     names: tuple[str, ...] = (),
     mass: Mass | None = None,
-):
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The same result; the first leading axis is cut so that the logits of a piece stay within ``CHUNK_BYTES``.
 
     Only for equal leading axes of q, k and v and score maps without tensors of their own (a piece must see its part).
@@ -168,6 +170,6 @@ def attention_in_chunks(
     return torch.cat(outputs), {name: torch.cat([stats[name] for stats in found]) for name in names}
 
 
-def direct_or_reference(*arguments):
+def direct_or_reference(*arguments: Any) -> tuple[Tensor, dict[str, Tensor]]:
     """The few operations where they are right, the specification elsewhere."""
     return attention_direct(*arguments) or attention_reference(*arguments)

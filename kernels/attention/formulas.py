@@ -21,7 +21,7 @@ import functools
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import torch_internals
+from attnlab.kernels import torch_internals
 from attnlab.kernels.attention.problem import Problem, on_device
 from attnlab.kernels.attention.scores.f_over_g import FOverG
 
@@ -86,7 +86,9 @@ class _Row:
 
 
 @_precise
-def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, g: Tensor):
+def backward(
+    problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, g: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients (dq, dk, dv, dbias) for the output's cotangent ``g``; dbias has the shape of the logits."""
     row = _Row(problem, q, k, bias)
     p, dp = row.f * row.u, row.seen(g @ v.mT)
@@ -97,7 +99,9 @@ def backward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | N
 
 
 @_precise
-def second(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, tangents: tuple, g: Tensor | None):
+def second(
+    problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, tangents: tuple, g: Tensor | None
+) -> tuple[Tensor, ...]:
     """Tangent of the output for ``tangents`` of (q, k, v, bias); with ``g`` also the gradients of <g, tangent>.
 
     Returns (tangent,) or (tangent, dq, dk, dv, dbias).

@@ -37,7 +37,7 @@ class Both(Mask):
     first: Mask
     second: Mask
 
-    def visible(self, n_queries, n_keys):
+    def visible(self, n_queries: int, n_keys: int) -> Tensor:
         return self.first.visible(n_queries, n_keys) & self.second.visible(n_queries, n_keys)
 
 
@@ -53,7 +53,7 @@ class Causal(Mask):
 
     shift: int | None = None
 
-    def visible(self, n_queries, n_keys):
+    def visible(self, n_queries: int, n_keys: int) -> Tensor:
         i, j = _grid(n_queries, n_keys)
         return j <= i if self.shift is None else j <= i - (n_keys - n_queries) + self.shift
 
@@ -70,7 +70,7 @@ class Window(Mask):
         if self.before < 0 or self.after < 0 or self.dilation < 1:
             raise ValueError(f"need before >= 0, after >= 0 and dilation >= 1, got {self}")
 
-    def visible(self, n_queries, n_keys):
+    def visible(self, n_queries: int, n_keys: int) -> Tensor:
         i, j = _grid(n_queries, n_keys)
         return (
             ((j - i) % self.dilation == 0)
@@ -81,13 +81,13 @@ class Window(Mask):
 
 @dataclass(frozen=True)
 class Neighbourhood(Mask):
-    """Neighbourhood attention on a line or a grid: every query sees ``size`` keys an axis, also at the edges.
+    """Neighbourhood attention on a line or a grid: every query sees ``size`` keys per axis, also at the edges.
 
-    ``shape`` is the layout of the tokens, (n,) or (rows, columns), row-major; ``size`` the window an axis. At an edge
+    ``shape`` is the layout of the tokens, (n,) or (rows, columns), row-major; ``size`` the window per axis. At an edge
     the window is shifted inwards, not cut. With ``dilation`` t a query sees only positions congruent to its own modulo
     t. With ``stride`` t the queries of a group of t neighbours (on their comb, if dilated) share the window of the
     group's middle member (leader g t + t // 2). Generalised neighbourhood attention, Hassani et al. 2025. Each
-    entry of ``size``, ``dilation`` and ``stride`` is one number an axis, or a single number for all axes.
+    entry of ``size``, ``dilation`` and ``stride`` is one number per axis, or a single number for all axes.
     """
 
     shape: tuple[int, ...]
@@ -109,7 +109,7 @@ class Neighbourhood(Mask):
         given = (self.size, self.dilation, self.stride)
         return [x if isinstance(x, tuple) else (x,) * len(self.shape) for x in given]
 
-    def visible(self, n_queries, n_keys):
+    def visible(self, n_queries: int, n_keys: int) -> Tensor:
         total = 1
         for n in self.shape:
             total *= n
@@ -155,7 +155,7 @@ class BlockSparse(Mask):
                 f"{tuple(self.layout.shape)} and block={self.block}"
             )
 
-    def visible(self, n_queries, n_keys):
+    def visible(self, n_queries: int, n_keys: int) -> Tensor:
         a, b = self.layout.shape
         one_sequence = a == b and n_queries < n_keys
         if -(-n_keys // self.block) != b or not (one_sequence or -(-n_queries // self.block) == a):
@@ -173,7 +173,7 @@ class KeySubsample(Mask):
 
     keys: tuple[int, ...]
 
-    def visible(self, n_queries, n_keys):
+    def visible(self, n_queries: int, n_keys: int) -> Tensor:
         bad = [key for key in self.keys if not 0 <= key < n_keys]
         if bad:
             raise ValueError(f"keys={bad} of the subsample are not among the {n_keys} keys; use 0 to {n_keys - 1}")

@@ -14,11 +14,13 @@ First and second derivatives, forward mode, ``torch.func`` transforms and ``grad
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import autograd, compiled, cpu, direct, plain, torch_internals
+from attnlab.kernels import torch_internals
+from attnlab.kernels.attention import autograd, autograd_of_statistics, compiled, cpu, direct, plain
 from attnlab.kernels.attention.arguments import (
     LOW,
     PATHS,
@@ -38,6 +40,51 @@ from attnlab.kernels.attention.problem import Problem, Rows, on_device, rows_of_
 from attnlab.kernels.attention.scores import score_map
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 from attnlab.kernels.attention.statistics import Mass, check_names
+
+
+@overload
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    score: str | ScoreMap = ...,
+    mask: str | Mask | Tensor | None = ...,
+    bias: Bias | Tensor | tuple | None = ...,
+    scale: float | Tensor | None = ...,
+    statistics: tuple[()] = ...,
+    path: str = ...,
+) -> Tensor: ...
+
+
+@overload
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    score: str | ScoreMap = ...,
+    mask: str | Mask | Tensor | None = ...,
+    bias: Bias | Tensor | tuple | None = ...,
+    scale: float | Tensor | None = ...,
+    statistics: tuple[str | Mass, *tuple[str | Mass, ...]],
+    path: str = ...,
+) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+
+@overload
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    score: str | ScoreMap = ...,
+    mask: str | Mask | Tensor | None = ...,
+    bias: Bias | Tensor | tuple | None = ...,
+    scale: float | Tensor | None = ...,
+    statistics: tuple[str | Mass, ...],
+    path: str = ...,
+) -> Tensor | tuple[Tensor, dict[str, Tensor]]: ...
 
 
 def attention(
@@ -220,5 +267,5 @@ def _on_fast_path(path: str, problem: Problem, q, k, v, bias, lead):
             return cpu.forward(problem, q, k, v, bias)[0]
         o = autograd.apply(autograd.Forward, path, problem, q, k, v, bias)
         return o if path == "c" else o[0]
-    o, raw, *_ = autograd.apply(autograd.WithStatistics, path, problem, q, k, v, bias)
+    o, raw, *_ = autograd.apply(autograd_of_statistics.WithStatistics, path, problem, q, k, v, bias)
     return o, {name: cpu.named(raw, name) for name in problem.names}

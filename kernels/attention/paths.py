@@ -5,11 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import cpu, gpu, sdpa, torch_internals
+from attnlab.kernels import torch_internals
+from attnlab.kernels.attention import cpu, gpu, sdpa
 from attnlab.kernels.attention.dispatch import choose_path
+from attnlab.kernels.attention.problem import Rows
+from attnlab.kernels.attention.scores.f_over_g import ScoreMap
 
 
-def path_of(path: str, score, q, v, lead, rows, visible, bias, names) -> str:
+def path_of(
+    path: str,
+    score: ScoreMap,
+    q: Tensor,
+    v: Tensor,
+    lead: torch.Size,
+    rows: Rows | None,
+    visible: Tensor | None,
+    bias: Tensor | None,
+    names: tuple[str, ...],
+) -> str:
     on_cpu = q.device.type == "cpu"
     widths = q.shape[-1], v.shape[-1]
     can_c = on_cpu and cpu.supports(score, q.dtype, *widths)

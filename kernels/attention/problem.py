@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import torch_internals
+from attnlab.kernels import torch_internals
 from attnlab.kernels.attention.masks import Causal, Mask
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap
 from attnlab.kernels.attention.statistics import Mass

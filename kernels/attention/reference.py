@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import torch_internals
+from attnlab.kernels import torch_internals
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap
 from attnlab.kernels.attention.statistics import Mass, row_statistics
 
@@ -31,7 +31,7 @@ def attention_reference(
     names: tuple[str, ...] = (),
     mass: Mass | None = None,
     careful: bool = True,
-):
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Output (..., query, value) and the dictionary of the named statistics (..., query).
 
     q (..., query, d), k (..., key, d), v (..., key, d_v); leading axes broadcast. ``visible`` is boolean, True where a

@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import formulas, torch_internals
+from attnlab.kernels import torch_internals
+from attnlab.kernels.attention import formulas
 from attnlab.kernels.attention.problem import Problem, on_device
 from attnlab.kernels.attention.reference import attention_reference
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
@@ -58,7 +59,7 @@ def backward(
     g: Tensor,
     bias: Tensor | None = None,
     want_bias: bool = False,
-):
+) -> tuple[Tensor, ...]:
     """Gradients (dq, dk, dv)."""
     if want_bias:
         raise NotImplementedError("path='sdpa' has no gradient of the bias; use path='auto' or 'reference'")

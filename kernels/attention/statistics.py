@@ -20,11 +20,12 @@ A row without a visible key, or without weight, has zero statistics, and minus i
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from attnlab.kernels.suggestions import did_you_mean
 
 NAMES = (
     "log_sum_exp",
@@ -66,8 +67,7 @@ def check_names(statistics: tuple, n_keys: int) -> tuple[tuple[str, ...], Mass]:
                 )
             mass, item = wanted, "mass"
         if item not in NAMES:
-            near = difflib.get_close_matches(str(item), NAMES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(str(item), NAMES)
             raise ValueError(f"statistics={item!r} is not a statistic{hint} Known: {', '.join(NAMES)}")
         if item not in names:
             names.append(item)

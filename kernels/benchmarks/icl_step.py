@@ -73,7 +73,9 @@ def size_records(rounds: int = 9, sweeps: dict[str, tuple] | None = None) -> lis
     return records
 
 
-def compiled_records(rounds: int = 9, n_replicas: int = 64, say: Callable[[str], None] = lambda text: None):
+def compiled_records(
+    rounds: int = 9, n_replicas: int = 64, say: Callable[[str], None] = lambda text: None
+) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     """(records, reasons): loss and gradient of all replicas in one graph of torch.compile, causal, batch 16, context 40."""
     shape, candidates = _candidates(True, 16, 40, n_replicas)
     candidates = {name: candidates[name] for name in ("fused", "batched", BASE, "loop, folded")}

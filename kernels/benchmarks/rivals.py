@@ -24,7 +24,7 @@ def compiled_records(
     shapes: Iterable[tuple[int, int, int, str]] = SHAPES,
     rounds: int = 15,
     say: Callable[[str], None] = lambda text: None,
-):
+) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     """(records, reasons): both passes and the forward pass alone, against what torch compiles here.
 
     ``reasons`` lists {"candidate", "pass", "reason"} of what does not run.

@@ -76,14 +76,16 @@ def available(shape: Shape, dtype: str) -> bool:
     )
 
 
-def train(shape: Shape, state: State, n_steps: int, data: Stream | Batches, optimiser: Optimiser):
+def train(
+    shape: Shape, state: State, n_steps: int, data: Stream | Batches, optimiser: Optimiser
+) -> tuple[State, np.ndarray]:
     """As ``icl_step.train``."""
     if isinstance(data, Stream) and state.dtype != "float32":  # the stream is single precision: feed it
         return _train_in_chunks(shape, state, n_steps, data, optimiser)
     return _call(shape, state, n_steps, data, optimiser)[:2]
 
 
-def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches):
+def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """As ``icl_step.loss_and_gradient``: one step of size zero."""
     if isinstance(data, Stream) and state.dtype != "float32":
         data = draw(shape, data, state.step, 1)

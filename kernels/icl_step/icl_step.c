@@ -3,7 +3,7 @@
  * Compile-time: D (covariates), M (labels), H (heads), REAL32. A sequence holds n_context + 1 pairs (x, y). With token
  * z = (x, y) and query (x, 0), head h adds sum_j p_j OV_h.z_j to the prediction of each label, p = softmax over the earlier
  * pairs of z_j^T KQ_h x_i, where KQ = Wk^T Wq / sqrt(D + M) and OV = Wv^T Wo are formed once a step: keys are the tokens
- * themselves and values are one number a label. Rows: every i = 1 .. n_context (causal), or only i = n_context (single
+ * themselves and values are one number per label. Rows: every i = 1 .. n_context (causal), or only i = n_context (single
  * query). Loss: mean over the batch, the rows and the labels of (prediction - y_i)^2.
  *
  * Sequences lie in the lanes of a vector. With G the derivative in the prediction: ds_j = p_j sum_labels G (u_j - o),

@@ -41,7 +41,7 @@ class Shape:
 
     @property
     def n_rows(self) -> int:
-        """Queries a sequence."""
+        """Queries per sequence."""
         return self.n_context if self.causal else 1
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:

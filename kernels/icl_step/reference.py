@@ -40,14 +40,16 @@ def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
 
 
-def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches):
+def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Loss (replica,) and gradient on the next batch."""
     x, y = _batch(shape, state, data, 0)
     value, gradient = _gradient(shape, _tensors(state.params), x, y)
     return value.numpy().astype(np.float64), {name: g.numpy() for name, g in gradient.items()}
 
 
-def train(shape: Shape, state: State, n_steps: int, data: Stream | Batches, optimiser: Optimiser):
+def train(
+    shape: Shape, state: State, n_steps: int, data: Stream | Batches, optimiser: Optimiser
+) -> tuple[State, np.ndarray]:
     """As ``icl_step.train``."""
     params, first, second = (
         {name: torch.from_numpy(a.copy()) for name, a in part.items()}

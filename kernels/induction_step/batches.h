@@ -91,7 +91,7 @@ NOINLINE void choose(const run *r, const uint32_t *words, int lane, int64_t *shu
     if (novel)
         for (int64_t i = 0; i <= N; i++) chosen[i] += r->classes;
 }
-/* dim normals a sequence as rows of a padded matrix: row i of sequence n at to + (n * rows + i) * ld */
+/* dim normals per sequence as rows of a padded matrix: row i of sequence n at to + (n * rows + i) * ld */
 NOINLINE void normal_rows(uint64_t seed, uint64_t step, uint32_t first, int64_t rows, int64_t dim, int64_t ld, vec *numbers,
                           real *to) {
     const int64_t total = rows * dim;

@@ -79,7 +79,9 @@ def available(dtype: str) -> bool:
     return _library(dtype == "float32") is not None
 
 
-def train(shape: Shape, state: State, n_steps: int, data: Stream | Batches, optimiser: Optimiser):
+def train(
+    shape: Shape, state: State, n_steps: int, data: Stream | Batches, optimiser: Optimiser
+) -> tuple[State, np.ndarray]:
     """As ``induction_step.train``."""
     values, diverged_at, losses = _joined(shape, state), state.diverged_at.copy(), []
     for first, count, part in _parts(shape, state, n_steps, data):
@@ -87,7 +89,7 @@ def train(shape: Shape, state: State, n_steps: int, data: Stream | Batches, opti
     return State(_split(shape, values), state.step + n_steps, diverged_at), np.concatenate(losses, 1)
 
 
-def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches):
+def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """As ``induction_step.loss_and_gradient``: one step of size zero."""
     values = _joined(shape, state)
     gradient, diverged_at = np.full_like(values, np.nan), np.full(len(values), -1, np.int64)

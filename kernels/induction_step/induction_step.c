@@ -7,7 +7,7 @@
  *
  * What is saved: keys are the tokens, and the positions among them only choose rows of A^T. With r1 = V1^T r the scores of
  * the second layer are v_j . r = u_j . r + sum_k p1_jk (u_k . r1), and with g_k = sum_j p2_j p1_jk its mean is
- * x = sum_j p2_j u_j + V1 sum_k g_k u_k: no value and no key is ever formed, and V1 acts on two vectors a sequence. Contents
+ * x = sum_j p2_j u_j + V1 sum_k g_k u_k: no value and no key is ever formed, and V1 acts on two vectors per sequence. Contents
  * of labels come from a table, so A acts on it and not on each label. What is left are products of matrices with the batch.
  * Tokens have no gradient, which saves as much on the way back.
  *

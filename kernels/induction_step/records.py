@@ -158,7 +158,7 @@ class Stream:
     law: Law
 
     def check(self, shape: Shape, n_replicas: int) -> None:
-        """Raise unless there is one seed and one set of vectors a replica."""
+        """Raise unless there is one seed and one set of vectors per replica."""
         if np.asarray(self.seeds).dtype != np.uint64 or np.shape(self.seeds) != (n_replicas,):
             raise ValueError(
                 f"seeds must be {n_replicas} numbers of dtype uint64, got {np.asarray(self.seeds).dtype} of "

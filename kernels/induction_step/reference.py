@@ -55,13 +55,15 @@ def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
 
 
-def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches):
+def loss_and_gradient(shape: Shape, state: State, data: Stream | Batches) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Loss (replica,) and gradient on the next batch."""
     value, gradient = _gradient(shape, _tensors(state.params), _batch(shape, state, data, 0))
     return value.double().numpy(), {name: g.numpy() for name, g in gradient.items()}
 
 
-def train(shape: Shape, state: State, n_steps: int, data: Stream | Batches, optimiser: Optimiser):
+def train(
+    shape: Shape, state: State, n_steps: int, data: Stream | Batches, optimiser: Optimiser
+) -> tuple[State, np.ndarray]:
     """As ``induction_step.train``."""
     params = {name: torch.from_numpy(a.copy()) for name, a in state.params.items()}
     diverged_at, losses = state.diverged_at.copy(), np.full((state.n_replicas, n_steps), np.nan)

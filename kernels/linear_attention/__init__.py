@@ -21,7 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention import torch_internals
+from attnlab.kernels import torch_internals
 from attnlab.kernels.attention.reference import finite, lost_values
 
 #: Types that are computed in float32.

@@ -5,13 +5,14 @@ Members say which cells see each other (:meth:`GridAttention.visible`) and how f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from attnlab.kernels.attention import attention
-from attnlab.kernels.operators.operator import Operator, checked
+from attnlab.kernels.operators.operator import Grid, Operator, Parameters, Sizes, checked
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -38,28 +39,32 @@ class GridAttention(Operator):
         """The largest offset per axis with an entry of its own in the table."""
         raise NotImplementedError(f"{type(self).__name__} does not say how far its table goes")
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = projections(sizes, generators, dtype)
         side = 2 * self.farthest() + 1
         made["position"] = torch.zeros(len(generators), sizes.n_heads, side, side, dtype=dtype)
         return made
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         mixed = self._mix(inputs, parameters, self.values(inputs, parameters), causal)
         return self.post(mixed, inputs, parameters)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Grid, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         n = inputs.x.shape[-2]
         unit = torch.eye(n, dtype=inputs.x.dtype, device=inputs.x.device)
         heads = parameters["query"].shape[1]
         return self._mix(inputs, parameters, unit.expand(*inputs.x.shape[:2], heads, n, n), causal)
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Grid, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
     def _mix(self, inputs, parameters, values, causal):

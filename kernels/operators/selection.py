@@ -20,7 +20,9 @@ class Selecting(Operator):
         """Boolean (..., query, key)."""
         raise NotImplementedError(f"{type(self).__name__} has no select")
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Cache, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         with torch.no_grad():

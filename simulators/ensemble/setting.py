@@ -7,13 +7,14 @@ names the field, the value, what was expected and what to do.
 from __future__ import annotations
 
 import ast
-import difflib
 import math
 import numbers
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
+
+from attnlab.kernels.suggestions import did_you_mean
 
 S = TypeVar("S")
 
@@ -108,12 +109,6 @@ def parsed(name: str, text: str, hint: Any) -> Any:
     except (ValueError, SyntaxError):
         raise ValueError(f"{name}={text!r} is not {_described(hint)}") from None
     return value if isinstance(value, (tuple, list)) else (value,)
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """``"; did you mean 'n_context'?"``, or nothing if no name is near."""
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _coerced(name: str, value: Any, hint: Any) -> Any:

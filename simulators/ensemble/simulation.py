@@ -15,13 +15,14 @@ import time
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from attnlab.kernels.suggestions import did_you_mean
 from attnlab.simulators.ensemble.monitor import Monitor, use
-from attnlab.simulators.ensemble.setting import did_you_mean, field_types, overridden
+from attnlab.simulators.ensemble.setting import field_types, overridden
 
 DEVICES = (("cpu",), ("cpu", "cuda"))  # what a simulation may declare
 
@@ -127,7 +128,7 @@ class Simulation:
 class View:
     """A setting restricted to the fields a simulation declares; properties of the setting see the view, too."""
 
-    __slots__ = ("_name", "_reads", "_setting")
+    __slots__: ClassVar[tuple[str, ...]] = ("_name", "_reads", "_setting")
 
     def __init__(self, setting: Any, reads: tuple[str, ...], name: str) -> None:
         self._setting, self._reads, self._name = setting, reads, name

@@ -123,7 +123,7 @@ class PairHeads:
 
 @dataclass(frozen=True)
 class Pairs:
-    """``batch`` pairs a step from standard normals."""
+    """``batch`` pairs per step from standard normals."""
 
     dim: int
     batch: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -151,7 +151,7 @@ class EffectiveLoss:
     n_context: int
     noise_std: float
 
-    numbers_per_step = 0
+    numbers_per_step: ClassVar[int] = 0
 
     def fill(self, numbers: Tensor, stream: torch.Generator) -> None:
         """There is nothing to draw."""

@@ -74,7 +74,7 @@ class MultiTaskSetting:
             if not support or len(set(support)) < len(support) or max(support) >= self.dim:
                 raise ValueError(
                     f"supports={self.supports!r} holds {support!r}; use different covariates from 0 to "
-                    f"dim - 1 = {self.dim - 1}, at least one a task"
+                    f"dim - 1 = {self.dim - 1}, at least one per task"
                 )
         if not self.supports:
             raise ValueError("supports=() is empty; give at least one task")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ class AllSequences:
 
     batch: Sequences
 
-    numbers_per_step = 0
+    numbers_per_step: ClassVar[int] = 0
 
     def fill(self, numbers: Tensor, stream: torch.Generator) -> None:
         """There is nothing to draw."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ class MomentTask:
 
     moments: Moments
 
-    numbers_per_step = 0
+    numbers_per_step: ClassVar[int] = 0
 
     def part(self, rows: slice) -> MomentTask:
         return MomentTask(self.moments.part(rows))

@@ -6,8 +6,9 @@ operations per multiply-accumulate. Nothing here knows a formula.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,7 +87,7 @@ def count(setting: CountSetting, seeds: Sequence[np.random.SeedSequence], device
     return {name: np.tile(np.array(values, dtype=np.int64), (len(seeds), 1)) for name, values in found.items()}
 
 
-def macs(run, *arguments) -> int:
+def macs(run: Callable[..., Any], *arguments: Any) -> int:
     """Multiply-accumulates of the matrix products in a call."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         run(*arguments)

@@ -56,8 +56,7 @@ class PromptSetting:
         ):
             raise ValueError(
                 f"keys {keys.shape}, scores {scores.shape} and starts {starts.shape} do not fit: scores are (case, "
-                f"input, "
-                "token) with one case, or one a start, and starts have the dimension of the keys"
+                "input, token) with one case, or one per start, and starts have the dimension of the keys"
             )
 
 

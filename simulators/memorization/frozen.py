@@ -185,7 +185,7 @@ def separable(rows: np.ndarray, signs: np.ndarray) -> bool | None:
 
 
 def _rows(Z: np.ndarray) -> np.ndarray:
-    """An orthonormal basis of the columns' span, rows of it one an example: the same labellings are separable."""
+    """An orthonormal basis of the columns' span, one row of it per example: the same labellings are separable."""
     left, values, _ = np.linalg.svd(Z, full_matrices=False)
     return left[:, values > 1e-10 * values[0]]
 

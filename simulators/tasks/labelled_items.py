@@ -153,7 +153,7 @@ class ClassificationTask:
         return self.batch * self.n_tokens * (self.dim + self.n_positions)
 
     def _sizes(self) -> list[int]:
-        """Numbers of each kind in a step: four choices a sequence, order of pairs, order of labels, classes; noise, means."""
+        """Numbers of each kind in a step: four choices per sequence, order of pairs, order of labels, classes; noise, means."""
         B, N = self.batch, self.n_context
         return [
             4 * B,

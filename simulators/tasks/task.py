@@ -22,7 +22,9 @@ class Task(Protocol):
     per replica (tables, noise levels, moments) also has ``part(rows)``, the task of those replicas; one without serves all.
     """
 
-    numbers_per_step: int
+    @property
+    def numbers_per_step(self) -> int:
+        """Random numbers that one replica uses in one step."""
 
     def fill(self, numbers: Tensor, stream: torch.Generator) -> None:
         """Draw the random numbers ``(step, numbers_per_step)`` of one replica in place."""

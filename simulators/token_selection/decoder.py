@@ -20,7 +20,7 @@ from attnlab.simulators.ensemble.simulation import simulation
 @dataclass(frozen=True)
 class DecoderSetting:
     """``overlap``: rho_n lies within ``spread`` (relative) of it, uniformly. ``gradient``: ``"plain"`` descent, the mean over
-    classes a step; ``"sampled"``: one class a step, drawn at random; ``"decorrelated"``: F (F^T F)^{-1} in place of F."""
+    classes per step; ``"sampled"``: one class per step, drawn at random; ``"decorrelated"``: F (F^T F)^{-1} in place of F."""
 
     n_classes: int = 10
     vocabulary: int = 1000

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attnlab.simulators.ensemble.plan import equally_spaced_steps
 from attnlab.simulators.ensemble.setting import checked, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
 
@@ -78,7 +79,7 @@ def scan_flow(setting: ScanSetting, seeds: Sequence[np.random.SeedSequence], dev
         return 2 * last * root * np.stack([rates / K * inverse, -moved, moved])
 
     state, d = np.zeros((3, 2, len(seeds))), 1 / setting.n_steps
-    kept = set(np.unique(np.round(np.linspace(0, setting.n_steps, setting.n_records + 1))).astype(int).tolist())
+    kept = set(equally_spaced_steps(setting.n_steps, setting.n_records))
     path = []
     for step in range(setting.n_steps + 1):
         root = step * d

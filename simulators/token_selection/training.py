@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent
-from attnlab.simulators.ensemble.plan import Plan, Record, log_spaced_steps
+from attnlab.simulators.ensemble.plan import Plan, Record, equally_spaced_steps, log_spaced_steps
 from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import (
     checked,
@@ -33,7 +33,7 @@ from attnlab.simulators.token_selection.model import Classes, NextToken, Pairwis
 class Setting:
     """The task (classes, frequencies, lengths), the model's start, and the training.
 
-    ``n_classes`` (K), ``classes_per_query``, ``n_common``, ``n_distinct`` (tokens a class), ``n_idle`` (output ids that never
+    ``n_classes`` (K), ``classes_per_query``, ``n_common``, ``n_distinct`` (tokens per class), ``n_idle`` (output ids that never
     occur). ``common_weight``: frequency of a common token relative to the most frequent distinct one. ``profile``:
     ``"linear"``, distinct weights equally spaced from 0.1 to 1; ``"random"``, drawn uniformly on (0.1, 1) for each replica and
     put in order; or ``"independent"``, all weights of each class drawn so, those of common tokens times ``common_weight``.
@@ -145,7 +145,7 @@ def train_tokens(setting: Setting, seeds: Sequence[np.random.SeedSequence], devi
     if setting.spacing == "log":
         steps = log_spaced_steps(setting.n_steps, setting.n_records)
     else:
-        steps = tuple(int(step) for step in np.unique(np.round(np.linspace(0, setting.n_steps, setting.n_records + 1))))
+        steps = equally_spaced_steps(setting.n_steps, setting.n_records)
     run = train(
         model,
         task,

@@ -158,7 +158,9 @@ def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | No
     return _forward(problem, q, k, v, bias, False)[:2]
 
 
-def forward_with_statistics(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None):
+def forward_with_statistics(
+    problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Output, raw statistics (..., query, 10), and (level, 1/Z, T, count, key of the largest weight) of every row."""
     o, rows, record = _forward(problem, q, k, v, bias, True)
     record = record.movedim(0, -1)
@@ -200,7 +202,7 @@ def backward(
     bias: Tensor | None = None,
     want_bias: bool = False,
     statistics: tuple[Tensor, Tensor] | None = None,
-):
+) -> tuple[Tensor, ...]:
     """Gradients (dq, dk, dv), and that of the bias if wanted; ``statistics``: the raw ones and their cotangents."""
     from attnlab.kernels.attention.gpu import statistics as gpu_statistics
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 try:
     import triton
     import triton.language as tl
@@ -12,8 +15,8 @@ except ImportError:  # the extra "gpu" is not installed: the functions stay plai
     class tl:
         """Annotations need the name only."""
 
-        constexpr = object
+        constexpr: type = object
 
-    def jit(function):
+    def jit(function: Callable[..., Any]) -> Callable[..., Any]:
         """The function as it is."""
         return function

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from torch import Tensor
 class ScoreMap:
     """What ``attention`` asks of a score map; members are frozen dataclasses."""
 
-    name: str = ""
+    name: ClassVar[str] = ""
 
     def prepare(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys as the logits see them; the identity for all but cosine."""
@@ -104,7 +105,7 @@ class Softmax(FOverG):
     """
 
     sink: float | Tensor | None = None
-    name = "softmax"
+    name: ClassVar[str] = "softmax"
 
     def _sink(self, like: Tensor) -> Tensor | None:
         if self.sink is None:
@@ -114,7 +115,7 @@ class Softmax(FOverG):
         b = self.sink.to(like)
         return b.reshape(b.shape + (1,) * (like.ndim - b.ndim)) if b.ndim else b
 
-    def level(self, s, visible):
+    def level(self, s: Tensor, visible: Tensor) -> Tensor:
         top = (
             torch.where(visible, s, -torch.inf).amax(-1, keepdim=True)
             if s.shape[-1]
@@ -125,17 +126,17 @@ class Softmax(FOverG):
             top = torch.maximum(top, b.detach())
         return torch.where(top > -torch.inf, top, 0.0)
 
-    def f(self, s, m):
+    def f(self, s: Tensor, m: Tensor) -> Tensor:
         return torch.exp(s - m)
 
-    def g(self, s, m):
+    def g(self, s: Tensor, m: Tensor) -> Tensor:
         return torch.exp(s - m)
 
-    def derivatives(self, s, m):
+    def derivatives(self, s: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         e = torch.exp(s - m)
         return e, e, e, e
 
-    def constant(self, m, n_visible):
+    def constant(self, m: Tensor, n_visible: Tensor) -> Tensor:
         b = self._sink(m)
         return torch.zeros_like(m) if b is None else torch.exp(b - m)
 
@@ -149,9 +150,9 @@ class Softpick(FOverG):
     """
 
     eps: float = 1e-6
-    name = "softpick"
+    name: ClassVar[str] = "softpick"
 
-    def level(self, s, visible):
+    def level(self, s: Tensor, visible: Tensor) -> Tensor:
         return _row_max(s, visible).clamp(min=0.0)
 
     def _difference(self, s, m):
@@ -161,18 +162,18 @@ class Softpick(FOverG):
             small, torch.expm1(torch.where(small, s, 0.0)) * torch.exp(-m), torch.exp(s - m) - torch.exp(-m)
         )
 
-    def f(self, s, m):
+    def f(self, s: Tensor, m: Tensor) -> Tensor:
         return torch.relu(self._difference(s, m))
 
-    def g(self, s, m):
+    def g(self, s: Tensor, m: Tensor) -> Tensor:
         return self._difference(s, m).abs()
 
-    def derivatives(self, s, m):
+    def derivatives(self, s: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         e = torch.exp(s - m)
         up, sign = (s > 0) * e, torch.sign(s) * e
         return up, up, sign, sign
 
-    def constant(self, m, n_visible):
+    def constant(self, m: Tensor, n_visible: Tensor) -> Tensor:
         return self.eps * torch.exp(-m)
 
 
@@ -180,21 +181,21 @@ class Softpick(FOverG):
 class Sigmoid(FOverG):
     r"""No competition between keys: :math:`W_j = 1/(1+e^{-s_j})`; use a bias of -ln n for rows that sum to about 1."""
 
-    name = "sigmoid"
+    name: ClassVar[str] = "sigmoid"
 
-    def f(self, s, m):
+    def f(self, s: Tensor, m: Tensor) -> Tensor:
         positive = s >= 0
         e = torch.exp(torch.where(positive, -s, s))  # slopes keep their digits where 1 - p rounds to 0
         return torch.where(positive, 1.0, e) / (1 + e)
 
-    def g(self, s, m):
+    def g(self, s: Tensor, m: Tensor) -> Tensor:
         return torch.zeros_like(s)
 
-    def derivatives(self, s, m):
+    def derivatives(self, s: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         p, rest = torch.sigmoid(s), torch.sigmoid(-s)
         return p * rest, p * rest * (rest - p), torch.zeros_like(s), torch.zeros_like(s)
 
-    def constant(self, m, n_visible):
+    def constant(self, m: Tensor, n_visible: Tensor) -> Tensor:
         return torch.ones_like(m)
 
 
@@ -203,23 +204,23 @@ class Linear(FOverG):
     """Linear attention W_j = s_j / N. ``divide``: "count" (N = visible keys of the row) or "one" (N = 1)."""
 
     divide: str = "count"
-    name = "linear"
+    name: ClassVar[str] = "linear"
 
     def __post_init__(self):
         if self.divide not in ("count", "one"):
             raise ValueError(f"divide={self.divide!r} is unknown; use 'count' (visible keys) or 'one'")
 
-    def f(self, s, m):
+    def f(self, s: Tensor, m: Tensor) -> Tensor:
         return s.clone()
 
-    def g(self, s, m):
+    def g(self, s: Tensor, m: Tensor) -> Tensor:
         return torch.zeros_like(s)
 
-    def derivatives(self, s, m):
+    def derivatives(self, s: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         zero = torch.zeros_like(s)
         return torch.ones_like(s), zero, zero, zero
 
-    def constant(self, m, n_visible):
+    def constant(self, m: Tensor, n_visible: Tensor) -> Tensor:
         return n_visible.expand(m.shape).clone() if self.divide == "count" else torch.ones_like(m)
 
 
@@ -227,12 +228,12 @@ class Linear(FOverG):
 class ReLU(Linear):
     """Rectified attention W_j = max(s_j, 0) / N, N as in ``Linear``. The slope at 0 is taken as 0."""
 
-    name = "relu"
+    name: ClassVar[str] = "relu"
 
-    def f(self, s, m):
+    def f(self, s: Tensor, m: Tensor) -> Tensor:
         return torch.relu(s)
 
-    def derivatives(self, s, m):
+    def derivatives(self, s: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         zero = torch.zeros_like(s)
         return (s > 0).to(s.dtype), zero, zero, zero
 
@@ -247,32 +248,32 @@ class Power(FOverG):
 
     power: int = 2
     rectified: bool = False
-    name = "power"
+    name: ClassVar[str] = "power"
 
     def __post_init__(self):
         if not (isinstance(self.power, int) and 1 <= self.power <= 16):
             raise ValueError(f"power={self.power!r} must be an integer from 1 to 16")
 
-    def level(self, s, visible):
+    def level(self, s: Tensor, visible: Tensor) -> Tensor:
         top = _row_max(torch.relu(s) if self.rectified else s.abs(), visible)
         return torch.where(top > 0, top, 1.0)
 
-    def log_level(self, m):
+    def log_level(self, m: Tensor) -> Tensor:
         return self.power * m.log()
 
     def _base(self, s, m):
         return torch.relu(s) / m if self.rectified else s / m
 
-    def f(self, s, m):
+    def f(self, s: Tensor, m: Tensor) -> Tensor:
         return self._base(s, m) ** self.power
 
-    def g(self, s, m):
+    def g(self, s: Tensor, m: Tensor) -> Tensor:
         if self.rectified or self.power % 2 == 0:
             return self.f(s, m)  # smooth at 0, which |s|^p is not for autograd
         x = self._base(s, m)
         return x ** (self.power - 1) * x.abs() if self.power > 1 else x.abs()
 
-    def derivatives(self, s, m):
+    def derivatives(self, s: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         p, x = self.power, self._base(s, m)
         sign = torch.sign(x) if p % 2 else torch.ones_like(x)  # |x|^p = sign(x)^p x^p
         first = p * x ** (p - 1) / m
@@ -289,16 +290,16 @@ class Softplus(FOverG):
     If every logit of a row is very negative the map tends to softmax; the level m = min(0, max s) keeps that limit.
     """
 
-    name = "softplus"
+    name: ClassVar[str] = "softplus"
 
-    def level(self, s, visible):
+    def level(self, s: Tensor, visible: Tensor) -> Tensor:
         return _row_max(s, visible).clamp(max=0.0)
 
     def _tail(self, s, m):
         """Where log(1+e^s) = e^s (1 - e^s/2) to every digit, and e^{-m} for the other entries (where m > -15)."""
         return s < -15, torch.exp(-m.clamp(min=-15.0))
 
-    def f(self, s, m):
+    def f(self, s: Tensor, m: Tensor) -> Tensor:
         tail, factor = self._tail(s, m)
         low = torch.where(tail, s, -15.0)
         high = torch.where(tail, 0.0, s)
@@ -307,10 +308,10 @@ class Softplus(FOverG):
             tail, rising * (1 - low.exp() / 2), torch.nn.functional.softplus(high, threshold=40.0) * factor
         )
 
-    def g(self, s, m):
+    def g(self, s: Tensor, m: Tensor) -> Tensor:
         return self.f(s, m)
 
-    def derivatives(self, s, m):
+    def derivatives(self, s: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         tail, factor = self._tail(s, m)
         low = torch.where(tail, s, -15.0)
         p = torch.sigmoid(s)
@@ -326,18 +327,18 @@ class Signed(FOverG):
     Discontinuous at s = 0, where the weight and its derivative are taken as 0.
     """
 
-    name = "signed"
+    name: ClassVar[str] = "signed"
 
-    def level(self, s, visible):
+    def level(self, s: Tensor, visible: Tensor) -> Tensor:
         return _row_max(s.abs(), visible)
 
-    def f(self, s, m):
+    def f(self, s: Tensor, m: Tensor) -> Tensor:
         return torch.sign(s) * torch.exp(s.abs() - m)
 
-    def g(self, s, m):
+    def g(self, s: Tensor, m: Tensor) -> Tensor:
         return torch.exp(s.abs() - m)
 
-    def derivatives(self, s, m):
+    def derivatives(self, s: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         e, sign = torch.exp(s.abs() - m), torch.sign(s)
         return sign * sign * e, sign * e, sign * e, sign * sign * e
 
@@ -351,9 +352,9 @@ class Cosine(ScoreMap):
 
     inner: ScoreMap = Softmax()
     eps: float = 1e-12
-    name = "cosine"
+    name: ClassVar[str] = "cosine"
 
-    def prepare(self, q, k):
+    def prepare(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         def unit(x):
             lost = ~torch.isfinite(x).all(
                 -1, keepdim=True
@@ -370,11 +371,11 @@ class Cosine(ScoreMap):
 
         return unit(q), unit(k)
 
-    def default_scale(self, head_dim):
+    def default_scale(self, head_dim: int) -> float:
         return 1.0
 
-    def of_logits(self):
+    def of_logits(self) -> ScoreMap:
         return self.inner.of_logits()
 
-    def weights(self, s, visible):
+    def weights(self, s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         return self.inner.weights(s, visible)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 
@@ -20,6 +19,7 @@ from attnlab.kernels.attention.scores.f_over_g import (
 )
 from attnlab.kernels.attention.scores.formula.map import FormulaMap
 from attnlab.kernels.attention.scores.rows import Clipped, Entmax, Hardmax, Standardised
+from attnlab.kernels.suggestions import did_you_mean
 
 #: Every score map that ``attention(score="...")`` knows by name, with its default parameters.
 SCORE_MAPS: dict[str, ScoreMap] = {
@@ -70,8 +70,7 @@ def score_map(score: str | ScoreMap, *, divide: str | None = None, plus: float =
             f"score={score!r} is not the name of a score map; for a formula say what divides it: "
             f"score=score_map({score!r}, divide='sum')"
         )
-    near = difflib.get_close_matches(str(score), SCORE_MAPS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(str(score), SCORE_MAPS)
     raise ValueError(f"score={score!r} is not a score map{hint} Known: {', '.join(SCORE_MAPS)}, or a ScoreMap object")
 
 

@@ -6,6 +6,7 @@ They run on the reference path (plain tensor operations), where all derivatives 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,13 +28,13 @@ class Hardmax(ScoreMap):
     """
 
     ties: str = "first"
-    name = "hardmax"
+    name: ClassVar[str] = "hardmax"
 
     def __post_init__(self):
         if self.ties not in ("first", "average"):
             raise ValueError(f"ties={self.ties!r} is unknown; use 'first' or 'average'")
 
-    def weights(self, s, visible):
+    def weights(self, s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         s, visible, any_key = _hide(s, visible)
         top = s.amax(-1, keepdim=True)
         winners = ((s == top) & visible).to(s.dtype).detach()
@@ -52,13 +53,13 @@ class Entmax(ScoreMap):
     """
 
     alpha: float = 1.5
-    name = "entmax"
+    name: ClassVar[str] = "entmax"
 
     def __post_init__(self):
         if not 1 < self.alpha <= 4:
             raise ValueError(f"alpha={self.alpha!r} must lie in (1, 4]; use score='softmax' for alpha = 1")
 
-    def weights(self, s, visible):
+    def weights(self, s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         s, visible, any_key = _hide(s, visible)
         r = 1.0 / (self.alpha - 1)
         with torch.no_grad():
@@ -98,13 +99,13 @@ class Clipped(ScoreMap):
 
     gamma: float = -0.03
     zeta: float = 1.0
-    name = "clipped"
+    name: ClassVar[str] = "clipped"
 
     def __post_init__(self):
         if not (self.gamma <= 0 and self.zeta >= 1):
             raise ValueError(f"need gamma <= 0 and zeta >= 1, got gamma={self.gamma!r}, zeta={self.zeta!r}")
 
-    def weights(self, s, visible):
+    def weights(self, s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         p, log_z = Softmax().weights(s, visible)
         stretched = ((self.zeta - self.gamma) * p + self.gamma).clamp(0.0, 1.0)
         return torch.where(visible & (s != -torch.inf), stretched, 0.0), log_z
@@ -121,12 +122,12 @@ class Standardised(ScoreMap):
     gain: float = 1.0
     offset: float = 0.0
     eps: float = 1e-3
-    name = "standardised"
+    name: ClassVar[str] = "standardised"
 
-    def default_scale(self, head_dim):
+    def default_scale(self, head_dim: int) -> float:
         return 1.0
 
-    def weights(self, s, visible):
+    def weights(self, s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         visible = visible & (s != -torch.inf)
         s = torch.where(visible, s, 0.0)
         n = visible.sum(-1, keepdim=True).clamp(min=1).to(s.dtype)

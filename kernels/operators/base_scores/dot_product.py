@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from attnlab.kernels.attention import attention
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, checked
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,6 @@ class DotProduct(Operator):
     source: ClassVar[str] = "vaswani2017"
     facts: ClassVar[Facts] = Facts(row_sum=1.0, causal="mask", content="pair", equivariant=("permutation", "rotation"))
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         return attention(inputs.q, inputs.k, inputs.v, mask="causal" if causal else None, scale=self.scale)

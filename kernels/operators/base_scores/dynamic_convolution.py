@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from attnlab.kernels.operators.axes import beside_problems
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, Sizes, checked, normal
 
 
 def beta_binomial(n: int, alpha: float, beta: float) -> list[float]:
@@ -50,7 +51,7 @@ class DynamicConvolution(Operator):
     budget: ClassVar[float] = 1e-4
     prior: ClassVar[tuple[float, ...]] = tuple(beta_binomial(10, 0.1, 0.9))
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         f, h = self.n_filters, self.hidden
         return {
             "static": normal(generators, (self.taps, f), self.taps**-0.5, dtype),
@@ -62,12 +63,14 @@ class DynamicConvolution(Operator):
             "readout": normal(generators, (h, 1), h**-0.5, dtype),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         return self.matrix(inputs, parameters) @ inputs.v
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.not_causal(causal)
         q, own = inputs.q, {name: beside_problems(x, inputs.q) for name, x in parameters.items()}
         filters = (q @ own["into_hidden"]).tanh() @ own["into_filters"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+import torch
+from torch import Tensor
+
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked, normal
 
 
 @dataclass(frozen=True)
@@ -33,27 +37,31 @@ class DynamicRouting(Operator):
         if not self.n_rounds >= 1:
             raise ValueError(f"n_rounds={self.n_rounds!r} must be at least 1 (one round is the mean)")
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         D = sizes.d_model
         return {"votes": normal(generators, (self.n_outputs, D, D), D**-0.5, dtype)}
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         """The votes (replica, batch, output, n, D)."""
         return inputs.x[:, :, None] @ parameters["votes"][:, None]
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         """The weights of the last round, (replica, batch, output, 1, n)."""
         self.not_causal(causal)
         x = self.values(inputs, parameters)
         return self._weights(x)
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         x = self.values(inputs, parameters)
         return self.post(self._weights(x) @ x, inputs, parameters)
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         return mixed.tanh().squeeze(-2)
 
     def _weights(self, x):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from attnlab.kernels.operators.axes import beside_problems
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, Sizes, checked, normal
 
 
 def inverse_softplus(y: float) -> float:
@@ -50,14 +51,14 @@ class LocationRelative(Operator):
     budget: ClassVar[float] = 1e-4
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, LocationRelative]:
         return {version: cls(version) for version in ("V0", "V1", "V2")}
 
     def __post_init__(self):
         if self.version not in ("V0", "V1", "V2"):
             raise ValueError(f"version={self.version!r}; use 'V0', 'V1' or 'V2'")
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         K, h = self.n_mixtures, self.hidden
         step, spread = {
             "V0": (0.0, -math.log(2 * self.width**2)),
@@ -72,19 +73,21 @@ class LocationRelative(Operator):
             "mixture": start.flatten().repeat(len(generators), 1),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         return self.matrix(inputs, parameters) @ inputs.v
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.not_causal(causal)
         weight, centre, width = self.mixture(inputs.q, parameters)
         at = torch.arange(inputs.k.shape[-2], dtype=centre.dtype, device=centre.device)
         away = (at - centre[..., None]) / width[..., None]  # (..., query, mixture, key)
         return (weight[..., None] * (-away.square() / 2).exp()).sum(-2)
 
-    def mixture(self, q: Tensor, parameters) -> tuple[Tensor, Tensor, Tensor]:
+    def mixture(self, q: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
         """Heights w / Z, centres and widths, (..., query, mixture)."""
         hidden = (q @ beside_problems(parameters["into_hidden"], q) + beside_problems(parameters["bias"], q)).tanh()
         raw = hidden @ beside_problems(parameters["into_mixture"], hidden) + beside_problems(parameters["mixture"], q)

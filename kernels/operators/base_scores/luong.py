@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import beside_problems, past
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
 
 
-def additive_scores(q, k, into_query, into_key, readout):
+def additive_scores(q: Tensor, k: Tensor, into_query: Tensor, into_key: Tensor, readout: Tensor) -> Tensor:
     """v . tanh(W_1 q + W_2 k), (..., query, key); weights (replica, d, h) twice, ``readout`` (replica, h)."""
     a, b = q @ beside_problems(into_query, q), k @ beside_problems(into_key, k)
     hidden = (a[..., :, None, :] + b[..., None, :, :]).tanh()  # (..., query, key, h)
     return (hidden @ beside_problems(readout[..., None], hidden)).squeeze(-1)
 
 
-def softmax_of(scores, causal):
+def softmax_of(scores: Tensor, causal: bool) -> Tensor:
     """Softmax over the visible keys."""
     if causal:
         scores = torch.where(past(*scores.shape[-2:], scores.device), scores, -torch.inf)
@@ -54,14 +56,14 @@ class Luong(Operator):
     budget: ClassVar[float] = 1e-4  # scores without a scale
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, Luong]:
         return {"general": cls("general"), "concat": cls("concat")}
 
     def __post_init__(self):
         if self.score not in ("general", "concat"):
             raise ValueError(f"score={self.score!r}; use 'general' or 'concat' (the dot form is DotProduct(scale=1.0))")
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         d, h = sizes.d, self.hidden
         if self.score == "general":
             return {"weight": normal(generators, (d, d), d**-0.5, dtype)}
@@ -71,7 +73,7 @@ class Luong(Operator):
             "readout": normal(generators, (h,), 2 * h**-0.5, dtype),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         if self.score == "concat":
             return softmax_of(additive_scores(inputs.q, inputs.k, **parameters), causal) @ inputs.v

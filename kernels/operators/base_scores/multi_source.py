@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import beside_problems
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class MultiSource(Operator):
         if self.outer not in ("learned", "log_sum_exp"):
             raise ValueError(f"outer={self.outer!r}; use 'learned' or 'log_sum_exp'")
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         if self.outer == "log_sum_exp":
             return {}
         h = self.hidden
@@ -53,13 +55,15 @@ class MultiSource(Operator):
             "readout": normal(generators, (h, 1), 2 * h**-0.5, dtype),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         contexts, beta = self._parts(inputs, parameters)
         return (contexts * beta).sum(-3)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.not_causal(causal)
         beta = self._parts(inputs, parameters)[1]
         s = inputs.q @ inputs.k.mT / inputs.q.shape[-1] ** 0.5

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
 from attnlab.kernels.operators.axes import beside_problems
 from attnlab.kernels.operators.base_scores.luong import Luong, additive_scores, softmax_of
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
 
 
 def _without_glimpse(inputs, parameters):
@@ -36,7 +40,7 @@ class Pointer(Operator):
     )
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         d, h = sizes.d, self.hidden
         made = {}
         for use in ("point", "glimpse")[: 1 + (self.n_glimpses > 0)]:
@@ -47,7 +51,9 @@ class Pointer(Operator):
             made["back"] = normal(generators, (d, d), d**-0.5, dtype)
         return made
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         q, k = inputs.q, inputs.k
         for _ in range(self.n_glimpses):
             read = softmax_of(additive_scores(q, k, *self._of("glimpse", parameters)), causal) @ k
@@ -55,7 +61,7 @@ class Pointer(Operator):
         u = additive_scores(q, k, *self._of("point", parameters))
         return softmax_of(u if self.clip is None else self.clip * u.tanh(), causal)
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         return self.matrix(inputs, parameters, causal=causal) @ inputs.v
 

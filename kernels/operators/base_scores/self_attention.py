@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
 from attnlab.kernels.attention import attention
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -22,32 +26,36 @@ class SelfAttention(Operator):
     source: ClassVar[str] = "vaswani2017"
     facts: ClassVar[Facts] = Facts(1.0, causal="mask", content="pair", equivariant=("permutation",))
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return projections(sizes, generators, dtype)
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         q, k = (into_heads(inputs.x, parameters[name]) for name in ("query", "key"))
         mixed = attention(q, k, self.values(inputs, parameters), mask="causal" if causal else None)
         return self.post(mixed, inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         return attention_weights(inputs.x, parameters, causal)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
 
-def attention_weights(x, parameters, causal):
+def attention_weights(x: Tensor, parameters: Parameters, causal: bool) -> Tensor:
     """The softmax maps of all heads, (replica, batch, head, n, n)."""
     q, k = (into_heads(x, parameters[name]) for name in ("query", "key"))
     return weights_of(q @ k.mT / q.shape[-1] ** 0.5, causal)
 
 
-def weights_of(scores, causal):
+def weights_of(scores: Tensor, causal: bool) -> Tensor:
     """Softmax over the visible keys."""
     if causal:
         scores = scores.masked_fill(scores.new_ones(scores.shape[-2:]).triu(1).bool(), float("-inf"))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
 
 SUMMARIES = ("max", "mean", "counted")
 
@@ -48,11 +48,11 @@ class Combiner(Operator):
         return Facts(row_sum=1.0, causal="prefix", content="pair", equivariant=symmetries)
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, Combiner]:
         """All summaries."""
         return {summary: cls(summary=summary) for summary in SUMMARIES}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         q, k, v = inputs.q, inputs.k, inputs.v
         if q.shape[-2] != k.shape[-2]:

@@ -44,7 +44,7 @@ class DilatedNeighbourhood(GridAttention):
             reach=lambda sizes: self.farthest_token(sizes.shape),
         )
 
-    def farthest(self):
+    def farthest(self) -> int:
         return (self.size - 1) * self.dilation
 
     def visible(self, shape: tuple[int, int], causal: bool) -> Tensor:

@@ -46,7 +46,7 @@ class Halo(GridAttention):
             reach=lambda sizes: self.farthest_token(sizes.shape),
         )
 
-    def farthest(self):
+    def farthest(self) -> int:
         return self.block + self.halo - 1
 
     def visible(self, shape: tuple[int, int], causal: bool) -> Tensor:

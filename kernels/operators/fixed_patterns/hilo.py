@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.fixed_patterns.neighbourhood import Neighbourhood
 from attnlab.kernels.operators.grids import places
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import Facts, Grid, Limit, Operator, Parameters, Sizes, checked
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -46,23 +47,27 @@ class HiLo(Operator):
         if self.window < 1 or not 0 <= self.low_share <= 1:
             raise ValueError(f"window={self.window!r} must be at least 1 and low_share={self.low_share!r} in [0, 1]")
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return projections(sizes, generators, dtype)
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         return self.post(self._mix(inputs, parameters, None), inputs, parameters)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Grid, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         n = inputs.x.shape[-2]
         unit = torch.eye(n, dtype=inputs.x.dtype, device=inputs.x.device)
         return self._mix(inputs, parameters, unit.expand(*inputs.x.shape[:2], 1, n, n))
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Grid, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
     def low_heads(self, n_heads: int) -> int:

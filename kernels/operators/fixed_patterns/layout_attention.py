@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.grids import places
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Grid, Operator, Parameters, Sizes, checked, normal
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -30,27 +32,31 @@ class LayoutAttention(Operator):
         row_sum=1.0, causal="none", causal_reason="a layout is seen whole", content="none", equivariant=("layout",)
     )
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = projections(sizes, generators, dtype)
         for name in ("rows", "columns"):
             made[name] = normal(generators, (self.side, sizes.d_model), 1.0, dtype)
         return made
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         return self.post(self._mix(inputs, parameters, self.values(inputs, parameters)), inputs, parameters)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Grid, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         n = inputs.x.shape[-2]
         unit = torch.eye(n, dtype=inputs.x.dtype, device=inputs.x.device)
         heads = parameters["query"].shape[1]
         return self._mix(inputs, parameters, unit.expand(*inputs.x.shape[:2], heads, n, n))
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Grid, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
     def _mix(self, inputs, parameters, values):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
 
 CHOICES = ("norm", "stride")
 
@@ -49,11 +49,11 @@ class LSG(Operator):
             )
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, LSG]:
         """Both choices of sparse keys."""
         return {choice: cls(choice=choice) for choice in CHOICES}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         return attention(inputs.q, inputs.k, inputs.v, mask=self.visible(inputs.q, inputs.k, causal))
 

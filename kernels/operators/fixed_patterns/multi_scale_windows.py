@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.masks import Window
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
 
 SCALES = (0.25, 0.5, 1.0, 2.0)
 
@@ -52,7 +53,7 @@ class MultiScaleWindows(Operator):
         """Keys per head, the query's own among them."""
         return [max(1, int(self.window * self.depth * SCALES[4 * h // n_heads])) for h in range(n_heads)]
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         parts = []
         for h, w in enumerate(self.windows(inputs.q.shape[-3])):

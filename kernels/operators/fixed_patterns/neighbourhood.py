@@ -45,7 +45,7 @@ class Neighbourhood(GridAttention):
             reach=lambda sizes: farthest_token(sizes.shape, self.size),
         )
 
-    def farthest(self):
+    def farthest(self) -> int:
         return self.size - 1
 
     def visible(self, shape: tuple[int, int], causal: bool) -> Tensor:

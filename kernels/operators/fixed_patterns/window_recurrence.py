@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.attention import attention
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked, normal
 from attnlab.kernels.operators.projections import into_heads, projections
 from attnlab.kernels.operators.rotary import rotated
 
@@ -42,14 +43,16 @@ class WindowRecurrence(Operator):
         if self.window < 1:
             raise ValueError(f"window={self.window!r} must be at least 1")
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = projections(sizes, generators, dtype, names=("query", "key", "value"))
         for name in ("gate", "cell_gate"):
             made[name] = normal(generators, (2, sizes.d_model, sizes.d_model), sizes.d_model**-0.5, dtype)
         made["cell"] = normal(generators, (sizes.d_model,), 1.0, dtype)
         return made
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         x = inputs.x
         before = parameters["cell"][:, None, None].expand(*x.shape[:2], 1, -1)  # c'_0

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import elu
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import past, per_head
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, State, checked
 
 
-def positive(x):
+def positive(x: Tensor) -> Tensor:
     """ELU + 1, the feature map of the memory."""
     return elu(x) + 1
 
@@ -42,10 +44,10 @@ class CompressiveMemory(Operator):
     )
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return {"gate": torch.zeros(len(generators), sizes.n_heads, dtype=dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         q, k, v = inputs.q, inputs.k, inputs.v
         if q.shape[-2] != k.shape[-2]:
@@ -59,7 +61,9 @@ class CompressiveMemory(Operator):
                 state = self.written(part.k, part.v, state)
         return torch.cat(outputs, -2)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         n = inputs.k.shape[-2]
         block = torch.arange(n, device=inputs.k.device) // self.segment
         s = inputs.q @ inputs.k.mT / inputs.q.shape[-1] ** 0.5
@@ -70,7 +74,7 @@ class CompressiveMemory(Operator):
         g = per_head(parameters["gate"].sigmoid(), s)
         return torch.where(total > 0, g * w / torch.where(total > 0, total, 1.0) + (1 - g) * local, local)
 
-    def written(self, k, v, state):
+    def written(self, k: Tensor, v: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         """The memory M (..., d, d_v) and z (..., d) after a segment."""
         phi = positive(k)
         M, z = phi.mT @ v, phi.sum(-2)
@@ -81,7 +85,7 @@ class CompressiveMemory(Operator):
         phi, g = positive(q), per_head(parameters["gate"].sigmoid(), q)
         return g * (phi @ M) / (phi @ z[..., None]) + (1 - g) * local
 
-    def start(self, token):
+    def start(self, token: Any) -> State:
         place = (*token.k.shape[:-1], self.segment)
         return {
             "read": torch.zeros_like(token.k[..., None] * token.v[..., None, :]),
@@ -91,7 +95,7 @@ class CompressiveMemory(Operator):
             "count": torch.zeros_like(token.k[..., 0]),
         }
 
-    def step(self, state, token, parameters):
+    def step(self, state: State, token: Any, parameters: Parameters) -> tuple[State, Tensor]:
         t = int(state["count"].flatten()[0])
         place, memory = t % self.segment, (state["read"], state["mass"])
         if place == 0 and t > 0:

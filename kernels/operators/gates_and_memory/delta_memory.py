@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from torch import Tensor
 
 from attnlab.kernels.operators.gates_and_memory.compressive_memory import CompressiveMemory, positive
-from attnlab.kernels.operators.operator import Facts, Operator
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,12 @@ class DeltaMemory(CompressiveMemory):
 
     facts: ClassVar[Facts] = Facts("free", causal="prefix", content="pair")
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Any, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         return Operator.matrix(self, inputs, parameters, causal=causal, draw=draw)
 
-    def written(self, k, v, state):
+    def written(self, k: Tensor, v: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         if state is None:
             return super().written(k, v, state)
         phi, (M, z) = positive(k), state

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.axes import linear, past
 from attnlab.kernels.operators.convolutions import causal_depthwise
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked, normal
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class Extractor(Operator):
     facts: ClassVar[Facts] = Facts("free", causal="prefix", content="none", equivariant=("shift",))
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         D = sizes.d_model
         return {"lag": normal(generators, (D, sizes.n), 1.0, dtype), "gate": normal(generators, (D, D), D**-0.5, dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         n, taps = inputs.x.shape[-2], parameters["lag"].shape[-1]
         if n > taps:
@@ -42,10 +46,12 @@ class Extractor(Operator):
         extracted = causal_depthwise(inputs.x, parameters["lag"]) / count.sqrt()
         return linear(inputs.x, parameters["gate"]) * extracted
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         return inputs.x.mT[..., None]  # (replica, batch, channel, n, 1)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         replicas, batch, n, _ = inputs.x.shape
         at = torch.arange(n, device=inputs.x.device)
         lag = (at[:, None] - at[None]).clamp(min=0)
@@ -53,5 +59,5 @@ class Extractor(Operator):
         M = toeplitz / (at[:, None] + 1).to(toeplitz).sqrt()
         return M[:, None].expand(replicas, batch, *M.shape[1:])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         return linear(inputs.x, parameters["gate"]) * mixed.squeeze(-1).mT

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.biases import ForgetGate
 from attnlab.kernels.operators.axes import past, per_head
 from attnlab.kernels.operators.base_scores.self_attention import SelfAttention
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Limit, Operator, Parameters, Sizes, Tokens, checked, normal
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -41,31 +43,35 @@ class Forgetting(Operator):
     )
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = projections(sizes, generators, dtype)
         made["gate"] = normal(generators, (sizes.n_heads, sizes.d_model, 1), sizes.d_model**-0.5, dtype)
         return made | {"gate_bias": torch.full((len(generators), sizes.n_heads), 2.0, dtype=dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         q, k, v = (into_heads(inputs.x, parameters[name]) for name in ("query", "key", "value"))
         fading = ForgetGate(self.log_gates(inputs.x, parameters))
         return self.post(attention(q, k, v, mask="causal", bias=fading), inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         q, k = (into_heads(inputs.x, parameters[name]) for name in ("query", "key"))
         c = self.log_gates(inputs.x, parameters).cumsum(-1)
         s = q @ k.mT / q.shape[-1] ** 0.5 + c[..., :, None] - c[..., None, :]
         return torch.where(past(*s.shape[-2:], s.device), s, -torch.inf).softmax(-1)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
     @staticmethod
-    def log_gates(x, parameters):
+    def log_gates(x: Tensor, parameters: Parameters) -> Tensor:
         """ln f (replica, batch, head, n)."""
         raw = into_heads(x, parameters["gate"])
         return logsigmoid(raw + per_head(parameters["gate_bias"], raw)).squeeze(-1)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import pad
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import beside_problems, linear, root_mean_square
 from attnlab.kernels.operators.base_scores.self_attention import SelfAttention, weights_of
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, Tokens, checked, normal
+from attnlab.kernels.operators.operator import Facts, Limit, Operator, Parameters, Sizes, Tokens, checked, normal
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
-def before(x):
+def before(x: Tensor) -> Tensor:
     """Every token's predecessor, zero for the first."""
     return pad(x, (0, 0, 1, 0))[..., :-1, :]
 
@@ -46,7 +48,7 @@ class LocalFiltering(Operator):
     )
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made, D, half = projections(sizes, generators, dtype), sizes.d_model, max(sizes.d_model // 2, 1)
         for name in ("now", "before"):
             made[f"first_{name}"] = normal(generators, (D, half), (2 * D) ** -0.5, dtype)
@@ -54,7 +56,7 @@ class LocalFiltering(Operator):
         made["first_bias"], made["second_bias"] = (normal(generators, (w,), 0.02, dtype) for w in (half, D))
         return made | {"gain": torch.ones(len(generators), D, dtype=dtype)}
 
-    def filtered(self, x, parameters):
+    def filtered(self, x: Tensor, parameters: Parameters) -> Tensor:
         """f (replica, batch, n, D)."""
         y = x
         for name in ("first", "second"):
@@ -63,20 +65,24 @@ class LocalFiltering(Operator):
         y = x + y
         return beside_problems(parameters["gain"], y) * y / root_mean_square(y, self.epsilon)
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         f = self.filtered(inputs.x, parameters)
         q, k = (into_heads(f, parameters[name]) for name in ("query", "key"))
         mixed = attention(q, k, self.values(inputs, parameters), mask="causal" if causal else None)
         return self.post(mixed, inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         f = self.filtered(inputs.x, parameters)
         q, k = (into_heads(f, parameters[name]) for name in ("query", "key"))
         return weights_of(q @ k.mT / q.shape[-1] ** 0.5, causal)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import silu
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.biases import RelativePosition
 from attnlab.kernels.operators.axes import beside_problems, linear
 from attnlab.kernels.operators.convolutions import causal_depthwise
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked, normal
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Mega(Operator):
     facts: ClassVar[Facts] = Facts(1.0, causal="prefix", content="pair")
     budget: ClassVar[float] = 1e-3  # squares of silu of tokens in the scores
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         D, d, h = sizes.d_model, sizes.d, self.expansion
         made = {name: normal(generators, (D, h), 0.2, dtype) for name in ("input_gate", "damping")}
         made |= {name: normal(generators, (D, h), 1.0, dtype) for name in ("expand", "contract")}
@@ -51,7 +53,7 @@ class Mega(Operator):
         made |= {f"{name}_bias": normal(generators, (d,), 0.02, dtype) for name in ("query", "key")}
         return made | {"position": normal(generators, (2 * self.chunk - 1,), 0.02, dtype)}
 
-    def kernel(self, parameters, n):
+    def kernel(self, parameters: Parameters, n: int) -> Tensor:
         r"""Taps of the average (replica, D, n): :math:`h^{-1/2} \sum_h \gamma p \beta q^l`, and omega at l = 0."""
         p = parameters["input_gate"].sigmoid()
         log_q = torch.log1p(-p * parameters["damping"].sigmoid())
@@ -60,14 +62,18 @@ class Mega(Operator):
         taps = (size[..., None] * (log_q[..., None] * lag).exp()).sum(-2)
         return taps + torch.where(lag == 0, parameters["skip"][..., None], 0.0)
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         m, v = self._average(inputs.x, parameters), self.values(inputs, parameters)
         q, k = self._queries_and_keys(m, parameters)
         bias = RelativePosition(parameters["position"][:, None])
         return self._gated(attention(q, k, v, mask=self._seen(inputs.x), bias=bias), m, inputs.x, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         q, k = self._queries_and_keys(self._average(inputs.x, parameters), parameters)
         n = q.shape[-2]
         at = torch.arange(n, device=q.device)
@@ -75,10 +81,10 @@ class Mega(Operator):
         s = q @ k.mT / q.shape[-1] ** 0.5 + parameters["position"][:, None][..., offset]
         return torch.where(self._seen(inputs.x), s, -torch.inf).softmax(-1)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         return silu(linear(inputs.x, parameters["value"]))
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         return self._gated(mixed, self._average(inputs.x, parameters), inputs.x, parameters)
 
     def _average(self, x, parameters):

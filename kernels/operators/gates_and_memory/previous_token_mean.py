@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import gelu
 
 from attnlab.kernels.operators.axes import linear
 from attnlab.kernels.operators.gates_and_memory.local_filtering import before
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, State, Tokens, checked, normal
 
 
 @dataclass(frozen=True)
@@ -29,27 +31,29 @@ class PreviousTokenMean(Operator):
     no_matrix: ClassVar[str] = "a perceptron mixes token, predecessor and mean"
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         D, h = sizes.d_model, self.widening * sizes.d_model
         return {
             "into_hidden": normal(generators, (3 * D, h), (3 * D) ** -0.5, dtype),
             "out_of_hidden": normal(generators, (h, D), h**-0.5, dtype),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         x = inputs.x
         count = torch.arange(1, x.shape[-2] + 1, dtype=x.dtype, device=x.device)[:, None]
         return self._perceptron(torch.cat([x, before(x), x.cumsum(-2) / count], -1), parameters)
 
-    def start(self, token):
+    def start(self, token: Any) -> State:
         return {
             "previous": torch.zeros_like(token.x),
             "sum": torch.zeros_like(token.x),
             "count": torch.zeros_like(token.x[..., 0]),
         }
 
-    def step(self, state, token, parameters):
+    def step(self, state: State, token: Any, parameters: Parameters) -> tuple[State, Tensor]:
         count, total = state["count"] + 1, state["sum"] + token.x
         seen = torch.cat([token.x, state["previous"], total / count[..., None]], -1)[..., None, :]
         return {"previous": token.x, "sum": total, "count": count}, self._perceptron(seen, parameters).squeeze(-2)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
 from attnlab.kernels.operators.heads_and_sharing.multi_head import MultiHead
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Heads, Limit, Operator, Parameters, Sizes, checked
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
-def slices(x, n_heads):
+def slices(x: Tensor, n_heads: int) -> Tensor:
     """The h-th slice of the token for head h, (replica, batch, head, n, d)."""
     return x.unflatten(-1, (n_heads, -1)).transpose(2, 3)
 
@@ -55,7 +57,7 @@ class AbsorbedProjections(Operator):
     budget: ClassVar[float] = 1e-4
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, AbsorbedProjections]:
         return {form: cls(form) for form in ("optimised", "efficient")}
 
     def __post_init__(self):
@@ -66,21 +68,25 @@ class AbsorbedProjections(Operator):
         """What the heads do, unless the inputs say otherwise."""
         return DotProduct()
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         names = ("query", "key", "out") if self.form == "optimised" else ("query", "out")
         return projections(sizes, generators, dtype, names)
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Heads, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         return self.post(inputs.inner.apply(self._heads(inputs, parameters), {}, causal=causal), inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Heads, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         return inputs.inner.matrix(self._heads(inputs, parameters), {}, causal=causal)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Heads, parameters: Parameters) -> Tensor:
         return slices(inputs.x, parameters["query"].shape[1])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Heads, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
     def _heads(self, inputs, parameters):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.axes import linear
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
 from attnlab.kernels.operators.heads_and_sharing.multi_head import MultiHead
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Heads, Limit, Operator, Parameters, Sizes, checked, normal
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 ROUTERS = ("shared_router", "router", "balance")
@@ -52,7 +54,7 @@ class HeadMixture(Operator):
         """What the heads do, unless the inputs say otherwise."""
         return DotProduct()
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         if sizes.n_heads < 2:
             raise ValueError(f"n_heads={sizes.n_heads!r} must be at least 2: one shared and one routed")
         widths = (sizes.n_heads // 2, sizes.n_heads - sizes.n_heads // 2, 2)
@@ -61,22 +63,26 @@ class HeadMixture(Operator):
             made[name] = normal(generators, (sizes.d_model, width), sizes.d_model**-0.5, dtype)
         return made
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Heads, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         q, k, v = (into_heads(inputs.x, parameters[name]) for name in ("query", "key", "value"))
         return self.post(inputs.inner.apply(QKV(q, k, v), {}, causal=causal), inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Heads, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         q, k = (into_heads(inputs.x, parameters[name]) for name in ("query", "key"))
         return inputs.inner.matrix(QKV(q, k, q), {}, causal=causal)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Heads, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Heads, parameters: Parameters) -> Tensor:
         return out_of_heads(self.gates(inputs.x, parameters).mT[..., None] * mixed, parameters["out"])
 
-    def gates(self, x, parameters):
+    def gates(self, x: Tensor, parameters: Parameters) -> Tensor:
         """Gates (replica, batch, n, head), shared heads first."""
         shared, u, a = (linear(x, parameters[name]).softmax(-1) for name in ROUTERS)
         K = min(self.n_active, u.shape[-1])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Heads, Operator, Parameters, Sizes, checked
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -26,22 +30,26 @@ class MultiHead(Operator):
         """What the heads do, unless the inputs say otherwise."""
         return DotProduct()
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return projections(sizes, generators, dtype)
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Heads, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         return self.post(inputs.inner.apply(self.heads(inputs, parameters), {}, causal=causal), inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Heads, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         return inputs.inner.matrix(self.heads(inputs, parameters), {}, causal=causal)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Heads, parameters: Parameters) -> Tensor:
         return self.heads(inputs, parameters).v
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Heads, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
-    def heads(self, inputs, parameters):
+    def heads(self, inputs: Heads, parameters: Parameters) -> QKV:
         """Queries, keys and values of all heads, (replica, batch, head, n, d)."""
         return QKV(*(into_heads(inputs.x, parameters[name]) for name in ("query", "key", "value")))

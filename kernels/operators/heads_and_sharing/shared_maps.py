@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
 from attnlab.kernels.operators.heads_and_sharing.multi_head import MultiHead
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Heads, Limit, Operator, Parameters, Sizes, checked
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -43,14 +45,16 @@ class SharedMaps(Operator):
         """What gives the maps, unless the inputs say otherwise."""
         return DotProduct()
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         if not self.span >= 1:
             raise ValueError(f"span={self.span!r} must be at least 1")
         made = projections(sizes, generators, dtype, ("query", "key"))
         layers = [projections(sizes, generators, dtype, ("value", "out")) for _ in range(self.span)]
         return made | {name: torch.stack([each[name] for each in layers], 1) for name in ("value", "out")}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Heads, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         x = inputs.x
         q, k = (into_heads(x, parameters[name]) for name in ("query", "key"))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
 from attnlab.kernels.operators.heads_and_sharing.absorbed_projections import AbsorbedProjections, slices
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Heads, Limit, Operator, Parameters, Sizes, checked
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -34,26 +36,30 @@ class SuperAttention(Operator):
         """What the heads do, unless the inputs say otherwise."""
         return DotProduct()
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         unit = torch.eye(sizes.n, dtype=dtype).repeat(len(generators), 1, 1)
         return projections(sizes, generators, dtype, ("query", "out")) | {"positions": unit}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Heads, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         x = self.values(inputs, parameters)
         mixed = self._positions(inputs, parameters, causal) @ x
         heads = QKV(into_heads(inputs.x, parameters["query"]), x, mixed)
         return self.post(inputs.inner.apply(heads, {}, causal=causal), inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Heads, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         x = self.values(inputs, parameters)
         A = inputs.inner.matrix(QKV(into_heads(inputs.x, parameters["query"]), x, x), {}, causal=causal)
         return A @ self._positions(inputs, parameters, causal)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Heads, parameters: Parameters) -> Tensor:
         return slices(inputs.x, parameters["query"].shape[1])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Heads, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
     @staticmethod

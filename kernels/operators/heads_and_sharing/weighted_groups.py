@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
 from attnlab.kernels.operators.heads_and_sharing.multi_head import MultiHead
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Heads, Limit, Operator, Parameters, Sizes, checked
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -37,24 +39,28 @@ class WeightedGroups(Operator):
         """What the heads do, unless the inputs say otherwise."""
         return DotProduct()
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         H = sizes.n_heads
         if self.n_groups < 1 or H % self.n_groups:
             raise ValueError(f"n_groups={self.n_groups!r} must divide the {H} heads")
         mean = torch.full((len(generators), H), self.n_groups / H, dtype=dtype)
         return projections(sizes, generators, dtype) | {"key_weight": mean, "value_weight": mean.clone()}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Heads, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         return self.post(inputs.inner.apply(self._heads(inputs, parameters), {}, causal=causal), inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Heads, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         return inputs.inner.matrix(self._heads(inputs, parameters), {}, causal=causal)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Heads, parameters: Parameters) -> Tensor:
         return self._shared("value", inputs.x, parameters)
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Heads, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
     def _heads(self, inputs, parameters):

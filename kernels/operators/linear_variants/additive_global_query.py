@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from attnlab.kernels.operators.axes import beside_problems, linear
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked, normal
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class AdditiveGlobalQuery(Operator):
     no_matrix: ClassVar[str] = "keys are multiplied by a global vector; there are no values"
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         D = sizes.d_model
         made = {name: normal(generators, (D, D), D**-0.5, dtype) for name in ("query", "key", "mix", "out")}
         return made | {"weight": normal(generators, (D,), 1.0, dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         q, k = (normalize(linear(inputs.x, parameters[name]), dim=-1) for name in ("query", "key"))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from attnlab.kernels.linear_attention import linear_attention
 from attnlab.kernels.operators.axes import past, per_head
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, Sizes, State, checked
 
 
 @dataclass(frozen=True)
@@ -29,24 +31,26 @@ class CosineLinear(Operator):
         rank=lambda sizes: min(sizes.n, sizes.d),
     )  # fmt: skip
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return {"power": torch.full((len(generators), sizes.n_heads), 0.5, dtype=dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         q, k = normalize(inputs.q, dim=-1), normalize(inputs.k, dim=-1)
         v = inputs.v / self._counts(k, parameters, causal)
         return linear_attention(q, k, v)[0] if causal else q @ (k.mT @ v)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         q, k = normalize(inputs.q, dim=-1), normalize(inputs.k, dim=-1)
         W = q @ k.mT / self._counts(k, parameters, causal).mT
         return torch.where(past(*W.shape[-2:], W.device), W, 0.0) if causal else W
 
-    def start(self, token):
+    def start(self, token: Any) -> State:
         return {"read": torch.zeros_like(token.k[..., None] * token.v[..., None, :]), "count": 0 * token.k[..., 0]}
 
-    def step(self, state, token, parameters):
+    def step(self, state: State, token: Any, parameters: Parameters) -> tuple[State, Tensor]:
         count = state["count"] + 1
         v = token.v / (count ** per_head(parameters["power"].sigmoid(), count))[..., None]
         read = state["read"] + normalize(token.k, dim=-1)[..., None] * v[..., None, :]

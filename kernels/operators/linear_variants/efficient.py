@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from attnlab.kernels.operators.linear_variants.latent_mixture import LatentMixture
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ class Efficient(Operator):
         Limit("always, without a mask: L = d latents", lambda: Efficient(), lambda: LatentMixture()),
     )
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         return inputs.q.softmax(-1) @ (inputs.k.softmax(-2).mT @ inputs.v)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.not_causal(causal)
         return inputs.q.softmax(-1) @ inputs.k.softmax(-2).mT

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.axes import past
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, State, checked
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,15 @@ class LatentMixture(Operator):
         1.0, "prefix", "pair", ("permutation",), rank=lambda sizes: min(sizes.n, sizes.d)
     )  # causal, every block below the diagonal has that rank
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         if causal:
             return self.matrix(inputs, parameters, causal=True) @ inputs.v
         return inputs.q.softmax(-1) @ (inputs.k.softmax(-2).mT @ inputs.v)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         P, k = inputs.q.softmax(-1), inputs.k
         log_z = k.logcumsumexp(-2) if causal else k.logsumexp(-2, keepdim=True)
         if causal and log_z.shape[-2] != P.shape[-2]:
@@ -46,14 +49,14 @@ class LatentMixture(Operator):
             gap = torch.where(past(P.shape[-2], k.shape[-2], k.device)[..., None], gap, -torch.inf)
         return (P[..., :, None, :] * gap.exp()).sum(-1)
 
-    def start(self, token):
+    def start(self, token: Any) -> State:
         return {
             "top": torch.full_like(token.k, -torch.inf),
             "mass": torch.zeros_like(token.k),
             "read": torch.zeros_like(token.k[..., None] * token.v[..., None, :]),
         }
 
-    def step(self, state, token, parameters):
+    def step(self, state: State, token: Any, parameters: Parameters) -> tuple[State, Tensor]:
         top = torch.maximum(state["top"], token.k)
         old, new = (state["top"] - top).exp(), (token.k - top).exp()  # (..., latent)
         mass = old * state["mass"] + new

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.axes import past
 from attnlab.kernels.operators.convolutions import with_ones
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, State, checked
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class LogNormal(Operator):
         1.0, causal="prefix", content="pair", equivariant=("permutation",), rank=lambda sizes: min(sizes.n, sizes.d),
     )  # fmt: skip
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         if causal:
             return self.matrix(inputs, parameters, causal=True) @ inputs.v
@@ -41,16 +42,18 @@ class LogNormal(Operator):
         y = phi @ ((k - top).exp().mT @ with_ones(inputs.v))
         return y[..., :-1] / y[..., -1:]
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         q, k = self.query_scale * inputs.q, self.key_scale * inputs.k
         s = (q[..., :, None, :] + k[..., None, :, :]).logsumexp(-1)
         return (torch.where(past(*s.shape[-2:], s.device), s, -torch.inf) if causal else s).softmax(-1)
 
-    def start(self, token):
+    def start(self, token: Any) -> State:
         read = torch.zeros_like(token.k[..., None] * with_ones(token.v)[..., None, :])
         return {"top": torch.full_like(token.k, -torch.inf), "read": read}
 
-    def step(self, state, token, parameters):
+    def step(self, state: State, token: Any, parameters: Parameters) -> tuple[State, Tensor]:
         k = self.key_scale * token.k
         top = torch.maximum(state["top"], k)
         read = (state["top"] - top).exp()[..., None] * state["read"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.masks import Causal, Window
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked, normal
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -35,13 +37,15 @@ class OrthogonalMemory(Operator):
     frozen_parameters: ClassVar[tuple[str, ...]] = ("basis",)
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         r = min(self.n_slots, sizes.d)
         square = normal(generators, (sizes.n_heads, sizes.d, sizes.d), 1.0, torch.float64)
         basis = torch.linalg.qr(square).Q[..., :r].mT.contiguous().to(dtype)
         return projections(sizes, generators, dtype) | {"basis": basis}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         q, k, v = (into_heads(inputs.x, parameters[name]) for name in ("query", "key", "value"))
         mask = Window(self.window, self.window)
@@ -49,7 +53,7 @@ class OrthogonalMemory(Operator):
         return out_of_heads(self.global_part(q, v, parameters, causal) + local, parameters["out"])
 
     @staticmethod
-    def global_part(q, v, parameters, causal):
+    def global_part(q: Tensor, v: Tensor, parameters: Parameters, causal: bool) -> Tensor:
         """What the slots answer, (replica, batch, head, query, d)."""
         n, basis = v.shape[-2], parameters["basis"][:, None]
         count = torch.arange(1, n + 1, dtype=v.dtype, device=v.device)[:, None]

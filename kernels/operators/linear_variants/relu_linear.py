@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import gelu, layer_norm
 
 from attnlab.kernels.operators.axes import beside_problems, per_head
 from attnlab.kernels.operators.convolutions import depthwise
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Grid, Operator, Parameters, Sizes, checked, normal
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -37,7 +39,7 @@ class ReluLinear(Operator):
     )  # fmt: skip
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made, D = projections(sizes, generators, dtype), sizes.d_model
         made["scale"] = torch.full((len(generators), sizes.n_heads), sizes.d**-0.5, dtype=dtype)
         for name in ("first", "second"):
@@ -47,7 +49,9 @@ class ReluLinear(Operator):
             for name, start in (("gain", 1.0), ("shift", 0.0))
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         q, k = self._features(inputs.x, parameters)
@@ -55,16 +59,18 @@ class ReluLinear(Operator):
         mixed = q @ (k.mT @ self.values(inputs, parameters))
         return self.post(per_head(parameters["scale"], mixed) * mixed / normaliser, inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.not_causal(causal)
         q, k = self._features(inputs.x, parameters)
         w = q @ k.mT
         return per_head(parameters["scale"], w) * w / w.sum(-1, keepdim=True).clamp(min=self.clamp)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Grid, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Grid, parameters: Parameters) -> Tensor:
         z = out_of_heads(mixed, parameters["out"])
         gain, shift = (beside_problems(parameters[name], z) for name in ("gain", "shift"))
         inner = gelu(depthwise(layer_norm(z, z.shape[-1:]), parameters["first"], inputs.shape))

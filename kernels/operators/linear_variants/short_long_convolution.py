@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import pad, silu
 
 from attnlab.kernels.linear_attention import linear_attention
 from attnlab.kernels.operators.axes import past
 from attnlab.kernels.operators.convolutions import causal_depthwise
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked, normal
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -35,31 +37,35 @@ class ShortLongConvolution(Operator):
     facts: ClassVar[Facts] = Facts("free", causal="prefix", content="pair")
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = projections(sizes, generators, dtype, ("query", "key", "value", "gate", "out"))
         made["short"] = normal(generators, (sizes.d_model, self.short), self.short**-0.5, dtype)
         made["long"] = normal(generators, (sizes.d_model, sizes.n), sizes.n**-0.5, dtype)
         return made
 
-    def merged(self, parameters):
+    def merged(self, parameters: Parameters) -> Tensor:
         """The one kernel (replica, D, tap) that both branches are."""
         taps = max(parameters["long"].shape[-1], self.short)
         return sum(pad(parameters[name], (0, taps - parameters[name].shape[-1])) for name in ("short", "long"))
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         q, k = self._queries_and_keys(inputs, parameters)
         return self.post(linear_attention(q, k, self.values(inputs, parameters))[0], inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         q, k = self._queries_and_keys(inputs, parameters)
         W = q @ k.mT
         return torch.where(past(*W.shape[-2:], W.device), W, 0.0)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         return out_of_heads(silu(into_heads(inputs.x, parameters["gate"])) * mixed, parameters["out"])
 
     def _queries_and_keys(self, inputs, parameters):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch.nn.functional import normalize
 from attnlab.kernels.linear_attention import linear_attention
 from attnlab.kernels.operators.axes import past, per_head
 from attnlab.kernels.operators.convolutions import with_ones
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, Sizes, State, checked
 
 
 def polynomial_features(x: Tensor, square: float, linear: float, constant: float) -> Tensor:
@@ -50,28 +51,30 @@ class TaylorShift(Operator):
                 f"need square > 0, linear >= 0, constant >= linear^2 / (4 square) (no negative weight), got {self}"
             )
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return {"temperature": torch.ones(len(generators), sizes.n_heads, dtype=dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         q, k = self._features(inputs, parameters)
         v = with_ones(inputs.v)
         y = linear_attention(q, k, v)[0] if causal else q @ (k.mT @ v)
         return y[..., :-1] / y[..., -1:]
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         q, k = self._unit(inputs, parameters)
         s = q @ k.mT
         w = self.square * s.square() + self.linear * s + self.constant
         w = torch.where(past(*w.shape[-2:], w.device), w, 0.0) if causal else w
         return w / w.sum(-1, keepdim=True)
 
-    def start(self, token):
+    def start(self, token: Any) -> State:
         d = token.k.shape[-1]
         return {"read": token.v.new_zeros(*token.v.shape[:-1], (d + 1) * (d + 2) // 2, token.v.shape[-1] + 1)}
 
-    def step(self, state, token, parameters):
+    def step(self, state: State, token: Any, parameters: Parameters) -> tuple[State, Tensor]:
         q, k = self._features(token, parameters)
         read = state["read"] + k[..., None] * with_ones(token.v)[..., None, :]
         y = (q[..., None, :] @ read).squeeze(-2)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from attnlab.kernels.operators.axes import linear
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked, normal
 
 
 @dataclass(frozen=True)
@@ -31,21 +34,25 @@ class CompactPooling(Operator):
     budget: ClassVar[float] = 1e-4
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, CompactPooling]:
         return {"normalised": cls(), "tanh": cls(normalised=False)}
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         shape, std = (sizes.d_model, self.n_heads), sizes.d_model**-0.5
         return {name: normal(generators, shape, std, dtype) for name in ("context", "token")}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         return self.matrix(inputs, parameters, causal=causal) @ inputs.x
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         return inputs.x
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.not_causal(causal)
         x = inputs.x
         context = linear(x.mean(-2, keepdim=True), parameters["context"])  # (replica, batch, 1, head)

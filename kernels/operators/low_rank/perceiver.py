@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.self_attention import SelfAttention, weights_of
-from attnlab.kernels.operators.operator import Facts, Operator, Tokens, checked, normal
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked, normal
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -32,29 +36,33 @@ class Perceiver(Operator):
     )  # fmt: skip
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = projections(sizes, generators, dtype)
         made["latents"] = normal(generators, (self.n_latents, sizes.d_model), 1.0, dtype)
         for block in range(self.n_blocks):
             made |= {f"block{block}_{name}": w for name, w in projections(sizes, generators, dtype).items()}
         return made
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         k = into_heads(inputs.x, parameters["key"])
         mixed = attention(self._queries(inputs, parameters), k, self.values(inputs, parameters))
         return self.post(mixed, inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.not_causal(causal)
         q, k = self._queries(inputs, parameters), into_heads(inputs.x, parameters["key"])
         return weights_of(q @ k.mT / q.shape[-1] ** 0.5, False)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         z = parameters["latents"][:, None] + out_of_heads(mixed, parameters["out"])
         for block in range(self.n_blocks):
             own = {name: parameters[f"block{block}_{name}"] for name in ("query", "key", "value", "out")}

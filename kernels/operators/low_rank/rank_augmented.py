@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import elu
 
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked, normal
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -39,27 +40,31 @@ class RankAugmented(Operator):
     )  # fmt: skip
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = projections(sizes, generators, dtype, ("query", "key", "value", "gate", "out"))
         return made | {"gate_bias": normal(generators, (sizes.n_heads, sizes.d), 0.1, dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         q, k = self._features(inputs, parameters)
         mixed = q @ (k.mT @ self.values(inputs, parameters)) / (q @ k.sum(-2)[..., None])
         return self.post(mixed, inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.not_causal(causal)
         q, k = self._features(inputs, parameters)
         w = q @ k.mT
         return w / w.sum(-1, keepdim=True)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         gate = into_heads(inputs.x, parameters["gate"]) + parameters["gate_bias"][:, None, :, None]
         return out_of_heads(gate * mixed, parameters["out"])
 

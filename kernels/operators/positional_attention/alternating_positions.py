@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.masks import Window
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
 from attnlab.kernels.operators.rotary import rotated
 from attnlab.kernels.operators.selection import query_places
 
@@ -39,7 +41,7 @@ class AlternatingPositions(Operator):
             )
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, AlternatingPositions]:
         """Both kinds of layers."""
         return {"full": cls(0), "windowed": cls(1)}
 
@@ -61,7 +63,7 @@ class AlternatingPositions(Operator):
             reach=lambda sizes: min(self.window, sizes.n) - 1,
         )
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         q, k, v = inputs.q, inputs.k, inputs.v
         if self.full:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
 from attnlab.kernels.operators.selection import query_places
 
 
@@ -39,11 +41,11 @@ class Disentangled(Operator):
         if self.farthest < 1:
             raise ValueError(f"farthest={self.farthest!r} must be at least 1")
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         shape = (sizes.n_heads, 2 * self.farthest, sizes.d)
         return {name: normal(generators, shape, 1.0, dtype) for name in ("to_key", "to_query")}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         q, k = inputs.q, inputs.k
         m, scale = self.farthest, (3 * k.shape[-1]) ** -0.5

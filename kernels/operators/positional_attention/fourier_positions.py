@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.attention import attention
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
 from attnlab.kernels.operators.positional_attention.alternating_positions import AlternatingPositions
 from attnlab.kernels.operators.selection import query_places
 
@@ -54,7 +55,7 @@ class FourierPositions(Operator):
         most = max(1, math.floor(self.carrying * (d // 2)))
         return [w for w in known if w >= 2 * math.pi / self.trained_length][:most]
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         F = len(self.frequencies(sizes.d))
         made = {}
         for name in ("cosines", "sines"):
@@ -62,14 +63,14 @@ class FourierPositions(Operator):
             made[name] = torch.eye(F, dtype=dtype) + noise
         return made
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         n_q, n_k = inputs.q.shape[-2], inputs.k.shape[-2]
         q = self.prepared(inputs.q, query_places(n_q, n_k), parameters)
         k = self.prepared(inputs.k, torch.arange(n_k), parameters)
         return attention(q, k, inputs.v, mask="causal" if causal else None)
 
-    def prepared(self, x: Tensor, places: Tensor, parameters) -> Tensor:
+    def prepared(self, x: Tensor, places: Tensor, parameters: Parameters) -> Tensor:
         """x (replica, batch, head, token, d) with its places."""
         half = x.shape[-1] // 2
         angle = places.to(x)[:, None] * torch.tensor(self.frequencies(x.shape[-1]), dtype=x.dtype)  # (token, F)

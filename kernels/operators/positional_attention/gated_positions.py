@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.fixed_patterns.neighbourhood import Neighbourhood
 from attnlab.kernels.operators.grids import places
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import Facts, Grid, Limit, Operator, Parameters, Sizes, checked
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -49,11 +50,11 @@ class GatedPositions(Operator):
     )
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, GatedPositions]:
         """A wide Gaussian: at locality 1 borders fade to 1e-4 within three cells, and seem to leave shifts unbroken."""
         return {"wide": cls(0.1)}
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = projections(sizes, generators, dtype)
         a = torch.tensor(
             [(-self.locality, 2 * self.locality * x, 2 * self.locality * y) for x, y in centres(sizes.n_heads)]
@@ -62,20 +63,24 @@ class GatedPositions(Operator):
         made["gate"] = torch.ones(len(generators), sizes.n_heads, dtype=dtype)
         return made
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         return self.post(self._mix(inputs, parameters, self.values(inputs, parameters)), inputs, parameters)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Grid, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         n, heads = inputs.x.shape[-2], parameters["query"].shape[1]
         unit = torch.eye(n, dtype=inputs.x.dtype, device=inputs.x.device)
         return self._mix(inputs, parameters, unit.expand(*inputs.x.shape[:2], heads, n, n))
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Grid, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
     def positional(self, shape: tuple[int, int], position: Tensor) -> Tensor:

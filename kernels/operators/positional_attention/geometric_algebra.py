@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked, normal
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class GeometricAlgebra(Operator):
             raise ValueError(f"order={self.order!r} must be 2 or 3 and width={self.width!r} at least 1")
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, GeometricAlgebra]:
         """Pairs and triples."""
         return {"pairs": cls(2), "triples": cls(3)}
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         n_values = sizes.d_model - 3
         if n_values < 1:
             raise ValueError(f"d_model={sizes.d_model} must be at least 4: a point and a value")
@@ -60,7 +61,9 @@ class GeometricAlgebra(Operator):
             "value": normal(generators, (self.width, n_values), self.width**-0.5, dtype),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         r, v = inputs.x[..., :3], inputs.x[..., 3:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
 
 GROUPS = ("rotations", "translations")
 
@@ -50,7 +51,7 @@ class GroupTransport(Operator):
             raise ValueError(f"group={self.group!r} must be one of {GROUPS} and n_max={self.n_max!r} at least 1")
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, GroupTransport]:
         """Orthogonal and other matrices."""
         return {group: cls(group) for group in GROUPS}
 
@@ -59,18 +60,18 @@ class GroupTransport(Operator):
         """The poses at hand bound the length."""
         return Facts(row_sum=1.0, causal="mask", content="pair", equivariant=("frame",), n_max=self.n_max)
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         x = self.scale * normal(generators, (self.n_max,), 1.0, dtype)
         one, zero = torch.ones_like(x), torch.zeros_like(x)
         rows = [x.cos(), -x.sin(), x.sin(), x.cos()] if self.group == "rotations" else [one, x, zero, one]
         return {"elements": torch.stack(rows, -1).unflatten(-1, (2, 2))}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         moved, back = self.transported(inputs, parameters)
         return transport(back, attention(moved.q, moved.k, moved.v, mask="causal" if causal else None))
 
-    def transported(self, inputs: QKV, parameters) -> tuple[QKV, Tensor]:
+    def transported(self, inputs: QKV, parameters: Parameters) -> tuple[QKV, Tensor]:
         """Queries, keys and values in one frame, and the inverse elements of the queries (replica, 1, 1, query, b, b)."""
         n_q, n_k = inputs.q.shape[-2], inputs.k.shape[-2]
         g = parameters["elements"][:, None, None, :n_k]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
 from attnlab.kernels.operators.selection import masked_softmax, query_places, visible_past
 
 
@@ -42,7 +43,7 @@ class RelativePositions(Operator):
             raise ValueError(f"farthest={self.farthest!r} must be at least 0")
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, RelativePositions]:
         """Without and with the value table."""
         return {"keys": cls(), "keys_and_values": cls(values_too=True)}
 
@@ -56,13 +57,13 @@ class RelativePositions(Operator):
         """The value table adds a vector per pair."""
         return "the value table adds a vector per pair, which is no value of a key" if self.values_too else ""
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = {"key_table": normal(generators, (2 * self.farthest + 1, sizes.d), 1.0, dtype)}
         if self.values_too:
             made["value_table"] = normal(generators, (2 * self.farthest + 1, sizes.d_v), 1.0, dtype)
         return made
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         q, k, v = inputs.q, inputs.k, inputs.v
         n_q, n_k = q.shape[-2], k.shape[-2]

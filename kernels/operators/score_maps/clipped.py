@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.scores import Clipped
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class ClippedSoftmax(Operator):
     facts: ClassVar[Facts] = Facts("free", causal="mask", content="pair", equivariant=("permutation", "rotation"))
     limits: ClassVar[tuple[Limit, ...]] = (Limit("gamma = 0, zeta = 1", lambda: ClippedSoftmax(0.0, 1.0), DotProduct),)
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         score = Clipped(self.gamma, self.zeta)
         return attention(inputs.q, inputs.k, inputs.v, score=score, mask="causal" if causal else None)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import gelu
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import beside_problems
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,11 @@ class Difference(Operator):
     )
     budget: ClassVar[float] = 1e-4  # a difference, amplified
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         down = normal(generators, (4, sizes.d, self.width), sizes.d**-0.5, dtype)
         return {"down": down, "up": torch.zeros_like(down.mT).contiguous()}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         mask = "causal" if causal else None
         plus, minus = (

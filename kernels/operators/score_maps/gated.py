@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import per_head
 from attnlab.kernels.operators.base_scores.self_attention import SelfAttention, attention_weights
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Limit, Operator, Parameters, Sizes, Tokens, checked, normal
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -35,24 +37,28 @@ class GatedAttention(Operator):
         Limit("gate open", lambda: GatedAttention(), lambda: SelfAttention(), _open),
     )
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = projections(sizes, generators, dtype)
         made["gate"] = normal(generators, (sizes.n_heads, sizes.d_model, 1), sizes.d_model**-0.5, dtype)
         return made | {"gate_bias": torch.zeros(len(generators), sizes.n_heads, dtype=dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         q, k = (into_heads(inputs.x, parameters[name]) for name in ("query", "key"))
         mixed = attention(q, k, self.values(inputs, parameters), mask="causal" if causal else None)
         return self.post(mixed, inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         return attention_weights(inputs.x, parameters, causal)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         gate = into_heads(inputs.x, parameters["gate"])
         gate = torch.sigmoid(gate + per_head(parameters["gate_bias"], gate))
         return out_of_heads(gate * mixed, parameters["out"])

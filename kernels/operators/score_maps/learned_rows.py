@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.axes import beside_problems
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, Sizes, checked, normal
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,20 @@ class LearnedRows(Operator):
     )  # fmt: skip
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         features = 2 * self.n_frequencies * sizes.n
         return {
             "into_units": normal(generators, (features, self.n_units), features**-0.5, dtype),
             "out_of_units": normal(generators, (self.n_units, sizes.n), self.n_units**-0.5, dtype),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         return self.matrix(inputs, parameters, causal=causal) @ inputs.v
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.not_causal(causal)
         q, n = inputs.q, inputs.k.shape[-2]
         if n != parameters["out_of_units"].shape[-1]:

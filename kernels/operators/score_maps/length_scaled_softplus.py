@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import past
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, checked
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,23 @@ class LengthScaledSoftplus(Operator):
     budget: ClassVar[float] = 1e-4
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, LengthScaledSoftplus]:
         return {"plain": cls(), "reweighted": cls(power=3, offset=0.5)}
 
     def __post_init__(self):
         if not (isinstance(self.power, int) and self.power >= 1 and self.offset >= 0):
             raise ValueError(f"need a whole power >= 1 and offset >= 0, got {self.power!r} and {self.offset!r}")
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         if self.power > 1 or self.offset > 0:
             return self.matrix(inputs, parameters, causal=causal) @ inputs.v
         q, k, _ = self._scaled(inputs, causal)
         return attention(q, k, inputs.v, score="softplus", mask="causal" if causal else None, scale=1.0)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         q, k, visible = self._scaled(inputs, causal)
         s = q @ k.mT
         w = torch.nn.functional.softplus(s, threshold=40.0)  # cosines times ln d ln n: nothing can underflow

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.scores import ReLU
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, Sizes, checked
 
 
 @dataclass(frozen=True)
@@ -26,20 +28,22 @@ class Rectified(Operator):
     facts: ClassVar[Facts] = Facts("free", causal="mask", content="pair", equivariant=("permutation", "rotation"))
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return {"gain": torch.ones(len(generators), sizes.d_v, dtype=dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         mixed = self._mix(inputs, inputs.v, causal)
         return self.post(mixed, inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         n = inputs.k.shape[-2]
         unit = torch.eye(n, dtype=inputs.k.dtype, device=inputs.k.device).expand(*inputs.k.shape[:-2], n, n)
         return self._mix(inputs, unit, causal)
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: QKV, parameters: Parameters) -> Tensor:
         size = (mixed.square().mean(-1, keepdim=True) + self.epsilon).sqrt()
         return parameters["gain"][:, None, None, None] * mixed / size
 

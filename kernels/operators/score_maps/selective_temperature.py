@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import per_head
 from attnlab.kernels.operators.base_scores.self_attention import SelfAttention, weights_of
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Limit, Operator, Parameters, Sizes, Tokens, checked, normal
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -41,26 +43,30 @@ class SelectiveTemperature(Operator):
     )
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = projections(sizes, generators, dtype)
         for name in ("query_temperature", "value_temperature"):
             made[name] = normal(generators, (sizes.n_heads, sizes.d_model, 1), sizes.d_model**-0.5, dtype)
         return made | {"slope": torch.zeros(len(generators), sizes.n_heads, dtype=dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         q, k = self._queries(inputs, parameters), into_heads(inputs.x, parameters["key"])
         mixed = attention(q, k, self.values(inputs, parameters), mask="causal" if causal else None)
         return self.post(mixed, inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         q, k = self._queries(inputs, parameters), into_heads(inputs.x, parameters["key"])
         return weights_of(q @ k.mT / q.shape[-1] ** 0.5, causal)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         return self._factor("value", inputs.x, parameters) * into_heads(inputs.x, parameters["value"])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
     def _queries(self, inputs, parameters):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from attnlab.kernels.attention import attention
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, checked
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,6 @@ class SignedAttention(Operator):
     source: ClassVar[str] = "lv2024"
     facts: ClassVar[Facts] = Facts("l1 one", causal="mask", content="pair", equivariant=("permutation", "rotation"))
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         return attention(inputs.q, inputs.k, inputs.v, score="signed", mask="causal" if causal else None)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
 
 
 def _unit(inputs, parameters):
@@ -47,11 +48,13 @@ class Sinkhorn(Operator):
         if not (self.epsilon > 0 and self.n_iterations >= 0):
             raise ValueError(f"need epsilon > 0 and n_iterations >= 0, got {self.epsilon!r}, {self.n_iterations!r}")
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         return self.matrix(inputs, parameters, causal=causal) @ inputs.v
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.not_causal(causal)
         s = normalize(inputs.q, dim=-1) @ normalize(inputs.k, dim=-1).mT / self.epsilon
         n_q, n = s.shape[-2:]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.scores import Standardised
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, checked
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class StandardisedScores(Operator):
     )  # fmt: skip
     budget: ClassVar[float] = 1e-4
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         score = Standardised(self.gain, self.offset, self.epsilon)
         return attention(inputs.q, inputs.k, inputs.v, score=score, mask="causal" if causal else None)

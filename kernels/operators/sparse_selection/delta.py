@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
 from attnlab.kernels.operators.selection import one_query_per_key, query_places
 
 
@@ -38,7 +40,7 @@ class Delta(Operator):
                 f"window={self.window!r} and gap={self.gap!r} must be at least 1, sinks={self.sinks!r} at least 0"
             )
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         one_query_per_key(inputs, "Delta")
         q, k, v = inputs.q, inputs.k, inputs.v

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attnlab.kernels.operators.operator import Facts
+from attnlab.kernels.operators.operator import Cache, Facts, Parameters
 from attnlab.kernels.operators.selection import (
     Selecting,
     block_means,
@@ -52,7 +52,7 @@ class FlexPrefill(Selecting):
                 f"tau={self.tau!r} at least 0"
             )
 
-    def select(self, cache, parameters, *, causal=False):
+    def select(self, cache: Cache, parameters: Parameters, *, causal: bool = False) -> Tensor:
         one_query_per_key(cache, "FlexPrefill")
         q, k, B = cache.q, cache.k, self.block
         n, scale = k.shape[-2], k.shape[-1] ** -0.5

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Groups(Operator):
             smooth=False,
         )
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         member = self.assigned(inputs.k)  # (..., key, group), 0 or 1
@@ -54,7 +55,7 @@ class Groups(Operator):
         share = member.mT / count.clamp(min=1)[..., None]
         return attention(inputs.q, share @ inputs.k, share @ inputs.v, bias=count.log()[..., None, :])
 
-    def assigned(self, k):
+    def assigned(self, k: Tensor) -> Tensor:
         """Zeros and ones (..., key, group); a group may be empty."""
         k = k.detach()
         n = k.shape[-2]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit
+from attnlab.kernels.operators.operator import Cache, Facts, Limit, Parameters
 from attnlab.kernels.operators.selection import Selecting, query_places
 
 
@@ -39,11 +39,11 @@ class HiP(Selecting):
             )
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, HiP]:
         """Both representatives."""
         return {each: cls(representative=each) for each in ("centre", "first")}
 
-    def select(self, cache, parameters, *, causal=False):
+    def select(self, cache: Cache, parameters: Parameters, *, causal: bool = False) -> Tensor:
         q, k = cache.q, cache.k
         return self.found(q @ k.mT, causal)
 

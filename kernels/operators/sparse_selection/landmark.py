@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, checked
 from attnlab.kernels.operators.selection import largest, masked_softmax, one_query_per_key, query_places
 
 
@@ -33,7 +33,7 @@ class Landmark(Operator):
             raise ValueError(f"block={self.block!r} must be at least 2 and keep={self.keep!r} None or at least 0")
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, Landmark]:
         """Training, on all blocks, and retrieval of one."""
         return {"training": cls(), "retrieval": cls(2, 1)}
 
@@ -51,10 +51,12 @@ class Landmark(Operator):
             skips=skips,
         )
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         return self.matrix(inputs, parameters, causal=causal) @ inputs.v
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         one_query_per_key(inputs, "Landmark")
         n = inputs.k.shape[-2]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, normal
+from attnlab.kernels.operators.operator import Cache, Facts, Limit, Parameters, Sizes, normal
 from attnlab.kernels.operators.selection import Selecting, largest, visible_past
 
 
@@ -35,16 +37,16 @@ class Loki(Selecting):
         if self.keep < 1 or self.directions < 1:
             raise ValueError(f"keep={self.keep!r} and directions={self.directions!r} must be at least 1")
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         drawn = normal(generators, (sizes.n_heads, sizes.d, sizes.d), 1.0, torch.float64)
         return {"basis": torch.linalg.qr(drawn)[0].to(dtype)}
 
-    def calibrated(self, keys, parameters):
+    def calibrated(self, keys: Tensor, parameters: Parameters) -> Parameters:
         """Parameters with the eigenvectors of the second moment of keys (replica, batch, head, token, d), largest first."""
         second = (keys.mT @ keys).mean(1) / keys.shape[-2]
         return parameters | {"basis": torch.linalg.eigh(second)[1].flip(-1)}
 
-    def select(self, cache, parameters, *, causal=False):
+    def select(self, cache: Cache, parameters: Parameters, *, causal: bool = False) -> Tensor:
         leading = parameters["basis"][:, None, :, :, : self.directions]
         score = (cache.q @ leading) @ (cache.k @ leading).mT
         return largest(score, visible_past(*score.shape[-2:], causal), self.keep)

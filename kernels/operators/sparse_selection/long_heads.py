@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit
+from attnlab.kernels.operators.operator import Cache, Facts, Limit, Parameters
 from attnlab.kernels.operators.selection import (
     Selecting,
     largest,
@@ -49,7 +50,7 @@ class LongHeads(Selecting):
                 f"sinks={self.sinks!r} plus recent"
             )
 
-    def select(self, cache, parameters, *, causal=False):
+    def select(self, cache: Cache, parameters: Parameters, *, causal: bool = False) -> Tensor:
         one_query_per_key(cache, "LongHeads")
         n = cache.k.shape[-2]
         own = (query_places(n, n) // self.chunk)[:, None]
@@ -61,7 +62,7 @@ class LongHeads(Selecting):
         chosen = largest(torch.where(forced, torch.inf, score), allowed, self.total)
         return of_blocks(chosen, self.chunk, n) & visible_past(n, n, causal)
 
-    def chunk_keys(self, cache):
+    def chunk_keys(self, cache: Cache) -> Tensor:
         """One key per chunk, (..., chunk, d)."""
         n, at = cache.k.shape[-2], torch.arange(cache.k.shape[-2]) // self.chunk
         inside = (at[:, None] == at[None]).tril()
@@ -70,6 +71,6 @@ class LongHeads(Selecting):
         return attention(mean, cache.k, cache.k, mask=torch.arange(-(-n // self.chunk))[:, None] == at[None])
 
     @staticmethod
-    def renumbered(selected):
+    def renumbered(selected: Tensor) -> Tensor:
         """New places of the selected keys, (..., query, key): their order kept, gaps lost."""
         return selected.cumsum(-1) - 1

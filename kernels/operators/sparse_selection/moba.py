@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit
+from attnlab.kernels.operators.operator import Cache, Facts, Limit, Parameters
 from attnlab.kernels.operators.selection import Selecting, block_means, largest, of_blocks, query_places, visible_past
 
 
@@ -30,7 +31,7 @@ class MoBA(Selecting):
         if self.block < 1 or self.keep < 1:
             raise ValueError(f"block={self.block!r} and keep={self.keep!r} must be at least 1")
 
-    def select(self, cache, parameters, *, causal=False):
+    def select(self, cache: Cache, parameters: Parameters, *, causal: bool = False) -> Tensor:
         n_q, n = cache.q.shape[-2], cache.k.shape[-2]
         own = query_places(n_q, n)[:, None] // self.block
         score = cache.q @ block_means(cache.k, self.block).mT  # (..., query, block)

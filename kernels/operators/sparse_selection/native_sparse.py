@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.masks import Window
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
 from attnlab.kernels.operators.selection import largest, masked_softmax, of_blocks, query_places, visible_past
 
 
@@ -60,7 +61,7 @@ class NativeSparse(Operator):
         if min(self.length, self.stride, self.selection, self.keep, self.window) < 1:
             raise ValueError(f"all sizes must be at least 1, got {self}")
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         R, H, d, l = len(generators), sizes.n_heads, sizes.d, self.length
         mean = torch.eye(d, dtype=dtype).repeat(l, 1) / l
         return {
@@ -70,7 +71,7 @@ class NativeSparse(Operator):
             "gate_offset": torch.zeros(R, H, 3, dtype=dtype),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         q, k, v = inputs.q, inputs.k, inputs.v
         gates = (q @ parameters["gate"][:, None] + parameters["gate_offset"][:, None, :, None]).sigmoid()

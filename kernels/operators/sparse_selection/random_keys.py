@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
 from attnlab.kernels.operators.selection import largest, query_places, visible_past
 
 
@@ -36,7 +38,7 @@ class RandomKeys(Operator):
         if self.reduction < 1:
             raise ValueError(f"reduction={self.reduction!r} must be at least 1")
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         n_q, n_k = inputs.q.shape[-2], inputs.k.shape[-2]
         if draw is None or draw.shape[-1] != n_q * n_k:

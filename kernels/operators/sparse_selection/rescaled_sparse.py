@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, checked, normal, uniform
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal, uniform
 from attnlab.kernels.operators.selection import query_places
 
 
@@ -54,7 +56,7 @@ class RescaledSparse(Operator):
             n_max=self.n_max,
         )
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         shape = (1, sizes.n_heads, self.n_max)
         return {
             "ratio": 0.5 + uniform(generators, shape, dtype) / 2,
@@ -69,17 +71,19 @@ class RescaledSparse(Operator):
         ratio = (of_window["log_sum_exp"] - of_all["log_sum_exp"]).exp()
         return {"ratio": ratio, "residual": dense - ratio[..., None] * sparse}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         return self.post(self._mix(inputs, inputs.v, parameters), inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         n = inputs.k.shape[-2]
         unit = torch.eye(n, dtype=inputs.k.dtype, device=inputs.k.device)
         return self._mix(inputs, unit.expand(*inputs.k.shape[:-2], n, n), parameters)
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: QKV, parameters: Parameters) -> Tensor:
         return mixed + parameters["residual"][..., : mixed.shape[-2], :]
 
     def _mix(self, inputs, values, parameters):

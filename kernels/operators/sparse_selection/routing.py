@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,11 @@ class Routing(Operator):
         if self.clusters < 1:
             raise ValueError(f"clusters={self.clusters!r} must be at least 1")
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         drawn = normal(generators, (sizes.n_heads, self.clusters, sizes.d), 1.0, dtype)
         return {"centroids": torch.nn.functional.normalize(drawn, dim=-1)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         q, k, v = inputs.q, inputs.k, inputs.v
@@ -56,7 +58,7 @@ class Routing(Operator):
         count = v.new_zeros(*y.shape[:-3], q.shape[-2], 1).scatter_add(-2, at, torch.ones_like(at, dtype=v.dtype))
         return total / count.clamp(min=1)
 
-    def moved(self, inputs, parameters, decay: float = 0.999):
+    def moved(self, inputs: QKV, parameters: Parameters, decay: float = 0.999) -> Parameters:
         """Centroids after a step of training: an average with the mean direction of the queries and keys they took."""
         new = parameters["centroids"]
         for x in (inputs.q, inputs.k):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, normal
+from attnlab.kernels.operators.operator import Cache, Facts, Limit, Parameters, Sizes, normal
 from attnlab.kernels.operators.rotary import rotated
 from attnlab.kernels.operators.selection import (
     Selecting,
@@ -49,7 +51,7 @@ class Seer(Selecting):
             )
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, Seer]:
         """Both forms."""
         return {form: cls(form=form) for form in ("prefill", "decode")}
 
@@ -61,13 +63,13 @@ class Seer(Selecting):
             return Facts(causal="mask", **shared)
         return Facts(causal="none", causal_reason="the queries of a block are pooled, later ones among them", **shared)
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return {
             "gate_query": normal(generators, (sizes.n_heads, sizes.d, self.width), sizes.d**-0.5, dtype),
             "gate_key": normal(generators, (sizes.n_heads, 3 * sizes.d, self.width), (3 * sizes.d) ** -0.5, dtype),
         }
 
-    def select(self, cache, parameters, *, causal=False):
+    def select(self, cache: Cache, parameters: Parameters, *, causal: bool = False) -> Tensor:
         n_q, n = cache.q.shape[-2], cache.k.shape[-2]
         own = query_places(n_q, n) // self.block
         q = cache.q

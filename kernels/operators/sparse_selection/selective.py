@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
 from attnlab.kernels.operators.selection import one_query_per_key
 
 
@@ -37,7 +37,7 @@ class Selective(Operator):
         Limit("no score of head 0 is above 0", lambda: Selective(), lambda: DotProduct(), _negative),
     )
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         one_query_per_key(inputs, "Selective")
         F = self.masking(inputs.q, inputs.k)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, normal
+from attnlab.kernels.operators.operator import Cache, Facts, Limit, Parameters, Sizes, normal
 from attnlab.kernels.operators.selection import Selecting, largest
 
 
@@ -46,19 +48,19 @@ class Sparsifiner(Selecting):
             skips={"rank": "keys that no prediction keeps are seen by the first row only"},
         )
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         c, H = max(1, sizes.d // 2), sizes.n_heads
         made = {name: normal(generators, (H, sizes.d, c), sizes.d**-0.5, dtype) for name in ("into_query", "into_key")}
         made["tokens"] = normal(generators, (H, self.n_max, self.rank), self.n_max**-0.5, dtype)
         made["basis"] = normal(generators, (H, self.rank, self.n_max), 1.0, dtype).softmax(-1)
         return made
 
-    def select(self, cache, parameters, *, causal=False):
+    def select(self, cache: Cache, parameters: Parameters, *, causal: bool = False) -> Tensor:
         seen = largest(self.predicted(cache, parameters), torch.tensor(True), self.keep)
         first = torch.arange(seen.shape[-2])[:, None] == 0
         return seen | first
 
-    def predicted(self, cache, parameters):
+    def predicted(self, cache: Cache, parameters: Parameters) -> Tensor:
         """The predicted map (..., query, key), of rank at most r."""
         n = cache.k.shape[-2]
         q, k = (x @ parameters[name][:, None] for x, name in ((cache.q, "into_query"), (cache.k, "into_key")))

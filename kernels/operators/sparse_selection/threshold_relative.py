@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, Sizes, checked, normal
 from attnlab.kernels.operators.selection import masked_softmax, one_query_per_key, visible_past
 
 
@@ -31,16 +32,18 @@ class ThresholdRelative(Operator):
         row_sum="at most 1", causal="mask", content="pair", equivariant=("shift",), smooth=False,
     )  # fmt: skip
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return {
             "gate": normal(generators, (sizes.n_heads, sizes.d), sizes.d**-0.5, dtype),
             "gate_offset": torch.zeros(len(generators), sizes.n_heads, dtype=dtype),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         return self.matrix(inputs, parameters, causal=causal) @ inputs.v
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         one_query_per_key(inputs, "ThresholdRelative")
         q, k = (x / (x.square().mean(-1, keepdim=True) + self.epsilon).sqrt() for x in (inputs.q, inputs.k))

@@ -51,7 +51,7 @@ def latest_verdicts(folder: Path, declared: Declared) -> dict[str, dict[str, Any
             if claim not in best or rank > best[claim][0]:
                 best[claim] = (rank, rowid, differs)
         made = {}
-        for claim, (rank, rowid, differs) in best.items():
+        for claim, (chosen, rowid, differs) in best.items():
             record = _record(catalogue, rowid)
             if record is None:
                 continue
@@ -60,7 +60,7 @@ def latest_verdicts(folder: Path, declared: Declared) -> dict[str, dict[str, Any
                 for scale, row in standard.get(claim, {}).items()
                 if row != rowid and (found := _record(catalogue, row)) is not None
             }
-            others_here = others.get(claim, 0) - (0 if rank[0] else 1)
+            others_here = others.get(claim, 0) - (0 if chosen[0] else 1)
             made[claim] = record | {"differs": differs, "others": others_here, "scales": more}
         return made
     finally:

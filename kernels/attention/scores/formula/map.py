@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ class FormulaMap(FOverG):
     formula: str
     divide: str = "sum"
     plus: float = 0.0
-    name = "formula"
+    name: ClassVar[str] = "formula"
 
     def __post_init__(self):
         object.__setattr__(self, "_made", made(self.formula, self.divide))
@@ -42,7 +43,7 @@ class FormulaMap(FOverG):
             return math.log(self.plus) if self.plus > 0 else -math.inf
         return 1.0 if self.divide == "count" else self.plus
 
-    def level(self, s, visible):
+    def level(self, s: Tensor, visible: Tensor) -> Tensor:
         kind = self._made.kind
         if kind == "none":
             return torch.zeros_like(s[..., :1])
@@ -54,12 +55,12 @@ class FormulaMap(FOverG):
         top = top.clamp(min=self.parameter) if self.plus > 0 else top
         return torch.where(top > -torch.inf, top, 0.0)
 
-    def log_level(self, m):
+    def log_level(self, m: Tensor) -> Tensor:
         if self._made.kind == "none":
             return torch.zeros_like(m)
         return self._made.power * m.log() if self._made.kind == "homogeneous" else m
 
-    def constant(self, m, n_visible):
+    def constant(self, m: Tensor, n_visible: Tensor) -> Tensor:
         if self._made.kind == "exponential":
             return torch.exp(self.parameter - m)
         if self._made.kind == "homogeneous":
@@ -68,13 +69,13 @@ class FormulaMap(FOverG):
             return n_visible.expand(m.shape).clone()
         return torch.full_like(m, 1.0 if self.divide == "one" else self.plus)
 
-    def f(self, s, m):
+    def f(self, s: Tensor, m: Tensor) -> Tensor:
         return self._made.values("f", s, m)[0]
 
-    def g(self, s, m):
+    def g(self, s: Tensor, m: Tensor) -> Tensor:
         return self.f(s, m) if self.divide == "sum" else self._made.values("g", s, m)[0]
 
-    def derivatives(self, s, m):
+    def derivatives(self, s: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self._made.values("slopes", s, m)
 
 

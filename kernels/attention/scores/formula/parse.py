@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-import difflib
 
 import sympy
 from sympy import Abs, Expr, Max, Min, Rational, Symbol, cosh, exp, log, sign, sinh, sqrt, tanh
+
+from attnlab.kernels.suggestions import did_you_mean
 
 #: The logit.
 S = Symbol("s", real=True)
@@ -103,8 +104,7 @@ def _call(node: ast.Call, text: str) -> Expr:
     name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
     name = name.lower() if name.lower() in FUNCTIONS else name
     if name not in FUNCTIONS:
-        near = difflib.get_close_matches(name, FUNCTIONS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        hint = did_you_mean(name, FUNCTIONS) or ";"
         raise FormulaError(f"formula={text!r}: there is no function {name!r}{hint} known are {', '.join(FUNCTIONS)}")
     wanted = 2 if name in _TWO else 1
     if len(node.args) != wanted or node.keywords:

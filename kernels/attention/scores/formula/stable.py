@@ -45,7 +45,7 @@ class Scaled:
 class Side:
     """Expressions on one interval: ``q`` the common rate of exponentials, ``wild`` the non-linear P in x, if there is one."""
 
-    def __init__(self, interval: Interval, q: Expr, exprs: list[Expr]):
+    def __init__(self, interval: Interval, q: Expr, exprs: list[Expr]) -> None:
         self.interval, self.q = interval, q
         self.wild: Expr | None = None
         self.decays = Symbol("Wp" if interval.side > 0 else "Wm", positive=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import mpmath
 import sympy
 from sympy import Expr
@@ -16,7 +19,7 @@ class Undefined(FormulaError):
     """The formula has no finite real value there."""
 
 
-def value(expr: Expr, s) -> mpmath.mpf:
+def value(expr: Expr, s: Any) -> mpmath.mpf:
     """``expr`` at the logit ``s``, at mpmath's precision of the moment."""
     known: dict[Expr, mpmath.mpf] = {S: mpmath.mpf(s)}
 
@@ -28,7 +31,7 @@ def value(expr: Expr, s) -> mpmath.mpf:
     return of(expr)
 
 
-def exact_value(expr: Expr, s) -> mpmath.mpf:
+def exact_value(expr: Expr, s: Any) -> mpmath.mpf:
     """``expr`` at ``s`` to 30 digits or more: the precision is doubled until terms that cancel leave enough of them."""
     digits = 60 + int(3 * min(abs(float(s)), 1000.0))
     with mpmath.workdps(digits):
@@ -82,7 +85,7 @@ def _one(e: Expr, args: list, s) -> mpmath.mpf:
     raise FormulaError(f"{e.func} is not part of a formula")  # sympy made something of its own
 
 
-def grid(breaks=()) -> list:
+def grid(breaks: Iterable[Any] = ()) -> list:
     """Logits of all sizes and both signs, and both sides of every break."""
     sizes = [mpmath.mpf(10) ** (mpmath.mpf(i) / 6) for i in range(-48, 13)] + [300, 800]
     near = [b + side * mpmath.mpf(10) ** -k for b in breaks for side in (-1, 1) for k in (1, 3, 6)]
