@@ -53,6 +53,7 @@ TESTS_OF_A_ROOM = {
 TESTED_ELSEWHERE = {
     "analysis/theorems/levels": "the levels are asked through analysis/theorems/test_check.py",
     "kernels/attention/scores/formula": "tests/kernels/attention/scores",
+    "kernels/generated/rules": "tests/kernels/generated/test_trace.py runs every rule",
     "papers/lab/parts": "tests/papers/lab/commands/test_new.py makes one of each",
     "simulators/models": "tested with the subjects that use them",
 }
@@ -251,7 +252,7 @@ def test_importing_every_module_runs_nothing_and_plain_names_stay_unimportable()
         "assert not [m for m in ('theory', 'simulators', 'analysis', 'kernels', 'papers') if m in sys.modules]\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", timeout=280)
     assert done.returncode == 0 and done.stdout == "", done.stderr
 
 
@@ -299,3 +300,27 @@ def test_the_documents_link_to_files_that_are_there():
         if not (page.parent / target).exists()
     ]
     assert not broken
+
+
+def words_alone(text):
+    """The names of a text that are no part of a path or of a dotted name."""
+    return set(re.findall(r"(?<![\w/.])[a-z]\w*(?![\w.])", text))
+
+
+def test_no_file_lists_papers_or_subjects_by_hand():
+    """Whoever lies in a folder is in: no code, no build file and no table of contents names a third of its members."""
+    families = {
+        "papers": [path.name for path in (ROOT / "papers").iterdir() if (path / "paper.py").exists()],
+        **{folder: [path.parent.name for path in (ROOT / folder).glob("*/__init__.py")] for folder in SHARED},
+    }
+    files = [ROOT / name for name in ("pyproject.toml", "setup.py", "Makefile", "docs/index.md", "docs/conf.py")]
+    files += [path for path in sources(*MAY_IMPORT, "tests") if not path.parent.name.startswith("test")]
+    found = {}
+    for path in files:
+        words = words_alone(path.read_text(encoding="utf-8"))
+        for members in families.values():
+            named = words.intersection(members)
+            if len(named) >= len(members) / 3:
+                found[str(path.relative_to(ROOT))] = sorted(named)
+    assert not found
+    assert words_alone("papers = ['a_1', 'b_2']; import x.a_3, y/a_4") == {"papers", "a_1", "b_2", "import", "y"}

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
@@ -91,3 +93,55 @@ def test_a_wheel_made_from_an_sdist_is_that_of_the_checkout_and_reproduces_a_cla
     words = (sys.executable, "-c", check, str(site))
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=280)
     assert done.returncode == 0 and "HOLDS" in done.stdout, done.stdout + done.stderr
+
+
+PART = (
+    "theory/test_checks.py theory/costs kernels/test_torch_internals.py kernels/icl_step "
+    "simulators/ensemble/test_random_streams.py simulators/test_every_compiled_step.py analysis/statistics "
+    "analysis/judges/test_values.py papers/rala_low_rank papers/lab/run/test_store.py"
+)
+"""Tests that need nothing of the checkout but themselves: some of every folder, with C sources and tables among them."""
+
+
+def new_environment(place):
+    """A virtual environment that sees the libraries of this one, but not what an editable install of this one points at."""
+    venv.create(place, with_pip=False, symlinks=True)
+    python = place / "bin" / "python"
+    ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"]
+    site = Path(subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip())
+    (site / "libraries.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")  # its .pth files are not read
+    return python, site
+
+
+def installed(python, what, *words):
+    """Install a wheel, an sdist or a folder with pip, asking no index."""
+    words = ("--no-index", "--no-deps", "--no-build-isolation", "--ignore-installed", "--quiet", *words, str(what))
+    pip = (sys.executable, "-m", "pip", "--python", str(python), "install", *words)
+    done = subprocess.run(pip, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="the layout of a virtual environment is that of POSIX")
+@pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
+def test_a_part_of_the_suite_passes_in_each_form(clean, tmp_path, kind):
+    """From a clean copy of the checkout in a folder of another name: as a wheel, from an sdist, and editable."""
+    python, site = new_environment(tmp_path / "environment")
+    if kind == "editable":
+        place, home = clean, clean
+        installed(python, clean, "--editable")
+    else:
+        place, home = tmp_path / "elsewhere", site / "attnlab"
+        shutil.copytree(
+            clean / "tests", place / "tests"
+        )  # tests alone, without the sources that they would find beside them
+        shutil.copyfile(clean / "pyproject.toml", place / "pyproject.toml")
+        installed(python, built(clean, tmp_path / "built", kind))
+    where = "import attnlab.theory.checks as module; print(module.__file__)"
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    found = subprocess.run([python, "-c", where], capture_output=True, text=True, cwd=place, env=env, timeout=60)
+    assert found.stdout.strip() == str(home / "theory" / "checks.py"), found.stderr
+    part = [f"tests/{name}" for name in PART.split()] + (["tests/test_house.py"] if kind == "editable" else [])
+    words = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *part]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=place, env=env, timeout=1500)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
