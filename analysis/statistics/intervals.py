@@ -5,7 +5,7 @@ Every function takes ``confidence`` in (0, 1), the probability that the two-side
 infinite. Values must be finite: a NaN is an error that names the argument and the index, never a silent skip.
 
 Which one to take: :func:`mean_interval` is exact for normal replicas and good for symmetric ones, but errs far more often
-than stated on skewed ones, 60 times for 8 exponential values at an error of 1e-4 a side. :func:`guarded_mean_interval` is as
+than stated on skewed ones, 60 times for 8 exponential values at an error of 1e-4 per side. :func:`guarded_mean_interval` is as
 much wider as lognormal values of log-sd 1 need; it is what judges decide by. No interval for a mean can be right for
 every distribution, [BahadurSavage1956]_; where the bounds of the values are known, :func:`bounded_mean_interval` is right
 for all of them. :func:`quantile_interval`, :func:`clopper_pearson` and :func:`dkw_band` make
@@ -75,7 +75,7 @@ def guarded_mean_intervals(values: np.ndarray, confidence: float = 0.99, draws: 
 def skew_guard(n: int, confidence: float) -> float:
     r"""By how much a t interval of n values is widened so that lognormal values of log-sd 1 err as stated.
 
-    The ratio of the quantiles of their t statistic to Student's, at errors of 5e-3 and 3e-5 a side (interpolated in the
+    The ratio of the quantiles of their t statistic to Student's, at errors of 5e-3 and 3e-5 per side (interpolated in the
     logarithm of the error), rounded up; beyond n = 128 its excess over 1 falls like :math:`n^{-1/2}`, as skewness does.
     """
     alpha = _error(confidence)

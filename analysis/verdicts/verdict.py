@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from attnlab.analysis.verdicts.plain import plain
+
 KINDS = ("published", "identity", "construction", "anchor", "extrapolation")  # what a claim can be, see Verdict
 
 
@@ -214,7 +216,7 @@ class Verdict:
             "null": None if self.null is None else str(self.null),
             "null_label": self.null_label,
             "reason": self.reason,
-            "witness": _plain(self.witness),
+            "witness": plain(self.witness),
             "parts": [part.record() for part in self.parts],
         }
 
@@ -266,16 +268,3 @@ def _number(x: Any) -> float | None:
         return None
     x = float(x)
     return x if math.isfinite(x) else None
-
-
-def _plain(x: Any) -> Any:
-    """Numpy arrays and scalars as lists and numbers; everything else unchanged."""
-    if isinstance(x, dict):
-        return {str(k): _plain(v) for k, v in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [_plain(v) for v in x]
-    if hasattr(x, "tolist"):
-        return _plain(x.tolist())
-    if isinstance(x, float):
-        return _number(x)
-    return x

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 from collections.abc import Iterable
+
+from attnlab.analysis.suggestions import did_you_mean
 
 _ENVIRONMENT = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again: finished blocks are kept",
@@ -45,7 +46,4 @@ def environment_error(error: OSError, doing: str) -> UsageError:
 def nearest(name: str, known: Iterable[str]) -> str:
     """`` ; did you mean 'x'?`` for the known name nearest to ``name``, or the list of known names."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(known)}" if known else ""
+    return did_you_mean(name, known) or (f"; known: {', '.join(known)}" if known else "")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from pathlib import Path
 from typing import Any
+
+from attnlab.analysis.verdicts.plain import plain
 
 
 def plain_setting(setting: Any) -> dict[str, Any]:
     """A setting as JSON has it."""
-    return finite(fields_of(setting))
+    return plain(fields_of(setting))
 
 
 def fields_of(setting: Any) -> dict[str, Any]:
@@ -22,14 +22,3 @@ def in_short(value: Any, most: int = 200) -> str:
     """A value of a setting as people read it: weights and tables longer than ``most`` characters are cut, and that is said."""
     text = str(value)
     return text if len(text) <= most else f"{text[: most - 40]} … ({len(text)} characters)"
-
-
-def finite(x: Any) -> Any:
-    """JSON-ready settings: tuples as lists, no infinities."""
-    if isinstance(x, dict):
-        return {k: finite(v) for k, v in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [finite(v) for v in x]
-    if isinstance(x, float) and not math.isfinite(x):
-        return None
-    return str(x) if isinstance(x, Path) else x

@@ -71,18 +71,23 @@ class AttentionSizes:
         return self.n_queries * self.n_keys if self.n_pairs is None else self.n_pairs
 
     @property
-    def _inputs(self) -> int:
+    def input_bytes(self) -> int:
+        """Bytes of queries, keys and values."""
         return self.element * (self.n_queries * self.dim + self.n_keys * (self.dim + self.value_dim))
 
     @property
-    def _output(self) -> int:
+    def output_bytes(self) -> int:
+        """Bytes of the output."""
         return self.element * self.n_queries * self.value_dim
 
 
 def attention_forward(sizes: AttentionSizes) -> KernelWork:
     """Softmax forward: two products over the visible pairs; one exponential per pair, and one per row for the constant."""
     return KernelWork(
-        sizes.pairs * (sizes.dim + sizes.value_dim), sizes.pairs + sizes.n_queries, sizes._inputs, sizes._output
+        sizes.pairs * (sizes.dim + sizes.value_dim),
+        sizes.pairs + sizes.n_queries,
+        sizes.input_bytes,
+        sizes.output_bytes,
     )
 
 
@@ -91,8 +96,8 @@ def attention_backward(sizes: AttentionSizes) -> KernelWork:
     return KernelWork(
         sizes.pairs * (3 * sizes.dim + 2 * sizes.value_dim),
         sizes.pairs + sizes.n_queries,
-        sizes._inputs + sizes._output,
-        sizes._inputs,
+        sizes.input_bytes + sizes.output_bytes,
+        sizes.input_bytes,
     )
 
 
@@ -104,8 +109,8 @@ def attention_second(sizes: AttentionSizes) -> KernelWork:
     return KernelWork(
         sizes.pairs * (7 * sizes.dim + 5 * sizes.value_dim),
         sizes.pairs + sizes.n_queries,
-        2 * sizes._inputs + sizes._output,
-        sizes._inputs + sizes._output,
+        2 * sizes.input_bytes + sizes.output_bytes,
+        sizes.input_bytes + sizes.output_bytes,
     )
 
 
@@ -114,7 +119,7 @@ def unfused_forward(sizes: AttentionSizes) -> KernelWork:
     pairs = sizes.n_queries * sizes.n_keys
     matrix = sizes.element * pairs
     return KernelWork(
-        pairs * (sizes.dim + sizes.value_dim), pairs, sizes._inputs + 2 * matrix, sizes._output + 2 * matrix
+        pairs * (sizes.dim + sizes.value_dim), pairs, sizes.input_bytes + 2 * matrix, sizes.output_bytes + 2 * matrix
     )
 
 
@@ -128,8 +133,8 @@ def unfused_backward(sizes: AttentionSizes) -> KernelWork:
     return KernelWork(
         2 * pairs * (sizes.dim + sizes.value_dim),
         0,
-        sizes._inputs + sizes._output + 5 * matrix,
-        sizes._inputs + 2 * matrix,
+        sizes.input_bytes + sizes.output_bytes + 5 * matrix,
+        sizes.input_bytes + 2 * matrix,
     )
 
 

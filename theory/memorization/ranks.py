@@ -41,7 +41,7 @@ def shared_context_rank(
 
 
 def distinct_contexts_rank(n_examples: int, n_heads: int, n_context: int, dim: int) -> int:
-    r"""Rank of Z for generic contexts, one an example: ``min(T, H d)``, or ``min(T, d)`` if n = 1 (softmax is constant).
+    r"""Rank of Z for generic contexts, one per example: ``min(T, H d)``, or ``min(T, d)`` if n = 1 (softmax is constant).
 
     ``dim`` is the dimension of the space that all tokens span.
     """

@@ -102,7 +102,7 @@ def backward_speed_peak_exact(vocabulary: int, rate: float) -> tuple[float, floa
 
 
 def snap_visits_limit(vocabulary: int, rate: float) -> float:
-    """The paper's end of scanning, t_0 / K = 2 ln M / eta, in visits a class."""
+    """The paper's end of scanning, t_0 / K = 2 ln M / eta, in visits per class."""
     _checked(0.0, vocabulary, rate)
     return 2 * float(np.log(vocabulary)) / rate
 
@@ -124,5 +124,5 @@ def _checked(visits, vocabulary: int, rate: float) -> np.ndarray:
     check_positive(rate=rate)
     s = np.asarray(visits, np.float64)
     if not np.all(s >= 0):
-        raise ValueError(f"visits must be at least 0, got {np.min(s)!r}; they count the steps a class has had")
+        raise ValueError(f"visits must be at least 0, got {np.min(s)!r}; they count the steps that each class has had")
     return s

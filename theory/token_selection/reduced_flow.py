@@ -6,7 +6,7 @@ Tian, Wang, Chen and Du 2023 (arXiv 2305.16380), section 3, population gradient 
     \dot z_m = \frac{\eta_Z}{K} \sum_{n : \psi(n) = m} \mathrm{diag}(f_n) (I - f_n f_n^T) Y (e_n - \alpha_n).
 
 If all classes have one frequency profile up to relabelling of their own tokens, and Y = Z = 0 at the start, the flow keeps that
-symmetry: (2 K D + C) (M + 1) numbers become 4 D + 2 (D distinct tokens a class, C common ones).
+symmetry: (2 K D + C) (M + 1) numbers become 4 D + 2 (D distinct tokens per class, C common ones).
 """
 
 from dataclasses import dataclass

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from attnlab.analysis.verdicts.plain import plain
 from attnlab.papers.lab.commands.options import add_out, count, folder, natural, seconds, show
 
 
@@ -77,13 +78,4 @@ def _of_paper(
             file = Path(arguments.write) / f"power_{paper.key}.md"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(written, encoding="utf-8")
-    return _finite(record), text
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinities."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+    return plain(record), text

@@ -16,12 +16,12 @@ from typing import Any
 from attnlab.papers.lab.errors import ItemError, UsageError
 from attnlab.papers.lab.run.blocks import pack, unpack
 from attnlab.papers.lab.run.identity import canonical
-from attnlab.papers.lab.run.workbench import Bench
+from attnlab.papers.lab.run.workbench import Workbench
 
 FORMAT = 1
 
 
-class NotingBench(Bench):
+class NotingBench(Workbench):
     """A bench that remembers the blocks it gave: name, fields, seed and place of each, with its arrays."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -36,7 +36,7 @@ class NotingBench(Bench):
         return future
 
 
-class BundleBench(Bench):
+class BundleBench(Workbench):
     """A bench that reads a bundle and runs nothing: blocks are known by what was asked, whatever code or machine made them."""
 
     def __init__(self, bundle: zipfile.ZipFile, *arguments: Any, **options: Any) -> None:

@@ -120,7 +120,7 @@ class BlockMonitor:
         self._told = 0.0
 
     def progress(self, step: int, n_steps: int, loss: float | None = None) -> None:
-        """Tell the driver, at most a few times a second."""
+        """Tell the driver, at most a few times per second."""
         now = time.monotonic()
         if _progress is not None and (now - self._told > 0.25 or step >= n_steps):
             self._told = now

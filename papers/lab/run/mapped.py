@@ -20,7 +20,7 @@ from attnlab.papers.lab.run.display import Display
 from attnlab.papers.lab.run.reproduce import Options
 from attnlab.papers.lab.run.store import Store
 from attnlab.papers.lab.run.sweep import grid, parsed_axis, sweep
-from attnlab.papers.lab.run.workbench import Bench
+from attnlab.papers.lab.run.workbench import Workbench
 
 _COLUMNS = (
     "verdict",
@@ -64,7 +64,7 @@ def carry_out_map(
     display = display or Display()
     cluster = None if address is None else Cluster(address, display)
     store, workers = Store(place), workers or os.cpu_count() or 1
-    bench = Bench(store, display, seed=options.seed, device=device, workers=workers, cluster=cluster)
+    bench = Workbench(store, display, seed=options.seed, device=device, workers=workers, cluster=cluster)
     try:
         run = store.begin_run(plan, number)
         points = sweep(claim, axes[::-1], plan["overrides"], options, bench)

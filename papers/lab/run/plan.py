@@ -19,7 +19,7 @@ from attnlab.papers.lab.run.fingerprint import code_fingerprint
 from attnlab.papers.lab.run.record import write_record
 from attnlab.papers.lab.run.reproduce import Options, exit_status, prepare, reproduce
 from attnlab.papers.lab.run.store import Store
-from attnlab.papers.lab.run.workbench import Bench, Runs
+from attnlab.papers.lab.run.workbench import Runs, Workbench
 
 log = logging.getLogger("attnlab")
 log.addHandler(logging.NullHandler())
@@ -34,7 +34,7 @@ def carry_out(
     display: Display | None = None,
     number: int | None = None,
     keep: Callable[[str, list[Runs]], None] | None = None,
-    make_bench: Callable[..., Bench] = Bench,
+    make_bench: Callable[..., Workbench] = Workbench,
     figures: bool = True,
 ) -> dict[str, Any]:
     """Run what ``plan`` names in the results folder ``place``, as a new run or as the run ``number`` once more.
@@ -74,7 +74,7 @@ def carry_out(
     return result
 
 
-def codes_of(selection: Selection, bench: Bench) -> dict[str, str]:
+def codes_of(selection: Selection, bench: Workbench) -> dict[str, str]:
     """Fingerprints of the code that simulated, by simulation, and of the code that judged, by claim."""
     judged = {
         claim.id: code_fingerprint(claim.function.__module__)[:16]

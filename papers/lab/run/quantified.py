@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from attnlab.analysis.theorems.check import LEVELS, check
-from attnlab.analysis.theorems.statement.claim import Claim as Quantified
+from attnlab.analysis.theorems.statement.claim import Claim as ForAll
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict, all_of
 from attnlab.papers.lab.declare import Claim
 
 PROOF_BUDGET = 1_000_000  # evaluations that a proof may cost; registered proofs take far fewer
 
 
-def forms_of(claim: Claim, setting: Any) -> dict[str, Quantified]:
+def forms_of(claim: Claim, setting: Any) -> dict[str, ForAll]:
     """The forms of a claim by level, the most general first, named ``paper.claim`` and ``paper.claim:level``.
 
     A name that the form already has is a note on it (``"up to 0.01"``); it becomes its source, and the verdict tells it.
@@ -25,7 +25,7 @@ def forms_of(claim: Claim, setting: Any) -> dict[str, Quantified]:
     if not made:
         raise ValueError(f"{claim.id} returns no form; return {{'searched': for_all(...).bound(...)}}")
     for level, form in made.items():
-        if level not in LEVELS or level == "sampled" or not isinstance(form, Quantified):
+        if level not in LEVELS or level == "sampled" or not isinstance(form, ForAll):
             raise ValueError(
                 f"{claim.id} has the form {level!r}: {form!r}; expected a for-all claim under searched, "
                 "certified or symbolic"

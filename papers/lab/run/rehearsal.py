@@ -12,7 +12,7 @@ from attnlab.papers.lab.errors import ItemError, UsageError
 from attnlab.papers.lab.overrides import apply
 from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run.reproduce import Options
-from attnlab.papers.lab.run.workbench import Bench, Lab
+from attnlab.papers.lab.run.workbench import Lab, Workbench
 
 _WORK = ("n_steps", "batch", "n_samples", "n_sequences", "n_draws", "n_test", "n_pairs", "n_context", "dim")
 """Fields with which the time of a block grows about linearly."""
@@ -22,7 +22,7 @@ class _Missing(ItemError):
     """A block that is not in the store: the claim goes no further."""
 
 
-class RehearsalBench(Bench):
+class RehearsalBench(Workbench):
     """A bench that reads the store, notes what is not there, and runs nothing."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -23,7 +23,7 @@ from attnlab.papers.lab.plain import plain_setting
 from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run.latest import words
 from attnlab.papers.lab.run.threads import results, started
-from attnlab.papers.lab.run.workbench import Bench, Lab, Runs
+from attnlab.papers.lab.run.workbench import Lab, Runs, Workbench
 
 BUDGET = 0.01  # chance that a run of true claims says anything false
 LOOKS = 2  # an undecided claim is judged once more, on twice the replicas
@@ -78,7 +78,7 @@ def prepare(selection: Selection, options: Options) -> Prepared:
 
 
 def reproduce(
-    selection: Selection, options: Options, bench: Bench, run: int, prepared: Prepared | None = None
+    selection: Selection, options: Options, bench: Workbench, run: int, prepared: Prepared | None = None
 ) -> dict[str, Any]:
     """Records ``{"claims": [...], "figures": [...]}`` of all selected items that the scale can decide.
 
@@ -265,7 +265,7 @@ def drawn_at(options: Options, setting: Any) -> str:
     return f"{said}."
 
 
-def _judged_by(figure: PaperFigure, judging: Mapping[str, Future], bench: Bench, scale: Scale) -> str:
+def _judged_by(figure: PaperFigure, judging: Mapping[str, Future], bench: Workbench, scale: Scale) -> str:
     """``Judged by risk: HOLDS, resolves 0.4 %.``: the verdicts of the figure's claims, from this run or the latest one."""
     said = []
     for name in figure.claims:

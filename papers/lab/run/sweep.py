@@ -16,7 +16,7 @@ from attnlab.papers.lab.errors import ItemError, UsageError
 from attnlab.papers.lab.overrides import apply, check_known
 from attnlab.papers.lab.run.reproduce import BUDGET, Options, claim_record, failed_record, judge_in_looks, why_failed
 from attnlab.papers.lab.run.threads import results, started
-from attnlab.papers.lab.run.workbench import Bench, Lab
+from attnlab.papers.lab.run.workbench import Lab, Workbench
 
 AT_ONCE = 16  # points that are judged side by side; each waits for its blocks
 
@@ -86,7 +86,7 @@ def grid(claim: Claim, axes: Sequence[Axis], fixed: Mapping[str, str], options: 
 
 
 def sweep(
-    claim: Claim, axes: Sequence[Axis], fixed: Mapping[str, str], options: Options, bench: Bench
+    claim: Claim, axes: Sequence[Axis], fixed: Mapping[str, str], options: Options, bench: Workbench
 ) -> list[dict[str, Any]]:
     """The record of the claim at each point of the :func:`grid`; each has its ``point``.
 

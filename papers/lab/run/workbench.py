@@ -1,6 +1,6 @@
 """The bench that claims run on: results are read from the store, or their missing blocks are run and kept.
 
-:class:`Bench` belongs to one run of the command line; it owns the store, the executor and the display.
+:class:`Workbench` belongs to one run of the command line; it owns the store, the executor and the display.
 :class:`Lab` is what one claim or figure sees of it.
 """
 
@@ -62,7 +62,7 @@ class Runs(Mapping[str, np.ndarray]):
         return f"Runs of {self.name}, {self.n} replicas: {arrays}"
 
 
-class Bench:
+class Workbench:
     """Finds or computes blocks of replicas; every block is computed at most once, whoever asks for it."""
 
     def __init__(
@@ -162,7 +162,7 @@ class Bench:
         return device
 
     def say_once(self, text: str) -> None:
-        """A line that stays, once a run."""
+        """A line that stays, once per run."""
         with self._lock:
             if text in self._said:
                 return
@@ -254,7 +254,7 @@ class Lab:
     simulated.
     """
 
-    def __init__(self, bench: Bench, scale: Scale, replicas: int | None = None, times: int = 1) -> None:
+    def __init__(self, bench: Workbench, scale: Scale, replicas: int | None = None, times: int = 1) -> None:
         self.scale = scale
         self.diverged: list[str] = []
         self.used: set[str] = set()
