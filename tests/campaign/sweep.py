@@ -78,10 +78,10 @@ def compute(place: Path, options: argparse.Namespace, display: Any, cluster: Any
     import campaign_simulator as simulator
 
     from attnlab.papers.lab.run.store import Store
-    from attnlab.papers.lab.run.workbench import Bench
+    from attnlab.papers.lab.run.workbench import Workbench
 
     store = Store(place)
-    bench = Bench(store, display, workers=options.workers, cluster=cluster)
+    bench = Workbench(store, display, workers=options.workers, cluster=cluster)
     setting = simulator.Setting(n_steps=1, pause=options.pause)
     try:
         warm = [

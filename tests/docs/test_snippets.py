@@ -22,6 +22,9 @@ PAGES = [
     ROOT / "docs" / "coming_from_elsewhere.md",
 ]
 
+ALWAYS = ("README", "my_theorem")
+"""Pages that every run of the suite tries; the commit's slice of slow tests takes the others in turn."""
+
 
 def blocks(page):
     """(kind, file name or "", text) of each block that runs."""
@@ -36,7 +39,14 @@ def blocks(page):
             yield "shell", "", "\n".join(line[2:] for line in body.splitlines() if line.startswith("$ "))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if list(blocks(page))], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=() if page.stem in ALWAYS else pytest.mark.slow)
+        for page in PAGES
+        if list(blocks(page))
+    ],
+)
 def test_the_snippets_of_a_page_run_as_written(page, tmp_path):
     binaries = tmp_path / "bin"  # `attnlab` and `python` of this environment, whatever is activated
     binaries.mkdir()

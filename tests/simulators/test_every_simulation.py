@@ -143,7 +143,7 @@ def test_the_lab_keys_a_block_by_where_it_computes_and_says_once_that_it_is_the_
     class Display(list):
         say = list.append
 
-    bench = workbench.Bench(None, Display(), device="cuda")
+    bench = workbench.Workbench(None, Display(), device="cuda")
     for _ in range(2):
         assert bench._device(planted(is_right)) == "cuda"
         assert bench._device(planted(is_right, devices=("cpu",))) == "cpu"

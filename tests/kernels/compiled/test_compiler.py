@@ -64,7 +64,9 @@ def test_generated_code_names_the_build_too(tmp_path, monkeypatch, needs_c):
     assert len(list((tmp_path / "cache" / "kernels").iterdir())) == 2
 
 
-@pytest.mark.parametrize("cc", ["", "no-such-compiler", "false"])
+@pytest.mark.parametrize(
+    "cc", [*(pytest.param(cc, marks=pytest.mark.slow) for cc in ("", "no-such-compiler")), "false"]
+)
 def test_missing_or_broken_compiler_is_reported_and_nothing_breaks(cc, source, tmp_path):
     out = run(source, tmp_path / "cache", ATTNLAB_CC=cc).communicate()[0]
     assert "'compiler': None" in out and "reason" in out

@@ -32,6 +32,7 @@ def attnlab(folder, *arguments):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_the_example_reproduces_from_its_folder_and_edits_of_its_code_are_seen(repository):
     status, out, err = attnlab(repository, "reproduce", ".", "--scale", "smoke", "--workers", "1", "--json")
     assert status == 0, err

@@ -133,7 +133,11 @@ def test_targets_keep_their_meaning_in_another_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "guard", ['if __name__ == "__main__":\n    raise SystemExit(main(paper))', "print(main(paper))"]
+    "guard",
+    [
+        pytest.param('if __name__ == "__main__":\n    raise SystemExit(main(paper))', marks=pytest.mark.slow),
+        "print(main(paper))",
+    ],
 )
 def test_a_paper_runs_as_a_script_with_workers_with_and_without_a_guard(tmp_path, guard):
     file = write(tmp_path / "as_script.py", "as_script", f"\n\nprint('imported as', __name__)\n{guard}\n")

@@ -20,7 +20,7 @@ def test_stream_is_the_mersenne_twister_of_numpy_with_the_same_state():
     words[0] |= np.uint32(0x80000000)
     twister = np.random.MT19937()
     twister.state = {"bit_generator": "MT19937", "state": {"key": words, "pos": 624}}
-    raw = twister.random_raw(2000)[1::2] % 2**31  # torch takes 64 bits a draw, the low half from the second word
+    raw = twister.random_raw(2000)[1::2] % 2**31  # torch takes 64 bits per draw, the low half from the second word
     ours = torch.empty(1000, dtype=torch.int64).random_(0, 2**31, generator=generators([seed], "data")[0])
     assert np.array_equal(ours.numpy(), raw.astype(np.int64))
 

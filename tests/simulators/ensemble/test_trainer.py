@@ -59,7 +59,7 @@ def test_population_loss_follows_its_exact_path_at_the_recorded_steps():
         [Record(lambda model, parameters: {"z": parameters["z"].clone()}, steps)],
     )
     path = (1 - 0.1 * np.array([1.0, 0.5])) ** np.arange(41)[:, None]
-    assert np.abs(result.records["z"] - path[list(steps)]).max() < 40 * 4 * EPS64  # 4 roundings a step, size 1
+    assert np.abs(result.records["z"] - path[list(steps)]).max() < 40 * 4 * EPS64  # 4 roundings per step, size 1
     losses = (np.array([1.0, 0.5]) * path**2 / 2).sum(1)
     assert np.abs(result.loss[:, 1:] - losses[:-1]).max() < 40 * 8 * EPS64  # loss at the start of each update
     assert np.abs(result.loss[:, 1:] - losses[1:]).max() > 0.01  # not at its end

@@ -142,12 +142,15 @@ def test_whole_layer_from_a_balanced_start_keeps_its_other_blocks_near_zero(seed
     assert found["test_gram"].shape == (3, 48, 48)
 
 
-def test_stationary_points_are_stationary_and_saddles_are_among_them(seeds):
+@pytest.mark.parametrize("n_starts", [2, pytest.param(12, marks=pytest.mark.slow)])
+def test_stationary_points_are_stationary_and_saddles_are_among_them(seeds, n_starts):
     found = stationary_points(
-        StationarySetting(spectrum=(0.6, 0.4), n_heads=2, init_scale=3.0, max_evaluations=60), seeds(12)
+        StationarySetting(spectrum=(0.6, 0.4), n_heads=2, init_scale=3.0, max_evaluations=60), seeds(n_starts)
     )
     good = found["gradient"] < 1e-9
-    assert good.sum() >= 8 and np.ptp(found["loss"][good]) > 0.1
+    assert good.any()
+    if n_starts == 12:
+        assert good.sum() >= 8 and np.ptp(found["loss"][good]) > 0.1  # points of different loss: saddles
     gram, cross = (
         population_moments((0.6, 0.4), 31).gram[0].numpy(),
         population_moments((0.6, 0.4), 31).cross[0].numpy(),

@@ -60,7 +60,7 @@ def test_bytes_are_those_of_the_tensors():
 
 
 def test_folding_beats_projecting_each_token_once_the_context_is_long():
-    """Folded step against the attention of head width d + 1 with its projections, 4 L N^2 a head and sequence at least."""
+    """Folded step against the attention of head width d + 1 with its projections, 4 L N^2 per head and sequence at least."""
     for n in (40, 200):
         folded = kernel_work.in_context_step(5, n, 4, width=6, causal=True, batch=64).multiply_adds
         sizes = AttentionSizes.causal(n, 6, 6)

@@ -160,6 +160,7 @@ def test_finite_length_gives_the_pair_a_finite_best_scale_below_debiased_gradien
     assert abs(2 * best.omega[0] * best.mu[0] - debiased_gd_best_step_exact(*TASK)) < 2e-3
 
 
+@pytest.mark.slow
 def test_best_scale_follows_its_leading_order_as_the_length_grows(best_pair):
     longer = best_symmetric_pair(heads_form_exact, 5, 160, TASK[2])
     gap = 1 - symmetric_pair_plateau_approx(*TASK) / best_pair.omega[0]

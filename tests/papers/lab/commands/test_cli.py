@@ -196,6 +196,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_exits_2(cli, tmp_path):
         assert status == 2 and "results folder" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_file_size_limit_stops_with_exit_2_and_keeps_what_is_finished(start, cli, tmp_path):
     resource = pytest.importorskip("resource", reason="needs POSIX resource limits")
     out = tmp_path / "results"
@@ -245,6 +246,7 @@ def test_a_dask_cluster_gives_the_same_bits(cli, tmp_path):
     assert records(there) == records(here) and blocks(tmp_path / "there") == blocks(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_a_paper_runs_as_a_script_with_the_same_options(toy, start, tmp_path):
     import subprocess
     import sys

@@ -8,6 +8,8 @@ import textwrap
 
 import pytest
 
+from attnlab.papers.lab.run import quantified
+
 PAPER = '''
 """A toy paper of bounds."""
 import os
@@ -186,7 +188,7 @@ def test_a_level_picks_the_form_stated_for_it(command):
     status, result, _ = command("falsify", "toy2026_bounds.quarter", "--level", "certified", "--json")
     (claim,) = result["claims"]
     assert status == 0 and claim["name"] == "toy2026_bounds.quarter:certified" and claim["level"] == "certified"
-    status, text, _ = command("falsify", "toy2026_bounds.meeting", "--level", "certified", "--budget", "40000")
+    status, text, _ = command("falsify", "toy2026_bounds.meeting", "--level", "certified", "--budget", "2000")
     assert status == 3 and text.startswith("UNDECIDED") and "slack" in text
 
 
@@ -248,7 +250,8 @@ def test_a_damaged_or_foreign_witness_is_an_error(command, tmp_path):
     assert command("falsify", "--replay", file)[0] == 2
 
 
-def test_reproduce_judges_all_forms_once_and_tells_the_slack(command):
+def test_reproduce_judges_all_forms_once_and_tells_the_slack(command, monkeypatch):
+    monkeypatch.setattr(quantified, "PROOF_BUDGET", 20_000)  # ample for the first; no budget decides the second
     status, result, err = command(
         "reproduce", "toy2026_bounds.quarter", "toy2026_bounds.published", "--workers", "1", "--json"
     )

@@ -70,6 +70,7 @@ def test_the_readme_lists_every_paper_as_the_command_prints_it():
     assert printed == markdown([load(key) for key in own_keys()]), "run `attnlab list --markdown` and paste it"
 
 
+@pytest.mark.slow
 def test_the_first_command_of_the_tour_decides_something(cli):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     tour = text.split("## A five-minute tour", 1)[1].split("```", 2)[1]

@@ -110,6 +110,7 @@ def test_bad_use_is_one_line_and_exit_2(cli, arguments, words):
     assert status == 2 and words in err and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_an_interrupted_map_is_resumed(cli, tmp_path):
     from attnlab.papers.lab.run.store import Store
 

@@ -1,5 +1,6 @@
 """``attnlab new``: what it writes runs at once, keeps the rules of the house, and says where its author must write."""
 
+import ast
 import importlib.util
 import os
 import re
@@ -15,6 +16,15 @@ from attnlab.papers.lab.commands import cli
 ROOT = Path(__file__).resolve().parents[4]
 FOLDERS = ("theory", "kernels", "simulators", "analysis", "papers", "tests")
 COMMAND = "from attnlab.papers.lab.commands.cli import main; raise SystemExit(main())"
+RUN = ("-c", COMMAND, "reproduce", "./my_theorem", "--scale", "smoke", "--workers", "1")
+
+NEW = [
+    ["paper", "key2030", "--subject", "new_subject"],
+    ["task", "echo"],
+    ["operator", "new_family/softest"],
+    ["cost", "nine_bit"],
+]
+"""One of each part, as the command line is asked for it."""
 
 
 @pytest.fixture
@@ -43,16 +53,23 @@ def test_a_paper_anywhere_runs_at_once_and_holds_when_the_prediction_is_written(
     monkeypatch.chdir(tmp_path)
     assert cli.main(["new", "paper", "my_theorem", "--title", "Mine", "--authors", "Me", "--year", "2026"]) == 0
     assert "attnlab reproduce ./my_theorem --scale smoke" in capsys.readouterr().out
-    run = ("-c", COMMAND, "reproduce", "./my_theorem", "--scale", "smoke", "--workers", "1")
-    status, out = python(tmp_path, *run)
+    theory = tmp_path / "my_theorem" / "theory.py"
+    theory.write_text(re.sub(r"raise NotImplementedError.*", "return 1.0", theory.read_text()))
+    status, out = python(tmp_path, *RUN)
+    assert status == 0 and "HOLDS      my_theorem.first" in out and "my_theorem.fig1" in out
+
+
+@pytest.mark.slow
+def test_a_paper_anywhere_says_what_to_write_passes_its_tests_and_refutes_a_wrong_prediction(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["new", "paper", "my_theorem", "--title", "Mine", "--authors", "Me", "--year", "2026"]) == 0
+    status, out = python(tmp_path, *RUN)
     assert status == 3 and "my_theorem/theory.py: write first_prediction_exact" in " ".join(out.split())
     theory = tmp_path / "my_theorem" / "theory.py"
     theory.write_text(re.sub(r"raise NotImplementedError.*", "return 1.0", theory.read_text()))
-    status, out = python(tmp_path, *run)
-    assert status == 0 and "HOLDS      my_theorem.first" in out and "my_theorem.fig1" in out
     assert python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")[0] == 0
     theory.write_text(theory.read_text().replace("return 1.0", "return 1.5"))  # the twin
-    status, out = python(tmp_path, *run)
+    status, out = python(tmp_path, *RUN)
     assert status == 1 and "REFUTED    my_theorem.first" in out
 
 
@@ -85,6 +102,19 @@ def test_nothing_is_overwritten_in_a_checkout(capsys, words, message):
     assert subprocess.run(["git", "status", "--short"], capture_output=True, text=True, cwd=ROOT).stdout == before
 
 
+@pytest.mark.parametrize("words", NEW, ids=lambda words: words[0])
+def test_the_files_of_a_part_are_new_files_in_its_rooms_that_python_reads(tree, words):
+    before = {path for path in tree.rglob("*") if path.is_file()}
+    assert cli.main(["new", *words, "--folder", str(tree)]) == 0
+    written_files = {path for path in tree.rglob("*") if path.is_file()} - before
+    name = words[1].split("/")[-1]
+    assert written_files and all(name in str(path) or "new_subject" in str(path) for path in written_files)
+    for path in written_files:
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.name == "__main__.py", path
+    assert words[0] == "task" or any("NotImplementedError(" in path.read_text() for path in written_files)
+
+
+@pytest.mark.slow
 def test_one_of_each_part_keeps_the_rules_of_the_house_and_says_where_to_write(tree, tmp_path):
     for words in (["paper", "key2030", "--subject", "new_subject"], ["paper", "score2031", "--subject", "low_rank"]):
         assert cli.main(["new", *words, "--folder", str(tree)]) == 0

@@ -119,6 +119,7 @@ def test_a_mutant_is_in_force_under_caches_and_leaves_no_trace(theory):
     assert theory.rate(4) == before
 
 
+@pytest.mark.slow
 def test_a_sharp_claim_refutes_what_a_blunt_one_lets_pass(theory):
     sharp, counts = fates(theory, 0.005)
     blunt, _ = fates(theory, 0.4)

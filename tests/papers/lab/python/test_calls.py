@@ -78,6 +78,7 @@ def test_several_seeds_are_several_runs_and_are_told_apart(toy_home):
         results.at(7)
 
 
+@pytest.mark.slow
 def test_targets_may_be_papers_claims_figures_and_functions(toy_home):
     paper = load_paper("toy2026")
     module = importlib.import_module("attnlab.papers.toy2026_walk.paper")

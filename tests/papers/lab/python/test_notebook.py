@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = (
+    pytest.mark.slow
+)  # a kernel and a worker: a minute; the pages of docs/howto run the same calls in every run
 EXAMPLES = Path(__file__).resolve().parents[4] / "docs" / "examples"
 NOTEBOOK, OWN_PAPER = EXAMPLES / "first_look.ipynb", EXAMPLES / "own_paper"
 

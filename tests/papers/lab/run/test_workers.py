@@ -9,6 +9,7 @@ from attnlab.papers.lab.errors import ItemError
 from attnlab.papers.lab.run.workers import LocalWorkers
 
 
+@pytest.mark.slow
 def test_one_item_that_fails_is_reported_and_all_others_have_their_verdicts(cli):
     status, result, err = cli("reproduce", "fails2026", "--json", "--workers", 2)
     assert status == 3, err
@@ -40,6 +41,7 @@ def test_a_value_that_one_item_refuses_costs_the_others_nothing_and_one_that_all
     assert status == 2 and "at least 1" in err and not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_in_the_place_of_a_block_is_one_message_and_no_hang(killable_cli, tmp_path):
     command = ("reproduce", "toy.drift", "--scale", "smoke", "--workers", 1)
     assert killable_cli(*command)[0] == 0
