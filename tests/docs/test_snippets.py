@@ -22,7 +22,7 @@ PAGES = [
     ROOT / "docs" / "coming_from_elsewhere.md",
 ]
 
-ALWAYS = ("README", "my_theorem")
+ALWAYS = ("README",)
 """Pages that every run of the suite tries; the commit's slice of slow tests takes the others in turn."""
 
 

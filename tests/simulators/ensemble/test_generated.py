@@ -188,6 +188,7 @@ def in_processes(*environments, path="generated"):
     return [out.strip().splitlines()[-1] if out.strip() else error[-2000:] for out, error in outputs]
 
 
+@pytest.mark.slow
 def test_two_builders_at_once_and_a_cache_that_cannot_be_written(tmp_path):
     fresh, full = {"ATTNLAB_CACHE": str(tmp_path / "fresh")}, {"ATTNLAB_CACHE": "/proc/attnlab"}
     here = digest_of_a_run()

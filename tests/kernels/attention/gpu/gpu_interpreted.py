@@ -51,7 +51,9 @@ def both(q, k, v, **options):
     return zip(*results, strict=True)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)], ids=["float64", "float32"]
+)
 @pytest.mark.parametrize("score", MAPS)
 def test_values_and_gradients_over_several_ragged_tiles(score, dtype):
     """n = 40 is 2.5 tiles of 16; roundings of sums of 40 terms and two derivatives: 4 (n + d + 8) eps per unit of size."""
@@ -108,9 +110,10 @@ def test_a_problem_that_is_not_finite_leaves_the_others_alone(n):
 @pytest.mark.parametrize(
     ("score", "n_q", "n_k", "mask"),
     [
-        *((score, 1, 40, None) for score in MAPS),
+        ("softmax", 1, 40, None),
+        *(pytest.param(score, 1, 40, None, marks=pytest.mark.slow) for score in MAPS[1:]),
         ("softmax", 5, 5, "causal"),
-        ("softpick", 2, 37, Window(3, 20)),
+        pytest.param("softpick", 2, 37, Window(3, 20), marks=pytest.mark.slow),
         ("linear", 40, 1, None),
         ("softmax", 1, 1, None),
         ("relu", 5, 6, None),
@@ -263,6 +266,7 @@ def test_statistics_of_sixteen_bit_inputs_have_float32_digits():
         ), name
 
 
+@pytest.mark.slow
 def test_derivatives_of_statistics_by_finite_differences():
     q, k, v = tensors(torch.float64, (1, 3, 2), (1, 4, 2), (1, 4, 2))
 
@@ -296,10 +300,10 @@ def test_the_published_error_budget_is_kept(dtype, score):
     ("formula", "divide", "plus"),
     [
         ("log(1 + exp(s))", "sum", 0.0),
-        ("exp(-s**2)", "sum", 0.0),
-        ("relu(exp(s) - 1)", "abs(exp(s) - 1)", 1e-6),
-        ("log(1 + s**2)", "sum", 0.5),
-        ("max(s, 0)", "count", 0.0),
+        pytest.param("exp(-s**2)", "sum", 0.0, marks=pytest.mark.slow),
+        pytest.param("relu(exp(s) - 1)", "abs(exp(s) - 1)", 1e-6, marks=pytest.mark.slow),
+        pytest.param("log(1 + s**2)", "sum", 0.5, marks=pytest.mark.slow),
+        pytest.param("max(s, 0)", "count", 0.0, marks=pytest.mark.slow),
     ],
 )
 def test_code_made_from_a_formula(formula, divide, plus):

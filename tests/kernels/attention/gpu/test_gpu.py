@@ -46,6 +46,12 @@ def test_all_compiled_kernels_that_are_shipped_do_not_spill():
     run("gpu_compiled.py", "-m", "slow", TRITON_INTERPRET="0")
 
 
+@NEEDS_TRITON
+@pytest.mark.slow
+def test_more_interpreted_kernels_are_right():
+    run("gpu_interpreted.py", "-m", "slow", TRITON_INTERPRET="1")
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_kernels_on_hardware_equal_the_reference():
     q, k, v = (torch.randn(3, 2, 40, 6, dtype=torch.float64, device="cuda") for _ in range(3))

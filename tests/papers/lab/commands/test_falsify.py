@@ -184,6 +184,7 @@ def test_a_published_false_claim_is_as_expected(command, tmp_path):
     assert status == 0 and text.startswith("REFUTED")
 
 
+@pytest.mark.slow
 def test_a_level_picks_the_form_stated_for_it(command):
     status, result, _ = command("falsify", "toy2026_bounds.quarter", "--level", "certified", "--json")
     (claim,) = result["claims"]

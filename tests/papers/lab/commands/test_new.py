@@ -107,8 +107,8 @@ def test_the_files_of_a_part_are_new_files_in_its_rooms_that_python_reads(tree, 
     before = {path for path in tree.rglob("*") if path.is_file()}
     assert cli.main(["new", *words, "--folder", str(tree)]) == 0
     written_files = {path for path in tree.rglob("*") if path.is_file()} - before
-    name = words[1].split("/")[-1]
-    assert written_files and all(name in str(path) or "new_subject" in str(path) for path in written_files)
+    rooms = {*words[1].split("/"), words[-1]}
+    assert written_files and all(any(room in str(path.relative_to(tree)) for room in rooms) for path in written_files)
     for path in written_files:
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.name == "__main__.py", path
     assert words[0] == "task" or any("NotImplementedError(" in path.read_text() for path in written_files)
