@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from attnlab.kernels.operators.axes import beside_problems
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, Sizes, checked, normal
 
 
 @dataclass(frozen=True)
@@ -35,19 +38,21 @@ class Yoso(Operator):
     frozen_parameters: ClassVar[tuple[str, ...]] = ("planes",)
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return {"planes": normal(generators, (self.n_hashes, self.n_bits, sizes.d), 1.0, dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         return self.post(self.matrix(inputs, parameters, causal=causal) @ inputs.v, inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         q, k = (self._bits(x, parameters) for x in (inputs.q, inputs.k))  # (..., n, hash, bit)
         B = (q[..., :, None, :, :] == k[..., None, :, :, :]).all(-1).to(inputs.v.dtype).mean(-1)
         return B.tril(B.shape[-1] - B.shape[-2]) if causal else B
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: QKV, parameters: Parameters) -> Tensor:
         return normalize(mixed, dim=-1)
 
     def _bits(self, x, parameters):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
 from torch.nn.functional import conv1d
 
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Grid, Operator, Parameters, Sizes, checked, normal
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,12 @@ class ChannelBand(Operator):
         if self.size < 1 or self.size % 2 == 0:
             raise ValueError(f"size={self.size!r} must be odd and positive")
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return {"kernel": normal(generators, (self.size,), self.size**-0.5, dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         mean = inputs.x.mean(-2).transpose(0, 1)  # (batch, replica, channel)

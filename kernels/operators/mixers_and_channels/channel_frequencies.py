@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.operators.grids import places
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Grid, Operator, Parameters, Sizes, checked, normal
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,21 @@ class ChannelFrequencies(Operator):
                 f"frequencies={self.frequencies!r} must be pairs of at least 0, reduction={self.reduction!r} at least 1"
             )
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         D = sizes.d_model
         h = max(1, D // self.reduction)
         return {"into": normal(generators, (D, h), D**-0.5, dtype), "out": normal(generators, (h, D), h**-0.5, dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         f = (inputs.x * self.filters(inputs)).sum(-2, keepdim=True)  # (replica, batch, 1, channel)
         gate = ((f @ parameters["into"][:, None]).relu() @ parameters["out"][:, None]).sigmoid()
         return inputs.x * gate
 
-    def filters(self, inputs) -> Tensor:
+    def filters(self, inputs: Grid) -> Tensor:
         """Cosine filters (token, channel)."""
         D = inputs.x.shape[-1]
         basis = [cosine(inputs.shape, *pair).to(inputs.x) for pair in self.frequencies]

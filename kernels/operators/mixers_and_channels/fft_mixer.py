@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked, normal
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class FFTMixer(Operator):
     )  # fmt: skip
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         D, n = sizes.d_model, sizes.n
         return {
             "real": 1 + normal(generators, (n, D), 0.3, dtype),
@@ -43,7 +45,9 @@ class FFTMixer(Operator):
             "threshold": torch.full((len(generators), D), self.threshold, dtype=dtype),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         x, n = inputs.x, parameters["real"].shape[1]

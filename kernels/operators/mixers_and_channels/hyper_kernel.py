@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from attnlab.kernels.operators.grids import places
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Grid, Operator, Parameters, Sizes, checked, normal
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class HyperKernel(Operator):
             raise ValueError(f"version={self.version!r} must be 1 or 2 and width={self.width!r} at least 1")
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, HyperKernel]:
         """Both versions of the public code."""
         return {"first": cls(1), "present": cls(2)}
 
@@ -59,13 +60,15 @@ class HyperKernel(Operator):
             reach=reach,
         )
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return {
             "coordinates": normal(generators, (2, self.width), 3.0, dtype),
             "channels": normal(generators, (self.width, sizes.d_model), self.width**-0.5, dtype),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         rows, columns = inputs.shape
@@ -77,7 +80,7 @@ class HyperKernel(Operator):
         y = (x * self.kernel(inputs, parameters, side)) @ x
         return y[..., :rows, :columns].flatten(-2).mT
 
-    def kernel(self, inputs, parameters, side: int) -> Tensor:
+    def kernel(self, inputs: Grid, parameters: Parameters, side: int) -> Tensor:
         """W (replica, batch, channel, side, side)."""
         at = torch.stack(places((side, side)), -1).to(inputs.x)
         at = 2 * (at + 1) / side - 1
@@ -85,15 +88,17 @@ class HyperKernel(Operator):
         W = (at @ parameters["coordinates"][:, None] + 0.5).sin() @ parameters["channels"][:, None]
         return W.mT.unflatten(-1, (side, side))
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Grid, parameters: Parameters) -> Tensor:
         """Every channel is a head of width 1."""
         return inputs.x.mT[..., None]
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.has_matrix()
         row, column = places(inputs.shape)
         W = self.kernel(inputs, parameters, inputs.shape[0])
         return torch.where(column[:, None] == column[None], W[..., row[:, None], row[None]], 0.0)
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Grid, parameters: Parameters) -> Tensor:
         return mixed.squeeze(-1).mT

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import conv2d
 
 from attnlab.kernels.operators.grids import places
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Grid, Operator, Parameters, Sizes, checked, normal
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -42,12 +44,14 @@ class LargeKernel(Operator):
             reach=lambda sizes: min(half, sizes.shape[0] - 1) * sizes.shape[1] + min(half, sizes.shape[1] - 1),
         )
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = projections(sizes, generators, dtype, names=("value", "out"))
         made["kernel"] = normal(generators, (sizes.n_heads, self.size, self.size), 1 / self.size, dtype)
         return made
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         v = into_heads(inputs.x, parameters["value"])  # (replica, batch, head, n, d)
@@ -56,15 +60,17 @@ class LargeKernel(Operator):
         mixed = conv2d(flat, parameters["kernel"].flatten(0, 1)[:, None], padding=self.size // 2, groups=R * H)
         return self.post(mixed.reshape(B, d, R, H, n).permute(2, 0, 3, 4, 1), inputs, parameters)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Grid, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         half = self.size // 2
         down, right = (x[None] - x[:, None] for x in places(inputs.shape))
         inside = (down.abs() <= half) & (right.abs() <= half)
         taps = parameters["kernel"][..., down.clamp(-half, half) + half, right.clamp(-half, half) + half]
         return torch.where(inside, taps, 0.0)[:, None].expand(-1, inputs.x.shape[1], -1, -1, -1)
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Grid, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
 from attnlab.kernels.operators.convolutions import depthwise
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Grid, Operator, Parameters, Sizes, checked, normal
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class LargeKernelGate(Operator):
             reach=lambda sizes: min(half, sizes.shape[0] - 1) * sizes.shape[1] + min(half, sizes.shape[1] - 1),
         )
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         near, D = 2 * self.dilation - 1, sizes.d_model
         return {
             "near": normal(generators, (D, near, near), 1 / near, dtype),
@@ -58,7 +62,9 @@ class LargeKernelGate(Operator):
             "mix": normal(generators, (D, D), D**-0.5, dtype),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         around = depthwise(inputs.x, parameters["near"], inputs.shape)

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from attnlab.kernels.linear_attention import linear_attention
 from attnlab.kernels.operators.axes import past
 from attnlab.kernels.operators.convolutions import with_ones
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, State, checked
 
 
 def monomials(x: Tensor, order: int) -> Tensor:
@@ -53,25 +53,27 @@ class Fast(Operator):
         if not (isinstance(self.order, int) and self.order >= 2 and self.order % 2 == 0):
             raise ValueError(f"order={self.order!r} must be even and at least 2: odd orders have negative weights")
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         q, k = (monomials(x, self.order) for x in self._standardised(inputs))
         v = with_ones(inputs.v)
         y = linear_attention(q, k, v)[0] if causal else q @ (k.mT @ v)
         return y[..., :-1] / y[..., -1:]
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         q, k = self._standardised(inputs)
         s = q @ k.mT
         w = sum(s**degree / math.factorial(degree) for degree in range(self.order + 1))
         w = torch.where(past(*w.shape[-2:], w.device), w, 0.0) if causal else w
         return w / w.sum(-1, keepdim=True)
 
-    def start(self, token):
+    def start(self, token: Any) -> State:
         m = math.comb(token.k.shape[-1] + self.order, self.order)
         return {"read": token.v.new_zeros(*token.v.shape[:-1], m, token.v.shape[-1] + 1)}
 
-    def step(self, state, token, parameters):
+    def step(self, state: State, token: Any, parameters: Parameters) -> tuple[State, Tensor]:
         q, k = (monomials(x, self.order) for x in self._standardised(token))
         read = state["read"] + k[..., None] * with_ones(token.v)[..., None, :]
         y = (q[..., None, :] @ read).squeeze(-2)

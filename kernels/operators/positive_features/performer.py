@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.operators.axes import beside_problems
 from attnlab.kernels.operators.linear_variants.log_normal import LogNormal
-from attnlab.kernels.operators.operator import QKV, Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, Sizes, State, checked, normal
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Performer(Operator):
     frozen_parameters: ClassVar[tuple[str, ...]] = ("projection",)
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         d, blocks = sizes.d, -(-self.n_features // sizes.d)
         square = normal(generators, (blocks, d, d), 1.0, torch.float64)
         length = normal(generators, (blocks, d, d), 1.0, torch.float64).norm(dim=-1, keepdim=True)
@@ -40,21 +42,23 @@ class Performer(Operator):
         rows = (length * Q).flatten(1, 2)[:, : self.n_features]
         return {"projection": rows.to(dtype)}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         return LogNormal().apply(self.logarithms(inputs, parameters), {}, causal=causal)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         return LogNormal().matrix(self.logarithms(inputs, parameters), {}, causal=causal)
 
-    def start(self, token):
+    def start(self, token: Any) -> State:
         wide = token.k[..., :1].expand(*token.k.shape[:-1], self.n_features)
         return LogNormal().start(QKV(wide, wide, token.v))
 
-    def step(self, state, token, parameters):
+    def step(self, state: State, token: Any, parameters: Parameters) -> tuple[State, Tensor]:
         return LogNormal().step(state, self.logarithms(token, parameters), {})
 
-    def logarithms(self, inputs, parameters):
+    def logarithms(self, inputs: QKV, parameters: Parameters):
         """Logarithms of the features (..., n, m), without the 1/m that cancels."""
         root = inputs.q.shape[-1] ** -0.25
         found = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import Facts, Graph, Operator, Parameters, Sizes, checked, normal
 from attnlab.kernels.operators.projections import into_heads
 from attnlab.kernels.operators.selection import masked_softmax
 
@@ -35,7 +36,7 @@ class EdgeScores(Operator):
             raise ValueError(f"form={self.form!r} is unknown; use one of {', '.join(FORMS)}")
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, EdgeScores]:
         """All four scores."""
         return {form: cls(form) for form in FORMS}
 
@@ -49,28 +50,32 @@ class EdgeScores(Operator):
             content="key" if self.form == "additive" else "pair",
         )
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made = {"value": normal(generators, (sizes.n_heads, sizes.d_model, sizes.d), sizes.d_model**-0.5, dtype)}
         if self.form in ("additive", "mixed"):
             for name in ("left", "right"):
                 made[name] = normal(generators, (sizes.n_heads, sizes.d), sizes.d**-0.5, dtype)
         return made
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Graph, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         h = self.values(inputs, parameters)
         return self.post(self._map(h, inputs, parameters, causal) @ h, inputs, parameters)
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Graph, parameters: Parameters) -> Tensor:
         checked(inputs, self)
         return into_heads(inputs.x, parameters["value"])
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Graph, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         return self._map(self.values(inputs, parameters), inputs, parameters, causal)
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Graph, parameters: Parameters) -> Tensor:
         return mixed.transpose(2, 3).flatten(3)
 
-    def scores(self, h: Tensor, parameters) -> Tensor:
+    def scores(self, h: Tensor, parameters: Parameters) -> Tensor:
         """Raw scores (replica, batch, head, node, node) of features h (replica, batch, head, node, d)."""
         if self.form != "additive":
             product = h @ h.mT

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import silu
 
 from attnlab.kernels.attention import attention
-from attnlab.kernels.operators.operator import Facts, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, Sizes, checked, normal
 from attnlab.kernels.operators.selection import one_query_per_key, visible_past
 
 
@@ -38,7 +40,7 @@ class GraphIsomorphic(Operator):
             )
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, GraphIsomorphic]:
         """Mean and sum."""
         return {each: cls(each) for each in ("softmax", "sigmoid")}
 
@@ -52,7 +54,7 @@ class GraphIsomorphic(Operator):
             equivariant=("permutation", "rotation"),
         )
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         wide = self.expansion * sizes.d_v
         return {
             "up": normal(generators, (sizes.n_heads, sizes.d_v, wide), sizes.d_v**-0.5, dtype),
@@ -60,17 +62,19 @@ class GraphIsomorphic(Operator):
             "self_weight": torch.full((len(generators), sizes.n_heads), 0.5, dtype=dtype),
         }
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         one_query_per_key(inputs, "GraphIsomorphic")
         return self.post(self._mix(inputs, inputs.v, causal), inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         n = inputs.k.shape[-2]
         unit = torch.eye(n, dtype=inputs.k.dtype, device=inputs.k.device)
         return self._mix(inputs, unit.expand(*inputs.k.shape[:-2], n, n), causal)
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: QKV, parameters: Parameters) -> Tensor:
         x = (parameters["self_weight"][:, None, :, None, None] * inputs.v + mixed) @ parameters["up"][:, None]
         x = x / (x.square().mean(-1, keepdim=True) + self.epsilon).sqrt()
         return silu(x) @ parameters["down"][:, None]

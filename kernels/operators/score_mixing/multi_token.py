@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked
 from attnlab.kernels.operators.selection import masked_softmax, visible_past
 
 
@@ -42,7 +43,7 @@ class MultiToken(Operator):
             )
 
     @classmethod
-    def variants(cls):
+    def variants(cls) -> dict[str, MultiToken]:
         """Before the softmax, and on both sides of it."""
         return {"scores": cls(), "scores_and_weights": cls(weights_too=True)}
 
@@ -51,15 +52,17 @@ class MultiToken(Operator):
         """A convolution after the softmax changes the sums of rows."""
         return Facts("free" if self.weights_too else 1.0, causal="mask", content="pair", equivariant=("rotation",))
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         identity = torch.zeros(len(generators), sizes.n_heads, self.queries, self.keys, dtype=dtype)
         identity[..., 0, self.keys // 2] = 1
         return {"kernel": identity} | ({"weight_kernel": identity.clone()} if self.weights_too else {})
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         return self.matrix(inputs, parameters, causal=causal) @ inputs.v
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         S = inputs.q @ inputs.k.mT / inputs.k.shape[-1] ** 0.5
         seen = visible_past(*S.shape[-2:], causal)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import beside_problems
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
 
 
 def _identities(inputs, parameters):
@@ -37,11 +39,11 @@ class Linformer(Operator):
     limits: ClassVar[tuple[Limit, ...]] = (Limit("E = F = 1", lambda: Linformer(), lambda: DotProduct(), _identities),)
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         shape, std = (self.n_projected, sizes.n), self.n_projected**-0.5
         return {name: normal(generators, shape, std, dtype) for name in ("keys", "values")}
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         n, fixed = inputs.k.shape[-2], parameters["keys"].shape[-1]
@@ -50,7 +52,9 @@ class Linformer(Operator):
         E, F = (beside_problems(parameters[name], inputs.k) for name in ("keys", "values"))
         return attention(inputs.q, E @ inputs.k, F @ inputs.v)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.not_causal(causal)
         E, F = (beside_problems(parameters[name], inputs.k) for name in ("keys", "values"))
         return (inputs.q @ (E @ inputs.k).mT / inputs.q.shape[-1] ** 0.5).softmax(-1) @ F

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from attnlab.kernels.operators.operator import Facts, Operator, checked
+from attnlab.kernels.operators.operator import Facts, Operator, Parameters, Sizes, Tokens, checked
 from attnlab.kernels.operators.projections import into_heads, out_of_heads, projections
 
 
@@ -40,24 +41,28 @@ class Nystrom(Operator):
     )  # fmt: skip
     budget: ClassVar[float] = 1e-4
 
-    def initialise(self, sizes, generators, dtype):
+    def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         return projections(sizes, generators, dtype, ("query", "value", "out"))
 
-    def apply(self, inputs, parameters, *, causal=False, draw=None):
+    def apply(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
         C, inverse = self._factors(inputs.x, parameters)
         return self.post(C @ (inverse @ (C.mT @ self.values(inputs, parameters))), inputs, parameters)
 
-    def matrix(self, inputs, parameters, *, causal=False, draw=None):
+    def matrix(
+        self, inputs: Tokens, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
+    ) -> Tensor:
         self.not_causal(causal)
         C, inverse = self._factors(inputs.x, parameters)
         return C @ inverse @ C.mT
 
-    def values(self, inputs, parameters):
+    def values(self, inputs: Tokens, parameters: Parameters) -> Tensor:
         return into_heads(inputs.x, parameters["value"])
 
-    def post(self, mixed, inputs, parameters):
+    def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
     def newton(self, A):
