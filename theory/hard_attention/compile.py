@@ -21,7 +21,9 @@ Reference: Barceló, Kozachinskiy, Lin and Podolskii 2024, Theorems on LTL(Mon) 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 from attnlab.theory.hard_attention.encoder import AVERAGE, UNIQUE, Encoder, Sum
 from attnlab.theory.hard_attention.syntax import (
@@ -95,9 +97,9 @@ class _Compiler:
             make("r^2", lambda i, n: 4**i)
         for each in self.each:
             if isinstance(each, Unary):
-                make(f"predicate {each.name}", lambda i, n, test=each.test: int(i >= s and bool(test(i - s, n))))
+                make(f"predicate {each.name}", _predicate(s, each.test))
             if isinstance(each, Residue):
-                make(f"index {each.modulus} {each.rest}", lambda i, n, e=each: int(i % e.modulus == e.rest))
+                make(f"index {each.modulus} {each.rest}", _residue(each.modulus, each.rest))
             for count in self.counts_of(each):
                 make(f"1/{count.where}", {"all": _whole, "past": _past, "future": _future}[count.where])
 
@@ -170,6 +172,16 @@ def _of(coordinate: int, weight: int = 1, constant: int = 0) -> Sum:
 
 def _one() -> Sum:
     return (), 1
+
+
+def _predicate(first: int, test: Callable[[int, int], Any]) -> Callable[[int, int], int]:
+    """1 where the test of a position, counted from ``first`` on, and of the length holds."""
+    return lambda i, n: int(i >= first and bool(test(i - first, n)))
+
+
+def _residue(modulus: int, rest: int) -> Callable[[int, int], int]:
+    """1 where the position leaves this rest."""
+    return lambda i, n: int(i % modulus == rest)
 
 
 def _whole(i: int, n: int) -> Fraction:

@@ -58,7 +58,7 @@ class Performer(Operator):
     def step(self, state: State, token: Any, parameters: Parameters) -> tuple[State, Tensor]:
         return LogNormal().step(state, self.logarithms(token, parameters), {})
 
-    def logarithms(self, inputs: QKV, parameters: Parameters):
+    def logarithms(self, inputs: QKV, parameters: Parameters) -> QKV:
         """Logarithms of the features (..., n, m), without the 1/m that cancels."""
         root = inputs.q.shape[-1] ** -0.25
         found = []

@@ -65,7 +65,7 @@ class Nystrom(Operator):
     def post(self, mixed: Tensor, inputs: Tokens, parameters: Parameters) -> Tensor:
         return out_of_heads(mixed, parameters["out"])
 
-    def newton(self, A):
+    def newton(self, A: Tensor) -> Tensor:
         """The inverse of a symmetric positive matrix, as far as the iterations reach."""
         X = self.factor * A / A.abs().sum(-1).amax(-1)[..., None, None] ** 2
         for _ in range(self.n_iterations):
