@@ -16,9 +16,9 @@ from attnlab.papers.linear_attention_icl.paper import paper
 from attnlab.simulators.linear_attention.pretraining import PretrainingSetting, pretrain
 from attnlab.theory.linear_attention import pretraining as theory
 
-CURVE = PretrainingSetting(dims=(12, 24), alpha=10.0, kappa=0.5, taus=(0.25, 3.0), n_replicas=128)
+CURVE = PretrainingSetting(dims=(12, 24), alpha=10.0, kappa=0.5, taus=(0.25, 3.0), n_replicas=256)
 CURVE_SCALES = Scales(
-    smoke=replace(CURVE, dims=(8, 16), n_replicas=64), desk=CURVE, paper=replace(CURVE, dims=(40, 80), n_replicas=64)
+    smoke=replace(CURVE, n_replicas=128), desk=CURVE, paper=replace(CURVE, dims=(40, 80), n_replicas=64)
 )
 ERRORS = {"ICL": ("icl_error", theory.icl_error_limit), "IDG": ("idg_error", theory.idg_error_limit)}
 # Logarithms of errors extrapolated from sizes d and e are off by c / (d e) and scatter by s / sqrt(d e); c (with four standard
@@ -214,11 +214,9 @@ def peak_at_d_squared(setting: PretrainingSetting, lab: Lab) -> Verdict:
     )
 
 
-DIVERSITY = PretrainingSetting(dims=(12, 24), alpha=50.0, taus=(4.0,), n_replicas=128)
+DIVERSITY = PretrainingSetting(dims=(12, 24), alpha=50.0, taus=(4.0,), n_replicas=256)
 DIVERSITY_SCALES = Scales(
-    smoke=replace(DIVERSITY, dims=(8, 16), n_replicas=64),
-    desk=DIVERSITY,
-    paper=replace(DIVERSITY, dims=(32, 64), n_replicas=64),
+    smoke=replace(DIVERSITY, n_replicas=64), desk=DIVERSITY, paper=replace(DIVERSITY, dims=(32, 64), n_replicas=64)
 )
 KAPPAS = (0.5, 1.5, 4.0)
 
