@@ -16,7 +16,7 @@ from attnlab.simulators.linear_attention import training as simulator
 from attnlab.simulators.linear_attention.softmax import SoftmaxSetting
 
 RANKS = replace(STAIRS, init_scale=0.05, learning_rate=0.4, n_steps=7_500, n_records=2_500, n_replicas=32)
-RANK_SCALES = Scales(smoke=RANKS, desk=replace(RANKS, n_replicas=48), paper=replace(RANKS, n_heads=9, n_replicas=64))
+RANK_SCALES = Scales(smoke=RANKS, desk=replace(RANKS, n_replicas=64), paper=replace(RANKS, n_heads=9, n_replicas=64))
 SMALLER = 5.0
 
 
