@@ -3,6 +3,16 @@
 import numpy as np
 import pytest
 
+from attnlab.simulators.score_statistics.bulk import (
+    BulkSetting,
+    ClusterSetting,
+    DecisionCostSetting,
+    SumSetting,
+    clusters,
+    decision_cost,
+    decisions,
+    log_sums,
+)
 from attnlab.simulators.score_statistics.denoising import DenoisingSetting, denoise
 from attnlab.simulators.score_statistics.rows import RivalSetting, RowSetting, rivals, rows
 from attnlab.simulators.score_statistics.selectivity import DilutionSetting, SelectivitySetting, dilution, least_norms
@@ -43,3 +53,20 @@ def test_estimators_of_a_single_signal_token_and_of_signal_only():
     sigma = 5 * np.sqrt(2 / 8000)
     assert one["uniform"] == pytest.approx(0.25, rel=sigma) and np.array_equal(one["uniform"], one["gated"])
     assert one["bayes"] == pytest.approx(0.2, rel=sigma)
+
+
+def test_sums_decisions_and_clusters_of_known_outcome():
+    runs = log_sums(SumSetting(n_keys=4, spreads=(1e-9, 50.0), n_rows=3), SEEDS, "cpu")
+    assert runs["mean"][:, 0] == pytest.approx(0, abs=1e-8) and runs["participation"][:, 0] == pytest.approx(0.25)
+    assert runs["entropy"][:, 0] == pytest.approx(np.log(4)) and np.all(runs["participation"][:, 1] > 0.5)
+    exact = decisions(BulkSetting(n_bulk=50, n_fit=50, spread=1e-6, n_queries=20, n_margins=10), SEEDS, "cpu")
+    assert np.abs(exact["bias"]).max() < 1e-6 and not exact["flips"].any()
+    one = clusters(ClusterSetting(separations=(0.0,), n_keys=1000), SEEDS, "cpu")["log_mean"]
+    assert one == pytest.approx(0.5, abs=6 * np.sqrt(np.expm1(1) / 1000))
+    with pytest.raises(ValueError, match="rare="):
+        ClusterSetting(rare=1.5)
+
+
+def test_a_decision_reads_no_far_key():
+    cost = decision_cost(DecisionCostSetting(cells=((4, 3, 10), (4, 3, 1000))), SEEDS[:1], "cpu")
+    assert np.array_equal(cost["multiply_adds"], [[36, 36]]) and np.array_equal(cost["exact"], [[52, 4012]])
