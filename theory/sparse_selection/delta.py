@@ -30,13 +30,12 @@ def autoregressive_ratio(correlation: float, gap: int) -> float:
 
 def multiply_adds(sizes: Any, *, causal: bool = False, window: int = 2, sinks: int = 1, gap: int = 3) -> int:
     """Multiply-adds of one call: visible pairs of window and sinks, and full rows at the anchors."""
-    i = np.arange(sizes.n)
-    back = i[:, None] - i[None]
-    seen = (abs(back) < window) | (i[None] < sinks)
-    dense = np.ones_like(seen)[::gap]
-    if causal:
-        seen, dense = seen & (back >= 0), (back >= 0)[::gap]
-    return sizes.n_heads * int(seen.sum() + dense.sum()) * (sizes.d + sizes.d_v)
+    n, pairs = sizes.n, 0
+    for i in range(n):
+        low, high = max(0, i - window + 1), i if causal else min(n - 1, i + window - 1)
+        pairs += high - low + 1 + min(sinks, low) + (0 if causal else max(0, min(sinks, n) - high - 1))
+    pairs += sum(a + 1 if causal else n for a in range(0, n, gap))
+    return sizes.n_heads * pairs * (sizes.d + sizes.d_v)
 
 
 def state_numbers(sizes: Any, *, window: int = 2, sinks: int = 1, gap: int = 3) -> int:

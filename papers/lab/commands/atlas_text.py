@@ -216,9 +216,13 @@ def _number(law: Any, what: str, operator: Operator, sizes: Sizes) -> int | None
     """A cost of the law at these sizes, or None where it states none, or none for them."""
     if not hasattr(law, what):
         return None
-    numbers = {each.name: getattr(operator, each.name) for each in fields(operator)}  # type: ignore[arg-type]
+    function = getattr(law, what)
+    takes = inspect.signature(function).parameters.values()
+    every = any(each.kind is each.VAR_KEYWORD for each in takes)
+    taken = {each.name for each in takes}
+    numbers = {each.name: getattr(operator, each.name) for each in fields(operator) if every or each.name in taken}  # type: ignore[arg-type]
     try:
-        return int(getattr(law, what)(sizes, **numbers))
+        return int(function(sizes, **numbers))
     except ValueError:
         return None
 

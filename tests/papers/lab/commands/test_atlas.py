@@ -25,6 +25,13 @@ def test_the_table_has_a_row_per_member(capsys):
     assert all(name in text for name in named) and f"{len(named)} members at n=1024" in text
 
 
+def test_every_member_has_a_record_that_json_can_hold():
+    found = atlas_text.selected(atlas_text.sizes_of({"n": "16", "d": "4", "d_v": "4", "heads": "2"}), None, None, None)
+    assert [row["name"] for row in found] == list(members())
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert all(row["work"] for row in found)
+
+
 def test_facts_filter_rows_in_both_directions(capsys):
     family = ("--family", "fixed_patterns", "n=64", "d=8", "d_v=8")
     every = {row["name"]: row for row in rows(capsys, *family)}
