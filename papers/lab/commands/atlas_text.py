@@ -146,7 +146,7 @@ def page(found: tuple[str, Operator], record: Mapping[str, Any]) -> str:
     name, operator = found
     family = [each for each in members() if each.partition("[")[0] == name.partition("[")[0]]
     lines = [name, "", *_indented(inspect.getdoc(type(operator)) or ""), ""]
-    work = f"{record['work']:,} multiply-adds" if record["work"] else "not stated"
+    work = "not stated" if record["work"] is None else f"{record['work']:,} multiply-adds"
     work += f", about n^{record['exponent']:g}" if record["exponent"] else ""
     rows = [
         ("numbers", ", ".join(f"{key}={value!r}" for key, value in record["numbers"].items()) or "none"),
