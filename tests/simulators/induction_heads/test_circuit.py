@@ -63,6 +63,7 @@ def test_overlap_of_an_aligned_readout_is_its_factor(seeds):
     )  # a constant does not count
 
 
+@pytest.mark.slow
 def test_a_circuit_learns_small_sequences_and_needs_layer_1(seeds):
     seen, blind = (train_circuit(replace(TINY, layer_1=layer_1), seeds(2), "cpu") for layer_1 in (True, False))
     assert seen["accuracy_context"][:, -1].min() > 0.9 > blind["accuracy_context"][:, -1].max()

@@ -159,6 +159,7 @@ def test_capacity_exponent_is_the_limit_of_finite_widths():
     assert gaps[0] > gaps[1] > gaps[2] and gaps[2] < 1e-3
 
 
+@pytest.mark.slow
 def test_nearest_key_error_is_sampled():
     d, n, noise, draws = 6, 20, 0.8, 20_000
     rng = np.random.default_rng(1)

@@ -170,6 +170,7 @@ def test_best_scale_follows_its_leading_order_as_the_length_grows(best_pair):
     assert abs(best_pair.omega[0] / longer.omega[0] - 2) < 0.5
 
 
+@pytest.mark.slow
 def test_best_single_head_lies_further_out_than_the_effective_loss_says():
     best = best_one_head(heads_form_exact, *TASK)
     assert abs(best.omega[0] - 0.518) < 1e-3  # 1 / sqrt(5) = 0.447 in the effective loss

@@ -193,6 +193,7 @@ def test_a_level_picks_the_form_stated_for_it(command):
     assert status == 3 and text.startswith("UNDECIDED") and "slack" in text
 
 
+@pytest.mark.slow
 def test_a_certificate_is_written_and_checked_against_the_claim(command, tmp_path):
     status, result, _ = command("falsify", "toy2026_bounds.quarter", "--level", "certified", "--json")
     (file,) = result["claims"][0]["certificate_files"]

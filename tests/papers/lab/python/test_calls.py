@@ -68,6 +68,7 @@ def test_the_arguments_are_those_of_the_command_line(toy_home, cli):
     assert printed["run"]["core_seconds"] == 0  # the same blocks
 
 
+@pytest.mark.slow
 def test_several_seeds_are_several_runs_and_are_told_apart(toy_home):
     results = reproduce("toy2026.drift", scale="smoke", seed=[0, 1], workers=1, progress=False)
     first, second = (results.at(seed)["drift"] for seed in (0, 1))
@@ -121,6 +122,7 @@ def test_show_prints_and_reads_as_a_page(toy_home):
     assert "not testable here" in paper._repr_html_() and "Theorem 2" in paper.claims["still"]._repr_html_()
 
 
+@pytest.mark.slow
 def test_verdicts_are_logged_under_attnlab(toy_home, caplog):
     with caplog.at_level(logging.INFO, logger="attnlab"):
         reproduce("toy2026.drift", scale="smoke", workers=1, progress=False)
