@@ -146,7 +146,7 @@ def slow_phase(setting: CircuitSetting, lab: Lab) -> Verdict:
     closed form.
 
     In training the attention leaves uniform long before that; it is held here, so that the whole curve is seen. Twins: the
-    readout moves at the rate 1/L; it goes on at its first pace. Null control: nothing moves.
+    readout moves at the rate 1/L; it goes on at its first pace. Null control: nothing moves, but the noise.
     """
     N, L = SLOW.n_context, SLOW.n_labels
     rho = dynamics.readout_rate(L)
@@ -178,18 +178,18 @@ def slow_phase(setting: CircuitSetting, lab: Lab) -> Verdict:
         return outside(f"n_context={N}, n_labels={L}: at L = N the readout stays at zero")
     setting = held(setting)
     runs = lab.simulate(train_circuit, setting)
-    time = setting.learning_rate * runs["steps"][0]
+    time, found = setting.learning_rate * runs["steps"][0], runs["context_mass"]
     rho, of = dynamics.readout_rate(L), "mean trajectory"
     first = rho * (1 - N / L) / (2 * N + 1) ** 2 * time  # u at its first pace
     parts.append(
         follows(
-            runs["context_mass"],
+            found,
             dynamics.slow_phase_context_mass(time, N, L, rho),
             within=budget(replicas(0.008, runs.n, of=of, points=len(time)), finite_size(setting.dim, MASS, of="dim")),
             of=of,
             times=time,
             twin=Twin.of("without saturation", predicted=N / (N + (L - N) * np.exp(-first))),
-            null=frozen(runs["context_mass"]),
+            null=frozen(found) + found - found.mean(0),
         ).named("mass on sampled sequences")
     )
     return all_of(*parts)

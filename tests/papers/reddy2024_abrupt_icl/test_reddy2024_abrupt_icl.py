@@ -187,7 +187,9 @@ def test_links_of_burstiness_are_judged_one_by_one():
     assert claim(base, PlantedLab(choose(0.86))).outcome is Outcome.REFUTED
 
 
-@pytest.mark.parametrize("name", ["saddle", "plateau", "nested_growth", "first_steps"])
+@pytest.mark.parametrize(
+    "name", ["saddle", pytest.param("plateau", marks=pytest.mark.slow), "nested_growth", "first_steps"]
+)
 def test_the_population_follows_the_exact_flow_and_a_changed_rate_is_seen(name, monkeypatch):
     claim = paper.claims[name]
     setting = replace(claim.setting.smoke, n_replicas=2)
