@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from attnlab.analysis import Twin, Verdict, agrees, all_of, budget, finite_size, ordered, replicas
 from attnlab.papers.fu2023_random_features.paper import FEWER, best_ridge, paper, with_changes
-from attnlab.papers.lab.conditions import that
+from attnlab.papers.lab.conditions import at_least, outside, that
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.random_feature_heads.learning_curves import Setting, learning_curves
@@ -36,7 +36,10 @@ def compared(setting, lab: Lab):
         "mean 2 sqrt(d) on the diagonal, so that it acts on <x_0, x_i> of size d^{-1/2}",
         "each model at its own best ridge",
     ],
-    covers={"targets": that(lambda targets: {"s2", "s1b", "b2"} <= set(targets), "with s2, s1b and b2")},
+    covers={
+        "targets": that(lambda targets: {"s2", "s1b", "b2"} <= set(targets), "with s2, s1b and b2"),
+        "dim": at_least(16, "below, zero-mean heads learn the products from as few samples"),
+    },
     judged="paired differences at the largest number of samples above 0.05 of the variance",
 )
 def biased_order(setting: Setting, lab: Lab) -> Verdict:
@@ -45,6 +48,10 @@ def biased_order(setting: Setting, lab: Lab) -> Verdict:
 
     Twin: all of the variance learned by the better model and none by the worse, a difference of one.
     """
+    if max(setting.sizes) > 1.6 * setting.dim**2:
+        return outside(
+            f"sizes up to {max(setting.sizes)} exceed 1.6 d^2: zero-mean heads learn the products from so many"
+        )
     runs, parts = compared(setting, lab), []
     for target, better, worse in (
         ("s2", "biased", "attention"),

@@ -34,24 +34,37 @@ CURVE_STD = {"b1": 0.08, "b2": 0.031, "s1": 0.031, "s2": 0.029}
 NOISE_STD, HALF_STD, KEYS_STD = 0.05, {"b1": 0.063, "b2": 0.03, "s1": 0.016}, 0.033
 """Largest spreads over the first eight replicas at seed 1: of an error and of the noise over their predictions, of log
 n_1/2, of its difference between one key and four."""
-ATTENTION = {
-    "kind": one_of("attention", why="the spectrum is that of zero-mean heads"),
-    "ridges": that(lambda ridges: ridges[0] > 0, "positive, the first one is read"),
+SMALL = that(
+    lambda ridges: 0 < ridges[0] <= 0.01, "0.01 at most, the first one is read", "a large one leaves nothing to inflate"
+)
+
+
+def holding(*needed):
+    """Settings whose targets hold the needed ones."""
+    return that(lambda targets: set(needed) <= set(targets), f"with {', '.join(needed)}")
+
+
+ATTENTION = {"kind": one_of("attention", why="the spectrum is that of zero-mean heads"), "ridges": SMALL}
+PREDICTED = {
+    "sizes": that(lambda sizes: max(sizes) >= 100, "up to 100 samples at least", "the limit of many samples"),
+    "ridges": SMALL,
+    "targets": holding(*CURVES),
 }
-PREDICTED = {"sizes": that(lambda sizes: max(sizes) >= 100, "up to 100 samples at least", "the limit of many samples")}
 LEAST_SAMPLES = 50  # the learning curve is a limit of many samples: judged from here on
 WIDTHS = Scales(smoke=SMOKE, desk=DESK, paper=with_changes(paper.default, dim=16).paper)
 LEARNED = Scales(
-    smoke=SMOKE,
+    smoke=replace(SMOKE, sizes=(50, 100, 200), ridges=DESK.ridges[:1], targets=CURVES, n_replicas=32),
     desk=replace(DESK, sizes=(50, 100, 200, 400), ridges=DESK.ridges[:1], targets=CURVES, n_replicas=96),
     paper=paper.default.paper,
 )
 HALVES = with_changes(
-    Scales(SMOKE, replace(DESK, n_replicas=32), WIDTHS.paper), ridges=DESK.ridges[:1], targets=("b1", "b2", "s1")
+    Scales(replace(SMOKE, n_replicas=32), replace(DESK, n_replicas=32), WIDTHS.paper),
+    ridges=DESK.ridges[:1],
+    targets=("b1", "b2", "s1"),
 )
 SHARP = Scales(smoke=replace(SMOKE, dim=8), desk=DESK, paper=with_changes(paper.default, dim=16).paper)
 KEYS = Scales(
-    smoke=replace(SMOKE, dim=8, sizes=(50, 100, 200, 400, 800)),
+    smoke=replace(SMOKE, dim=8, sizes=(50, 100, 200, 400, 800), ridges=DESK.ridges[:1], targets=("b2",), n_replicas=16),
     desk=replace(
         DESK, dim=8, sizes=(50, 100, 200, 400, 800), n_test=500, ridges=DESK.ridges[:1], targets=("b2",), n_replicas=32
     ),
@@ -159,7 +172,7 @@ def label_noise(setting: Setting, lab: Lab) -> Verdict:
     kind="extrapolation",
     parts=2,
     setting=SHARP,
-    covers=ATTENTION,
+    covers=ATTENTION | {"targets": holding("b2", "s1")},
     formula="error <= E_0 ||f||_K^2 kappa_n / 4 <= E_0 ||f||_K^2 (E K(x, x) + ridge) / (4 n)",
     assumptions=["infinitely many heads", "no label noise"],
     judged="at the number of samples where the bound is sharpest, mean error over the bound at most 1, and 1/n more, "
@@ -189,7 +202,8 @@ def norm_bounds_error(setting: Setting, lab: Lab) -> Verdict:
     source="not in the paper; follows from the rotations of tokens",
     statements=[3, 8],
     kind="extrapolation",
-    covers=ATTENTION | {"dim": at_least(4, "the prediction needs three dimensions at half of it")},
+    covers=ATTENTION
+    | {"targets": holding("b1", "s2"), "dim": at_least(4, "the prediction needs three dimensions at half of it")},
     parts=2,
     setting=WIDTHS,
     formula="E error >= sum_a v_a (1 - r_a/D_a) / Var f, sum r_a <= n, D = N(d, l0) N(d, l)",
@@ -234,7 +248,8 @@ def rank_bound(setting: Setting, lab: Lab) -> Verdict:
     statements=[4, 6],
     setting=HALVES,
     parts=6,
-    covers=ATTENTION | {"dim": at_least(8, "a quarter of the dimension is the smallest rival's")},
+    covers=ATTENTION
+    | {"targets": holding("b1", "b2", "s1"), "dim": at_least(8, "a quarter of the dimension is the smallest rival's")},
     formula="n_1/2, where the learning curve crosses one half, zero-mean heads",
     judged="measured log n_1/2 wherever the grid of samples reaches it: the predicted one within 1/n and what the "
     "replicas leave open",
@@ -310,7 +325,11 @@ def half_samples_growth(setting: Setting, lab: Lab) -> Verdict:
     statements=[4, 6],
     setting=KEYS,
     parts=2,
-    covers={"n_keys": one_of(KEYS.desk.n_keys, why="one key is compared with four")},
+    covers={
+        "n_keys": one_of(KEYS.desk.n_keys, why="one key is compared with four"),
+        "ridges": SMALL,
+        "targets": holding("b2"),
+    },
     formula="log n_1/2(N = 4) - log n_1/2(N = 1) for b_2",
     judged="measured log ratio: the predicted one within 1/n of each and what the replicas leave open",
 )

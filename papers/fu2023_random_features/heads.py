@@ -32,7 +32,7 @@ FEW = Scales(
     desk=HEADS,
     paper=replace(HEADS, dim=30, n_keys=20, n_samples=620, heads=(5, 10, 20, 40, 80, 160, 320, 640)),
 )
-MORE = Scales(smoke=FEW.smoke, desk=replace(HEADS, n_replicas=96), paper=FEW.paper)
+MORE = Scales(smoke=replace(FEW.smoke, n_replicas=32), desk=replace(HEADS, n_replicas=96), paper=FEW.paper)
 
 
 def peak(setting):

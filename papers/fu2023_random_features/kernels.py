@@ -22,6 +22,7 @@ from attnlab.analysis import (
 )
 from attnlab.analysis.verdicts.budget import Piece
 from attnlab.papers.fu2023_random_features.paper import FEWER, paper, spectrum_of, with_changes
+from attnlab.papers.lab.conditions import at_least, one_of
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.random_feature_heads.features import ProductSetting, head_products
@@ -119,6 +120,10 @@ def kernels(setting: ProductSetting, lab: Lab) -> Verdict:
     statements=[2],
     setting=NORMS,
     parts=4,
+    covers={
+        "kind": one_of("attention", why="the spectrum is that of zero-mean heads"),
+        "dim": at_least(3, "harmonics"),
+    },
     formula="y^T K^{-1} y <= ||f||_K^2 = sum_{l0,l} ||F_{l0,l}||^2 / mu_{l0,l}, with equality as n grows: sum_a v_a / "
     "(lambda_a + kappa_n) at n samples",
     judged="every replica and every n below the norm; at the largest n at most as far from the predicted share as "

@@ -256,6 +256,7 @@ def gate_flows(setting, times, n_places=400):
     setting=GATES_AS_STEPS,
     reads=("base", "height", "centre", "width", "flow_time", "n_blocks"),
     covers={
+        "height": at_least(1, "a speed that varies: otherwise all gates are the same"),
         "init_std": at_most(0.2, "the flow starts from equal steps"),
         "n_blocks": at_least(32, "the flow is that of infinitely many blocks"),
     },

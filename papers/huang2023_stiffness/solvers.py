@@ -7,7 +7,7 @@ import numpy as np
 from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, budget, ordered, replicas, trend
 from attnlab.analysis.verdicts.budget import Piece
 from attnlab.papers.huang2023_stiffness.paper import paper, without
-from attnlab.papers.lab.conditions import at_most, outside
+from attnlab.papers.lab.conditions import at_least, at_most, outside
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.stiffness.euler_chains import EulerSetting, euler_rules
@@ -26,9 +26,10 @@ BURST_STD, STEP_TIMES_INDEX = 0.009, 0.1
 """Of the first eight replicas at seed 1: largest spread of the log of the share, and step times index of the solver at
 tolerance 1e-8."""
 INSIDE = {
+    "height": at_least(1, "a speed that varies: otherwise all rules are the same"),
     "width": at_most(
         0.05, "the speed is that of both ends at the bump's feet: 7 widths away for centres in (0.35, 0.65)"
-    )
+    ),
 }
 EULER = Scales(
     smoke=EulerSetting(n_replicas=8),

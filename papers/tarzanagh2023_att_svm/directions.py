@@ -171,8 +171,8 @@ def norm_of(chosen):
     "/ 10",
 )
 def nuclear_direction(setting: simulator.Setting, lab: Lab) -> Verdict:
-    """The product of trained key and query matrices points to the nuclear-norm SVM of its tokens, and has lower rank
-    than W.
+    """The product of trained key and query matrices points to the nuclear-norm SVM of its tokens, of lower rank than the
+    Frobenius-norm SVM.
 
     Twins: the Frobenius-norm SVM of the same tokens; a product of rank one. Null control: matrices at their start.
     """

@@ -70,7 +70,7 @@ paper.not_testable(
 )
 DESK = Setting(n_steps=10_000, n_records=60, n_replicas=128)
 paper.scales(
-    smoke=replace(DESK, n_steps=2_000, n_records=40, n_replicas=16),
+    smoke=replace(DESK, n_steps=2_000, n_records=40, n_replicas=32),
     desk=DESK,
     paper=replace(DESK, n_steps=50_000, n_records=100, n_replicas=100),
 )

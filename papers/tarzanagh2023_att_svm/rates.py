@@ -9,7 +9,7 @@ import numpy as np
 
 from attnlab.analysis import Twin, Verdict, agrees, all_of, budget, follows, frozen, replicas, settles
 from attnlab.analysis.verdicts.budget import Piece
-from attnlab.papers.lab.conditions import not_yet, one_of, outside, too_few
+from attnlab.papers.lab.conditions import at_most, not_yet, one_of, outside, too_few
 from attnlab.papers.lab.declare import Scales
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.tarzanagh2023_att_svm.paper import DESK, SHORT, angles, paper, selection, slopes_of_decades, solved
@@ -286,6 +286,7 @@ def angle_rate(setting: simulator.Setting, lab: Lab) -> Verdict:
     kind="extrapolation",
     covers={
         "descent": one_of("normalised", why="the flow is taken by arc length"),
+        "learning_rate": at_most(1, "longer steps do not follow a flow"),
         "head": one_of("linear"),
         "inner_dim": one_of(0),
     },
@@ -398,8 +399,13 @@ def two_tokens(setting: simulator.Setting, lab: Lab) -> Verdict:
     source="derived from the exponential loss gap; companion paper, Figure on norms",
     statements=[10, 9],
     kind="extrapolation",
-    covers={"descent": one_of("plain"), "head": one_of("linear"), "inner_dim": one_of(0)},
-    setting=Scales(replace(PLAIN, n_steps=10_000, n_replicas=16), PLAIN, PLAIN),
+    covers={
+        "descent": one_of("plain"),
+        "head": one_of("linear"),
+        "inner_dim": one_of(0),
+        "learning_rate": at_most(50, "longer steps jump over the logits' own scale"),
+    },
+    setting=Scales(replace(PLAIN, n_steps=10_000, n_replicas=32), PLAIN, PLAIN),
     undecided_at_smoke="10 000 steps are early on a logarithmic scale",
     formula="d||W_k||_F / d log k -> ||W_alpha||_F",
     assumptions=["plain gradient descent on W", "slopes over the decade of steps before each"],
