@@ -16,7 +16,7 @@ from attnlab.simulators.max_margin_attention import training as simulator
 from attnlab.simulators.max_margin_attention.training import Setting
 from attnlab.theory.max_margin_attention import frobenius as svm
 
-RELU = Setting(n_inputs=3, n_tokens=4, dim=6, head="relu", n_steps=3_000, n_records=30, n_replicas=320)
+RELU = Setting(n_inputs=3, n_tokens=4, dim=6, head="relu", n_steps=3_000, n_records=30, n_replicas=640)
 HEADS = Scales(replace(RELU, n_steps=2_000, n_replicas=96), RELU, replace(RELU, n_steps=20_000, n_replicas=3_200))
 KEPT, MASKED = 1e-3, 1e-6  # attention weights above are kept, below are masked; between them a replica is left out
 ACCEPTED = [
@@ -90,9 +90,9 @@ def several(runs):
 
 
 def too_few_accepted(chosen, runs, condition, what):
-    """The verdict if fewer than two replicas can be judged."""
+    """The verdict if fewer than sixteen replicas can be judged: a median needs as many."""
     accepted = f"are accepted and {what} ({len(chosen.index)} of {runs.n} are accepted)"
-    return too_few(condition, accepted, wants="replicas")
+    return too_few(condition, accepted, least=16, wants="replicas")
 
 
 @paper.claim(
@@ -194,7 +194,7 @@ def limit_of(setting, lab: Lab, right, rival):
     W, length = runs["W"][chosen.index[use]], setting.learning_rate * setting.n_steps
     within = budget(
         Piece("finite part and start over the path", float(np.median(chosen.across[use])) / length),
-        replicas(RELAXED_STD * 300 / length, max(int(use.sum()), 13), of="median over replicas"),
+        replicas(RELAXED_STD * 300 / length, int(use.sum()), of="median over replicas"),
     )
     return aligned(
         W[:, -1],
