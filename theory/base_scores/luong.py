@@ -30,19 +30,24 @@ def static_share_limit(weight_scale: float) -> float:
 
 
 def pair_share(weight_scale: float, nodes: int = 80) -> float:
-    r"""The same ratio at any scale, by Gauss-Hermite quadrature of the variance decomposition of :math:`\tanh(\epsilon (a + b))`.
+    r"""The same ratio at any scale, :math:`\sqrt{\text{pair} / \text{main}}` of :func:`variances`."""
+    main, pair = variances(weight_scale, nodes)
+    return math.sqrt(pair / main)
 
-    Main effects :math:`g(a) = \mathbb E_b \tanh(\epsilon (a + b))` and g(b); the pair term is what is left.
+
+def variances(weight_scale: float, nodes: int = 80) -> tuple[float, float]:
+    r"""Variance of :math:`\tanh(\epsilon (a + b))` by its sources: queries and keys alone (together), and pairs; exact.
+
+    a and b standard normal. Main effects :math:`g(a) = \mathbb E_b \tanh(\epsilon (a + b))` and g(b); the pair term is what is
+    left. By a Gauss-Hermite rule.
     """
     check_positive(weight_scale=weight_scale)
     check_count(nodes=nodes, at_least=2)
     x, w = np.polynomial.hermite_e.hermegauss(nodes)
     w = w / w.sum()
     f = np.tanh(weight_scale * (x[:, None] + x[None, :]))
-    g = f @ w  # the mean of f is 0 by symmetry
-    main = 2 * (w * g**2).sum()
-    whole = w @ f**2 @ w
-    return math.sqrt((whole - main) / main)
+    main = 2 * (w * (f @ w) ** 2).sum()  # the mean of f is 0 by symmetry
+    return float(main), float(w @ f**2 @ w - main)
 
 
 def multiply_adds(sizes: Any, *, causal: bool = False, score: str = "general", hidden: int = 8) -> int:

@@ -43,6 +43,55 @@ def test_frozen_rows_approach_their_law_from_above():
     assert max(gaps) < 0.2 and theory.frozen_participation(1e9, 64) == pytest.approx(1)
 
 
+def test_the_exact_row_meets_its_limits_and_a_brute_force_integral():
+    """Two keys: W = sigmoid(s sqrt 2 z) and its rival, one integral over z, on a grid a hundred times finer than its scale."""
+    z = np.linspace(-12, 12, 20_001)
+    w = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
+    for s in (0.5, 3.0):
+        p = 1 / (1 + np.exp(-s * math.sqrt(2) * z))
+        assert theory.participation_exact(s, 2) == pytest.approx(w @ (p**2 + (1 - p) ** 2), rel=1e-11)
+        gap = s * math.sqrt(2) * z
+        H = p * np.logaddexp(0, -gap) + (1 - p) * np.logaddexp(0, gap)
+        assert theory.entropy_exact(s, 2) == pytest.approx(w @ H, abs=1e-9)
+    assert theory.participation_exact(1e-4, 50) == pytest.approx(1 / 50, rel=1e-7)
+    n = 10**6
+    assert n * theory.participation_exact(0.5, n) == pytest.approx(theory.participation(0.5), rel=1e-5)
+    assert theory.entropy_exact(1.0, n) == pytest.approx(theory.entropy(1.0, n), abs=1e-4)
+    assert theory.participation_exact(4.0, 1) == pytest.approx(1, rel=1e-12)
+
+
+@pytest.mark.parametrize("score_std", [1.0, 4.0, 8.0])
+def test_the_exact_row_agrees_with_sampled_rows_below_and_above_freezing(score_std):
+    """20 000 rows of 64 keys: four standard errors. Twin: the frozen limit, or e^{s^2} / n below it."""
+    W = rows(score_std, 64, 20_000, seed=3)
+    p = (W**2).sum(1)
+    error = 4 * p.std() / math.sqrt(20_000)
+    assert abs(p.mean() - theory.participation_exact(score_std, 64)) < error
+    limit = (
+        theory.frozen_participation(score_std, 64)
+        if score_std > theory.freezing_std(64)
+        else math.exp(score_std**2) / 64
+    )
+    assert abs(p.mean() - limit) > error
+    H = -(W * np.log(np.maximum(W, 1e-300))).sum(1)
+    assert abs(H.mean() - theory.entropy_exact(score_std, 64)) < 4 * H.std() / math.sqrt(20_000)
+
+
+def test_products_without_their_scale_are_frozen():
+    """1500 independent queries with keys of their own, width 8: four standard errors."""
+    rng, found = np.random.default_rng(5), []
+    for _ in range(1500):
+        S = rng.normal(size=8) @ rng.normal(size=(8, 64))
+        W = np.exp(S - S.max())
+        found.append(((W / W.sum()) ** 2).sum())
+    error = 4 * np.std(found) / math.sqrt(1500)
+    assert abs(np.mean(found) - theory.participation_of_products(8, 64, 1.0)) < error
+    assert theory.participation_of_products(8, 64, 8**-0.5) < 0.1 < theory.participation_of_products(8, 64, 1.0)
+    assert theory.participation_of_products(256, 64, 1 / 16) == pytest.approx(
+        theory.participation_exact(1.0, 64), rel=2e-2
+    )
+
+
 def test_cost_counts_visible_pairs():
     from attnlab.kernels.operators.operator import Sizes
 
@@ -59,6 +108,8 @@ def test_cost_counts_visible_pairs():
         lambda: theory.entropy(1, 0),
         lambda: theory.freezing_std(0),
         lambda: theory.frozen_participation(1.0, 100),
+        lambda: theory.participation_exact(1.0, 0),
+        lambda: theory.participation_of_products(1000, 10, 1.0),
     ],
 )
 def test_arguments_out_of_range_are_named(call):

@@ -1,0 +1,1 @@
+"""Random rows, planted scores, walks and rounds: what the scores that attention began with do."""
