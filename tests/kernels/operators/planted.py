@@ -83,6 +83,12 @@ class RoutingDeclaredCausal(Planted):
         return torch.where(seen, s, -torch.inf).softmax(-1) @ inputs.v
 
 
+class SelectionFromTheFuture(RoutingDeclaredCausal):
+    """The same as an operator that selects: what is chosen is held to causality, too."""
+
+    kind = "select"
+
+
 class SmallPositionBias(Planted):
     def scores(self, q, k, parameters):
         return super().scores(q, k, parameters) + 0.01 * torch.arange(k.shape[-2], dtype=q.dtype)
@@ -282,6 +288,7 @@ class UntrainedParameter(Planted):
 #: member -> the one check that fails
 PLANTED = {
     ScaleForgotten: "matrix", SinkWithRowSumOne: "row_sums", RoutingDeclaredCausal: "causality",
+    SelectionFromTheFuture: "causality",
     SmallPositionBias: "equivariance", RandomFourierTables: "equivariance", MeanOverTheBatch: "axes",
     NoMaximumShift: "low_precision", KeysDetached: "gradients", WrongScaleOfTheLimit: "limits",
     ScaledOutput: "recurrence", TooFewFeaturesCharged: "cost", RankOneTooLarge: "rank", StaticScores: "content",
