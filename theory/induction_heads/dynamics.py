@@ -147,7 +147,8 @@ def circuit_transition_times(
 
     def slope(_: float, flat: np.ndarray) -> np.ndarray:
         moved = flat.reshape(-1, 1, 4) + 1j * _STEP * np.eye(4)  # (start, derivative, number)
-        return -(rho * circuit_loss_limit(*np.moveaxis(moved, -1, 0), N, n_labels).imag / _STEP).ravel()
+        beta1, alpha, beta2, xi = np.moveaxis(moved, -1, 0)
+        return -(rho * circuit_loss_limit(beta1, alpha, beta2, xi, N, n_labels).imag / _STEP).ravel()
 
     found = np.full(len(z), np.inf)
     for end in np.geomspace(100, longest, 1 + int(np.ceil(np.log10(longest / 100)))):
@@ -156,7 +157,8 @@ def circuit_transition_times(
         if not solved.success:
             raise RuntimeError(f"the flow stopped at time {solved.t[-1]:.6g}: {solved.message}")
         numbers = np.moveaxis(solved.y.reshape(len(z), 4, len(times)), 1, 0)
-        loss = circuit_loss_limit(*numbers, N, n_labels)  # (start, time)
+        beta1, alpha, beta2, xi = numbers
+        loss = circuit_loss_limit(beta1, alpha, beta2, xi, N, n_labels)  # (start, time)
         target = level * np.log(N)
         for row in np.flatnonzero(np.isinf(found) & (loss < target).any(-1)):
             i = max(int(np.argmax(loss[row] < target)), 1)
