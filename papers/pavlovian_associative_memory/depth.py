@@ -62,7 +62,7 @@ def redundancy(setting: DepthSetting, lab: Lab) -> Verdict:
             agrees(
                 found,
                 law,
-                within=budget(noise(name, setting, VOTES.n_draws)),
+                within=budget(noise(name, setting, VOTES.n_draws, law)),
                 of=over(setting),
                 twin=Twin.of("two heads fewer" if "majority" in name else "target counted", predicted=rival),
             ).named(name)
@@ -156,7 +156,7 @@ def chain(setting: DeepSetting, lab: Lab) -> Verdict:
         agrees(
             found,
             float(signs.chained_error(L, n, d, heads)),
-            within=budget(noise(f"chain {name}", setting, DEEP.n_draws)),
+            within=budget(noise(f"chain {name}", setting, DEEP.n_draws, float(signs.chained_error(L, n, d, heads)))),
             of=over(setting),
             twin=Twin.of(
                 "two more pairs" if L == 1 else "errors add", predicted=(L * (n - 1) + 2 * (L == 1)) / (heads * d)

@@ -59,55 +59,57 @@ def over(setting: Setting) -> str:
     return f"mean over replicas of {setting.n_draws} draws"
 
 
-#: Spreads over replicas of what claims judge, brought to the desk's draws: standard deviations of 12 replicas of other seeds with
-#: a sixteenth of the draws (Hebbian ones: of 16 with half), so known to a
-#: fifth; those of cells with more draws, brought to these.
+#: Spreads over replicas of what claims judge, in units of the predicted size (1 where none is given) and brought to the desk's
+#: draws: standard deviations of 12 replicas of other seeds with a sixteenth of the draws (Hebbian ones: of 16 with half), so
+#: known to a fifth; those of cells with more draws, brought to these.
 SPREADS = {
-    "spherical": 0.0039,
-    "gaussian": 0.0054,
-    "noisy cue": 0.0054,
-    "factor": 0.0022,
-    "scaled": 0.0018,
-    "sign spherical": 0.00042,
-    "sign binary": 0.0003,
+    "spherical": 0.0089,
+    "gaussian": 0.0096,
+    "noisy cue": 0.0079,
+    "factor": 0.0032,
+    "scaled": 0.0059,
+    "sign spherical": 0.02,
+    "sign binary": 0.012,
     "capacity growth": 0.0072,
-    "capacity": 1.5,
+    "capacity": 0.0096,
     "reach 16": 0.13,
     "reach 64": 0.13,
     "reach 256": 0.21,
     "reach 1024": 0.36,
     "reach growth": 0.0055,
-    "decay, young": 0.006,
-    "decay, old": 0.012,
-    "p = 1": 0.022,
-    "p = 2": 0.0099,
-    "p = 3": 0.002,
-    "b = 2": 0.022,
+    "decay, young": 0.008,
+    "decay, old": 0.0078,
+    "p = 1": 0.0036,
+    "p = 2": 0.0054,
+    "p = 3": 0.0026,
+    "b = 2": 0.0098,
     "labels": 0.0033,
-    "delta profile": 0.022,
+    "delta profile": 0.012,
     "delta short": 0.021,
-    "least squares": 0.0027,
-    "noisy cue of least squares": 0.002,
+    "least squares": 0.0054,
+    "noisy cue of least squares": 0.019,
     "softmax identity": 0.00076,
-    "target weight": 0.00033,
-    "nearest": 0.0025,
+    "target weight": 0.00094,
+    "nearest": 0.0098,
     "half weight 4": 0.0072,
     "half weight 6": 0.0026,
     "half weight 8": 0.0015,
     "half weight 10": 0.00051,
-    "split": 0.008,
-    "full width": 0.0031,
-    "majority of 3": 0.0017,
-    "majority of 7": 0.00081,
-    "chain layer 1": 0.02,
-    "chain layer 2": 0.074,
-    "chain layer 3": 0.16,
-    "chain layer 4": 0.63,
-    "chain layer 6, three heads": 0.22,
+    "split": 0.012,
+    "full width": 0.014,
+    "majority of 3": 0.047,
+    "majority of 7": 0.18,
+    "chain layer 1": 0.029,
+    "chain layer 2": 0.04,
+    "chain layer 3": 0.042,
+    "chain layer 4": 0.089,
+    "chain layer 6, three heads": 0.09,
 }
 
 
-def noise(name: str, setting, desk_draws: int, points: int = 1, of: str = "") -> Piece:
-    """What the replicas leave open: the spread in :data:`SPREADS` falls with the root of the draws."""
+def noise(name: str, setting, desk_draws: int, size: float = 1.0, points: int = 1, of: str = "") -> Piece:
+    """What the replicas leave open: the spread, :data:`SPREADS` times ``size``, falls with the root of the draws."""
     of = of or over(setting)
-    return replicas(SPREADS[name] * (desk_draws / setting.n_draws) ** 0.5, setting.n_replicas, of=of, points=points)
+    return replicas(
+        SPREADS[name] * size * (desk_draws / setting.n_draws) ** 0.5, setting.n_replicas, of=of, points=points
+    )

@@ -60,7 +60,7 @@ def softmax_error(setting: Setting, lab: Lab) -> Verdict:
     second = agrees(
         found,
         weight,
-        within=budget(noise("target weight", setting, SOFT.n_draws), Piece("third order", third)),
+        within=budget(noise("target weight", setting, SOFT.n_draws, weight), Piece("third order", third)),
         of=over(setting),
         twin=Twin.of("a tenth less pairs", predicted=softmax.target_weight_approx(round(0.9 * n), d, b)[0]),
     )
@@ -95,7 +95,7 @@ def nearest_key(setting: Setting, lab: Lab) -> Verdict:
     return agrees(
         1 - runs["target_weight"].mean(-1),
         softmax.nearest_key_error(n, d, s),
-        within=budget(noise("nearest", setting, NEAREST.n_draws)),
+        within=budget(noise("nearest", setting, NEAREST.n_draws, softmax.nearest_key_error(n, d, s))),
         of=over(setting),
         twin=Twin.of("fixed cosine", predicted=fixed),
     )

@@ -60,7 +60,7 @@ def delta_rule(setting: Setting, lab: Lab) -> Verdict:
     profile = follows(
         runs["error"][:, at],
         law[at],
-        within=budget(noise("delta profile", setting, ONE_PASS.n_draws, points=len(at), of=of)),
+        within=budget(noise("delta profile", setting, ONE_PASS.n_draws, law.max(), points=len(at), of=of)),
         of=of,
         times=at.astype(float),
         twin=Twin.of("scaled Hebbian", predicted=np.full(len(at), float(sums.scaled_hebbian_error(n, d)))),
@@ -81,7 +81,11 @@ def delta_rule(setting: Setting, lab: Lab) -> Verdict:
             runs["error"][:, -1],
             float(law[-1]),
             within=budget(
-                relative(float(law[-1] / law.max()), noise("delta profile", setting, ONE_PASS.n_draws).size, "replicas")
+                relative(
+                    float(law[-1] / law.max()),
+                    noise("delta profile", setting, ONE_PASS.n_draws, law.max()).size,
+                    "replicas",
+                )
             ),
             of=over(setting),
             twin=Twin.of("like the one before", predicted=float(law[-2])),
@@ -149,14 +153,21 @@ def least_squares(setting: Setting, lab: Lab) -> Verdict:
     beyond = agrees(
         mean_over_pairs(more),
         float(theory.least_squares_error(n, d)),
-        within=budget(noise("least squares", setting, LEAST.n_draws)),
+        within=budget(noise("least squares", setting, LEAST.n_draws, float(theory.least_squares_error(n, d)))),
         of=over(setting),
         twin=Twin.of("capacity d + 1", predicted=float(theory.least_squares_error(n, d + 1))),
     )
     amplified = agrees(
         mean_over_pairs(noisy),
         float(theory.least_squares_noisy_error(d // 2, d, s)),
-        within=budget(noise("noisy cue of least squares", setting, LEAST.n_draws)),
+        within=budget(
+            noise(
+                "noisy cue of least squares",
+                setting,
+                LEAST.n_draws,
+                float(theory.least_squares_noisy_error(d // 2, d, s)),
+            )
+        ),
         of=over(setting),
         twin=Twin.of("n/(d - n)", predicted=s**2 * (d // 2) / (d - d // 2)),
     )

@@ -70,7 +70,7 @@ def hebbian(setting: Setting, lab: Lab) -> Verdict:
             agrees(
                 found,
                 float(law),
-                within=budget(noise(name, setting, SMALL.n_draws)),
+                within=budget(noise(name, setting, SMALL.n_draws, float(law))),
                 of=over(setting),
                 twin=float(twin),
             ).named(name)
@@ -107,7 +107,7 @@ def sign_error(setting: Setting, lab: Lab) -> Verdict:
             agrees(
                 mean_over_pairs(each, "wrong_sign"),
                 signs.sign_error(n, d, keys),
-                within=budget(noise(f"sign {keys}", setting, FEW.n_draws)),
+                within=budget(noise(f"sign {keys}", setting, FEW.n_draws, signs.sign_error(n, d, keys))),
                 of=over(setting),
                 twin=Twin.of("Gaussian", predicted=rival),
             ).named(keys)
@@ -173,7 +173,7 @@ def average_capacity(setting: Setting, lab: Lab) -> Verdict:
         found[:, -1],
         law[-1],
         within=budget(
-            noise("capacity", few, MANY.n_draws * WIDTHS[0] // last, of=over(setting)),
+            noise("capacity", few, MANY.n_draws * WIDTHS[0] // last, law[-1], of=over(setting)),
             Piece("interpolation", bend[-1] * law[-1]),
             relative(0.5 / (last * law[-1]), law[-1], "next order of the Gaussian"),
         ),
@@ -282,7 +282,7 @@ def decay(setting: Setting, lab: Lab) -> Verdict:
             follows(
                 runs["error"][:, n - 1 - ages],
                 law,
-                within=budget(noise(f"decay, {name}", setting, FADING.n_draws, points=len(ages), of=of)),
+                within=budget(noise(f"decay, {name}", setting, FADING.n_draws, law.max(), points=len(ages), of=of)),
                 of=of,
                 times=ages.astype(float),
                 twin=Twin.of("own trace counted" if name == "young" else "interference stays", predicted=rival),
@@ -323,7 +323,7 @@ def kernel_capacity(setting: Setting, lab: Lab) -> Verdict:
             agrees(
                 mean_over_pairs(each),
                 float(law),
-                within=budget(noise(name, setting, POWERS.n_draws)),
+                within=budget(noise(name, setting, POWERS.n_draws, float(law))),
                 of=over(setting),
                 twin=Twin.of("own pair counted" if name == "p = 1" else "normal overlaps", predicted=float(rival)),
             ).named(name)
