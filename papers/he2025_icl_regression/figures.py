@@ -43,8 +43,8 @@ from attnlab.theory.in_context_regression import gradient_descent_risks as risks
 
 
 def two_heads(setting):
-    """The runs with two heads that only figures show."""
-    return replace(setting, n_heads=2, n_replicas=8)
+    """The setting of the runs with two heads."""
+    return replace(setting, n_heads=2)
 
 
 def one_replica(runs):
@@ -132,13 +132,13 @@ def prompts(setting):
     return ReducedSetting(
         dim=d,
         noise_std=sigma,
-        lengths=tuple(range(2 * d, 20 * d + 1, d)),
+        lengths=tuple(range(2 * d, 20 * d + 1, 2 * d)),
         omega=((omega, -omega), tuple(single.omega.tolist())),
         mu=((mu, -mu), tuple(single.mu.tolist())),
         step_size=2 * mu * omega,
         trained_length=L,
         n_sequences=setting.n_test,
-        n_replicas=setting.n_replicas,
+        n_replicas=8,
     )
 
 
@@ -164,7 +164,7 @@ def risk_of_reduced_models(setting: simulator.Setting, lab: Lab) -> figures.Plat
             noise_std=setting.noise_std,
             lengths=reduced.lengths,
             n_sequences=max(200, setting.n_test // 5),
-            n_replicas=setting.n_replicas,
+            n_replicas=8,
         ),
     )
     lengths = np.array(reduced.lengths)

@@ -20,7 +20,6 @@ from attnlab.simulators.ensemble.random_streams import generators
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_one_of, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
 from attnlab.simulators.ensemble.trainer import train
-from attnlab.simulators.in_context_regression.compiled import compiled_steps
 from attnlab.simulators.in_context_regression.model import AttentionRegressor, attend
 from attnlab.simulators.in_context_regression.several_tasks_task import MultiRegressionTask
 
@@ -80,7 +79,7 @@ class MultiTaskSetting:
             raise ValueError("supports=() is empty; give at least one task")
 
 
-@simulation(name="in_context_regression_multitask.train_multitask", block=8, devices=("cpu", "cuda"))
+@simulation(name="in_context_regression_multitask.train_multitask", block=16, devices=("cpu", "cuda"))
 def train_multitask(
     setting: MultiTaskSetting, seeds: Sequence[np.random.SeedSequence], device: str
 ) -> dict[str, np.ndarray]:
@@ -107,7 +106,7 @@ def train_multitask(
         task,
         Adam(setting.learning_rate),
         seeds,
-        Plan(setting.n_steps, loss_steps=steps, device=device, compiled=compiled_steps),
+        Plan(setting.n_steps, loss_steps=steps, device=device),
         [Record(observe, steps), Record(AttentionRegressor.matrices, snapshots)],
     )
     KQ, OV = (torch.from_numpy(run.records[name][:, -1]) for name in ("KQ", "OV"))

@@ -23,7 +23,6 @@ from attnlab.simulators.ensemble.setting import (
 )
 from attnlab.simulators.ensemble.simulation import simulation
 from attnlab.simulators.ensemble.trainer import train as train_ensemble
-from attnlab.simulators.in_context_regression.compiled import compiled_steps
 from attnlab.simulators.in_context_regression.evaluation import Evaluation, evaluate
 from attnlab.simulators.in_context_regression.model import AttentionRegressor
 from attnlab.simulators.tasks.regression import RegressionTask
@@ -79,7 +78,7 @@ class Setting:
             raise ValueError("test_lengths=() is empty; give at least one prompt length")
 
 
-@simulation(name="in_context_regression.train", block=8, devices=("cpu", "cuda"))
+@simulation(name="in_context_regression.train", block=16, devices=("cpu", "cuda"))
 def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Train with Adam and evaluate the final models.
 
@@ -98,7 +97,7 @@ def train(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
         task,
         Adam(setting.learning_rate),
         seeds,
-        Plan(setting.n_steps, loss_steps=steps, device=device, compiled=compiled_steps),
+        Plan(setting.n_steps, loss_steps=steps, device=device),
         [Record(AttentionRegressor.observe, steps), Record(AttentionRegressor.matrices, snapshots)],
     )
     records = dict(run.records)

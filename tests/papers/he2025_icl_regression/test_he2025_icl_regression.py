@@ -22,17 +22,23 @@ STEPS = np.unique(np.geomspace(1, 20_000, 60).astype(int))
 
 
 def planted(
-    seed=0, n=16, coefficient=0.0, omega=0.17, step=None, diagonal=0.98, zero=0.02, last=0.995, swap=False, excess=0.001
+    seed=0, n=16, coefficient=0.0, omega=0.15, step=None, diagonal=0.98, zero=0.0, last=0.998, swap=False, excess=0.001
 ):
     """Runs of a trained model: at ``coefficient`` 0 debiased, at 1 plain gradient descent."""
     rng = np.random.default_rng(seed)
     eta = risks.debiased_gd_best_step_exact(D, L, SIGMA) if step is None else step
     way = (1 - np.exp(-STEPS / 300.0))[None, :]
     eta_t = eta * way + 0.002 * rng.normal(size=(n, len(STEPS)))
-    drift = omega * (STEPS / STEPS[-1]) ** -0.15
-    heads = np.array([1, 1, -1, -1])
-    size = rng.dirichlet([3, 3], size=(n, 2)).reshape(n, 4)
-    mu = heads * size[:, None] * (eta_t / 2 / drift)[..., None]
+    drift = omega * np.minimum((STEPS / STEPS[-1]) ** -0.15, 2.0)
+    heads = np.where(np.arange(n)[:, None] % 2, [1, 1, 1, -1], [1, 1, -1, -1])[:, None]  # (replica, 1, head)
+    size = rng.dirichlet([3, 3, 3, 3], size=n)[:, None]
+    size = size / np.where(
+        heads > 0, (size * (heads > 0)).sum(-1, keepdims=True), (size * (heads < 0)).sum(-1, keepdims=True)
+    )
+    mu = heads * size * (eta_t / 2 / drift)[..., None]
+    scales = heads * drift[:, None] * (1 + 0.01 * rng.normal(size=(n, 1, 4)))
+    mu = mu + zero * np.abs(mu).sum(-1, keepdims=True) / 4
+    mu[:, 0], scales[:, 0] = rng.normal(size=(2, n, 4)) * 0.1  # the random start
     if swap:
         mu = -mu
     group = np.stack([drift * np.ones((n, 1)), -drift * np.ones((n, 1))], axis=-1)
@@ -41,16 +47,16 @@ def planted(
     risk = risks.debiased_gd_best_risk_exact(D, L, SIGMA) + excess + 0.0003 * rng.normal(size=n)
     lengths = np.array(SETTING.test_lengths)
     own = np.stack([risks.debiased_gd_risk_exact(eta_t[:, -1], D, int(x), SIGMA) for x in lengths], axis=-1)
+    energy = np.where(np.arange(len(STEPS)) == 0, 0.2, 1.0)[:, None]
     return {
         "steps": np.tile(STEPS, (n, 1)),
         "loss": np.full((n, len(STEPS)), 0.245) + 1e-3 * rng.normal(size=(n, len(STEPS))),
-        "omega": heads * drift[:, None] * np.ones((n, 1, 1)) * (1 + 0.02 * rng.normal(size=(n, 1, 4))),
+        "omega": scales,
         "mu": mu,
-        "diagonal_energy": diagonal + 0.01 * rng.normal(size=(n, len(STEPS), 4)),
+        "diagonal_energy": energy * (diagonal + 0.01 * rng.normal(size=(n, len(STEPS), 4))),
         "group_mu": np.stack([np.maximum(mu, 0).sum(-1), np.minimum(mu, 0).sum(-1)], axis=-1),
         "group_omega": group,
-        "group_last_entry_energy": last + 0.001 * rng.normal(size=(n, len(STEPS), 2)),
-        "zero_sum": zero + 0.01 * np.abs(rng.normal(size=(n, len(STEPS)))),
+        "group_last_entry_energy": energy * (last + 0.001 * rng.normal(size=(n, len(STEPS), 2))),
         "step_size": eta_t,
         "distance_to_debiased_gd": noise + left**2 * apart,
         "distance_to_plain_gd": noise + (1 - left) ** 2 * apart,
@@ -58,15 +64,27 @@ def planted(
         "risk": risk,
         "gap_to_debiased_gd": risk - risks.debiased_gd_risk_exact(eta_t[:, -1], D, L, SIGMA),
         "risk_by_length": own + excess / 2 + 0.001 * rng.normal(size=(n, len(lengths))),
+        "gap_to_debiased_gd_by_length": excess / 2 + 0.0003 * rng.normal(size=(n, len(lengths))),
     }
 
 
 def verdict(name, **changes):
-    return paper.claims[name].function(SETTING, PlantedLab(train=planted(**{"n": 48} | changes)))
+    lab = PlantedLab(train=lambda setting: planted(**{"n": 48, "seed": setting.n_heads} | changes))
+    return paper.claims[name].function(SETTING, lab)
 
 
 @pytest.mark.parametrize(
-    "name", ["diagonal_kq", "zero_sum_ov", "sign_matching", "debiased_gd", "drift", "longer_prompts"]
+    "name",
+    [
+        "diagonal_kq",
+        "zero_sum_ov",
+        "sign_matching",
+        "more_heads_are_two",
+        "overshoot",
+        "debiased_gd",
+        "drift",
+        "longer_prompts",
+    ],
 )
 def test_a_model_that_is_debiased_gradient_descent_satisfies_the_claim(name):
     found = verdict(name)
@@ -84,6 +102,7 @@ def test_a_model_that_is_debiased_gradient_descent_satisfies_the_claim(name):
         ("debiased_gd", {"excess": 0.012}),
         ("debiased_gd", {"step": 0.775}),
         ("longer_prompts", {"excess": 0.05}),
+        ("diagonal_kq", {"diagonal": 0.85}),
     ],
 )
 def test_a_rival_model_is_refuted(name, changes):
@@ -96,6 +115,8 @@ def test_a_single_head_makes_the_statements_about_several_vacuous():
         "diagonal_kq",
         "zero_sum_ov",
         "sign_matching",
+        "more_heads_are_two",
+        "overshoot",
         "debiased_gd",
         "drift",
         "longer_prompts",
@@ -115,6 +136,23 @@ def test_replicas_on_the_one_head_plateau_are_left_out_and_too_few_decide_nothin
     assert common.past_plateau(SETTING, runs).sum() == 1
     found = paper.claims["debiased_gd"].function(SETTING, PlantedLab(train=runs))
     assert found.outcome == "UNDECIDED" and "1 of 16 replicas" in found.reason
+
+
+def test_heads_that_do_equal_parts_and_heads_that_never_overshoot_are_refuted():
+    runs = planted(n=48)
+    equal = dict(runs)
+    equal["mu"] = np.array([1.0, 1.0, 1.0, -1.0]) * np.ones_like(runs["mu"])
+    equal["group_mu"] = runs["group_mu"] * np.array([1.5, 0.5])
+    judge = paper.claims["more_heads_are_two"].function
+    parts = {part.name: part for part in judge(SETTING, PlantedLab(train=equal)).parts}
+    assert parts["larger group"].outcome == "REFUTED"
+    steady = runs | {"omega": np.sign(runs["omega"]) * 0.15}
+    assert paper.claims["overshoot"].function(SETTING, PlantedLab(train=steady)).outcome == "REFUTED"
+
+
+def test_two_heads_have_nothing_to_be_compared_with():
+    found = paper.claims["more_heads_are_two"].function(replace(SETTING, n_heads=2), PlantedLab())
+    assert found.outcome == "VACUOUS" and "H > 2" in found.reason
 
 
 def multi_task_runs(n_heads, n=16, shared=2, moved=0.1, factor=1.0, seed=0):
