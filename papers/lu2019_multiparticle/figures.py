@@ -240,7 +240,8 @@ PLANE = Scales(*[Setting(dim=2, n_replicas=8, depths=(6, 12), schemes=("transfor
 
 @paper.figure(
     "fig5",
-    caption="Paths of 8 particles in the plane: the exact flow from an open to a filled circle, and the states "
+    caption="Paths of the particles in the plane of their first two coordinates: the exact flow from an open to a "
+    "filled circle, and the states "
     "after each of 6 layers with the same weights",
     setting=PLANE,
     source="Section 3",
@@ -250,6 +251,7 @@ def plane(setting: Setting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(splitting_errors, setting)
     system, X = systems({name: values[:1] for name, values in runs.items()}, setting), runs["start"][:1]
     exact = integrate(system.field, X, setting.horizon, 240)[:, 0]
+    shown = exact[..., :2]
     plate = figures.Plate(1, 2, width="double", height=3.2, share_y=True, share_x=True)
     depth = setting.depths[0]
     for panel, (kind, name) in zip(plate.panels, (("transformer", "Transformer"), ("macaron", "Macaron")), strict=True):
@@ -258,11 +260,11 @@ def plane(setting: Setting, lab: Lab) -> figures.Plate:
             path.append(euler_layer(system, path[-1], setting.horizon / depth, STAGES[kind]))
         states = np.stack(path)[:, 0]
         for particle in range(setting.n_particles):
-            figures.path(panel, *exact[:, particle].T, "exact flow")
+            figures.path(panel, *shown[:, particle].T, "exact flow")
         look = panel.look(name)
         drawn = [
             panel.axes.plot(
-                *states[:, particle].T,
+                *states[:, particle, :2].T,
                 marker=look.marker,
                 markersize=3,
                 linewidth=0.8,
@@ -274,7 +276,7 @@ def plane(setting: Setting, lab: Lab) -> figures.Plate:
         ]
         panel.entry(f"{name}, L = {depth}", drawn[0])
         for particle in range(setting.n_particles):
-            panel.record(figures.Mark(panel.name, "layers", f"{name}, particle {particle}", *states[:, particle].T))
+            panel.record(figures.Mark(panel.name, "layers", f"{name}, particle {particle}", *states[:, particle, :2].T))
         off = norm(states[-1] - exact[-1]) / norm(exact[-1] - exact[0])
         panel.heading(f"{name}: {100 * off:.1f} % off at the end")
         panel.labels(x="first coordinate", y="second coordinate" if kind == "transformer" else "")

@@ -33,7 +33,7 @@ _READS = ("n_particles", "dim", "hidden", "n_heads", "activation", "horizon", "d
 _PRECISE = 256  # Runge-Kutta steps of a sub-flow where identities are to hold to rounding
 
 
-@simulation(name="particle_flow_structure.merged_stacks", block=8, reads=_READS, devices=("cpu", "cuda"))
+@simulation(name="particle_flow_structure.merged_stacks", block=32, reads=_READS, devices=("cpu", "cuda"))
 def merged_stacks(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """A Macaron stack of shared weights against the stack in which neighbouring half-steps are merged into one.
 
@@ -79,7 +79,7 @@ def merged_stacks(setting: Setting, seeds: Sequence[np.random.SeedSequence], dev
 
 
 @simulation(
-    name="particle_flow_structure.fixed_attention_errors", block=8, reads=("n_particles", "dim", "horizon", "depths")
+    name="particle_flow_structure.fixed_attention_errors", block=32, reads=("n_particles", "dim", "horizon", "depths")
 )
 def fixed_attention_errors(
     setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
@@ -115,7 +115,7 @@ def fixed_attention_errors(
     return tiled | {"P": P.numpy(), "V": V.numpy(), "C": C.numpy(), "start": X.numpy()} | found
 
 
-@simulation(name="particle_flow_structure.time_dependent_errors", block=8, reads=_READS, devices=("cpu", "cuda"))
+@simulation(name="particle_flow_structure.time_dependent_errors", block=32, reads=_READS, devices=("cpu", "cuda"))
 def time_dependent_errors(
     setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str
 ) -> dict[str, np.ndarray]:

@@ -60,7 +60,8 @@ Field = Callable[[Tensor], Tensor]
 @dataclass(frozen=True)
 class Setting:
     """``depths``: numbers L of layers, with step size ``horizon / L`` each. ``schemes``: splitting and sub-flow of those to
-    measure, such as ``"macaron euler"``. ``reference_steps`` of the reference solution.
+    measure, such as ``"macaron euler"``. ``reference_steps`` of the reference solution. ``normalisation``: ``"inside"`` puts a
+    layer normalisation (no parameters) before attention and before the feed-forward network, inside F and G.
 
     One replica is one random system (weights and initial state): queries, keys, values, outputs and first feed-forward
     matrix have entries of variance 1/dim, the second 1/hidden, biases have standard deviation 0.1, particles are standard
@@ -76,6 +77,7 @@ class Setting:
     depths: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256)
     schemes: tuple[str, ...] = SCHEMES
     reference_steps: int = 2_048
+    normalisation: str = "none"
     n_replicas: int = 24
 
     def __post_init__(self) -> None:
@@ -83,6 +85,7 @@ class Setting:
         require_positive(self, "n_particles", "dim", "hidden", "n_heads", "horizon", "depths", "n_replicas")
         require_at_least(self, 64, "reference_steps")
         require_one_of(self, "activation", tuple(ACTIVATIONS))
+        require_one_of(self, "normalisation", ("none", "inside"))
         if self.dim % self.n_heads:
             raise ValueError(f"n_heads={self.n_heads!r} does not divide dim={self.dim}; use a divisor")
         for scheme in self.schemes:
@@ -94,7 +97,7 @@ class Setting:
                 )
 
 
-@simulation(name="particle_flow.splitting_errors", block=8, devices=("cpu", "cuda"))
+@simulation(name="particle_flow.splitting_errors", block=32, devices=("cpu", "cuda"))
 def splitting_errors(setting: Setting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Errors of splitting schemes after one step and at the horizon.
 
@@ -103,7 +106,7 @@ def splitting_errors(setting: Setting, seeds: Sequence[np.random.SeedSequence], 
     solution at the horizon.
     """
     weights, X = draw(setting, seeds, device)
-    fields = _fields(weights, setting.n_heads, setting.activation)
+    fields = _fields(weights, setting.n_heads, setting.activation, setting.normalisation)
     end = runge_kutta(fields["FG"], X, setting.horizon, setting.reference_steps)
     depths = setting.depths
     shape = (len(seeds), len(depths), *X.shape[1:])
@@ -207,12 +210,15 @@ def as_arrays(weights: Weights) -> dict[str, np.ndarray]:
     return {name: value.detach().cpu().numpy() for name, value in weights.items()}
 
 
-def _fields(weights: Weights, n_heads: int, activation: str) -> dict[str, Field]:
+def _fields(weights: Weights, n_heads: int, activation: str, normalisation: str) -> dict[str, Field]:
+    def read(X: Tensor) -> Tensor:
+        return X if normalisation == "none" else torch.nn.functional.layer_norm(X, X.shape[-1:])
+
     def F(X: Tensor) -> Tensor:
-        return interaction(weights, X, n_heads)
+        return interaction(weights, read(X), n_heads)
 
     def G(X: Tensor) -> Tensor:
-        return convection(weights, X, activation)
+        return convection(weights, read(X), activation)
 
     return {"F": F, "G": G, "FG": lambda X: F(X) + G(X)}
 

@@ -86,6 +86,28 @@ def test_errors_are_solution_minus_scheme(seeds):
         assert np.allclose(local, overall, atol=1e-9)  # one layer, two references
 
 
+def test_a_normalisation_inside_is_read_by_both_fields(seeds):
+    setting = replace(TINY, dim=4, depths=(1,), schemes=("parallel euler", "transformer euler"), normalisation="inside")
+    runs = splitting_errors(setting, seeds(2))
+    weights, X = draw(setting, seeds(2))
+
+    def read(Y):
+        centred = Y - Y.mean(-1, keepdim=True)
+        return centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+    after = X + interaction(weights, read(X))
+    states = {
+        "parallel euler": after + convection(weights, read(X)),
+        "transformer euler": after + convection(weights, read(after)),
+    }
+    for name, state in states.items():
+        assert np.allclose(runs[f"global error of {name}"][:, 0], runs["end"] - state.numpy(), atol=1e-12)
+    plain = splitting_errors(replace(setting, normalisation="none"), seeds(2))
+    assert np.abs(plain["end"] - runs["end"]).max() > 0.01
+    with pytest.raises(ValueError, match="normalisation"):
+        replace(setting, normalisation="outside")
+
+
 def test_the_measured_schemes_are_splittings_that_exist():
     assert all(name.split()[0] in SPLITTINGS and name.split()[1] in ("exact", "midpoint", "euler") for name in SCHEMES)
     assert all(
