@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, identical, share
+from attnlab.analysis import Twin, Verdict, agrees, all_of, bounded, budget, identical, ordered, replicas
+from attnlab.papers.lab.conditions import outside
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.mahdavi2024_memorization.paper import FROZEN, paper
 from attnlab.simulators.memorization.frozen import FrozenSetting, dichotomies, residuals, spectra
@@ -25,39 +26,50 @@ def effective(values):
 
 def wide_enough(setting):
     """Which of the widths are at least n, ``(width,)``."""
-    mask = np.array(setting.head_dims) >= setting.n_context
-    if not mask.any() or min(setting.head_dims) > 1:
-        raise ValueError(
-            f"head_dims={setting.head_dims!r} must hold 1 and a width of at least n_context={setting.n_context}"
-        )
-    return mask
+    return np.array(setting.head_dims) >= setting.n_context
+
+
+def no_widths(setting):
+    """VACUOUS where the swept widths lack 1, or one of at least n; None otherwise."""
+    if wide_enough(setting).any() and min(setting.head_dims) == 1:
+        return None
+    return outside(f"head_dims={setting.head_dims!r} lack 1 or a width of at least n_context={setting.n_context}")
 
 
 @paper.claim(
     "residual_law",
     source="consequence of the rank law",
     statements=[10],
+    kind="extrapolation",
     setting=FROZEN,
     parts=4,
     formula="E MSE = sigma^2 (1 - R / T), R = H (n - 1) + 1, sigma^2 = 1/12",
     assumptions=["one shared context of rank n", "T > R", "labels uniform on [0, 1)"],
-    judged="12 T times the error within half a dimension of T - R, at every T > R; the twin is one dimension off",
+    judged="12 T times the error equals T - R at every T > R, within the interval of the replicas, each an average "
+    "over label "
+    "vectors: at most that of T - R squared normal numbers; the twin is one dimension off",
 )
 def residual_law(setting: FrozenSetting, lab: Lab) -> Verdict:
     """The best readout of frozen features leaves the share 1 - R/T of the labels' variance, to a single dimension.
 
     Twin: R = H (n - 1), a readout that cannot fit the mean.
     """
-    runs, R = lab.simulate(residuals, setting), rank_of(setting)
-    verdicts = []
+    R, of, verdicts = rank_of(setting), f"mean over replicas of {setting.n_labels} draws", []
+    runs = lab.simulate(residuals, setting)
     for column, T in enumerate(setting.examples):
         if T > R:
-            left = T * runs["mse"][:, column] / theory.frozen_residual(T, R) * (1 - R / T)
+            spread = (2 * (T - R) / setting.n_labels) ** 0.5
             verdicts.append(
-                agrees(left, T - R, within=0.5, twin=Twin.of("R - 1", predicted=T - R + 1)).named(f"T = {T}")
+                agrees(
+                    12 * T * runs["mse"][:, column],  # uniform labels have variance 1/12
+                    12 * T * theory.frozen_residual(T, R),
+                    of=of,
+                    within=budget(replicas(spread, runs.n, of=of)),
+                    twin=Twin.of("R - 1", predicted=12 * T * theory.frozen_residual(T, R - 1)),
+                ).named(f"T = {T}")
             )
     if not verdicts:
-        raise ValueError(f"examples={setting.examples!r} lie below the rank {R}; use some above it")
+        return outside(f"examples={setting.examples!r} lie below the rank {R}; the law speaks of T > R")
     return all_of(*verdicts)
 
 
@@ -75,12 +87,10 @@ def all_labels_fit(setting: FrozenSetting, lab: Lab) -> Verdict:
 
     Twin: as small at the next number of examples.
     """
-    runs, examples = lab.simulate(residuals, setting), np.array(setting.examples)
-    few = examples <= rank_of(setting)
+    few = np.array(setting.examples) <= rank_of(setting)
     if few.all() or not few.any():
-        raise ValueError(
-            f"examples={setting.examples!r} lie on one side of the rank {rank_of(setting)}; use some on each"
-        )
+        return outside(f"examples={setting.examples!r} lie on one side of the rank {rank_of(setting)}")
+    runs = lab.simulate(residuals, setting)
     return bounded(
         runs["mse"][:, few].max(-1),
         1e-20,
@@ -93,6 +103,7 @@ def all_labels_fit(setting: FrozenSetting, lab: Lab) -> Verdict:
     "separable_count",
     source="Cover 1965, with the rank law",
     statements=[10],
+    kind="extrapolation",
     setting=FROZEN,
     parts=2,
     formula="2 sum_{k<R} C(T - 1, k) of the 2^T labellings",
@@ -121,11 +132,13 @@ def separable_count(setting: FrozenSetting, lab: Lab) -> Verdict:
     "separable_share",
     source="Cover 1965, with the rank law",
     statements=[10],
+    kind="extrapolation",
     setting=FROZEN,
     parts=3,
     formula="P = 2^(1 - T) sum_{k<R} C(T - 1, k), 1/2 at T = 2 R",
     assumptions=["one shared context of rank n", "frozen weights", "random labels"],
-    judged="share of random labellings within half of the distance to the nearer rival rank R - 1 or R + 1",
+    judged="share of random labellings within the interval of the replicas, each an average over independent "
+    "labellings",
 )
 def separable_share(setting: FrozenSetting, lab: Lab) -> Verdict:
     """Random labellings with two classes are separable with Cover's probability, one half at twice the rank.
@@ -134,15 +147,16 @@ def separable_share(setting: FrozenSetting, lab: Lab) -> Verdict:
     """
     runs = lab.simulate(dichotomies, setting)
     R, verdicts = theory.shared_context_rank(10**6, setting.small_heads, setting.small_context), []
+    of = f"mean over replicas of {setting.n_sampled} draws"
     for column, T in enumerate(setting.sampled):
         law, below, above = (float(theory.separable_probability(T, R + k)) for k in (0, -1, 1))
         nearer = min((below, above), key=lambda rival: abs(rival - law))
         verdicts.append(
-            share(
-                runs["separable"][:, column].ravel(),
-                predicted=law,
-                within=abs(nearer - law) / 2,
-                unit="labelling",
+            agrees(
+                runs["separable"][:, column].mean(1),
+                law,
+                of=of,
+                within=budget(replicas((law * (1 - law) / setting.n_sampled) ** 0.5, runs.n, of=of)),
                 twin=Twin.of("rank off by one", predicted=nearer),
             ).named(f"T = {T}")
         )
@@ -153,43 +167,60 @@ def separable_share(setting: FrozenSetting, lab: Lab) -> Verdict:
     "width_is_conditioning",
     source="Theorem 1, r = min(n, d_h)",
     statements=[4],
+    kind="extrapolation",
     setting=FROZEN,
     parts=2,
-    formula="effective rank (singular values above 1e-3) < 5/6 R at d_h = 1, > 19/20 R at every d_h >= n",
+    formula="effective rank (singular values above 1e-3): R at every d_h >= n, more than H below it at d_h = 1",
     assumptions=["Gaussian inputs", "logits of standard deviation 3"],
-    judged="share of replicas at least 1/2",
+    judged="every replica: R exactly at full width; the difference to width one above H, one dimension for each head",
     note="What head width buys in a frozen layer is conditioning, up to about d_h = n, not rank.",
 )
 def width_is_conditioning(setting: FrozenSetting, lab: Lab) -> Verdict:
-    """Narrow heads have the full rank with tiny singular values; the effective rank grows with d_h and is full at d_h = n.
+    """Narrow heads have the full rank with tiny singular values; the effective rank is full at d_h = n and lower at d_h = 1.
 
-    Twins: the effective rank at full width; that at width one.
+    Twins: one dimension less at full width; an effective rank that is the published count, 1 at d_h = 1.
     """
-    found, R = effective(lab.simulate(spectra, setting)["gaussian"]), rank_of(setting)
+    if (verdict := no_widths(setting)) is not None:
+        return verdict
+    found, R = effective(lab.simulate(spectra, setting)["gaussian"]).astype(float), rank_of(setting)
     narrow, wide = found[:, np.argmin(setting.head_dims)], found[:, wide_enough(setting)].min(-1)
-    few = share(narrow < 5 / 6 * R, at_least=0.5, twin=Twin.of("full width", successes=wide < 5 / 6 * R))
-    full = share(wide > 0.95 * R, at_least=0.5, twin=Twin.of("width one", successes=narrow > 0.95 * R))
-    return all_of(few.named("d_h = 1"), full.named("d_h >= n"))
+    count = theory.constructive_count(setting.n_heads, setting.n_context, 1)
+    full = agrees(
+        wide, float(R), of="every replica", within=0.5, twin=Twin.of("one less", predicted=float(R - 1))
+    )  # dimensions are counted
+    fewer = ordered(
+        narrow,
+        wide,
+        by=float(setting.n_heads),
+        of="every replica",
+        twin=Twin.of("the published count", by=R - count - 0.5),
+    )
+    return all_of(full.named("d_h >= n"), fewer.named("d_h = 1"))
 
 
 @paper.claim(
     "published_start",
     source="Section 5, initialisation",
     statements=[4],
+    kind="extrapolation",
     setting=FROZEN,
-    formula="effective rank at uniform inputs and Xavier weights < 2/3 of that at Gaussian inputs, d_h = n",
-    judged="share of replicas at least 1/2",
+    formula="effective rank at uniform inputs and Xavier weights more than H below that at Gaussian inputs, d_h = n",
+    judged="every replica: the difference above H, one dimension for each head",
     note="Attention is nearly uniform at the published start.",
 )
 def published_start(setting: FrozenSetting, lab: Lab) -> Verdict:
     """At the start of the published experiment the features are nearly collinear: the rank is there, its use is not.
 
-    Twin: Gaussian inputs.
+    Twin: all heads are one, an effective rank of n.
     """
+    if (verdict := no_widths(setting)) is not None:
+        return verdict
     runs, column = lab.simulate(spectra, setting), int(np.argmax(wide_enough(setting)))
-    gaussian, published = (effective(runs[kind])[:, column] for kind in ("gaussian", "published"))
-    return share(
-        published < 2 / 3 * gaussian,
-        at_least=0.5,
-        twin=Twin.of("Gaussian inputs", successes=gaussian < 2 / 3 * gaussian),
+    gaussian, published = (effective(runs[kind])[:, column].astype(float) for kind in ("gaussian", "published"))
+    return ordered(
+        published,
+        gaussian,
+        by=float(setting.n_heads),
+        of="every replica",
+        twin=Twin.of("one head's rank", by=rank_of(setting) - setting.n_context - 0.5),
     )

@@ -30,7 +30,8 @@ paper = Paper(
             authors="Thomas M. Cover",
             year=1965,
             venue="IEEE Transactions on Electronic Computers",
-            title="Geometrical and Statistical Properties of Systems of Linear Inequalities with Applications in Pattern "
+            title="Geometrical and Statistical Properties of Systems of Linear Inequalities with Applications in "
+            "Pattern "
             "Recognition",
         ),
     ],
@@ -57,9 +58,9 @@ paper.not_testable(
 )
 paper.not_testable(7, "it needs the tokens of pretrained vision transformers, which are not part of this project")
 
-TRAINED = Setting(n_examples=192, n_steps=1_500)
+TRAINED = Setting(n_examples=192, n_steps=1_500, n_replicas=16)
 paper.scales(
-    smoke=replace(TRAINED, n_examples=64, n_steps=150, n_replicas=8),
+    smoke=replace(TRAINED, n_examples=64, n_steps=150, n_replicas=16),
     desk=TRAINED,
     paper=Setting(
         dim=64,
@@ -81,7 +82,7 @@ CONSTRUCTION = Scales(
 )
 FROZEN = Scales(
     smoke=FrozenSetting(n_labels=1_024),
-    desk=FrozenSetting(),
+    desk=FrozenSetting(n_replicas=32),
     paper=FrozenSetting(
         n_context=16,
         dim=32,
@@ -92,9 +93,9 @@ FROZEN = Scales(
         n_replicas=32,
     ),
 )
-DIMENSION = Scales(*[DimensionSetting(n_replicas=24)] * 3)
+DIMENSION = Scales(*[DimensionSetting(n_replicas=32)] * 3)
 ASSUMPTIONS = Scales(
-    smoke=AssumptionSetting(n_trials=50, n_replicas=8), desk=AssumptionSetting(), paper=AssumptionSetting(n_replicas=64)
+    smoke=AssumptionSetting(n_trials=50), desk=AssumptionSetting(n_replicas=32), paper=AssumptionSetting(n_replicas=64)
 )
 
 

@@ -1,5 +1,7 @@
 """The paper module: coverage, and claims judged on planted runs whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,30 @@ def test_residuals_are_told_from_a_rank_of_one_less():
     assert judged("residual_law", frozen(-1)).outcome == "REFUTED"
 
 
+@pytest.mark.parametrize("name", ["residual_law", "all_labels_fit"])
+def test_examples_that_lie_below_the_rank_leave_nothing_to_say(name):
+    claim = paper.claims[name]
+    setting = replace(claim.setting.desk, n_heads=20)  # R = 141, T up to 140
+    assert claim.judge(setting, PlantedLab(frozen(0))).outcome == "VACUOUS"
+
+
+def test_the_formula_of_parameters_is_told_from_wide_values_by_the_published_numbers():
+    found = paper.claims["published_parameters"].function(paper.default.desk, PlantedLab())
+    assert found.holds
+
+
+@pytest.mark.parametrize("shift, outcome", [(0, "HOLDS"), (3, "REFUTED")])
+def test_an_effective_rank_at_full_width_is_the_rank(shift, outcome):
+    def make(setting):
+        R = theory.shared_context_rank(10**6, setting.n_heads, setting.n_context)
+        sizes = [R - 8 if width == 1 else R - shift for width in setting.head_dims]
+        index = np.arange(setting.n_heads * setting.dim)
+        values = np.stack([np.where(index < size, 0.1, 1e-5) for size in sizes])
+        return {"gaussian": np.tile(values, (16, 1, 1)), "published": np.tile(values - 0.0999, (16, 1, 1))}
+
+    assert judged("width_is_conditioning", make).outcome == outcome
+
+
 def labelled(shift):
     def make(setting):
         rng = np.random.default_rng(1)
@@ -86,9 +112,9 @@ def labelled(shift):
         R = theory.shared_context_rank(10**6, setting.small_heads, setting.small_context) + shift
         shares = np.array([float(theory.separable_probability(T, R)) for T in setting.sampled])
         return {
-            "count": np.tile(counts, (16, 1)),
-            "unclear": np.zeros(16, int),
-            "separable": rng.random((16, len(shares), setting.n_sampled)) < shares[:, None],
+            "count": np.tile(counts, (32, 1)),
+            "unclear": np.zeros(32, int),
+            "separable": rng.random((32, len(shares), setting.n_sampled)) < shares[:, None],
         }
 
     return make
