@@ -42,8 +42,8 @@ def task_sizes(setting):
 #: What three runs of 30 000 steps at batch 256 left (fact sheet, section 7): loss 0.422 of 0.412, 0.03 of 0.91 outside a support,
 #: a sum of mu of 0.03. The last two are read as relative distances of 0.05 and 0.03.
 LEFT_EXCESS, LEFT_DISTANCE, LEFT_SUM = 0.010 / 0.412, 0.05, 0.03
-#: Spread over replicas in the desk run at seed 1 (batch 64): distances to projectors, relative sums, paired gaps,
-#: steps, shared work, distances with few heads.
+#: Spreads over replicas, rounded up from the intervals of the earlier desk table (seed 0): distances to projectors, relative
+#: sums, paired gaps, shared work, distances with few heads. That of the steps is an assumption.
 SPREAD = {"projector": 0.02, "sum": 0.01, "gap": 0.01, "step": 0.01, "shared": 0.1, "few": 0.03}
 
 

@@ -55,7 +55,7 @@ LIMIT = (
 #: between them, as a share of :func:`left_over`, in a run at seed 1.
 SHARE = 0.2
 #: Spread of the log ratio of errors over systems: Macaron over Transformer, from the quartiles 0.56 and 0.83 of the fact sheet;
-#: Strang over Lie-Trotter with exact sub-flows, in a run at seed 1.
+#: Strang over Lie-Trotter with exact sub-flows, assumed.
 RATIO_SPREAD, EXACT_SPREAD = 0.3, 0.5
 
 

@@ -15,7 +15,7 @@ from attnlab.simulators.memorization.training import Setting, memorise
 from attnlab.theory.memorization import ranks as theory
 
 LEAST_STEPS = 1_000
-WIDTH_SPREAD = 0.25  # of the log ratio of two counts beyond chance over replicas, in the run at seed 1
+WIDTH_SPREAD = 0.25  # of the log ratio of two counts beyond chance over replicas, assumed
 UNTRAINED = f"fewer than {LEAST_STEPS} steps do not train the layers"
 TASK = [
     "queries and tokens uniform on [0, 1)^d, random labels",
