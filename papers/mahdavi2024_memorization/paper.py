@@ -81,7 +81,7 @@ CONSTRUCTION = Scales(
     paper=ConstructionSetting(n_replicas=64),
 )
 FROZEN = Scales(
-    smoke=FrozenSetting(n_labels=1_024),
+    smoke=FrozenSetting(n_replicas=32),
     desk=FrozenSetting(n_replicas=32),
     paper=FrozenSetting(
         n_context=16,
