@@ -14,7 +14,7 @@ from attnlab.simulators.random_feature_heads.learning_curves import Setting, lea
 MANY = with_changes(FEWER, n_replicas=32, sizes=(100, 400), targets=("s2",))
 MANY = Scales(smoke=replace(MANY.smoke, n_replicas=8, sizes=(50, 200)), desk=MANY.desk, paper=MANY.paper)
 CHANGE_STD = 0.06
-"""Spread over replicas of a desk run at seed 1: of the difference of errors at the two dimensions."""
+"""Spread over replicas of the difference of errors at the two dimensions: a guess made before any run of this setting."""
 KINDS = ("attention", "biased", "perceptron")
 
 

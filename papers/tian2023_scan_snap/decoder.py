@@ -85,7 +85,9 @@ def gradient(setting: SequenceSetting, lab: Lab) -> Verdict:
 
 
 LENGTHS = SequenceSetting(lengths=(128, 256, 512, 1024), n_sequences=1_600, n_replicas=32)
-#: Of a replica's mean square gap over its limit, both over 400 sequences of 1024 tokens: over replicas at seed 1, desk.
+#: Of a replica's mean square gap over its limit, both over 400 sequences of 1024 tokens: estimated from the
+#: half-width of an interval of an
+#: earlier run at seed 1, not read off its replicas.
 SPREAD_OF_GAPS = 0.06
 
 
