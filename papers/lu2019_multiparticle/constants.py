@@ -52,7 +52,7 @@ LIMIT = (
     "sheet), and the systems' interval"
 )
 #: Spread over systems, half of the central 68 %, of the log size of an extrapolated error over its prediction and of the angle
-#: between them, as a share of :func:`left_over`, in a run at seed 1.
+#: between them, as a share of :func:`left_over`: rounded up from a side run with other seeds.
 SHARE = 0.2
 #: Spread of the log ratio of errors over systems: Macaron over Transformer, from the quartiles 0.56 and 0.83 of the fact sheet;
 #: Strang over Lie-Trotter with exact sub-flows, assumed.
