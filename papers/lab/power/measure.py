@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from attnlab.analysis.verdicts.verdict import Verdict
 from attnlab.papers.lab.power.mutants import Mutant, function_of, mutants_of
 from attnlab.papers.lab.power.rejudge import Baseline, again, applied, change, movement
 
@@ -102,6 +103,11 @@ def _fate(job: tuple[int, float, Path | None]) -> Any:
     return fate
 
 
+def _predicted(verdict: Verdict) -> list[float | None]:
+    """What the verdict predicts, or each of its parts: a compound one tells the number of its worst part, which a mutant may change."""
+    return [part.predicted for part in verdict.parts] or [verdict.predicted]
+
+
 def _judge(fate: Fate, known: Baseline) -> None:
     """Judge a claim under the mutant in force."""
     try:
@@ -113,7 +119,8 @@ def _judge(fate: Fate, known: Baseline) -> None:
         fate.moves = math.inf
         return
     before, after = str(known.verdict.outcome), str(verdict.outcome)
-    moved = max(movement(known.arguments, arguments), change(known.verdict.predicted, verdict.predicted))
+    predicted = zip(_predicted(known.verdict), _predicted(verdict), strict=False)
+    moved = max(movement(known.arguments, arguments), *(change(old, new) for old, new in predicted))
     fate.moves = max(fate.moves, moved)
     fate.claims[known.claim.id] = after
     contradicts = after in ("REFUTED", "INVALID") and before not in ("REFUTED", "INVALID")

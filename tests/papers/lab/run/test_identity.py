@@ -97,6 +97,8 @@ def picker(tmp_path, monkeypatch):
         (tmp_path / f"{name}.py").parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
     monkeypatch.syspath_prepend(tmp_path)
+    # builds that other tests of this process could not have are not this simulation's
+    monkeypatch.setattr("attnlab.kernels.compiled.provenance._tellers", {})
     forget()
     import pick_sim
 
