@@ -104,7 +104,8 @@ def _fate(job: tuple[int, float, Path | None]) -> Any:
 
 
 def _predicted(verdict: Verdict) -> list[float | None]:
-    """What the verdict predicts, or each of its parts: a compound one tells the number of its worst part, which a mutant may change."""
+    """What the verdict predicts, or each of its parts: a compound one tells the number of its worst part, and a mutant may
+    change which that is."""
     return [part.predicted for part in verdict.parts] or [verdict.predicted]
 
 
