@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.analysis.judges.located import Located
+from attnlab.analysis.judges.located import Located, stipulated
 from attnlab.analysis.judges.resolution import resolution, resolving, with_resolution
 from attnlab.analysis.statistics.intervals import Interval, clopper_pearson
 from attnlab.analysis.verdicts.budget import Budget
@@ -112,7 +112,9 @@ def judge(
         raise ValueError(f"twin {twin.label!r}: {error}") from error
     verdict = verdict.with_twin(twin, rival.outcome)
     if null is not None:
-        verdict = _with_null(verdict, null, check(**{**arguments, **null.arguments}))
+        with stipulated():
+            frozen = check(**{**arguments, **null.arguments})
+        verdict = _with_null(verdict, null, frozen)
     if verdict.outcome is Outcome.UNDECIDED and not verdict.wants and verdict.confidence is not None:
         verdict = replace(verdict, wants="replicas")
     if "mean" in verdict.of and verdict.n and verdict.confidence is not None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +19,26 @@ from attnlab.analysis.statistics.intervals import (
 )
 from attnlab.analysis.statistics.sequences import bounded_mean_interval
 from attnlab.analysis.verdicts.wording import draws_of, read_of
+
+_STIPULATED: ContextVar[bool] = ContextVar("attnlab_values_stipulated", default=False)
+
+
+@contextmanager
+def stipulated() -> Iterator[None]:
+    """Values given inside are those of a control that is what it is by construction, not a sample.
+
+    Equal values are then the value itself. In a sample they are none: all n may have missed a rare other mode.
+    """
+    token = _STIPULATED.set(True)
+    try:
+        yield
+    finally:
+        _STIPULATED.reset(token)
+
+
+def known(values: np.ndarray) -> bool:
+    """Whether the values are one stipulated number: a frozen start that has not moved in any replica."""
+    return _STIPULATED.get() and values.size > 1 and not has_spread(values)
 
 
 @dataclass(frozen=True)
@@ -41,6 +64,9 @@ def locate(values: np.ndarray, of: str, error: float, bounds: tuple[float, float
     kind, level = read_of(of)
     if kind == "every":
         return Located(float(np.mean(values)), (float(values.min()), float(values.max())))
+    if known(values):
+        value = float(np.mean(values))
+        return Located(value, (value, value))
     if values.size < 2:
         return Located(float(values[0]), (-math.inf, math.inf), "one value has no spread to judge by; use 8 or more")
     if kind == "mean":

@@ -19,7 +19,7 @@ from attnlab.analysis.judges.frame import (
     values_witness,
     why,
 )
-from attnlab.analysis.judges.located import Located, locate
+from attnlab.analysis.judges.located import Located, known, locate
 from attnlab.analysis.judges.resolution import rival_distance
 from attnlab.analysis.statistics.intervals import clopper_pearson, difference_interval, has_spread, skew_guard
 from attnlab.analysis.verdicts.ledger import draw
@@ -181,6 +181,8 @@ def share(
 
 def _unpaired(a: np.ndarray, b: np.ndarray, error: float) -> Located:
     estimate = float(b.mean() - a.mean())
+    if known(a) and known(b):
+        return Located(estimate, (estimate, estimate))
     if min(a.size, b.size) < 2 or not (has_spread(a) or has_spread(b)):
         return Located(estimate, (-math.inf, math.inf), "a sample of one value, or of equal values, has no spread")
     low, high = difference_interval(a, b, 1 - error)

@@ -137,7 +137,8 @@ def bounded(
     that no data satisfying the claim could violate is an error. ``tightness`` is measured / bound for a bound above and
     bound / measured for one below (1 is sharp; None if the signs differ); of the sharpest replica for "every replica".
     ``resolves`` is the smallest sharpening of the bound, b (1 - e) from above and b / (1 - e) from below, that the data
-    refute: 1 - tightness but for the interval and ``within``. ``null``, ``low`` and ``high`` as in :func:`agrees`.
+    refute: 1 - tightness but for the interval and ``within`` (a bound of 0 is sharpened in units of its twin's distance).
+    ``null``, ``low`` and ``high`` as in :func:`agrees`.
 
     >>> bounded([0.41, 0.44, 0.40, 0.43, 0.42, 0.41, 0.43, 0.42], 0.5, twin=0.3).outcome.value
     'HOLDS'
@@ -188,12 +189,14 @@ def bounded(
     if verdict.outcome in (Outcome.REFUTED, Outcome.VACUOUS) or not resolving():
         return verdict
     base = np.asarray(bound, dtype=np.float64)
+    unit_of_zero = None if np.any(base) else rival_distance("bound", bound, twin, kind)
+    sizes = np.abs(base) if unit_of_zero is None else np.full_like(base, unit_of_zero)
 
     def sharper_is_refuted(e: float) -> bool:
         if e < 0:
             return True  # a looser bound is no rival
         share = min(e, 1.0 if side == "above" else 0.999)
-        shift = np.abs(base) * (share if side == "above" else share / (1 - share))
+        shift = sizes * (share if side == "above" else share / (1 - share))
         changed: dict[str, Any] = {**arguments, "bound": base - sign * shift}
         rival = check(**changed)
         return rival.outcome is Outcome.REFUTED

@@ -174,3 +174,24 @@ def test_a_null_control_of_a_name_that_the_judge_lacks_is_an_error():
         agrees(VALUES, 2.0, within=0.1, twin=3.0, null=Twin.of("n", curves=VALUES))
     with pytest.raises(ValueError, match="must have shape"):
         frozen(np.ones(3))
+
+
+def test_a_start_that_no_replica_left_refutes_as_a_null_control_but_decides_nothing_as_a_sample():
+    still = np.zeros(32)
+    moved = agrees(VALUES, 2.0, within=0.1, twin=3.0, null=still)
+    assert moved.holds and moved.null is Outcome.REFUTED
+    more = ordered(VALUES[::-1] - 1, VALUES, by=0.0, twin=1.5, null=Twin.of("no", smaller=still, larger=still))
+    assert more.holds and more.null is Outcome.REFUTED
+    apart = ordered(
+        VALUES[:16] - 1, VALUES, paired=False, twin=1.5, null=Twin.of("no", smaller=still[:16], larger=still)
+    )
+    assert apart.holds and apart.null is Outcome.REFUTED
+    on_target = agrees(VALUES, 2.0, within=0.1, twin=3.0, null=np.full(32, 2.0))
+    assert on_target.outcome is Outcome.VACUOUS and on_target.null is Outcome.HOLDS
+    assert agrees(np.full(32, 2.0), 2.0, within=0.1, twin=3.0).outcome is Outcome.UNDECIDED
+
+
+def test_a_bound_of_zero_resolves_in_units_of_its_twins_distance():
+    below = bounded(VALUES - 3, 0.0, twin=-2.0)
+    low = guarded_mean_interval(VALUES - 3, below.confidence)[0]
+    assert below.holds and below.resolves == pytest.approx(-low / 2, rel=0.02)
