@@ -15,6 +15,7 @@ from attnlab.analysis.judges.resolution import changed, rival_distance
 from attnlab.analysis.statistics.intervals import finite_array
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
+from attnlab.analysis.verdicts.wording import read_of
 
 PATIENCE = 10  # doublings of the training time that a curve on its way is still given
 
@@ -26,6 +27,7 @@ def settles(
     *,
     within: float,
     twin: Twin | ArrayLike,
+    of: str = "mean over replicas",
     unit: str = "replica",
     confidence: float | None = None,
     scale: float | None = None,
@@ -33,7 +35,7 @@ def settles(
 ) -> Verdict:
     r"""A quantity tends to its prediction as training goes on; judged at the last step.
 
-    .. math:: \text{HOLDS} \iff \text{the interval of the mean over replicas at the last step lies in } [p - w, p + w].
+    .. math:: \text{HOLDS} \iff \text{the interval of the mean or median at the last step lies in } [p - w, p + w].
 
     A last value outside the margin refutes a *limit* only if the curve has stopped approaching it. With D(T) the mean
     distance to the prediction at step T, the claim is REFUTED if the interval at the last step lies wholly outside, and
@@ -42,6 +44,7 @@ def settles(
     anything into HOLDS. The twin is judged by the same rule.
 
     Args:
+        of: ``"mean over replicas"``, or ``"median over replicas"`` for distances and other skewed quantities.
         steps: training steps of the records, increasing, shape (record,).
         curves: shape (replica, record), finite.
         predicted: one number, or one per replica.
@@ -52,6 +55,8 @@ def settles(
     """
     arguments = {"steps": steps, "curves": curves, "predicted": predicted, "within": within}
     twin = as_twin("settles", twin, arguments, "predicted")
+    if read_of(of)[0] == "every":
+        raise ValueError(f"of={of!r}: a limit is judged of 'mean over replicas' or 'median over replicas'")
     error = draw("settles", confidence)
 
     def check(steps: ArrayLike, curves: ArrayLike, predicted: ArrayLike, within: float) -> Verdict:
@@ -65,7 +70,7 @@ def settles(
         blank = Verdict(
             Outcome.UNDECIDED,
             "limit in training time",
-            of="mean over replicas",
+            of=of,
             margin=w,
             confidence=1 - error,
             n=len(y),
@@ -75,7 +80,7 @@ def settles(
         if len(y) == 0:
             return nothing_to_judge(blank, unit)
         last, half = y[:, -1] - p, y[:, np.searchsorted(t, t[-1] / 2, side="right") - 1] - p
-        found, centre = locate(last, "mean over replicas", error), float(np.mean(p))
+        found, centre = locate(last, of, error), float(np.mean(p))
         blank = replace(
             blank,
             predicted=centre,
@@ -85,7 +90,8 @@ def settles(
         outcome = decide(found.interval, -w, w)
         if outcome is not Outcome.REFUTED:
             return replace(blank, outcome=outcome, reason=why(outcome, found, last.size, -w, w))
-        moved = float(np.mean(np.abs(half) - np.abs(last)))
+        centred = np.median if read_of(of)[0] == "quantile" else np.mean
+        moved = float(centred(np.abs(half) - np.abs(last)))
         remaining = abs(found.estimate) - w
         if PATIENCE * moved >= remaining:
             return replace(

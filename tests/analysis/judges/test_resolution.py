@@ -195,3 +195,15 @@ def test_a_bound_of_zero_resolves_in_units_of_its_twins_distance():
     below = bounded(VALUES - 3, 0.0, twin=-2.0)
     low = guarded_mean_interval(VALUES - 3, below.confidence)[0]
     assert below.holds and below.resolves == pytest.approx(-low / 2, rel=0.02)
+
+
+def test_settles_judges_the_median_where_distances_are_skewed():
+    start = np.exp(1.5 * RNG.standard_normal((32, 1)))  # skewed: the mean of 32 has no useful interval
+    end = 0.01 * np.abs(RNG.standard_normal((32, 2)))
+    curves, of = np.hstack([start, end]), "median over replicas"
+    by_mean = settles([1, 2, 4], curves, 0.0, within=0.05, scale=1.0, twin=1.0, null=frozen(curves))
+    by_median = settles([1, 2, 4], curves, 0.0, within=0.05, scale=1.0, twin=1.0, null=frozen(curves), of=of)
+    assert by_median.holds and by_median.of == of and by_median.null is Outcome.REFUTED
+    assert by_mean.outcome is Outcome.VACUOUS
+    with pytest.raises(ValueError, match="median over replicas"):
+        settles([1, 2, 4], curves, 0.0, within=0.05, twin=1.0, of="every replica")
