@@ -1,6 +1,6 @@
 r"""Dynamic self-attention: where routing ends, how fast, and what it costs.
 
-Yoon, Shin and Jung 2018 (arXiv 1808.07383) for the operator; the law is derived.
+Yoon, Lee and Lee 2018 (arXiv 1808.07383) for the operator; the law is derived.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 r"""Sinkhorn's iteration between queries and keys: how fast it ends, and its cost.
 
-Kwon et al. 2024 (arXiv 2403.14183) for the operator. The rate at the fixed point is Knight 2008 (SIAM Journal on Matrix
+Kim et al. 2024 (arXiv 2403.14183) for the operator. The rate at the fixed point is Knight 2008 (SIAM Journal on Matrix
 Analysis 30, 261); the bound in Hilbert's metric is Franklin and Lorenz 1989 (Linear Algebra and its Applications 114,
 717).
 """

@@ -1,6 +1,6 @@
 r"""Normalised attention: its linear form, the size of its output at initialisation, its rank and cost.
 
-Richter and Wattenhofer 2022 (arXiv 2005.09561) for the operator; the linear form is derived.
+Richter and Wattenhofer 2020 (arXiv 2005.09561) for the operator; the linear form is derived.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class DynamicRouting(Operator):
 
     from b = 0. No update follows the last round, so one round is tanh of the mean. The logits are :math:`X q_r` with the
     accumulated query :math:`q_r = \sum_{s<r} z_s`, and never decay: with many rounds the weights become one-hot. Rounds are
-    counted from 1; output (replica, batch, ``n_outputs``, d_model). Yoon, Shin and Jung 2018 (arXiv 1808.07383), algorithm 1.
+    counted from 1; output (replica, batch, ``n_outputs``, d_model). Yoon, Lee and Lee 2018 (arXiv 1808.07383), algorithm 1.
     """
 
     n_rounds: int = 3

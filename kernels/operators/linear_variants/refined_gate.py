@@ -30,7 +30,7 @@ class RefinedGate(Operator):
 
     epsilon: float = 1e-6
     kind: ClassVar[str] = "tokens"
-    source: ClassVar[str] = "lu2025"
+    source: ClassVar[str] = "lu2025regla"
     facts: ClassVar[Facts] = Facts("free", causal="prefix", content="pair", equivariant=("shift",))
     budget: ClassVar[float] = 1e-3  # differences of sums of logarithms
 

@@ -27,14 +27,14 @@ class Sinkhorn(Operator):
 
     ``n_iterations`` full iterations from v = 0 in the log domain, then a last half-step on the rows, so that rows sum to 1
     exactly and columns to n_q / n as far as the iteration has converged. No iteration is softmax of the cosines over epsilon.
-    The published plan has rows 1/n_q and leaves that factor to the projection that follows; here it is taken out. Kwon et al.
+    The published plan has rows 1/n_q and leaves that factor to the projection that follows; here it is taken out. Kim et al.
     2024, OTSeg (arXiv 2403.14183), equations 7 to 9 (epsilon .05; they stop at a tolerance or at 100).
     """
 
     epsilon: float = 0.05
     n_iterations: int = 100
     kind: ClassVar[str] = "qkv"
-    source: ClassVar[str] = "kwon2024"
+    source: ClassVar[str] = "kim2024"
     facts: ClassVar[Facts] = Facts(
         1.0, causal="none", content="pair", equivariant=("permutation", "rotation"),
         causal_reason="the first query sees one key, which cannot have weight 1 and 1/n of the mass",

@@ -20,14 +20,14 @@ class StandardisedScores(Operator):
 
     .. math:: y = \frac{g\, q^\top \sum_j (k_j - \bar k) v_j^\top}{\sqrt{q^\top C q} + \epsilon} + b \sum_j v_j ,
 
-    so its map has rank at most d, d + 1 with an offset. Richter and Wattenhofer 2022 (arXiv 2005.09561), equation 5.
+    so its map has rank at most d, d + 1 with an offset. Richter and Wattenhofer 2020 (arXiv 2005.09561), equation 5.
     """
 
     gain: float = 1.0
     offset: float = 0.25
     epsilon: float = 1e-3
     kind: ClassVar[str] = "qkv"
-    source: ClassVar[str] = "richter2022"
+    source: ClassVar[str] = "richter2020"
     facts: ClassVar[Facts] = Facts(
         "free", causal="mask", content="pair", equivariant=("permutation", "rotation"),
         rank=lambda sizes: min(sizes.n, sizes.d + 1),

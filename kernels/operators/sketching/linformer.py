@@ -31,7 +31,7 @@ class Linformer(Operator):
 
     n_projected: int = 3
     kind: ClassVar[str] = "qkv"
-    source: ClassVar[str] = "wang2020"
+    source: ClassVar[str] = "wang2020linformer"
     facts: ClassVar[Facts] = Facts(
         "free", causal="none", content="pair", equivariant=("rotation",), rank=lambda sizes: min(sizes.n, 3),
         causal_reason="projections mix all tokens, later ones too",

@@ -1,5 +1,8 @@
 """Every operator of the atlas against everything it declares; runs over the folders, lists nothing by hand."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from attnlab.kernels.operators.listing import members
@@ -8,6 +11,7 @@ from attnlab.kernels.operators.operator import KINDS
 from .checks import CHECKS
 
 MEMBERS = members()
+BIBLIOGRAPHY = (Path(__file__).resolve().parents[3] / "docs" / "references.bib").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -28,3 +32,20 @@ def test_an_operator_says_what_it_is(name):
     assert operator.kind in KINDS and operator.source
     assert type(operator).__doc__ and set(operator.facts.skips) <= set(CHECKS)
     assert all(operator.facts.skips.values()), "a skip needs its reason"
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_the_source_of_an_operator_is_in_the_bibliography(name):
+    """One entry of that key, and its arXiv number stands in the docstring: no key serves two papers."""
+    operator = MEMBERS[name]
+    found = re.findall(rf"^@\w+{{{re.escape(operator.source)},.*$", BIBLIOGRAPHY, re.MULTILINE)
+    assert len(found) == 1, f"{len(found)} entries {operator.source!r} in docs/references.bib: write one"
+    number = re.search(r"eprint = {([^}]+)}", found[0])
+    assert number and number[1] in type(operator).__doc__, (
+        f"the docstring does not name arXiv {number and number[1]}, the entry {operator.source!r} of docs/references.bib"
+    )
+
+
+def test_every_key_of_the_bibliography_is_there_once():
+    keys = re.findall(r"^@\w+{([^,]+),", BIBLIOGRAPHY, re.MULTILINE)
+    assert len(keys) == len(set(keys)) > 80
