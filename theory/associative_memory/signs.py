@@ -100,9 +100,12 @@ def label_accuracy(n_pairs: int, dim: int, n_classes: int) -> float:
 
     A class without other keys reads 0 (or 1, its own) exactly; among such classes ties are resolved at random. Counts of
     different classes are taken as independent, and overlaps as normal: both err by terms of order 1/n and 1/d.
+
+    Counts of probability below 1e-20 are left out, so that time grows like n / C, and memory not with n beyond its root.
     """
     counts = np.arange(n_pairs)
     mass = binom.pmf(counts, n_pairs - 1, 1 / n_classes)
+    counts, mass = counts[(kept := (mass > 1e-20) | (counts == 0))], mass[kept]
     s = np.sqrt(counts[1:] / dim)
 
     def below(z: np.ndarray) -> np.ndarray:
@@ -110,7 +113,7 @@ def label_accuracy(n_pairs: int, dim: int, n_classes: int) -> float:
 
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     z = 1 + s[:, None] * nodes  # (count, node)
-    inner = below(z.ravel()).reshape(z.shape) ** (n_classes - 1)
+    inner = np.stack([below(row) for row in z]) ** (n_classes - 1)
     alone = float(below(np.array([1.0]))[0] ** (n_classes - 1))
     return float(mass[0] * alone + (mass[1:] * (inner @ weights)).sum() / np.sqrt(2 * np.pi))
 
