@@ -204,6 +204,7 @@ def test_sharing_is_zero_for_separate_heads_and_half_for_one_shared_head_of_thre
     assert several_tasks.sharing(separate)[0, 0] == 0 and several_tasks.sharing(shared)[0, 0] == 0.5
 
 
+@pytest.mark.slow
 def test_a_figure_has_the_same_bytes_when_it_is_drawn_again(tmp_path):
     written = []
     for name in ("first", "second"):

@@ -55,6 +55,7 @@ def test_the_example_is_shown_and_cited_by_its_path(repository):
     assert "@misc{gaussian_logits" in attnlab(repository, "cite", ".")[1]
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_example_pass(repository):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],

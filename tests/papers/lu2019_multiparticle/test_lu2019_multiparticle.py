@@ -295,6 +295,7 @@ def test_the_named_schemes_of_both_sides_are_the_same():
         assert mine == [(float(a), float(b)) for a, b in STAGES[name]]
 
 
+@pytest.mark.slow
 def test_a_figure_has_the_same_bytes_when_it_is_drawn_again(tmp_path):
     written = []
     for name in ("first", "second"):
@@ -348,6 +349,7 @@ def test_figures_of_orders_take_the_settings_of_their_claims():
     assert paper.figures["fig2"].setting is orders.RELU and paper.figures["fig3"].setting is constants.WIDE_SCALES
 
 
+@pytest.mark.slow
 def test_halved_attention_is_ahead_or_behind_as_planted():
     runs = planted(TRUE_LOCAL, TRUE_GLOBAL, n=96)
     claim = paper.claims["halved_attention"].function

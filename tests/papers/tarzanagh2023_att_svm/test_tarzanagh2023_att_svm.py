@@ -258,6 +258,7 @@ def test_a_rising_share_is_told_from_a_falling_one():
     assert verdict("overparametrisation", make(-1), common.DESK).outcome == "REFUTED"
 
 
+@pytest.mark.slow
 def test_claims_on_programs_hold_on_few_data_sets():
     lab = PlantedLab(lambda setting: feasible_selections(setting, SEEDS[:6], "cpu"))
     assert verdict("feasible", lab, programs.SMALL).holds
@@ -339,6 +340,7 @@ def test_the_cone_says_nothing_without_starts_on_both_sides():
     assert found.outcome == "VACUOUS" and "each side" in found.reason
 
 
+@pytest.mark.slow
 def test_single_inputs_of_other_scores_are_predicted_by_their_flow():
     setting = replace(prompt_starts.STARTS.smoke, scores=(((1.0, 0.8, 0.8),),))
     found = verdict("prompt_starts", LiveLab(), setting)

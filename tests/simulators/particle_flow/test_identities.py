@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
@@ -66,6 +67,7 @@ def test_fixed_attention_errors_are_differences_of_exponentials(seeds):
     assert np.abs(runs["commuting"]).max() < 1e-13
 
 
+@pytest.mark.slow
 def test_the_time_dependent_reference_solves_the_equation_and_better_freezing_is_nearer(seeds):
     setting = replace(TINY, depths=(8, 64))
     runs = time_dependent_errors(setting, seeds(1))

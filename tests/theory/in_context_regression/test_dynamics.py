@@ -27,6 +27,7 @@ START = np.array([0.01, -0.02, 0.03, 0.005]), np.array([0.01, 0.01, 0.02, -0.03]
 TIMES = np.array([0.0, 1.0, 5.0, 20.0, 100.0])
 
 
+@pytest.mark.slow
 def test_reduced_flow_agrees_with_an_explicit_solver_on_a_numerical_gradient():
     def velocity(_, z):
         h = 1e-6

@@ -35,6 +35,7 @@ def test_interpreted_kernels_are_right():
     run("gpu_interpreted.py", TRITON_INTERPRET="1")
 
 
+@pytest.mark.slow
 @NEEDS_TRITON
 def test_compiled_kernels_do_not_spill():
     run("gpu_compiled.py", TRITON_INTERPRET="0")

@@ -34,6 +34,7 @@ def test_expected_verdicts_exit_0_and_json_is_one_object_with_finite_numbers(cli
     assert records(again) == records(result) and again["run"]["core_seconds"] == 0
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_workers_or_on_how_many_replicas_were_asked_for(cli, tmp_path):
     one, two, few = (tmp_path / name for name in ("one", "two", "few"))
     first = cli("reproduce", "toy2026", "--json", "--workers", 1, out=one)[1]
@@ -74,7 +75,9 @@ def test_a_contradiction_exits_1_and_divergence_3(cli):
     assert status in (1, 3) and result["claims"][0]["diverged"] and result["claims"][0]["n"] == 6
 
 
-@pytest.mark.parametrize("harm", [lambda d: d[:-9], lambda d: d[:200] + bytes([d[200] ^ 4]) + d[201:]])
+@pytest.mark.parametrize(
+    "harm", [lambda d: d[:-9], pytest.param(lambda d: d[:200] + bytes([d[200] ^ 4]) + d[201:], marks=pytest.mark.slow)]
+)
 def test_a_damaged_result_is_said_and_computed_again(cli, tmp_path, harm):
     out = tmp_path / "results"
     _, result, _ = cli("reproduce", "toy.drift", "--json", *QUICK)
@@ -302,6 +305,7 @@ def test_a_mistyped_command_begins_nothing_and_a_living_run_is_not_resumed(cli, 
     assert status == 2 and ("127.0.0.1:1" in err or "needs the extra 'cluster'" in err)
 
 
+@pytest.mark.slow
 def test_overrides_are_seen_in_list_show_and_in_the_figure(cli, tmp_path):
     cli("reproduce", "toy.drift", "--scale", "smoke", *QUICK)
     status, result, _ = cli("reproduce", "fails2026.fine", "fails2026.fig2", "drift=2.5", "--json", *QUICK)

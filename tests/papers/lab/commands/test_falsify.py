@@ -138,6 +138,7 @@ def test_a_true_claim_survives_every_form_and_saves_no_witness(command, tmp_path
     assert not (tmp_path / "results" / "witnesses").exists()
 
 
+@pytest.mark.slow
 def test_a_false_claim_is_refuted_with_a_witness_that_replays_in_a_fresh_process(command, fresh, tmp_path):
     status, result, _ = command("falsify", "toy2026_b.fifth", "--json")
     assert status == 1 and [c["verdict"] for c in result["claims"]] == ["REFUTED", "REFUTED"]

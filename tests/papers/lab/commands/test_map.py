@@ -54,6 +54,7 @@ def test_the_difference_is_relative_or_in_margins():
     )
 
 
+@pytest.mark.slow
 def test_two_axes_are_judged_drawn_and_written_and_the_second_time_read(cli, tmp_path):
     arguments = (
         "map",

@@ -49,6 +49,7 @@ def written(folder, name):
     return re.search(r'NotImplementedError\("(.*?)"\)', (folder / name).read_text(encoding="utf-8"))[1]
 
 
+@pytest.mark.slow
 def test_a_paper_anywhere_runs_at_once_and_holds_when_the_prediction_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["new", "paper", "my_theorem", "--title", "Mine", "--authors", "Me", "--year", "2026"]) == 0

@@ -151,6 +151,7 @@ def test_movement_is_relative_and_tells_measured_from_predicted():
     assert movement(before, after[:0]) == np.inf
 
 
+@pytest.mark.slow
 def test_the_page_counts_large_and_small_mutants_apart_and_lists_survivors_with_the_reason(theory):
     known = claims(theory, 0.1)
     found, counts = measure(known, sample=500, seconds=60.0, workers=1, tests=None)
@@ -181,7 +182,7 @@ class InProcess:
         return found[0] if len(found) == 1 else found
 
 
-@pytest.mark.parametrize("name", ["hebbian", "decay"])
+@pytest.mark.parametrize("name", ["hebbian", pytest.param("decay", marks=pytest.mark.slow)])
 def test_a_real_claim_refutes_every_mutant_that_moves_its_prediction_by_more_than_it_resolves(name):
     claim, lab = load("pavlovian_associative_memory").claims[name], InProcess()
     known = baseline(claim, lambda look: lab, "smoke", 1e-3)

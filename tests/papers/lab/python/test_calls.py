@@ -129,6 +129,7 @@ def test_verdicts_are_logged_under_attnlab(toy_home, caplog):
     assert "HOLDS toy2026_walk.drift" in caplog.messages
 
 
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_runs_once(toy, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
