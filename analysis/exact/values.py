@@ -15,6 +15,7 @@ import flint
 from flint import arb
 
 from attnlab.analysis.exact.reading import read
+from attnlab.analysis.exact.spectra import spectrum
 from attnlab.analysis.exact.tape import EIGEN, LEAVES, Tape, operands
 
 
@@ -92,7 +93,8 @@ def ball_values(tape: Tape, inputs: Mapping[tuple[str, int], arb]) -> list[arb]:
         elif op == "pi":
             value = arb.pi()
         elif op in EIGEN:
-            value = _spectrum(op, args, [values[j] for j in operands(op, args)])
+            found = spectrum(op, args, [values[j] for j in operands(op, args)])
+            value = _UNKNOWN if found is None else found
         else:
             value = _BALLS[op](*(values[j] for j in args))
         values.append(value.nonnegative_part() if tape.nonnegative[k] else value)
@@ -263,55 +265,6 @@ def _select_slopes(strict: bool) -> Callable[..., tuple[arb, arb, arb]]:
         return _UNKNOWN, _UNKNOWN, _UNKNOWN
 
     return slopes
-
-
-def _spectrum(op: str, args: Sequence[Any], entries: Sequence[arb]) -> arb:
-    """An eigenvalue of a symmetric matrix, or a singular value, if the enclosures of all are apart or the ball is small.
-
-    Eigenvalues come isolated from flint; where they cannot be told apart, Weyl's inequality around the midpoints encloses
-    each: it moves by at most the Frobenius norm of the change.
-    """
-    if not all(x.is_finite() for x in entries):
-        return _UNKNOWN
-    if op == "eigenvalue":
-        n, position = args[0], args[1]
-        size = arb(0)
-        for x in entries:
-            size += arb(x.rad()) ** 2
-        matrix = [[arb(entries[n * i + j].mid()) for j in range(n)] for i in range(n)]
-        ordered = _eigenvalues(matrix)
-        return ordered[position] + size.sqrt() * arb(0, 1) if ordered else _UNKNOWN
-    rows, columns, position = args[:3]
-    size = arb(0)
-    for x in entries:
-        size += arb(x.rad()) ** 2
-    m = [[arb(entries[columns * i + j].mid()) for j in range(columns)] for i in range(rows)]
-    if rows > columns:
-        m = [list(row) for row in zip(*m, strict=True)]
-    gram = [[sum((a * b for a, b in zip(u, v, strict=True)), arb(0)) for v in m] for u in m]
-    ordered = _eigenvalues(gram)
-    if not ordered:
-        return _UNKNOWN
-    return ordered[len(ordered) - 1 - position].nonnegative_part().sqrt() + size.sqrt() * arb(0, 1)
-
-
-def _eigenvalues(matrix: list[list[arb]]) -> list[arb]:
-    """Ascending eigenvalues of a symmetric matrix, enclosed; an empty list where flint cannot tell them apart."""
-    if all(matrix[i][j] == 0 for i in range(len(matrix)) for j in range(len(matrix)) if i != j):
-        found = [matrix[i][i] for i in range(len(matrix))]
-    else:
-        try:
-            found = [z.real for z in flint.acb_mat(matrix).eig(multiple=True)]
-        except ValueError:
-            return []
-    found.sort(key=lambda x: float(x.mid()))
-    ordered = []
-    for k, x in enumerate(found):  # equal or overlapping ones: each lies in the union of those it may be
-        for y in [*found[:k], *found[k + 1 :]]:
-            if y is not x and y.overlaps(x):
-                x = x.union(y)
-        ordered.append(x)
-    return ordered
 
 
 def _sign(x: arb) -> arb:
