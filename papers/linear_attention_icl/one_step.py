@@ -23,7 +23,7 @@ WHOLE = Setting(
 )
 WHOLE_SCALES = Scales(
     smoke=replace(WHOLE, n_replicas=24),
-    desk=replace(WHOLE, n_replicas=32),
+    desk=replace(WHOLE, n_replicas=48),
     paper=replace(WHOLE, n_sequences=80_000, n_steps=100_000, n_replicas=32),
 )
 # What a fit of d^2 entries to n sequences is off by, from 12 replicas at n = 20 000, d = 4 and other seeds:
