@@ -25,6 +25,7 @@ SHARED = {
 """Rooms of theory/ and simulators/ that every subject may use: what two subjects share, named after what it is."""
 
 TESTS_OF_A_ROOM = {
+    "analysis/instruments/test_planted.py": "members with one false word, for the family's test",
     "analysis/judges/test_honesty.py": "judges that keep their promise on skewed, stuck and bent data",
     "analysis/judges/test_resolution.py": "what the data resolve, in every judge",
     "analysis/test_tutorial_theorem.py": "the code of docs/tutorial_theorem.md",
@@ -59,7 +60,7 @@ TESTED_ELSEWHERE = {
 }
 """Rooms without tests of the same path, with where their tests are."""
 
-FAMILIES = {"kernels/operators": "test_every_operator.py"}
+FAMILIES = {"analysis/instruments": "test_every_instrument.py", "kernels/operators": "test_every_operator.py"}
 """Folders whose rooms hold members that one test runs over."""
 
 NEVER_IN_THEORY = {"torch", "matplotlib", "triton"}

@@ -1,4 +1,4 @@
-"""``attnlab new``: write the files of a new paper, task, operator or cost model; they run at once and say where to write."""
+"""``attnlab new``: write the files of a new paper, task, operator, instrument or cost model; they say where to write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attnlab.papers.lab.errors import UsageError
 
 PARTS = ("paper", "task", "operator", "cost", "instrument")
 EPILOG = """a paper is written into its rooms inside a checkout of attnlab, and as one folder with its tests anywhere else;
-tasks, operators (FAMILY/NAME) and cost models are members of a family and need a checkout"""
+tasks, operators (FAMILY/NAME), instruments (ROOM/NAME) and cost models are members of a family and need a checkout"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("part", choices=PARTS, help="what to begin")
     parser.add_argument(
-        "name", metavar="NAME", help="its name, lower case with underscores; an operator is FAMILY/NAME"
+        "name",
+        metavar="NAME",
+        help="its name, lower case with underscores; an operator is FAMILY/NAME, an instrument ROOM/NAME",
     )
     parser.add_argument(
         "--subject", metavar="SUBJECT", help="the rooms of a paper in theory/ and simulators/ (default: NAME)"
@@ -97,9 +99,14 @@ def _files(arguments: argparse.Namespace, root: Path | None) -> tuple[dict[str, 
     elif part == "cost":
         made, test = members.cost(_plain(name)), f"pytest tests/theory/costs/test_{name}.py"
     else:
-        raise UsageError(
-            "an instrument needs the family's protocol, analysis/instruments/readings.py, which is not written yet"
-        )
+        room, slash, last = name.partition("/")
+        if not slash:
+            raise UsageError(f"an instrument is named ROOM/NAME, got {name!r}; for example maps/{name}")
+        if not (root / "analysis" / "instruments" / "readings.py").exists():
+            raise UsageError("this checkout has no analysis/instruments/readings.py, what instruments read; update it")
+        new_room = not (root / "analysis" / "instruments" / _plain(room)).is_dir()
+        made = members.instrument(room, _plain(last), new_room)
+        test = f"pytest tests/analysis/instruments/test_every_instrument.py -k {last}"
     return made, [f"write where {next(iter(made))} says so", test]
 
 

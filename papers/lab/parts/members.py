@@ -1,4 +1,4 @@
-"""The file of a new member of a family, held to the family's protocol by the family's test: a task, an operator, a cost model."""
+"""The file of a new member of a family, which the family's test holds to its protocol: task, operator, instrument, cost model."""
 
 from __future__ import annotations
 
@@ -89,6 +89,72 @@ class $cls(Operator):
         raise NotImplementedError("$file: write apply, the output (..., n_q, d_v)")
 ''')
 
+INSTRUMENT = Template('''r"""$words: say in one sentence what it reads, of which shape, in which unit.
+
+Formula: write it, with ``.. math::`` where it is long.
+
+Null: write in which worlds nothing is to be found, what is read there, and how the p value comes about.
+
+Limit: write how strong an effect is found with 80 %, as a formula of N prompts.
+
+Twin: write the nearest rival, and by how much it is wrong.
+
+Sheet: write the section, and the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from attnlab.analysis.instruments.figure_of_heads import figure_of_heads
+from attnlab.analysis.instruments.instrument import Instrument, Reading, Rival, reading_of
+from attnlab.analysis.instruments.readings import Group, Readings
+from attnlab.analysis.instruments.worlds import NULLS, read_scores, scores
+
+AXES = ("layer", "head")
+
+
+def measure(readings: Readings) -> dict[str, Reading]:
+    """``value`` (layer, head) with its interval over prompts, tested against 0."""
+    found = readings.each_layer("pattern", _per_prompt)["value"]
+    return {"value": reading_of(found, "", AXES, "prompts independent", null=0.0, tested=True)}
+
+
+def figure(readings: Mapping[str, Reading]) -> object:
+    """Every head's value with interval, null and limit."""
+    return figure_of_heads(readings["value"], "value", "Say what is shown, by head")
+
+
+def _per_prompt(a: np.ndarray, seen: np.ndarray, group: Group) -> dict[str, np.ndarray]:
+    """From weights (b, head, query, key) and the visible keys: one value per prompt and head, (b, head)."""
+    raise NotImplementedError("$file: write the value of a prompt and head")
+
+
+_SHAPE = (8, 1, 80, 24)  # prompts, layers, heads, tokens of the worlds; every head is one draw
+
+
+def _planted(rng: np.random.Generator, strength: float) -> Readings:
+    """Write a world with an effect of this strength."""
+    return read_scores(scores(rng, "column effects", _SHAPE))
+
+
+INSTRUMENT = Instrument(
+    measure=measure,
+    main="value",
+    needs=("pattern",),
+    nulls={world: lambda rng, world=world: read_scores(scores(rng, world, _SHAPE)) for world in NULLS},
+    planted=_planted,
+    truth=lambda strength: strength,  # write the exact law
+    strengths=(0.5, 1.0, 2.0),
+    limit=1.0,  # write the law of the docstring
+    rivals=(Rival("write the rival", "value", lambda rng: measure(_planted(rng, 1.0))["value"].value, 1.0),),
+    figure=figure,
+    sheet="write the sheet's section",
+)
+''')
+
 COST = Template('''r"""$words: FLOPs and bytes of one design; one multiply-add is 2 FLOPs. Name the letters.
 
 Reference: write the source with its section.
@@ -136,6 +202,16 @@ def operator(family: str, name: str, new_family: bool) -> dict[str, str]:
     if new_family:
         words = family.replace("_", " ").capitalize()
         made[f"kernels/operators/{family}/__init__.py"] = f'"""{words}: one operator per file."""\n'
+    return made
+
+
+def instrument(room: str, name: str, new_room: bool) -> dict[str, str]:
+    """The same for ``room/name``; the family's own test runs over all members."""
+    names = _names(name, f"analysis/instruments/{room}/{name}.py")
+    made = {names["file"]: INSTRUMENT.substitute(names)}
+    if new_room:
+        words = room.replace("_", " ").capitalize()
+        made[f"analysis/instruments/{room}/__init__.py"] = f'"""{words}: one instrument per file."""\n'
     return made
 
 

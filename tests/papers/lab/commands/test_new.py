@@ -23,6 +23,7 @@ NEW = [
     ["task", "echo"],
     ["operator", "new_family/softest"],
     ["cost", "nine_bit"],
+    ["instrument", "new_room/deepest"],
 ]
 """One of each part, as the command line is asked for it."""
 
@@ -93,7 +94,8 @@ def test_what_cannot_be_written_is_refused_with_a_reason(tmp_path, monkeypatch, 
     [
         (["paper", "rala_low_rank"], "is there already"),
         (["operator", "softpick"], "FAMILY/NAME"),
-        (["instrument", "circuits"], "protocol"),
+        (["instrument", "deepest"], "ROOM/NAME"),
+        (["instrument", "maps/entropy"], "is there already"),
     ],
 )
 def test_nothing_is_overwritten_in_a_checkout(capsys, words, message):
@@ -124,6 +126,8 @@ def test_one_of_each_part_keeps_the_rules_of_the_house_and_says_where_to_write(t
         ["operator", "new_family/softest"],
         ["operator", "score_maps/softer"],
         ["cost", "nine_bit"],
+        ["instrument", "new_room/deepest"],
+        ["instrument", "maps/deeper"],
     ):
         assert cli.main(["new", *words, "--folder", str(tree)]) == 0
     rules = "allows or package or circle or subject or mirror or room or simulations"
@@ -140,6 +144,7 @@ def test_one_of_each_part_keeps_the_rules_of_the_house_and_says_where_to_write(t
             "theory",
             "simulators/tasks",
             "kernels/operators",
+            "analysis/instruments",
             "tests/papers",
         )
         assert status == 0, out
@@ -157,6 +162,10 @@ def test_new_members_are_in_their_family_test_and_fail_there_with_their_sentence
         ("operator", "new_family/softest"): (
             "kernels/operators/new_family/softest.py",
             "tests/kernels/operators/test_every_operator.py",
+        ),
+        ("instrument", "new_room/deepest"): (
+            "analysis/instruments/new_room/deepest.py",
+            "tests/analysis/instruments/test_every_instrument.py",
         ),
         ("cost", "nine_bit"): ("theory/costs/nine_bit.py", "tests/theory/costs/test_nine_bit.py"),
     }

@@ -1,0 +1,1 @@
+"""Instruments on attention maps and activations, each with its formula, its null, its limit and the world it must recover."""

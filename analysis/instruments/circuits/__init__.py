@@ -1,0 +1,1 @@
+"""What the parts of a model do to its output; one instrument per file."""

@@ -1,0 +1,1 @@
+"""What a single map shows: targets, entropy, templates, distance; one instrument per file."""

@@ -1,0 +1,1 @@
+"""Attention sinks and the states behind them; one instrument per file."""
