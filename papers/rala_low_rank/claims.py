@@ -300,16 +300,14 @@ def gate_rank(setting: Setting, lab: Lab) -> Verdict:
     same = agrees(
         gated / runs["uniform_gated"][:, least],
         1.0,
-        within=budget(finite_size(1 / nu, power=2, of="1/nu"), of_replicas(SPREAD_OF_RATIO, setting.n_replicas)),
+        within=budget(finite_size(1 / nu, power=2, of="1/nu"), of_replicas(SPREAD_OF_RATIO, len(gated))),
         twin=Twin.of("rank of the gate", measured=gated / runs["gate"][:, least]),
     )
     plain = runs["effective"][..., VARIANTS.index("linear")]
     alone = agrees(
         plain[:, least],
         1.0,
-        within=budget(
-            Piece("unevenness", nu**2 * (1 - 2 * np.log(nu))), of_replicas(SPREAD_OF_PLAIN, setting.n_replicas)
-        ),
+        within=budget(Piece("unevenness", nu**2 * (1 - 2 * np.log(nu))), of_replicas(SPREAD_OF_PLAIN, len(plain))),
         twin=Twin.of("at the largest spread", measured=plain[:, most]),
     )
     return all_of(same.named("gated"), alone.named("plain"))
@@ -385,22 +383,20 @@ LINEAR = tuple(variant for variant in VARIANTS if variant != "softmax")
     reads=("n_tokens", "key_dim", "value_dim", "value_size"),
     covers={"learning_rate": at_most(0.1, "training has to converge")},
     formula="error >= 1 - d_k d_v / (N m) for linear attention with any weights, gate and projection",
-    note="The bound is for the best read-out of any buffer; a buffer of keys that are not orthogonal does worse, so a "
-    "quarter more passes, too.",
+    note="The bound is for the best read-out of any buffer; a buffer of keys that are not orthogonal does worse: "
+    "weighted heads end above the bound of a quarter of the buffer.",
     assumptions=["queries and keys do not read the values, the gate reads the whole token", "values N(0, 1)"],
     judged="no trained replica below the bound by more than 5 standard errors of its test",
 )
 def recall_bound(setting: RecallSetting, lab: Lab) -> Verdict:
     """No trained linear attention, plain, weighted, gated or both, recalls N values better than its buffer's size allows.
 
-    Twin: the bound of a quarter of the buffer.
+    Twin: the bound of a buffer for a single key.
     """
     bound = theory.recall_error_bound(
         setting.n_tokens, setting.key_dim, setting.value_dim, target_dim=setting.value_size
     )
-    rival = theory.recall_error_bound(
-        setting.n_tokens, max(1, setting.key_dim // 4), setting.value_dim, target_dim=setting.value_size
-    )
+    rival = theory.recall_error_bound(setting.n_tokens, 1, setting.value_dim, target_dim=setting.value_size)
     if bound == 0:
         return outside("the buffer has room for all values: n_tokens value_size <= key_dim value_dim")
     parts = []
@@ -411,7 +407,7 @@ def recall_bound(setting: RecallSetting, lab: Lab) -> Verdict:
                 bound,
                 side="below",
                 of="every replica",
-                twin=Twin.of("a quarter of the buffer", bound=rival),
+                twin=Twin.of("a single key", bound=rival),
             ).named(variant)
         )
     return all_of(*parts)

@@ -120,7 +120,7 @@ def long_sequences(setting: SequenceSetting, lab: Lab) -> Verdict:
     coefficient = agrees(
         gap[:, -1] * lengths[-1] / limit.mean(),
         limit / limit.mean(),
-        within=budget(Piece("1/(T P)", second[-1]), replicas(spread, setting.n_replicas)),
+        within=budget(Piece("1/(T P)", second[-1]), replicas(spread, len(gap))),
         twin=Twin.of("independent fluctuations", predicted=(c[:, 0] ** 2 / P).sum(-1) / limit.mean()),
     )
     rate = converges(

@@ -85,7 +85,7 @@ def figure_4_loss(setting: Setting, lab: Lab) -> Verdict:
             agrees(
                 np.log(loss[:, updates + 1]),
                 float(np.log(LOSSES[updates])),
-                within=budget(of_one_run(spread), replicas(spread, setting.n_replicas)),
+                within=budget(of_one_run(spread), replicas(spread, len(loss))),
                 scale=1.0,
                 twin=Twin.of("one update earlier", measured=np.log(loss[:, updates])),
                 null=at_rest(np.log(loss[:, updates + 1]), np.log(LOSSES[0])),
@@ -119,7 +119,7 @@ def figure_4_map(setting: Setting, lab: Lab) -> Verdict:
         agrees(
             values[:, FINAL],
             published,
-            within=budget(of_one_run(spread), Piece("last digit", 5e-4), replicas(spread, setting.n_replicas)),
+            within=budget(of_one_run(spread), Piece("last digit", 5e-4), replicas(spread, len(values))),
             twin=Twin.of("after 10 updates", measured=values[:, EARLIER]),
             null=at_rest(values[:, FINAL], values[:, 0].mean()),
         ).named(name)
