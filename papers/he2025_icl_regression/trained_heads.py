@@ -10,6 +10,7 @@ import numpy as np
 from attnlab.analysis import Twin, Verdict, agrees, all_of, budget, frozen, ordered, replicas, settles
 from attnlab.analysis.verdicts.budget import Piece
 from attnlab.papers.he2025_icl_regression.paper import (
+    MEDIAN,
     SHORT,
     TRAINED_SCALE,
     adam_excess,
@@ -43,9 +44,6 @@ SPREAD = {
     "change": 0.011,
 }
 
-
-#: How distances from zero are judged: they are skewed, so that the mean of 32 at the start would have no useful interval.
-MEDIAN = "median over replicas"
 
 #: Fall of log |omega| in a doubling of the steps, on average from 0.14 after 40 000 to 0.13 after 500 000 (fact sheet).
 FALL = math.log(0.14 / 0.13) / math.log2(500_000 / 40_000)
