@@ -117,10 +117,12 @@ def long_sequences(setting: SequenceSetting, lab: Lab) -> Verdict:
     limit = attention.attention_fluctuation_limit(P, z)
     second = setting.n_tokens / lengths  # 1 / (T P)
     spread = SPREAD_OF_GAPS * (400 / setting.n_sequences) ** 0.5
+    of = f"mean over replicas of {setting.n_sequences} draws"
     coefficient = agrees(
         gap[:, -1] * lengths[-1] / limit.mean(),
         limit / limit.mean(),
-        within=budget(Piece("1/(T P)", second[-1]), replicas(spread, len(gap))),
+        of=of,
+        within=budget(Piece("1/(T P)", second[-1]), replicas(spread, len(gap), of=of)),
         twin=Twin.of("independent fluctuations", predicted=(c[:, 0] ** 2 / P).sum(-1) / limit.mean()),
     )
     rate = converges(
