@@ -96,20 +96,37 @@ class Finding:
         )
 
 
-def finding(reading: Reading, margin: float = 1.0, alpha: float = 0.05, wanted: float | None = None) -> Finding:
+def finding(reading: Reading, margin: float = 1.0, alpha: float = 0.05) -> Finding:
+    """:func:`findings` of one reading."""
+    return findings({"": reading}, margin, alpha)[""]
+
+
+def findings(readings: Mapping[str, Reading], margin: float = 1.0, alpha: float = 0.05) -> dict[str, Finding]:
     """Significant is not large: found are the entries whose value is above ``margin`` *and* whose own test falls.
 
-    Both p values are taken together (the larger one) and adjusted by Holm over all entries. Errors: ``ValueError`` for a
-    reading without values per prompt.
+    Both p values are taken together (the larger one) and adjusted by Holm over all entries of all readings: with probability
+    1 - ``alpha`` nothing is found that is not there. Errors: ``ValueError`` for a reading without values per prompt.
     """
+    tested = {name: _tested(reading, margin) for name, reading in readings.items()}
+    joined = holm(np.concatenate([np.ravel(p) for p in tested.values()]))
+    made, start = {}, 0
+    for name, p in tested.items():
+        adjusted = joined[start : start + p.size].reshape(p.shape)
+        start += p.size
+        made[name] = _finding(readings[name], adjusted, margin, alpha, alpha / joined.size)
+    return made
+
+
+def _tested(reading: Reading, margin: float) -> np.ndarray:
     if reading.values.ndim < 1 or len(reading.values) < 2:
         raise ValueError("the reading holds no values per prompt; nothing can be found from it")
     p = p_above(reading.values, reading.null_mean + margin)
-    if reading.p is not None:
-        p = np.maximum(p, reading.p)
-    adjusted = holm(p)
-    sd, first = reading.values.std(0, ddof=1), alpha / p.size
-    wanted = margin + 1.0 if wanted is None else wanted
+    return p if reading.p is None else np.maximum(p, reading.p)
+
+
+def _finding(reading: Reading, adjusted: np.ndarray, margin: float, alpha: float, first: float) -> Finding:
+    """``first`` is the level of Holm's first step, at which a single effect must fall."""
+    sd, wanted = reading.values.std(0, ddof=1), margin + 1.0
     counts = [needed(float(each), wanted - margin, first) for each in np.ravel(sd)]
     would = reading.null_mean + margin + detectable(sd, reading.n, first)
     return Finding(adjusted <= alpha, adjusted, would, np.reshape(counts, sd.shape), margin, alpha, wanted)

@@ -12,6 +12,10 @@ In all three the columns of a prompt are exchangeable: which of them is called f
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from attnlab.analysis.instruments.readings import Readings, maps
@@ -40,7 +44,16 @@ def scores(
     return made
 
 
-def read_scores(s: np.ndarray, **given: object) -> Readings:
+def null_worlds(shape: tuple[int, int, int, int]) -> dict[str, Callable[[np.random.Generator], Readings]]:
+    """The three worlds without an effect, by name: ``draw(rng)`` gives readings of this shape."""
+
+    def draw(rng: np.random.Generator, world: str) -> Readings:
+        return read_scores(scores(rng, world, shape))
+
+    return {world: functools.partial(draw, world=world) for world in NULLS}
+
+
+def read_scores(s: np.ndarray, **given: Any) -> Readings:
     """Readings of causal scores (prompt, layer, head, query, key): the scores and their softmax."""
     return maps(causal_softmax(s), s, **given)
 

@@ -5,7 +5,7 @@ The residual is a row of one-hot blocks tok(V) | pos(T) | prev(V) | out(V) | jun
 * L0H0: position i looks at i - 1 with score ``previous``; W_V W_O copies tok into prev.
 * L1H0: a query's tok looks at equal prev with score ``match``; W_V W_O copies tok into out, which W_U reads (times 10).
 * L1H1, the inert twin: the scores of L1H0, written into junk: the same pattern, no effect.
-* L0H1 and further heads: random scores, written into junk.
+* the other heads: random scores, written into junk.
 
 Weights that follow: previous token :math:`w_i = e^{b_0}/(e^{b_0} + i)`, right match :math:`e^{b_1 w}/(e^{b_1 w} + i)` in row i.
 A first token BOS is mandatory: without it position 0 looks at itself and writes its own token as the previous one, a false match.
@@ -34,7 +34,8 @@ def induction(
     n_inert: int = 2,
     bos: bool = True,
 ) -> Planted:
-    """The planted model on ``n_symbols`` tokens beside BOS; ``n_inert`` heads of random scores per layer, from a fixed seed.
+    """The planted model on ``n_symbols`` tokens beside BOS; ``n_inert``: heads of random scores beside L1's two,
+    with one more in L0, from a fixed seed.
 
     Prompts are BOS (if ``bos``) and random different tokens that repeat with a period drawn per prompt, between a third and a
     half of the length, so that one or two earlier copies are there.
@@ -63,14 +64,11 @@ def induction(
         w[:, junk] = rng.standard_normal((width, JUNK)) / JUNK**0.5
         return w
 
-    inert = [(noise(2.0), noise(1.0), into(tok), spill()) for _ in range(2 * n_inert)]
+    inert = [(noise(2.0), noise(1.0), into(tok), spill()) for _ in range(2 * n_inert + 1)]
     finder = (into(pos, previous), into(pos, shift=1), into(tok), into(prev).T)
     matcher = (into(tok, match), into(prev), into(tok), into(out).T)
     twin = (into(tok, match), into(prev), into(tok), spill())
-    layers = tuple(
-        Layer(*(np.stack(parts) for parts in zip(*heads, strict=True)))
-        for heads in ([finder, *inert[:n_inert]], [matcher, twin, *inert[n_inert:]])
-    )
+    layers = tuple(_layer(heads) for heads in ([finder, *inert[: n_inert + 1]], [matcher, twin, *inert[n_inert + 1 :]]))
     unembed = np.zeros((dim, vocabulary))
     unembed[out] = GAIN * np.eye(vocabulary)
     place = np.eye(n_tokens)
@@ -102,6 +100,12 @@ def induction(
         lambda rng, prompts: moved(rng, prompts, int(bos)),
         "BOS" if bos else "a token like any other",
     )
+
+
+def _layer(heads: list[tuple[np.ndarray, ...]]) -> Layer:
+    """The layer of some heads, each W_Q, W_K, W_V, W_O."""
+    w_q, w_k, w_v, w_o = (np.stack(parts) for parts in zip(*heads, strict=True))
+    return Layer(w_q, w_k, w_v, w_o)
 
 
 def moved(rng: np.random.Generator, prompts: Prompts, first: int) -> np.ndarray:

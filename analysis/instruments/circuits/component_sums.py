@@ -151,15 +151,16 @@ def _world(rng: np.random.Generator, missing: float, dtype: type = np.float64) -
     """Two layers that add up but for a part of relative norm ``missing``, orthogonal to the sum."""
     sites: dict[str, np.ndarray] = {}
     n_prompts, n_heads, n_tokens, head_dim, dim = 3, 4, 6, 5, 8
-    state = rng.standard_normal((n_prompts, n_tokens, dim)).astype(dtype)
+    state: np.ndarray = rng.standard_normal((n_prompts, n_tokens, dim)).astype(dtype)
     sites["embed"] = state
     for layer in range(2):
         a = np.tril(rng.random((n_prompts, n_heads, n_tokens, n_tokens))) + np.eye(n_tokens)
         a = (a / a.sum(-1, keepdims=True)).astype(dtype)
-        v = rng.standard_normal((n_prompts, n_heads, n_tokens, head_dim)).astype(dtype)
-        w_o = rng.standard_normal((n_heads, head_dim, dim)).astype(dtype)
+        v: np.ndarray = rng.standard_normal((n_prompts, n_heads, n_tokens, head_dim)).astype(dtype)
+        w_o: np.ndarray = rng.standard_normal((n_heads, head_dim, dim)).astype(dtype)
         z = a @ v
-        heads, mlp = z @ w_o, rng.standard_normal(state.shape).astype(dtype)
+        heads = z @ w_o
+        mlp: np.ndarray = rng.standard_normal(state.shape).astype(dtype)
         total = state + heads.sum(1) + mlp
         part = rng.standard_normal(total.shape)
         part -= total * float((part * total).sum() / (total**2).sum())

@@ -18,6 +18,7 @@ Sheet: instruments_maps 1, ERRATA 9; Entropy-Guided Attention for Private LLMs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -147,7 +148,7 @@ INSTRUMENT = Instrument(
     measure=measure,
     main="evenness",
     needs=("pattern",),
-    nulls={world: lambda rng, world=world: _null(rng, world) for world in NULLS},
+    nulls={world: functools.partial(_null, world=world) for world in NULLS},
     planted=_planted,
     truth=lambda strength: THRESHOLD - strength,
     strengths=(0.02, 0.05, 0.08),

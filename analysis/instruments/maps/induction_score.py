@@ -17,6 +17,7 @@ Sheet: instruments_circuits 1, instruments_maps 3; prefix matching.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -133,7 +134,7 @@ INSTRUMENT = Instrument(
     measure=measure,
     main="induction",
     needs=("pattern",),
-    nulls={world: lambda rng, world=world: _null(rng, world) for world in NULLS},
+    nulls={world: functools.partial(_null, world=world) for world in NULLS},
     planted=_planted,
     truth=lambda strength: strength,
     strengths=(0.5, 1.0, 2.0),

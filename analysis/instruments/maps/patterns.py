@@ -28,7 +28,7 @@ from attnlab.analysis.instruments.maps import target_contrast
 from attnlab.analysis.instruments.over_prompts import detectable
 from attnlab.analysis.instruments.readings import Group, Readings
 from attnlab.analysis.instruments.targets import Targets, first_token, next_token, own_token, previous_token
-from attnlab.analysis.instruments.worlds import NULLS, on_targets, read_scores, scores
+from attnlab.analysis.instruments.worlds import null_worlds, on_targets, read_scores, scores
 
 AXES = ("template", "layer", "head")
 CAUSAL: dict[str, Targets] = {"own": own_token, "previous": previous_token, "first": first_token}
@@ -152,7 +152,7 @@ INSTRUMENT = Instrument(
     measure=measure,
     main="contrast",
     needs=("pattern",),
-    nulls={world: lambda rng, world=world: read_scores(scores(rng, world, _SHAPE)) for world in NULLS},
+    nulls=null_worlds(_SHAPE),
     planted=_planted,
     truth=_truth,
     strengths=(0.25, 0.5, 1.0),

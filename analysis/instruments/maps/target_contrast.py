@@ -31,7 +31,7 @@ from attnlab.analysis.instruments.instrument import Instrument, Reading, Rival, 
 from attnlab.analysis.instruments.over_prompts import detectable
 from attnlab.analysis.instruments.readings import Group, Readings
 from attnlab.analysis.instruments.targets import Targets, first_token
-from attnlab.analysis.instruments.worlds import COLUMN_SD, NULLS, SD, on_targets, read_scores, scores
+from attnlab.analysis.instruments.worlds import COLUMN_SD, SD, null_worlds, on_targets, read_scores, scores
 
 AXES = ("layer", "head")
 CONTRAST = "keys exchangeable but for the targets; prompts independent"
@@ -139,7 +139,7 @@ INSTRUMENT = Instrument(
     measure=measure,
     main="contrast",
     needs=("pattern",),
-    nulls={world: lambda rng, world=world: read_scores(scores(rng, world, _SHAPE)) for world in NULLS},
+    nulls=null_worlds(_SHAPE),
     planted=_planted,
     truth=lambda strength: strength,
     strengths=(0.5, 1.0, 2.0),

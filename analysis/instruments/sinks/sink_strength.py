@@ -34,7 +34,7 @@ from attnlab.analysis.instruments.maps import target_contrast
 from attnlab.analysis.instruments.over_prompts import needs_prompts, rank_p
 from attnlab.analysis.instruments.readings import Group, Readings
 from attnlab.analysis.instruments.targets import first_token
-from attnlab.analysis.instruments.worlds import COLUMN_SD, NULLS, SD, on_targets, read_scores, scores
+from attnlab.analysis.instruments.worlds import COLUMN_SD, SD, null_worlds, on_targets, read_scores, scores
 
 AXES = ("layer", "head")
 ROWS = 4  # the last T // ROWS rows decide the rank
@@ -87,7 +87,7 @@ def _weights(a: np.ndarray, seen: np.ndarray, group: Group) -> dict[str, np.ndar
     visible = np.broadcast_to(1 / seen.sum(-1), (*a.shape[:2], group.length))  # the null weight of any key, per row
     column = np.where(seen[..., 0], a[..., 0], 0.0)
     null = np.where(seen[..., 0], visible, 0.0)
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for sign, x in (("", column), ("null ", null)):
         found |= {f"{sign}alpha": x.mean(-1), f"{sign}last": x[..., -1], f"{sign}without_self": x[..., 1:].mean(-1)}
     return found
@@ -131,7 +131,7 @@ INSTRUMENT = Instrument(
     measure=measure,
     main="strength",
     needs=("pattern",),
-    nulls={world: lambda rng, world=world: read_scores(scores(rng, world, _SHAPE)) for world in NULLS},
+    nulls=null_worlds(_SHAPE),
     planted=_planted,
     truth=lambda strength: strength,
     strengths=(0.5, 1.0, 2.0),

@@ -111,7 +111,7 @@ import numpy as np
 from attnlab.analysis.instruments.figure_of_heads import figure_of_heads
 from attnlab.analysis.instruments.instrument import Instrument, Reading, Rival, reading_of
 from attnlab.analysis.instruments.readings import Group, Readings
-from attnlab.analysis.instruments.worlds import NULLS, read_scores, scores
+from attnlab.analysis.instruments.worlds import null_worlds, read_scores, scores
 
 AXES = ("layer", "head")
 
@@ -144,7 +144,7 @@ INSTRUMENT = Instrument(
     measure=measure,
     main="value",
     needs=("pattern",),
-    nulls={world: lambda rng, world=world: read_scores(scores(rng, world, _SHAPE)) for world in NULLS},
+    nulls=null_worlds(_SHAPE),
     planted=_planted,
     truth=lambda strength: strength,  # write the exact law
     strengths=(0.5, 1.0, 2.0),

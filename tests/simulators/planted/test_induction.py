@@ -52,7 +52,6 @@ def test_with_bos_every_answer_is_right_and_without_it_the_first_token_has_a_fal
 def pairs(made, rng, n, **given):
     prompts = made.draw(rng, n)
     senders = [*itertools.product(range(2), range(len(made.model.layers[0].w_q)))]
-    senders = [(layer, h) for layer, h in senders if h < len(made.model.layers[layer].w_q)]
     corrupt = made.corrupt(rng, prompts)
     return path_patching.Pairs(
         made.model.run, prompts.tokens, corrupt, logit_difference(prompts.answers), senders, **given
@@ -91,10 +90,8 @@ def test_the_inert_twin_has_the_pattern_and_not_the_effect():
     made = induction(match=6.0)
     prompts = made.draw(np.random.default_rng(5), 12)
     sites = [s for s in made.model.sites() if s.endswith(("pattern", "scores"))]
-    n_heads = {k: len(layer.w_q) for k, layer in enumerate(made.model.layers)}
-    kept = min(n_heads.values())
-    read = {s: x[:, :kept] for s, x in made.model.run(prompts.tokens, sites).items()}
-    found = finding(induction_score.measure(Readings(read, periods=prompts.periods))["induction"])
+    readings = Readings(made.model.run(prompts.tokens, sites), periods=prompts.periods)
+    found = finding(induction_score.measure(readings)["induction"])
     assert found.found[1, 0] and found.found[1, 1] and not found.found[0].any()
     asked, senders = pairs(made, np.random.default_rng(5), 12)
     assert path_patching.measure(asked)["effect"].value[0, senders.index((1, 1))] == 0
