@@ -56,6 +56,12 @@ def multiply_adds(sizes: Any, *, causal: bool = False, n_features: int = 8) -> i
     return sizes.n_heads * (features + two_products(sizes.queries, sizes.n, n_features, sizes.d_v + 1))
 
 
+def crossover_length(dim: int, value_dim: int, n_features: int) -> float:
+    r"""Length at which softmax attention costs as many multiply-adds, n = n_q: :math:`2 m (d + d_v + 1) / (d + d_v)`."""
+    check_count(dim=dim, value_dim=value_dim, n_features=n_features)
+    return 2 * n_features * (dim + value_dim + 1) / (dim + value_dim)
+
+
 def state_numbers(sizes: Any, *, n_features: int = 8) -> int:
     """Numbers per head of the state: m running maxima and m (d_v + 1) sums."""
     return n_features * (sizes.d_v + 2)

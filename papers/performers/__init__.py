@@ -1,0 +1,1 @@
+"""Performers: softmax's kernel by trigonometric, positive and hyperbolic random features, independent and orthogonal."""

@@ -1,0 +1,1 @@
+"""Random features of softmax's kernel, integrated, drawn and counted."""
