@@ -57,7 +57,8 @@ def where_each_wins(setting: PlaneSetting, lab: Lab) -> figures.Plate:
     "fig2",
     caption="Squared error of attention outputs over their squared size, against the number of projections "
     "m. Lines: first order in "
-    "1/m for independent rows; the trigonometric kind has two columns of features for each projection",
+    "1/m for independent rows; the trigonometric kind has two columns of features for each "
+    "projection. Points of orthogonal rows are moved to the right",
     source="figure 4",
     setting=CURVES,
     claims=("errors_of_outputs",),
@@ -72,9 +73,9 @@ def errors_of_outputs(setting: AttentionSetting, lab: Lab) -> figures.Plate:
         series = f"{kind}, independent"
         figures.prediction(panel, m, law / alone["size"][0], series)
         figures.measurement(panel, m, alone["error"][:, row] / alone["size"][:, None], series)
-        figures.measurement(panel, m, blocks["error"][:, row] / blocks["size"][:, None], f"{kind}, orthogonal")
+        figures.measurement(panel, m, blocks["error"][:, row] / blocks["size"][:, None], f"{kind}, orthogonal", dodge=5)
     panel.scale(x="log", y="log")
-    panel.labels(x="projections m", y="relative squared error of the outputs")
+    panel.labels(x="projections m", y="relative squared error")
     plate.legend("below")
     return plate
 

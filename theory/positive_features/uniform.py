@@ -33,7 +33,7 @@ def largest_covariance_error_approx(dim: int, n_features: int) -> float:
               \sigma = (\sqrt{m_-} + \sqrt{d_-})\Bigl(\frac{1}{\sqrt{m_-}} + \frac1{\sqrt{d_-}}\Bigr)^{1/3}, \quad
               m_- = m - \tfrac12,\ d_- = d - \tfrac12
 
-    Off by a share of order min(m, d)^{-2/3} of sigma (Ma 2012, theorem 2). To first order :math:`2 \sqrt{d/m}`.
+    Off by a share of order min(m, d)^{-2/3} of sigma ([Ma2012]_, theorem 2). To first order :math:`2 \sqrt{d/m}`.
     """
     centre, scale = _centre_and_scale(dim, n_features)
     return centre + TRACY_WIDOM_MEAN * scale - 1
