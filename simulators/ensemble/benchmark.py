@@ -1,6 +1,7 @@
-"""One row per trained simulator: its generated step beside autograd, draws apart, in paired rounds.
+"""One row per trained simulator: its generated step beside autograd and JAX, draws apart, in paired rounds.
 
-The step by autograd is the trainer's own: in chunks that fit the cache. Hand-written steps are not in this table.
+The step by autograd is the trainer's own: in chunks that fit the cache. JAX scans the same loss
+(:mod:`attnlab.simulators.ensemble.in_jax`) where it is installed (extra ``bench``). Hand-written steps are not in this table.
 """
 
 from __future__ import annotations
@@ -66,18 +67,53 @@ def _record(training: Training, rounds: int) -> dict[str, Any]:
         for index in range(2):
             step(*states["autograd"], None if numbers is None else numbers[:, index].clone(), index)
 
-    times = paired({"generated": generated, "autograd": eager}, rounds)
-    each = {"generated": times["generated"] / count / len(seeds), "autograd": times["autograd"] / 2 / len(seeds)}
+    candidates, counts = {"generated": generated, "autograd": eager}, {"generated": count, "autograd": 2}
+    jax = _in_jax(training, layout, values, numbers)
+    if not isinstance(jax, str):
+        candidates["jax"], counts["jax"] = jax
+    times = paired(candidates, rounds)
+    each = {name: times[name] / counts[name] / len(seeds) for name in candidates}
     ratio = np.quantile(each["autograd"] / each["generated"], (0.25, 0.5, 0.75))
-    return sizes | {
-        "path": made.path,
-        "generated_us": 1e6 * float(np.median(each["generated"])),
-        "autograd_us": 1e6 * float(np.median(each["autograd"])),
-        "speed": float(ratio[1]),
-        "speed_low": float(ratio[0]),
-        "speed_high": float(ratio[2]),
-        "make_s": seconds,
-    }
+    beside = {"jax": jax} if isinstance(jax, str) else {"jax_us": 1e6 * float(np.median(each["jax"]))}
+    if "jax" in each:
+        beside["speed_of_jax"] = float(np.median(each["jax"] / each["generated"]))
+    return (
+        sizes
+        | beside
+        | {
+            "path": made.path,
+            "generated_us": 1e6 * float(np.median(each["generated"])),
+            "autograd_us": 1e6 * float(np.median(each["autograd"])),
+            "speed": float(ratio[1]),
+            "speed_low": float(ratio[0]),
+            "speed_high": float(ratio[2]),
+            "make_s": seconds,
+        }
+    )
+
+
+def _in_jax(
+    training: Training, layout: Layout, values: torch.Tensor, numbers: torch.Tensor | None
+) -> tuple[Callable[[], None], int] | str:
+    """A call that makes so many steps in JAX, compiled before; or why there is none."""
+    try:
+        from attnlab.simulators.ensemble.in_jax import JaxSteps, steps_in, wait_for
+    except ImportError:
+        return "not installed (extra bench)"
+    try:
+        steps = JaxSteps(training.model, training.task, training.optimiser, layout, values)
+    except Refused as reason:
+        return str(reason)
+    start = steps.start(layout, values)
+
+    def many(count: int) -> Any:
+        given = None if numbers is None else numbers[:, torch.arange(count) % 2].contiguous()
+        return steps.prepared(start, given, count)
+
+    count = steps_in(_SECONDS, lambda n: wait_for(many(n)()))
+    call = many(count)
+    wait_for(call())  # compiled now
+    return lambda: wait_for(call()), count
 
 
 def _numbers(training: Training, count: int) -> torch.Tensor | None:

@@ -26,6 +26,9 @@ from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent, Normal
 from attnlab.simulators.ensemble.plan import Plan
 from attnlab.simulators.ensemble.random_streams import stream
 
+Tensors = dict[str, Tensor]
+Loss = Callable[[Tensors, Tensors], Tensor]
+Held = tuple[int, tuple[Any, ...], Tensor]
 NUMBERS = "numbers"
 _paths: dict[str, str] = {}  # what was trained in this process, and how
 WORTH = 3_000
@@ -61,20 +64,7 @@ class GeneratedSteps:
     ) -> None:
         self.optimiser = optimiser
         update, self.state_names, self.factors = _update(optimiser)
-        held = _held(model, task)
-        parameters = {name: value[:1].clone() for name, value in layout.split(values).items()}
-        others: dict[str, Tensor] = {name: tensor[:1].clone() for name, (_, _, tensor) in held.items()}
-        if task.numbers_per_step:
-            # a copy, so that no stream moves; any numbers do, as no step may depend on them in its operations
-            others[NUMBERS] = torch.linspace(0.05, 0.95, task.numbers_per_step, dtype=values.dtype)[None]
-
-        def loss(parameters: dict[str, Tensor], others: dict[str, Tensor]) -> Tensor:
-            own_model, own_task = (_with(thing, which, held, others) for which, thing in enumerate((model, task)))
-            found = own_task.loss(own_model, parameters, others.get(NUMBERS))
-            if found.shape != (1,):
-                raise Refused(f"a loss of shape {tuple(found.shape)} for one replica; return one number per replica")
-            return found
-
+        loss, parameters, others, held = one_replica(model, task, layout, values)
         law = parts_of(task.fill, task.numbers_per_step) if seeds and task.numbers_per_step else None
         self.text = text_of(loss, parameters, others, update, len(self.state_names), law)
         self.draws = bool(self.text.n_drawn)
@@ -93,6 +83,30 @@ class GeneratedSteps:
         factors = np.array([self.factors(step) for step in range(start, stop)], dtype=np.float64)
         states = [state[name] for name in self.state_names]
         return self.step.run(values, states, None if self.draws else numbers, self.rates, factors, start)
+
+
+def one_replica(
+    model: Any, task: Any, layout: Layout, values: Tensor
+) -> tuple[Loss, Tensors, Tensors, dict[str, Held]]:
+    """The loss of one replica as a function of its parameters and of the other tensors that it reads, and both at the first.
+
+    The others are the tensors per replica that model and task hold, and ``numbers``; the last dictionary says where each is held.
+    """
+    held = _held(model, task)
+    parameters = {name: value[:1].clone() for name, value in layout.split(values).items()}
+    others: Tensors = {name: tensor[:1].clone() for name, (_, _, tensor) in held.items()}
+    if task.numbers_per_step:
+        # a copy, so that no stream moves; any numbers do, as no step may depend on them in its operations
+        others[NUMBERS] = torch.linspace(0.05, 0.95, task.numbers_per_step, dtype=values.dtype)[None]
+
+    def loss(parameters: Tensors, others: Tensors) -> Tensor:
+        own_model, own_task = (_with(thing, which, held, others) for which, thing in enumerate((model, task)))
+        found = own_task.loss(own_model, parameters, others.get(NUMBERS))
+        if found.shape != (1,):
+            raise Refused(f"a loss of shape {tuple(found.shape)} for one replica; return one number per replica")
+        return found
+
+    return loss, parameters, others, held
 
 
 def generated_steps(
@@ -149,7 +163,7 @@ def _update(optimiser: Any) -> tuple[str, list[str], Callable[[int], tuple[float
     raise Refused(f"optimiser {type(optimiser).__name__}")
 
 
-def _held(model: Any, task: Any) -> dict[str, tuple[int, tuple[Any, ...], Tensor]]:
+def _held(model: Any, task: Any) -> dict[str, Held]:
     """The tensors per replica that model (0) and task (1) hold: those that ``part`` cuts, with the way to each."""
     found = {}
     for which, thing in enumerate((model, task)):

@@ -29,6 +29,9 @@ _SHOWN = (
     "dtype",
     "generated_us",
     "autograd_us",
+    "jax_us",
+    "jax",
+    "speed_of_jax",
     "make_s",
     "path",
     "rows",
@@ -62,8 +65,9 @@ _SHOWN = (
 #: The tables that stand beside the timings of a bench: their names in the record, and their titles.
 _BESIDE = {
     "ensembles": "Every trained simulator at its default setting, 16 replicas: microseconds per replica-step of the "
-    "generated step and of autograd in chunks, draws apart; speed is their ratio, median and quartiles. make_s: seconds "
-    "of processor time in this process to trace and load.",
+    "generated step, of autograd in chunks and of JAX (jit of scan of vmap of value_and_grad of the same loss), draws apart; "
+    "speed is autograd over generated, median and quartiles, speed_of_jax JAX over generated. make_s: seconds of processor "
+    "time in this process to trace and load.",
     "linear": "Causal linear and softmax attention as the length grows",
     "smallest": "The smallest calls of attention, whose fixed cost shows",
     "induction": "Two-layer induction network, whole steps. Speed against stacked models that form queries, keys and "
