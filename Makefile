@@ -40,7 +40,7 @@ test-all: install
 # the laboratory under faults: kills, damages, shortages, several drivers, a Dask sweep with killed workers, 10^5 records; the
 # tables of docs/measured/campaign.md. Twenty minutes on two idle cores.
 campaign: install
-	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --constraint constraints.txt '.[cluster]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --constraint constraints.txt --editable '.[cluster]'
 	$(BIN)/python -m tests.campaign.campaign
 	$(BIN)/python -m tests.campaign.sweep
 	$(BIN)/python -m tests.campaign.scale
@@ -60,7 +60,7 @@ test-triton: install
 
 # the documentation: one folder of pages that opens from the disk; every warning is an error
 docs: install
-	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --constraint constraints.txt '.[docs]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 # at most ten minutes on a CUDA device; writes docs/measured/gpu_check.md and the ratio by which `--device auto` decides

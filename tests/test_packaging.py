@@ -1,6 +1,7 @@
 """What is built from the checkout: everything that lies in the folders, and nothing that does not."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -145,3 +146,8 @@ def test_a_part_of_the_suite_passes_in_each_form(clean, tmp_path, kind):
     words = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *part]
     done = subprocess.run(words, capture_output=True, text=True, cwd=place, env=env, timeout=1500)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_no_target_of_make_replaces_the_editable_installation_by_a_copy():
+    installs = [line for line in (ROOT / "Makefile").read_text().splitlines() if re.search(r"'?\.\[\w+\]", line)]
+    assert len(installs) >= 3 and all("--editable" in line for line in installs)

@@ -146,10 +146,13 @@ def _refuted(check: Callable[..., Verdict], arguments: Mapping[str, Any]) -> boo
 
 
 def _with_null(verdict: Verdict, null: Twin, seen: Verdict) -> Verdict:
-    """HOLDS needs the null control REFUTED; else the claim is VACUOUS, and says which movement it needs."""
+    """HOLDS needs the null control REFUTED. Where it holds too the claim is VACUOUS, and says which movement it needs."""
     verdict = replace(verdict, null=seen.outcome, null_label=null.label)
     if verdict.outcome is not Outcome.HOLDS or seen.outcome is Outcome.REFUTED:
         return verdict
+    if seen.outcome is Outcome.UNDECIDED:
+        reason = f"the data cannot tell the claim from its null control ({null.label})"
+        return replace(verdict, outcome=Outcome.UNDECIDED, reason=reason, wants="replicas")
     reason = f"the same check passes where {null.label}"
     if seen.interval is not None and seen.measured is not None and all(map(math.isfinite, seen.interval)):
         half = (seen.interval[1] - seen.interval[0]) / 2
