@@ -51,12 +51,13 @@ def graph(setting: LimitsSetting, lab: Lab) -> figures.Plate:
         links.axes.plot([1], [y], marker="o", color=links.look(name).colour, markersize=4, zorder=3)
         links.axes.annotate(
             name.partition("/")[2], (1, y), xytext=(4, 0), textcoords="offset points", va="center", size=6,
+            family="STIXGeneral",
             color=links.look(name).colour,
         )  # fmt: skip
     links.axes.set_xlim(-0.02, 1.4)
     links.axes.set_xticks([0, 1], ["operator", "is there"])
     said = [f"{edges[i][0].partition('/')[2]}: {edges[i][1].when}" for i in order]
-    links.axes.set_yticks(rows, ["\n".join(textwrap.wrap(each, 56)) for each in said], size=5)
+    links.axes.set_yticks(rows, ["\n".join(textwrap.wrap(each, 58)) for each in said], size=5)
     links.axes.set_ylim(len(edges) - 0.3, -0.7)
     links.labels(x="exact limit", y="")
     error = np.maximum(lab.simulate(limits, setting)["error"][:, order], 0.1)
@@ -66,7 +67,7 @@ def graph(setting: LimitsSetting, lab: Lab) -> figures.Plate:
     )
     found.record(figures.Mark(found.name, "measurement", "difference", mean, rows, low, high))
     found.axes.axvline(1e4, color="0.5", linestyle="--", linewidth=0.8)
-    found.axes.text(1e4, -0.2, " allowed", size=6, color="0.3", va="top")
+    found.axes.text(1e4, -0.2, " allowed", size=6, color="0.3", va="top", family="STIXGeneral")
     found.limits(x=(0.05, 2e5))
     found.labels(x="difference (units in the last place)", y="")
     return plate
@@ -129,7 +130,7 @@ def recalled(setting: PairsSetting, lab: Lab) -> figures.Plate:
     right.entry("operator, untrained", bars)
     right.record(figures.Mark(right.name, "measurement", "operator, untrained", mean, rows, low, high))
     right.axes.axvline(1 / d, color="0.5", linestyle=":", linewidth=0.9)
-    right.axes.text(1 / d, -0.35, " guessing", size=6, color="0.3", va="center")
+    right.axes.text(1 / d, -0.35, " guessing", size=6, color="0.3", va="center", family="STIXGeneral")
     right.axes.grid(axis="y", linewidth=0.3)
     right.limits(x=(-0.03, 1.03))
     right.labels(x="share of pairs read right", y="")
