@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from attnlab.analysis.figures.caption import describe
@@ -10,10 +12,10 @@ from attnlab.analysis.figures.plate import Plate
 from attnlab.analysis.instruments.instrument import Reading
 
 
-def figure_of_heads(reading: Reading, label: str, caption: str) -> Plate:
-    """Heads layer by layer along x, the value with its interval over prompts, the null as a line, the limit dashed.
+def figure_of_heads(reading: Reading, label: str, caption: str, lines: Mapping[str, float] | None = None) -> Plate:
+    """Heads layer by layer along x, the value with its interval over prompts, the null as a line, and ``lines``.
 
-    Further axes than layer and head are averaged away where they come first: pass one slice.
+    By default the one line is the value found with 80 % in the median head. Axes are (layer, head): of others pass a slice.
     """
     value, low, high = (np.ravel(each) for each in (reading.value, reading.low, reading.high))
     x = np.arange(value.size)
@@ -24,8 +26,10 @@ def figure_of_heads(reading: Reading, label: str, caption: str) -> Plate:
     if np.isfinite(null).all():
         prediction(plate[0], x, null, "without the effect")
     limit = np.ravel(reading.limit)
-    if np.isfinite(limit).all():
-        prediction(plate[0], ends, np.full(2, np.median(limit)), "found with 80 % (median head)")
+    if lines is None:
+        lines = {"found with 80 % (median head)": float(np.median(limit))} if np.isfinite(limit).all() else {}
+    for name, height in lines.items():
+        prediction(plate[0], ends, np.full(2, height), name)
     n_layers = reading.value.shape[0] if reading.value.ndim > 1 else 1
     per = value.size // n_layers
     plate[0].axes.set_xticks([per * (k + 0.5) - 0.5 for k in range(n_layers)], [f"L{k}" for k in range(n_layers)])

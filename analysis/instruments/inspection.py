@@ -81,6 +81,7 @@ def inspect(subject: Subject, *, alpha: float = 0.05, margin: float = 1.0) -> tu
         _head(layer, head, found, verdicts, evenness, effect) for layer in range(n_layers) for head in range(n_heads)
     ]
     record["found"] = {kind: [_name(*at) for at in np.argwhere(each.found)] for kind, each in verdicts.items()}
+    record["would"] = {kind: float(each.would.max()) for kind, each in verdicts.items()}
     record["not_shown"] = [f"{kind}: {each.words('nats')}" for kind, each in verdicts.items() if not each.found.all()]
     record["not_shown"] += [f"{kind}: not asked; {why}" for kind, why in unasked.items()]
     if effect is None:

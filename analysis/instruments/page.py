@@ -43,7 +43,8 @@ def page(
     parts += ["<h2>All heads</h2>", _grid(subject_readings, readings)]
     for kind, about in kinds.items():
         if kind in readings:
-            plate = figure_of_heads(readings[kind], kind, f"A head of this kind {about}")
+            lines = {"called large": record["margin"], "found with 80 % (worst head)": record["would"][kind]}
+            plate = figure_of_heads(readings[kind], kind, f"A head of this kind {about}", lines)
             parts.append(plate._repr_html_())
     parts += ["<h2>Head by head</h2>", _heads(record, kinds, shown)]
     parts.append("<h2>What these prompts could not have shown</h2>")

@@ -55,8 +55,7 @@ def figure(readings: Mapping[str, Reading], badges: Mapping[str, Reading] | None
     """Panels layer by layer, one colour scale; ``badges``: readings (layer, head), written as value [low, high] | null."""
     shown = readings["block_max"]
     n_layers, n_heads = shown.value.shape[:2]
-    height = min(19.0, 7.0 / n_heads * (1.35 if badges else 1.15) * n_layers + 0.4)
-    plate = Plate(n_layers, n_heads, width="double", height=height, letters=False)
+    plate = Plate(n_layers, n_heads, width="double", letters=False)
     scale = colour_scale(shown.value, symmetric=False)
     for layer in range(n_layers):
         for head in range(n_heads):
