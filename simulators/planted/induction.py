@@ -14,7 +14,7 @@ A first token BOS is mandatory: without it position 0 looks at itself and writes
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def induction(
     )
 
 
-def _layer(heads: list[tuple[np.ndarray, ...]]) -> Layer:
+def _layer(heads: Sequence[tuple[np.ndarray, ...]]) -> Layer:
     """The layer of some heads, each W_Q, W_K, W_V, W_O."""
     w_q, w_k, w_v, w_o = (np.stack(parts) for parts in zip(*heads, strict=True))
     return Layer(w_q, w_k, w_v, w_o)

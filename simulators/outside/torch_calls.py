@@ -1,0 +1,255 @@
+r"""Any torch module as a model that instruments read: its calls of attention are watched, no hook name is needed.
+
+Layer i is the i-th call of ``scaled_dot_product_attention`` while the model runs, also of those within
+``multi_head_attention_forward``. From its arguments the weights are computed again,
+
+.. math:: A = \mathrm{softmax}(c\, q k^\top + m), \qquad \text{checked by } A v = z,
+
+where query head h reads key head h // group. What cannot be computed again is refused: scores that are capped or biased after the
+call, learned sinks (A v differs from z), dropout, decoding with a cache, and models that call no such function (eager,
+compiled, or
+external kernels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from attnlab.kernels.suggestions import did_you_mean
+
+Replacement = np.ndarray | Callable[[np.ndarray], np.ndarray]
+
+ATTENTION = F.scaled_dot_product_attention
+KINDS = ("q", "k", "v", "scores", "pattern", "z")
+HIDDEN = -1e4  # a mask that adds this or less hides a key: e^-10000 is 0 in every dtype
+WITHIN = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 4 * 2.0**-10, torch.bfloat16: 4 * 2.0**-7}
+"""Largest difference of A v and z, relative to the largest entry of z: 4 eps in half precision."""
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of attention: q (B, H, T, d), k, v (B, H or fewer, T, d), mask (bool or additive, None: all seen), scale, z."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    mask: Tensor | None
+    scale: float
+    z: Tensor
+
+    def scores(self) -> Tensor:
+        """Scores with the mask, -inf on hidden keys, (B, H, T, T); in float32 at least."""
+        q, k = (_wide(x) for x in (self.q, self._per_head(self.k)))
+        s = self.scale * q @ k.mT
+        if self.mask is None:
+            return s
+        if self.mask.dtype != torch.bool:
+            s = s + self.mask.to(s.dtype)
+        return s.masked_fill(~self.visible(), -torch.inf)
+
+    def visible(self) -> Tensor:
+        """Which keys a query may see, (B or 1, H or 1, T, T)."""
+        if self.mask is None:
+            return torch.ones(1, 1, self.q.shape[-2], self.k.shape[-2], dtype=torch.bool, device=self.q.device)
+        seen = self.mask if self.mask.dtype == torch.bool else self.mask > HIDDEN
+        return seen.reshape((1,) * (4 - seen.ndim) + seen.shape)
+
+    def weights(self) -> Tensor:
+        """The pattern, (B, H, T, T); a row that sees no key is zero. Errors: ``ValueError`` where A v is not z."""
+        a = torch.softmax(self.scores(), -1).nan_to_num(0.0)
+        v, z = _wide(self._per_head(self.v)), _wide(self.z)
+        rows = (
+            a.sum(-1, keepdim=True) > 0
+        )  # a row that sees no key has no law: libraries give it zero, the mean, or NaN
+        off = torch.where(rows, a @ v - z, 0.0).abs().max()
+        gap = float(off / torch.where(rows, z, 0.0).abs().max().clamp_min(torch.finfo(z.dtype).tiny))
+        if not gap <= WITHIN[self.q.dtype]:
+            raise ValueError(
+                f"A v differs from the head outputs by {gap:.2g} of their size (budget {WITHIN[self.q.dtype]:.1g}): softcap, "
+                "sinks or a bias in the scores? This layer cannot be computed again from its arguments"
+            )
+        return a
+
+    def _per_head(self, x: Tensor) -> Tensor:
+        return x.repeat_interleave(self.q.shape[1] // x.shape[1], 1)
+
+
+class Calls(TorchFunctionMode):
+    """Every attention call while a model runs; ``replace[i]`` edits the head outputs z (B, H, T, d) of call i."""
+
+    def __init__(self, replace: Mapping[int, Callable[[Tensor], Tensor]] | None = None) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+        self.replace = dict(replace or {})
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if function is F.multi_head_attention_forward:
+            return self._multi_head(function, args, kwargs)
+        return self._watched(*args, **kwargs) if function is ATTENTION else function(*args, **kwargs)
+
+    def _watched(self, *args: Any, **kwargs: Any) -> Tensor:
+        names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+        given = dict(zip(names, args, strict=False)) | kwargs
+        q, k, v, mask = given["query"], given["key"], given["value"], given.get("attn_mask")
+        number = len(self.calls)
+        if q.ndim != 4 or q.shape[-2] != k.shape[-2]:
+            raise ValueError(
+                f"attention call {number} has queries {tuple(q.shape)} and keys {tuple(k.shape)}; whole sequences are read: "
+                "no cache (use_cache=False), no cross attention"
+            )
+        if given.get("dropout_p"):
+            raise ValueError(
+                f"attention call {number} drops weights (dropout_p={given['dropout_p']}); call model.eval() first"
+            )
+        if given.get("is_causal"):
+            mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+        z = ATTENTION(*args, **kwargs)
+        scale = given.get("scale")
+        self.calls.append(Call(q, k, v, mask, q.shape[-1] ** -0.5 if scale is None else scale, z))
+        return self.replace[number](z) if number in self.replace else z
+
+    def _multi_head(self, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """The same function on its path through ``scaled_dot_product_attention``; weights that were asked for are ours.
+
+        A mode is off while it handles a function, so the call within is watched by name, for as long as this function runs.
+        """
+        wanted, averaged = kwargs.get("need_weights", True), kwargs.get("average_attn_weights", True)
+        F.scaled_dot_product_attention = self._watched  # type: ignore[assignment]
+        try:
+            out, _ = function(*args, **{**kwargs, "need_weights": False})
+        finally:
+            F.scaled_dot_product_attention = ATTENTION
+        if not wanted:
+            return out, None
+        weights = self.calls[-1].weights().to(out.dtype)
+        return out, weights.mean(1) if averaged else weights
+
+
+class TorchModel:
+    """``model(inputs, sites=(), replace={})``: a torch module, or a function that runs one, as instruments read it.
+
+    ``forward(inputs)`` returns the output (batch, token, ...), a tensor or something with ``logits``. Sites are ``L0.q``, ``.k``,
+    ``.v``, ``.scores``, ``.pattern``, ``.z`` of every attention call, and ``logits``; ``z`` alone can be replaced, also of
+    one head
+    (``L0.H2.z``). Nothing is left behind on the module. Runs without gradients.
+    """
+
+    def __init__(self, forward: Callable[[Any], Any]) -> None:
+        if hasattr(forward, "_orig_mod"):
+            raise ValueError(
+                "the model is compiled by torch.compile, whose kernels cannot be watched; give the module itself"
+            )
+        if getattr(forward, "training", False):
+            raise ValueError("the module is in training mode, so dropout may act; call .eval() first")
+        self.forward = forward
+
+    def __call__(
+        self, inputs: Any, sites: Sequence[str] = (), replace: Mapping[str, Replacement] | None = None
+    ) -> dict[str, np.ndarray]:
+        """The wanted sites. Errors: ``ValueError`` for unknown ones, and for layers that cannot be computed again."""
+        edits = {name: self._parsed(name) for name in replace or {}}
+        for name, (_, kind, _) in edits.items():
+            if kind != "z":
+                raise ValueError(f"replace[{name!r}]: only z can be replaced in a torch module, for example 'L0.z'")
+        changes: dict[int, Callable[[Tensor], Tensor]] = {}
+        for name, (layer, _, head) in edits.items():
+            changes[layer] = _edit((replace or {})[name], head, changes.get(layer), name)
+        out, calls = self._run(inputs, changes)
+        found = {}
+        for name in sites:
+            if name == "logits":
+                found[name] = _array(out)
+                continue
+            layer, kind, head = self._parsed(name)
+            if layer >= len(calls):
+                raise ValueError(
+                    f"unknown site {name!r}: the model made {len(calls)} attention calls, L0 to L{len(calls) - 1}"
+                )
+            array = _site(calls[layer], kind, changes.get(layer))
+            found[name] = array if head is None else array[:, head]
+        if late := [layer for layer in changes if layer >= len(calls)]:
+            raise ValueError(f"replace: the model made {len(calls)} attention calls, there is no L{late[0]}")
+        return found
+
+    def visible(self, inputs: Any) -> np.ndarray:
+        """Which keys the queries of the first layer may see, (batch or 1, head or 1, T, T); all layers must agree.
+
+        A layer of another mask (local attention) is an error: read its layers apart, with their own ``visible``.
+        """
+        _, calls = self._run(inputs, {})
+        first = calls[0].visible()
+        for number, call in enumerate(calls):
+            if not torch.equal(
+                call.visible().expand(*call.q.shape[:2], -1, -1), first.expand(*call.q.shape[:2], -1, -1)
+            ):
+                raise ValueError(
+                    f"layers have different masks (L0 and L{number}); read them apart, each with its own visible="
+                )
+        return _array(first)
+
+    def _run(self, inputs: Any, changes: Mapping[int, Callable[[Tensor], Tensor]]) -> tuple[Tensor, list[Call]]:
+        with torch.no_grad(), Calls(changes) as watched:
+            out = self.forward(inputs)
+        if not watched.calls:
+            raise ValueError(
+                "the model made no call of scaled_dot_product_attention: eager attention, a compiled model or an external "
+                "kernel; ask for its sdpa attention"
+            )
+        return getattr(out, "logits", out), watched.calls
+
+    def _parsed(self, name: str) -> tuple[int, str, int | None]:
+        parts = name.split(".")
+        fits = len(parts) in (2, 3) and parts[0][:1] == "L" and parts[0][1:].isdecimal() and parts[-1] in KINDS
+        fits = fits and (len(parts) == 2 or (parts[1][:1] == "H" and parts[1][1:].isdecimal()))
+        if not fits:
+            known = [f"L0.{kind}" for kind in KINDS]
+            raise ValueError(
+                f"unknown site {name!r}{did_you_mean(name, known)}; sites are {', '.join(known)}, ..., logits"
+            )
+        return int(parts[0][1:]), parts[-1], int(parts[1][1:]) if len(parts) == 3 else None
+
+
+def _site(call: Call, kind: str, change: Callable[[Tensor], Tensor] | None) -> np.ndarray:
+    if kind == "pattern":
+        return _array(call.weights())
+    if kind == "scores":
+        return _array(call.scores())
+    if kind == "z" and change is not None:
+        return _array(change(call.z))
+    return _array(getattr(call, kind))
+
+
+def _edit(
+    given: Replacement, head: int | None, before: Callable[[Tensor], Tensor] | None, name: str
+) -> Callable[[Tensor], Tensor]:
+    def edit(z: Tensor) -> Tensor:
+        z = z if before is None else before(z)
+        old = z if head is None else z[:, head]
+        made = given(_array(old)) if callable(given) else np.asarray(given)
+        if made.shape != tuple(old.shape):
+            raise ValueError(f"replace[{name!r}] has shape {made.shape}, the site {tuple(old.shape)}")
+        new = torch.as_tensor(np.ascontiguousarray(made)).to(device=z.device, dtype=z.dtype)
+        if head is None:
+            return new
+        whole = z.clone()
+        whole[:, head] = new
+        return whole
+
+    return edit
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _array(x: Tensor) -> np.ndarray:
+    return _wide(x.detach()).cpu().numpy()
