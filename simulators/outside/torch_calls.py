@@ -36,7 +36,10 @@ WITHIN = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 4 * 2.0**-10
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of attention: q (B, H, T, d), k, v (B, H or fewer, T, d), mask (bool or additive, None: all seen), scale, z."""
+    """One call of attention: q (B, H, T, d), k, v (B, H or fewer, T, d), mask (bool or additive, None: all seen), scale, z.
+
+    ``softcap`` c makes scores c tanh(s/c); ``sinks`` (head,) are logits that take a share of every row and give no value.
+    """
 
     q: Tensor
     k: Tensor
@@ -44,11 +47,14 @@ class Call:
     mask: Tensor | None
     scale: float
     z: Tensor
+    softcap: float | None = None
+    sinks: Tensor | None = None
 
     def scores(self) -> Tensor:
         """Scores with the mask, -inf on hidden keys, (B, H, T, T); in float32 at least."""
         q, k = (_wide(x) for x in (self.q, self._per_head(self.k)))
         s = self.scale * q @ k.mT
+        s = s if self.softcap is None else self.softcap * torch.tanh(s / self.softcap)
         if self.mask is None:
             return s
         if self.mask.dtype != torch.bool:
@@ -64,7 +70,10 @@ class Call:
 
     def weights(self) -> Tensor:
         """The pattern, (B, H, T, T); a row that sees no key is zero. Errors: ``ValueError`` where A v is not z."""
-        a = torch.softmax(self.scores(), -1).nan_to_num(0.0)
+        s = self.scores()
+        if self.sinks is not None:
+            s = torch.cat([s, self.sinks.to(s).view(1, -1, 1, 1).expand(*s.shape[:-1], 1)], -1)
+        a = torch.softmax(s.detach(), -1).nan_to_num(0.0)[..., : self.k.shape[-2]]
         v, z = _wide(self._per_head(self.v)), _wide(self.z)
         rows = (
             a.sum(-1, keepdim=True) > 0
@@ -196,7 +205,7 @@ class TorchModel:
                 )
         return _array(first)
 
-    def _run(self, inputs: Any, changes: Mapping[int, Callable[[Tensor], Tensor]]) -> tuple[Tensor, list[Call]]:
+    def _run(self, inputs: Any, changes: Mapping[int, Callable[[Tensor], Tensor]]) -> tuple[Any, list[Call]]:
         with torch.no_grad(), Calls(changes) as watched:
             out = self.forward(inputs)
         if not watched.calls:

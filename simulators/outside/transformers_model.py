@@ -1,0 +1,143 @@
+r"""Models of the transformers library as instruments read them, with what never reaches a call of attention: caps and sinks.
+
+For as long as the model runs, its attention function is one that calls the function in use and keeps the arguments, so the output
+is the same to the bit. With the layer's ``softcap`` c and learned sinks s_h the weights are computed again,
+
+.. math:: A_{ij} = \frac{e^{S_{ij}}}{e^{s_h} + \sum_l e^{S_{il}}}, \qquad
+          S_{ij} = c \tanh(\sigma\, q_i \cdot k_j / c) + m_{ij},
+
+and checked by A v = z. Needs transformers 5 (``pip install "attnlab[models]"``), which is imported inside functions only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnlab.simulators.outside.torch_calls import Call, TorchModel
+
+NAME = "attnlab"  # under which the watching function stands in the library's table, while a model runs
+READ = ("eager", "sdpa")
+
+
+class TransformersModel(TorchModel):
+    """A model of transformers; ``inputs`` is a mapping such as ``{"input_ids": ..., "attention_mask": ...}`` or token ids.
+
+    Sites and replacements are those of :class:`~attnlab.simulators.outside.torch_calls.TorchModel`. Where a decoder's prompts are
+    padded, positions count from the first real token (without ``position_ids`` a left-padded GPT-2 is off by 7 in its logits).
+    ``logits`` are the model's, or its last hidden state where it has none.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.model = model
+        if (way := model.config._attn_implementation) not in READ:
+            raise ValueError(
+                f"attention implementation {way!r} keeps no arguments that can be read; load with {READ[0]!r}"
+            )
+
+    def mass(self, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The row sums of recorded patterns that learned sinks take a share of, for ``Readings(mass=...)``."""
+        sums = {name: array.sum(-1) for name, array in found.items() if name.endswith("pattern")}
+        return {name: total for name, total in sums.items() if total.max() < 1 - 1e-3}
+
+    def _run(self, inputs: Any, changes: Mapping[int, Callable[[Tensor], Tensor]]) -> tuple[Any, list[Call]]:
+        given = dict(inputs) if isinstance(inputs, Mapping) else {"input_ids": inputs}
+        given = {name: torch.as_tensor(value) for name, value in given.items()}
+        accepted = inspect.signature(self.model.forward).parameters
+        padding = given.get("attention_mask")
+        if padding is not None and not bool(padding.bool().all()) and "position_ids" in accepted:
+            given.setdefault("position_ids", (padding.long().cumsum(-1) - 1).clamp_min(0))
+        if "use_cache" in accepted or "kwargs" in accepted:
+            given["use_cache"] = False
+        calls: list[Call] = []
+        with torch.no_grad(), _watched(self.model, calls, changes):
+            out = self.model(**given)
+        if not calls:
+            raise ValueError(
+                f"{type(self.model).__name__} does not use the library's table of attention functions; wrap it in "
+                "TorchModel, which watches calls of scaled_dot_product_attention"
+            )
+        return getattr(out, "logits", None) if hasattr(out, "logits") else out.last_hidden_state, calls
+
+
+def saved_model(folder: str | Path) -> TransformersModel:
+    """The model saved in a folder: safetensors, in float32, eager attention, in eval mode; never the network.
+
+    A language model with its output where the folder holds one (causal or masked), else the bare model. Errors: ``ValueError``
+    where transformers is missing (with the line that installs it), or the folder holds no such model.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise ValueError('reading a saved model needs transformers: pip install "attnlab[models]"') from None
+    path = Path(folder)
+    if not (path / "config.json").exists():
+        raise ValueError(f"{path} has no config.json: give the folder that save_pretrained wrote")
+    config = transformers.AutoConfig.from_pretrained(path, local_files_only=True)
+    written = " ".join(config.architectures or [])
+    kind = "AutoModelForCausalLM" if "CausalLM" in written or "LMHead" in written else "AutoModel"
+    kind = "AutoModelForMaskedLM" if "MaskedLM" in written else kind
+    try:
+        model = getattr(transformers, kind).from_pretrained(
+            path, local_files_only=True, use_safetensors=True, dtype=torch.float32, attn_implementation="eager"
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"cannot load {path} from its safetensors: {error}") from error
+    return TransformersModel(model.eval())
+
+
+@contextlib.contextmanager
+def _watched(model: Any, calls: list[Call], changes: Mapping[int, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+    """While it lasts, every attention call of the model is kept in ``calls``; tables and configs are put back after it."""
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
+    ways = {key: config._attn_implementation for key, config in configs.items()}
+    base = model.config._attn_implementation
+
+    def function(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *args: Any, **kwargs: Any) -> Any:
+        home = sys.modules[type(module).__module__]
+        inner = home.eager_attention_forward if base == "eager" else ALL_ATTENTION_FUNCTIONS[base]
+        if q.shape[-2] != k.shape[-2] or q.shape[1] % k.shape[1]:
+            raise ValueError(
+                f"queries {tuple(q.shape)} and keys {tuple(k.shape)}: whole sequences are read, without a cache"
+            )
+        if kwargs.get("dropout"):
+            raise ValueError(f"layer {len(calls)} drops weights (dropout={kwargs['dropout']}); call model.eval() first")
+        out, weights = inner(module, q, k, v, mask, *args, **kwargs)
+        shown = mask
+        causal = kwargs.get("is_causal")
+        causal = getattr(module, "is_causal", True) if causal is None else causal
+        if mask is None and causal and base == "sdpa":
+            shown = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+        scale = kwargs.get("scaling")
+        scale = q.shape[-1] ** -0.5 if scale is None else scale
+        number, z = len(calls), out.transpose(1, 2)
+        sinks = kwargs.get("s_aux")
+        calls.append(Call(q, k, v, shown, scale, z, kwargs.get("softcap"), sinks))
+        if number in changes:
+            out = changes[number](z).transpose(1, 2).contiguous()
+        return out, weights
+
+    ALL_ATTENTION_FUNCTIONS[NAME] = function
+    # the library looks for a mask's maker in the table of the class alone, and leaves the mask out where it finds none
+    ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS[base])
+    try:
+        for config in configs.values():
+            config._attn_implementation = NAME
+        yield
+    finally:
+        for key, config in configs.items():
+            config._attn_implementation = ways[key]
+        del ALL_ATTENTION_FUNCTIONS[NAME]
+        ALL_MASK_ATTENTION_FUNCTIONS._global_mapping.pop(NAME, None)
