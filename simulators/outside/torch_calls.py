@@ -189,6 +189,15 @@ class TorchModel:
             raise ValueError(f"replace: the model made {len(calls)} attention calls, there is no L{late[0]}")
         return found
 
+    def n_layers(self, inputs: Any) -> int:
+        """How many calls of attention the model makes."""
+        return len(self._run(inputs, {})[1])
+
+    def predicts(self, inputs: Any) -> bool:
+        """Whether the output is one law per token: (batch, token, classes) from a model that says ``logits`` or is a tensor."""
+        out, calls = self._run(inputs, {})
+        return out.ndim == 3 and tuple(out.shape[:2]) == (calls[0].q.shape[0], calls[0].q.shape[2])
+
     def visible(self, inputs: Any) -> np.ndarray:
         """Which keys the queries of the first layer may see, (batch or 1, head or 1, T, T); all layers must agree.
 

@@ -49,6 +49,10 @@ class TransformersModel(TorchModel):
         sums = {name: array.sum(-1) for name, array in found.items() if name.endswith("pattern")}
         return {name: total for name, total in sums.items() if total.max() < 1 - 1e-3}
 
+    def predicts(self, inputs: Any) -> bool:
+        """Whether the model has logits for every token, of the vocabulary."""
+        return self.model.get_output_embeddings() is not None and super().predicts(inputs)
+
     def _run(self, inputs: Any, changes: Mapping[int, Callable[[Tensor], Tensor]]) -> tuple[Any, list[Call]]:
         given = dict(inputs) if isinstance(inputs, Mapping) else {"input_ids": inputs}
         given = {name: torch.as_tensor(value) for name, value in given.items()}
@@ -66,7 +70,7 @@ class TransformersModel(TorchModel):
                 f"{type(self.model).__name__} does not use the library's table of attention functions; wrap it in "
                 "TorchModel, which watches calls of scaled_dot_product_attention"
             )
-        return getattr(out, "logits", None) if hasattr(out, "logits") else out.last_hidden_state, calls
+        return out.logits if hasattr(out, "logits") else out.last_hidden_state, calls
 
 
 def saved_model(folder: str | Path) -> TransformersModel:
@@ -107,7 +111,9 @@ def _watched(model: Any, calls: list[Call], changes: Mapping[int, Callable[[Tens
 
     def function(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *args: Any, **kwargs: Any) -> Any:
         home = sys.modules[type(module).__module__]
-        inner = home.eager_attention_forward if base == "eager" else ALL_ATTENTION_FUNCTIONS[base]
+        inner = getattr(home, "eager_attention_forward", None) if base == "eager" else ALL_ATTENTION_FUNCTIONS[base]
+        if inner is None:
+            raise ValueError(f"{type(module).__name__} has no eager attention of the library's form; load with sdpa")
         if q.shape[-2] != k.shape[-2] or q.shape[1] % k.shape[1]:
             raise ValueError(
                 f"queries {tuple(q.shape)} and keys {tuple(k.shape)}: whole sequences are read, without a cache"

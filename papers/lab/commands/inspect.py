@@ -1,15 +1,18 @@
 """``attnlab inspect``: what every attention head of a model does on some prompts, with intervals, and what they cannot show.
 
-TARGET is FILE.npz (arrays L0.pattern, ... or pattern; also real, visible, tokens, periods), planted.NAME, or MODULE:FUNCTION
-with FUNCTION() -> (run, inputs) or (run, inputs, {"real": ..., "tokens": ..., "periods": ..., "visible": ...}).
+TARGET is FILE.npz (arrays L0.pattern, ... or pattern; also real, visible, tokens, periods), planted.NAME, the FOLDER of a saved
+model of transformers, or MODULE:FUNCTION with FUNCTION() -> (model, inputs) or (model, inputs, {"real": ..., "tokens": ...,
+"periods": ..., "visible": ...}); a model is a torch module in eval mode, or run(inputs, sites=(), replace={}).
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +31,9 @@ _HEADS = re.compile(r"L(\d+)(?:H(\d+))?")
 def configure(parser: argparse.ArgumentParser) -> None:
     """``TARGET [--prompts N] [--seed S] [--alpha A] [--margin NATS] [--heads L0H1 ...] [--out PAGE.html] [--open]``."""
     parser.epilog = EXIT
-    parser.add_argument("target", metavar="TARGET", help="FILE.npz, planted.NAME or MODULE:FUNCTION")
+    parser.add_argument("target", metavar="TARGET", help="FILE.npz, planted.NAME, FOLDER or MODULE:FUNCTION")
     parser.add_argument(
-        "--prompts", type=count, default=16, metavar="N", help="prompts of a planted model (default 16)"
+        "--prompts", type=count, default=16, metavar="N", help="prompts of a planted or saved model (default 16)"
     )
     parser.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of these prompts (default 0)")
     parser.add_argument(
@@ -48,12 +51,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Inspect and print; 0 if every identity holds, else 1."""
-    from attnlab.analysis.instruments.inspection import KINDS, inspect
+    from attnlab.analysis.instruments import inspection
     from attnlab.analysis.instruments.page import page
 
     try:
         subject = subject_of(arguments.target, arguments.prompts, arguments.seed)
-        record, readings = inspect(subject, alpha=arguments.alpha, margin=arguments.margin)
+        record, readings = inspection.inspect(subject, alpha=arguments.alpha, margin=arguments.margin)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
     shown = heads_of(arguments.heads, [row["head"] for row in record.get("heads", ())])
@@ -63,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         from attnlab.analysis.writing import write_atomically
 
-        made = page(record, readings, subject.readings, KINDS, shown)
+        made = page(record, readings, subject.readings, inspection.KINDS, shown)
         try:
             write_atomically(arguments.out, made.encode())
         except OSError as error:
@@ -86,8 +89,8 @@ def subject_of(target: str, n_prompts: int, seed: int) -> Subject:
     if ":" in target and not Path(target).exists():
         return _of_function(target)
     if Path(target).is_dir():
-        raise UsageError(f"{target} is a folder; reading saved models is not offered yet, use MODULE:FUNCTION")
-    raise UsageError(f"{target!r} is no FILE.npz, planted.NAME or MODULE:FUNCTION")
+        return _saved(Path(target), n_prompts, seed)
+    raise UsageError(f"{target!r} is no FILE.npz, planted.NAME, FOLDER of a saved model or MODULE:FUNCTION")
 
 
 def heads_of(wanted: list[str], known: list[str]) -> frozenset[str] | None:
@@ -186,11 +189,52 @@ def _of_function(target: str) -> Subject:
     finally:
         sys.path.pop(0)
     if not isinstance(made, tuple) or len(made) not in (2, 3):
-        raise UsageError(f"{target}() must return (run, inputs) or (run, inputs, extras), got {type(made).__name__}")
+        raise UsageError(
+            f"{target}() must return (model, inputs) or (model, inputs, extras), got {type(made).__name__}"
+        )
     extras = dict(made[2]) if len(made) == 3 else {}
     if unknown := sorted(set(extras) - set(EXTRAS)):
         raise UsageError(f"{target}() gives the extra {unknown[0]!r}; extras are {', '.join(EXTRAS)}")
-    return _recorded(target, made[0], made[1], extras, {"model": target}, _sites_of(made[0], made[1]), None)
+    model, inputs = made[0], made[1]
+    if not inspect.isroutine(model) and hasattr(model, "named_modules"):
+        from attnlab.simulators.outside.torch_calls import TorchModel
+
+        model = TorchModel(model)
+    if hasattr(model, "visible"):
+        return _of_calls(target, model, inputs, extras, {"model": target})
+    return _recorded(target, model, inputs, extras, {"model": target}, _sites_of(model, inputs), None)
+
+
+def _saved(folder: Path, n_prompts: int, seed: int) -> Subject:
+    """A saved model on random tokens that repeat, after its first token if it has one."""
+    import numpy as np
+
+    from attnlab.analysis.instruments.maps.induction_score import PERIODS, repeats
+    from attnlab.simulators.outside.transformers_model import saved_model
+
+    model = saved_model(folder)
+    config = model.model.config.get_text_config()
+    first = getattr(config, "bos_token_id", None)
+    most = int(getattr(config, "max_position_embeddings", None) or 2 * PERIODS[1] + 1)
+    length = min(2 * PERIODS[1], most - 1)
+    periods = PERIODS if length == 2 * PERIODS[1] else (max(2, length // 4), length // 2)
+    drawn = repeats(np.random.default_rng(seed), n_prompts, length, int(config.vocab_size), periods)
+    tokens = drawn[0] if first is None else np.concatenate([np.full((n_prompts, 1), first), drawn[0]], 1)
+    facts = {
+        "model": f"{type(model.model).__name__}, {sum(p.numel() for p in model.model.parameters()):,} parameters",
+        "attention": "eager, its arguments kept while it runs",
+        "first token": "none" if first is None else f"token {first}",
+        "prompts from": f"seed {seed}: random tokens that repeat, period {periods[0]} to {periods[1]}",
+    }
+    return _of_calls(folder.name or str(folder), model, tokens, {"tokens": tokens, "periods": drawn[1]}, facts)
+
+
+def _of_calls(name: str, model: Any, inputs: Any, extras: dict, facts: dict) -> Subject:
+    """A torch module: the sites of all its calls of attention, and the mask that they were given."""
+    sites = [f"L{layer}.{kind}" for layer in range(model.n_layers(inputs)) for kind in ("pattern", "v", "z")]
+    given = {"visible": model.visible(inputs), **extras}
+    subject = _recorded(name, model, inputs, given, facts, (*sites, "logits"), None)
+    return subject if model.predicts(inputs) else replace(subject, run=None)
 
 
 def _recorded(
@@ -200,7 +244,8 @@ def _recorded(
     from attnlab.analysis.instruments.readings import Readings
 
     recorded = run_model(inputs, sites=sites)
-    return Subject(name, Readings(recorded, **_typed(extras)), facts, run_model, inputs, unembed)
+    mass = run_model.mass(recorded) if hasattr(run_model, "mass") else {}
+    return Subject(name, Readings(recorded, **_typed(extras), mass=mass), facts, run_model, inputs, unembed)
 
 
 def _sites_of(run_model: Any, inputs: Any) -> tuple[str, ...]:

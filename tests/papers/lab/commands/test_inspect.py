@@ -18,6 +18,14 @@ def model():
     prompts = made.draw(np.random.default_rng(0), 6)
     return made.model.run, prompts.tokens, {"tokens": prompts.tokens}
 
+def module():
+    import torch
+    from torch import nn
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(12, 4, 24, batch_first=True)
+    model = nn.Sequential(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(12, 9)).eval()
+    return model, torch.randn(6, 10, 12)
+
 def wrong():
     return 3
 """
@@ -53,15 +61,18 @@ def test_a_function_of_a_module_in_this_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["inspect", "mine_to_inspect:model"]) == 0
     assert "sink: L0H1, L1H2, L1H3" in capsys.readouterr().out and str(tmp_path) not in sys.path
+    assert cli.main(["inspect", "mine_to_inspect:module"]) == 0
+    text = capsys.readouterr().out
+    assert "4 in each of 2 layers" in text and "holds  A v = z" in text and "without it" in text and "as given" in text
     assert cli.main(["inspect", "mine_to_inspect:wrong"]) == 2
-    assert "must return (run, inputs)" in capsys.readouterr().err
+    assert "must return (model, inputs)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["planted.sink"], "did you mean 'sinks'"),
-        (["nothing"], "no FILE.npz, planted.NAME or MODULE:FUNCTION"),
+        (["nothing"], "no FILE.npz, planted.NAME, FOLDER"),
         (["nothing.npz"], "no file nothing.npz"),
         (["no_module:f"], "cannot call no_module:f"),
         (["planted.sinks", "--prompts", "1"], "1 prompt has no interval"),
@@ -80,3 +91,20 @@ def test_a_file_with_pickled_objects_is_refused(tmp_path, capsys):
     np.savez(tmp_path / "objects.npz", pattern=np.array([{"a": 1}], dtype=object))
     assert cli.main(["inspect", str(tmp_path / "objects.npz")]) == 2
     assert "without pickle" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_saved_model(tmp_path, capsys):
+    transformers = pytest.importorskip("transformers", reason='needs transformers: pip install "attnlab[models]"')
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = transformers.GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=4, n_positions=40, bos_token_id=0)
+        transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "tiny")
+    capsys.readouterr()
+    assert cli.main(["inspect", str(tmp_path / "tiny"), "--prompts", "6"]) == 0
+    text = capsys.readouterr().out
+    assert "GPT2LMHeadModel" in text and "16 in each" not in text and "token 0" in text and "holds  A v = z" in text
+    assert "no head is of a kind asked for" in text  # nothing was learnt
+    assert cli.main(["inspect", str(tmp_path)]) == 2
+    assert "no config.json" in capsys.readouterr().err
