@@ -25,6 +25,7 @@ SHARED = {
 """Rooms of theory/ and simulators/ that every subject may use: what two subjects share, named after what it is."""
 
 TESTS_OF_A_ROOM = {
+    "analysis/instruments/test_laws.py": "closed forms of single instruments",
     "analysis/instruments/test_planted.py": "members with one false word, for the family's test",
     "analysis/judges/test_honesty.py": "judges that keep their promise on skewed, stuck and bent data",
     "analysis/judges/test_resolution.py": "what the data resolve, in every judge",

@@ -162,6 +162,8 @@ class Instrument:
     strength found with probability 0.8. ``exact``: the reading has no sampling noise: no level, no interval; then ``limit`` is
     the strength beyond which the alarm always rings. ``budget``: float32 against float64, relative. ``no_null``: why there are
     no null worlds. ``where``: index of the entries of the main reading in which the effect is planted.
+    ``per_prompt``: every prompt is tested by itself, so one is enough. ``no_interval``: why the value has none, where it is
+    no estimate.
     """
 
     measure: Readers
@@ -182,6 +184,8 @@ class Instrument:
     invariances: tuple[str, ...] = ("prompts", "heads", "padding")
     no_null: str = ""
     where: tuple[Any, ...] = (...,)
+    per_prompt: bool = False
+    no_interval: str = ""
 
     def __post_init__(self) -> None:
         if not self.nulls and not self.no_null:
