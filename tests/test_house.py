@@ -32,6 +32,7 @@ TESTS_OF_A_ROOM = {
     "analysis/test_tutorial_theorem.py": "the code of docs/tutorial_theorem.md",
     "analysis/theorems/test_campaign.py": "the campaign of random statements in campaign/, and its committed tables",
     "analysis/theorems/test_truth.py": "statements of known truth, several of every kind",
+    "docs/test_references.py": "citations and tables of contents of the documents",
     "docs/test_site.py": "the built site, in a browser",
     "docs/test_snippets.py": "the code of README and docs",
     "kernels/attention/test_calls.py": "what repeated calls of the face remember",
