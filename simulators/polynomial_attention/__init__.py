@@ -1,0 +1,1 @@
+"""Attention to pairs of keys: dense, by polynomials, and as a detector of triples."""
