@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from attnlab.analysis.instruments.circuits import head_overlap, lens
-from attnlab.analysis.instruments.maps import distance, entropy, head_grid, induction_score, patterns
+from attnlab.analysis.instruments.explanations import coulomb_fit
+from attnlab.analysis.instruments.maps import contrast, distance, entropy, head_grid, induction_score, patterns
 from attnlab.analysis.instruments.readings import maps
-from attnlab.analysis.instruments.sinks import hidden_sinks, massive_activations, sink_strength
+from attnlab.analysis.instruments.sinks import hidden_sinks, massive_activations, redistribution, sink_strength
 from attnlab.analysis.instruments.worlds import causal_softmax, mixture
+
+EPS = float(np.finfo(float).eps)
 
 
 def uniform(n, causal=True):
@@ -186,3 +189,81 @@ def test_the_depth_at_which_the_answer_shows():
     assert lens.emergence(read) == 2 and read.null_mean[0] == pytest.approx(1 / 13)
     with pytest.raises(ValueError, match="answers must be"):
         lens.Depths(states, made.unembed, made.answers + 13)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.4, 1.0])
+def test_redistribution_keeps_rows_ratios_gains_and_the_output_law(keep):
+    rng = np.random.default_rng(7)
+    a = causal_softmax(rng.standard_normal((3, 2, 9, 9)))
+    sinks = np.broadcast_to(np.isin(np.arange(9), [1, 4]), a.shape) & np.tri(9, dtype=bool)
+    rows = np.arange(5, 9)
+    new = redistribution.redistribute(a, sinks, keep)[..., rows, :]
+    old, hit = a[..., rows, :], sinks[..., rows, :]
+    assert np.allclose(new.sum(-1), 1, rtol=0, atol=8 * 9 * EPS)
+    assert np.allclose(new[hit], keep * old[hit], rtol=1e-15)
+    released, rest = (1 - keep) * (old * hit).sum(-1), (old * ~hit).sum(-1)
+    assert np.allclose((new * ~hit).sum(-1) / rest, 1 + released / rest, rtol=1e-14)
+    v = rng.standard_normal((9, 4))
+    weight = (old * hit).sum(-1)[..., None]
+    o_rest = (old * ~hit) @ v / rest[..., None]
+    v_sink = (old * hit) @ v / weight
+    assert np.allclose(new @ v - o_rest, keep * weight * (v_sink - o_rest), rtol=0, atol=1e-14)
+
+
+def test_released_mass_goes_to_receivers_alone_and_needs_some_that_hold_mass():
+    a = np.array([[0.5, 0.2, 0.2, 0.1]])
+    sinks, receivers = np.array([[True, False, False, False]]), np.array([[False, True, False, False]])
+    assert np.allclose(redistribution.redistribute(a, sinks, 0.6, receivers), [[0.3, 0.4, 0.2, 0.1]])
+    with pytest.raises(ValueError, match="no receiver can take"):
+        redistribution.redistribute(np.array([[1.0, 0.0]]), np.array([[True, False]]))
+    with pytest.raises(ValueError, match="keep must lie"):
+        redistribution.redistribute(a, sinks, 1.2)
+
+
+def test_what_returns_to_the_first_token_is_its_share_of_the_rest():
+    a = causal_softmax(np.random.default_rng(8).standard_normal((2, 1, 1, 12, 12)))
+    at = 5
+    made = redistribution.measure(maps(a), offset_column(at), keep=0.4)["back"].value
+    rows = a[..., at:, :]
+    moved = 0.6 * rows[..., at]
+    want = (moved * rows[..., 0] / (1 - rows[..., at])).sum(-1) / moved.sum(-1)
+    assert np.allclose(made, want, rtol=1e-12)
+
+
+def offset_column(at):
+    def targets(readings, group):
+        made = np.zeros((1, group.length, group.length), bool)
+        made[..., at] = True
+        return made
+
+    return targets
+
+
+def test_the_fit_of_a_screened_power_is_exact_without_noise_and_has_the_stated_error():
+    r = 1 + 4 * np.random.default_rng(9).random((40, 12))
+    w = r**-2.0 * np.exp(-r)
+    rows = coulomb_fit.Rows(np.broadcast_to(w / w.sum(-1, keepdims=True), (2, 1, 40, 12)).copy(), r)
+    made = coulomb_fit.measure(rows)
+    assert made["power"].value[0] == pytest.approx(2, rel=1e-10) and made["screening"].value[0] == pytest.approx(
+        1, rel=1e-10
+    )
+    rng = np.random.default_rng(10)
+    noisy = w * np.exp(0.1 * rng.standard_normal((400, 1, 40, 12)))
+    values = coulomb_fit.measure(coulomb_fit.Rows(noisy, r))["power"].values
+    assert values.std() == pytest.approx(coulomb_fit.fit_sd(r, 0.1)[0], rel=4 / 800**0.5)
+    with pytest.raises(ValueError, match="at most two values"):
+        coulomb_fit.measure(coulomb_fit.Rows(np.ones((2, 1, 3, 4)), np.tile([1.0, 1.0, 2.0, 2.0], (3, 1))))
+
+
+@pytest.mark.parametrize(("sigma", "contrast_area", "raw_area"), [(0.3, 0.990, 0.826), (1.5, 0.678, 0.707)])
+def test_dividing_maps_pays_below_break_even_only(sigma, contrast_area, raw_area):
+    rng, shape = np.random.default_rng(11), (200, 4, 196)
+    image = np.exp(rng.standard_normal(shape))
+    marked = np.broadcast_to(np.arange(196) < 10, (200, 196)).copy()
+    task, general = (image * np.exp(sigma * rng.standard_normal(shape)) for _ in range(2))
+    task = np.where(marked[:, None], 4 * task, task)
+    made = contrast.measure(contrast.TwoMaps(task, general, marked, 0.0))
+    sd = ((196 + 1) / (12 * 10 * 186)) ** 0.5 / 800**0.5  # of the mean of 800 areas, under the null: an upper bound
+    assert abs(made["area"].value.mean() - contrast_area) < 4 * sd + 5e-4
+    assert abs(made["raw"].value.mean() - raw_area) < 4 * sd + 5e-4
+    assert (made["gain"].value > 0).all() == (sigma < 1)

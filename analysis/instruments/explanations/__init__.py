@@ -1,0 +1,1 @@
+"""Attention and gradients as explanations of an output; one instrument per file."""
