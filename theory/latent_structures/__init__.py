@@ -1,0 +1,1 @@
+"""Posteriors over who attends to whom: marginals of edges under priors over structures, and what estimates make of them."""
