@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from attnlab.theory.checks import check_count
 
 
@@ -24,6 +26,18 @@ def cheapest_span(n_tokens: int) -> float:
     r"""Span with the fewest pairs, :math:`\sqrt{2 n}`, of n (s + 2 n/s)."""
     check_count(n_tokens=n_tokens)
     return math.sqrt(2 * n_tokens)
+
+
+def largest_normal(count: int) -> tuple[float, float]:
+    """Mean and variance of the largest of ``count`` standard normal numbers, by quadrature."""
+    check_count(count=count)
+    from scipy.special import ndtr
+
+    node, weight = np.polynomial.legendre.leggauss(240)
+    x = 10 * node
+    density = 10 * weight * count * np.exp(-x * x / 2) / math.sqrt(2 * math.pi) * ndtr(x) ** (count - 1)
+    mean = float(density @ x)
+    return mean, float(density @ (x - mean) ** 2)
 
 
 def region_shift_std(largest_of_span: float, query_std: float) -> float:

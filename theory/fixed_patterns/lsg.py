@@ -29,6 +29,17 @@ def kept_by_norm(factor: int, score_std: float, dim: int) -> float:
     return normal.cdf(score_std**2 / math.sqrt(2 * dim) - normal.inv_cdf(1 - 1 / factor))
 
 
+def kept_by_norm_limit(factor: int, score_std: float, dim: int) -> float:
+    r"""The same at any width, many keys: the weight :math:`e^{s k_1}` moves one coordinate of a key by s.
+
+    So its squared norm is non-central chi-squared, and :math:`g = P(\chi'^2_d(s^2) > \chi^2_{d,\,1 - 1/f})`.
+    """
+    check_positive(factor=factor, score_std=score_std, dim=dim)
+    from scipy import stats
+
+    return float(stats.ncx2.sf(stats.chi2.isf(1 / factor, dim), dim, score_std**2))
+
+
 def keys_per_query(block: int, n_global: int = 1) -> int:
     """Keys of an interior query: three blocks whole, one per side thinned, and the global tokens, 5 b + g."""
     return 5 * block + n_global

@@ -266,3 +266,22 @@ def test_a_window_remembers_at_most_two_numbers_less_than_its_cell(review):
 def test_published_work_is_that_of_gathered_blocks():
     sizes = SimpleNamespace(n=4096, queries=4096, n_heads=1, d=64, d_v=64)
     assert lsg.published_multiply_adds(sizes, block=128) == 4096 * 641 * 128 < lsg.multiply_adds(sizes)
+
+
+def test_the_law_of_norms_at_any_width_tends_to_that_of_wide_keys():
+    """Gaps to the wide law fall by about 4 where d grows by 4. Twin: no correlation, 1/f."""
+    gaps = [abs(lsg.kept_by_norm_limit(8, 1.0, d) - lsg.kept_by_norm(8, 1.0, d)) for d in (32, 128, 512)]
+    assert gaps[0] > 3 * gaps[1] > 9 * gaps[2]
+    assert lsg.kept_by_norm_limit(8, 1e-4, 16) == pytest.approx(1 / 8, abs=1e-6)
+    assert lsg.kept_by_norm_limit(8, 1.0, 16) > 0.15
+    k = np.random.default_rng(4).normal(size=(400_000, 2))  # weights by hand: tilted mass beyond the norm's quantile
+    p, norm = np.exp(k[:, 0]), (k**2).sum(1)
+    found = p[norm > -2 * math.log(1 / 8)].sum() / p.sum()  # chi-squared of 2: quantile 2 ln 8
+    assert found == pytest.approx(lsg.kept_by_norm_limit(8, 1.0, 2), abs=0.01)
+
+
+def test_the_largest_of_normals_has_its_known_moments():
+    assert combiner.largest_normal(1) == pytest.approx((0, 1), abs=1e-12)
+    assert combiner.largest_normal(2) == pytest.approx((math.pi**-0.5, 1 - 1 / math.pi), rel=1e-12)
+    assert combiner.largest_normal(8)[0] == pytest.approx(1.4236, abs=1e-4)
+    assert combiner.largest_normal(8)[0] < combiner.largest_normal(9)[0]
