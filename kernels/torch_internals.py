@@ -21,6 +21,9 @@ from torch.utils._pytree import tree_leaves
 
 _FLASH = "_scaled_dot_product_flash_attention_for_cpu"
 
+#: What ``torch.jit.trace`` records into, or None: the question behind ``torch.jit.is_tracing``, without its import.
+_jit_traces = torch._C._get_tracing_state
+
 #: Whether a ``torch.func`` transform (grad, vmap, jvp, functionalize) is around the call: one bit of C++ state, 30 ns.
 transforms_active = torch._C._are_functorch_transforms_active
 
@@ -86,10 +89,10 @@ def plain_tensors() -> contextlib.AbstractContextManager:
 def tracing() -> bool:
     """Whether torch records operations instead of computing, or beside it: numbers must decide nothing.
 
-    torch.compile says so. make_fx, FakeTensorMode, linearize and export put a mode on a stack, and those of torch's own have
-    a key there, which modes that only look on (counters, loggers) have not.
+    torch.compile says so, and so does torch.jit.trace. make_fx, FakeTensorMode, linearize and export put a mode on a stack,
+    and those of torch's own have a key there, which modes that only look on (counters, loggers) have not.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or _jit_traces() is not None:
         return True
     return torch._C._len_torch_dispatch_stack() > 0 and any(
         getattr(mode, "_mode_key", None) is not None for mode in _get_current_dispatch_mode_stack()
@@ -113,12 +116,23 @@ def all_finite(*tensors: Tensor) -> bool:
     if tracing():
         return False
     with torch.no_grad(), plain_tensors():
-        for x in tensors:
-            while is_wrapped(x):
-                x = torch._C._functorch.get_unwrapped(x)
-            if is_batched_gradient(x) or not math.isfinite(x.detach().sum().item()):
+        for x in map(_unwrapped, tensors):
+            if x.is_meta or is_batched_gradient(x) or not math.isfinite(x.detach().sum().item()):
                 return False
     return True
+
+
+def all_true(x: Tensor) -> bool:
+    """Whether all entries of a boolean tensor are true, also of one inside the wrappers of transforms."""
+    with plain_tensors():
+        return bool(_unwrapped(x).all())
+
+
+def _unwrapped(x: Tensor) -> Tensor:
+    """The numbers of all that a transform maps over."""
+    while is_wrapped(x):
+        x = torch._C._functorch.get_unwrapped(x)
+    return x
 
 
 def full_precision(device_type: str) -> contextlib.AbstractContextManager:

@@ -19,10 +19,26 @@ PATHS = ("auto", "c", "sdpa", "gpu", "reference")
 
 
 def by_value(mask: str | Mask | Tensor | None) -> bool:
-    """Whether a mask is one that equal masks can stand for: no tensor, and no object that holds one."""
-    return (
-        mask is None or isinstance(mask, str) or (isinstance(mask, Mask) and type(mask).__hash__ is not object.__hash__)
-    )
+    """Whether a mask is one that equal masks can stand for: no tensor, and no object that holds one, however deep."""
+    if mask is None or isinstance(mask, str):
+        return True
+    if not isinstance(mask, Mask) or type(mask).__hash__ in (None, object.__hash__):
+        return False
+    return all(_is_value(getattr(mask, name)) for name in getattr(mask, "__dataclass_fields__", ()))
+
+
+def _is_value(x: object) -> bool:
+    """Whether a part of a mask is a number, a name or a tuple of such: it is equal only to what means the same."""
+    if isinstance(x, Mask):
+        return by_value(x)
+    if isinstance(x, (tuple, frozenset)):
+        return all(map(_is_value, x))
+    return x is None or isinstance(x, (int, float, str))
+
+
+def autocast_type(x: Tensor) -> str:
+    """The type of device whose autocast speaks of a tensor; there is none for tensors without numbers."""
+    return "cpu" if x.is_meta else x.device.type
 
 
 def checked_tensors(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -30,9 +46,14 @@ def checked_tensors(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Te
     for name, x in (("q", q), ("k", k), ("v", v)):
         if not isinstance(x, Tensor):
             raise TypeError(f"{name} must be a tensor (..., position, width), got {type(x).__name__}")
+        if x.layout is not torch.strided or x.is_nested:
+            kind = "nested" if x.is_nested else str(x.layout)
+            raise ValueError(
+                f"{name} is a {kind} tensor; give a dense one, x.to_dense() or torch.nested.to_padded_tensor(x, 0)"
+            )
     if not q.device == k.device == v.device:
         raise ValueError(f"q, k, v are on {q.device}, {k.device}, {v.device}; move them to one device")
-    if not q.dtype == k.dtype == v.dtype and torch.is_autocast_enabled(q.device.type):
+    if not q.dtype == k.dtype == v.dtype and torch.is_autocast_enabled(autocast_type(q)):
         widest = functools.reduce(torch.promote_types, (q.dtype, k.dtype, v.dtype))
         q, k, v = q.to(widest), k.to(widest), v.to(widest)
     if not q.dtype == k.dtype == v.dtype or q.dtype not in DTYPES:
@@ -66,22 +87,52 @@ def leading(*tensors: Tensor) -> torch.Size:
     return first if all(shape == first for shape in others) else torch.broadcast_shapes(first, *others)
 
 
+def leading_of_all(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, visible: Tensor | None) -> torch.Size:
+    """The leading axes of the output: those of q, k, v, bias and mask together."""
+    try:
+        return leading(q, k, v, *(x for x in (bias, visible) if x is not None))
+    except RuntimeError:
+        shapes = {"q": q, "k": k, "v": v, "bias": bias, "mask": visible}
+        told = ", ".join(f"{name} {tuple(x.shape[:-2])}" for name, x in shapes.items() if x is not None)
+        raise ValueError(f"the leading axes do not broadcast: {told}") from None
+
+
 def scaled(q: Tensor, scale: float | Tensor | None, score: ScoreMap, lead: torch.Size) -> tuple[Tensor, float]:
     """A tensor scale goes into the queries, where it has its gradient; a number stays a number."""
     if scale is None:
         return q, score.default_scale(q.shape[-1])
     if not isinstance(scale, Tensor):
-        if not math.isfinite(scale):
+        try:
+            finite = math.isfinite(scale)
+        except TypeError:
+            raise ValueError(f"scale={scale!r} must be a real number or a tensor") from None
+        if not finite:
             raise ValueError(f"scale={scale!r} must be finite")
         return q, float(scale)
-    if (
-        not torch_internals.tracing()
-        and not torch_internals.is_wrapped(scale)
-        and not (scale.is_cuda and torch.cuda.is_current_stream_capturing())  # a graph cannot ask
-        and not bool(torch.isfinite(scale).all())
-    ):
+    if scale.is_complex():
+        raise ValueError(f"scale has dtype {scale.dtype}; it must be real")
+    if may_ask(scale) and not bool(torch.isfinite(scale).all()):
         raise ValueError("scale has entries that are not finite")
     return q * aligned("scale", scale, lead).to(q), 1.0
+
+
+def may_ask(x: Tensor) -> bool:
+    """Whether the numbers of a tensor may be looked at: not while something traces, maps or captures."""
+    return (
+        not torch_internals.tracing()
+        and not torch_internals.is_wrapped(x)
+        and not x.is_meta
+        and not (x.is_cuda and torch.cuda.is_current_stream_capturing())
+    )
+
+
+def aligned_sink(sink: Tensor, lead: torch.Size) -> Tensor:
+    """A tensor sink, aligned; a logit of plus infinity, beside which nothing has a weight, is refused."""
+    if not sink.is_floating_point():
+        raise ValueError(f"sink has dtype {sink.dtype}; it must be a floating-point tensor")
+    if may_ask(sink) and bool((sink == torch.inf).any()):
+        raise ValueError("sink has entries of plus infinity; a sink's logit must be finite, or minus infinity for none")
+    return aligned("sink", sink, lead)
 
 
 def aligned(name: str, x: Tensor, lead: torch.Size) -> Tensor:
@@ -99,12 +150,16 @@ def aligned(name: str, x: Tensor, lead: torch.Size) -> Tensor:
 
 
 def no_keys(
-    q: Tensor, k: Tensor, v: Tensor, lead: torch.Size, names: tuple[str, ...]
+    q: Tensor, k: Tensor, v: Tensor, lead: torch.Size, names: tuple[str, ...], score: ScoreMap
 ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-    """What rows without any key give: zeros (minus infinity for the log of an empty sum), with gradients of zero."""
+    """What rows without any key give: zeros (for the log-normaliser, that of an empty sum), with gradients of zero."""
     zero = torch.where(torch.zeros_like(q[..., :1], dtype=torch.bool), q[..., :1], 0.0).expand(*lead, q.shape[-2], 1)
     zero = zero + (k.sum() + v.sum())  # sums over nothing, so that k and v have their gradients
-    found = {name: zero.squeeze(-1) + (-torch.inf if name == "log_sum_exp" else 0.0) for name in names}
+    found = {name: zero.squeeze(-1) for name in names}
+    if "log_sum_exp" in found:
+        nothing = zero.expand(*lead, q.shape[-2], 1)[..., :0]
+        log_z = score.weights(nothing, torch.ones_like(nothing, dtype=torch.bool))[1]
+        found["log_sum_exp"] = found["log_sum_exp"] + log_z
     o = zero.expand(*lead, q.shape[-2], v.shape[-1]).clone()
     return (o, found) if names else o
 

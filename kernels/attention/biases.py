@@ -21,6 +21,13 @@ class Bias:
         raise NotImplementedError
 
 
+def _check_parameter(name: str, x: Tensor, n_axes: int) -> None:
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < n_axes:
+        found = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        axes = " with at least one axis" if n_axes else ""
+        raise ValueError(f"{name} must be a floating-point tensor{axes}, got {found}")
+
+
 def _distance(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
     """j - i with the last query at the place of the last key, as for a causal mask."""
     i = torch.arange(n_queries, device=device)[:, None] + (n_keys - n_queries)
@@ -34,6 +41,7 @@ class RelativePosition(Bias):
     table: Tensor
 
     def __post_init__(self):
+        _check_parameter("table", self.table, 1)
         if self.table.shape[-1] % 2 == 0:
             raise ValueError(f"table must have an odd last axis (2m + 1 distances), got {self.table.shape[-1]}")
 
@@ -49,6 +57,9 @@ class ALiBi(Bias):
 
     slopes: Tensor
 
+    def __post_init__(self):
+        _check_parameter("slopes", self.slopes, 0)
+
     def matrix(self, n_queries: int, n_keys: int, like: Tensor) -> Tensor:
         return -self.slopes.to(like)[..., None, None] * _distance(n_queries, n_keys, like.device).abs().to(like)
 
@@ -63,6 +74,9 @@ class ForgetGate(Bias):
     """
 
     log_gates: Tensor
+
+    def __post_init__(self):
+        _check_parameter("log_gates", self.log_gates, 1)
 
     def matrix(self, n_queries: int, n_keys: int, like: Tensor) -> Tensor:
         if self.log_gates.shape[-1] != n_keys or n_queries > n_keys:
@@ -84,7 +98,7 @@ def as_bias(bias: Bias | Tensor | tuple | None, n_queries: int, n_keys: int, lik
     if bias is None:
         return None
     if isinstance(bias, tuple):
-        parts = [as_bias(part, n_queries, n_keys, like) for part in bias]
+        parts = [as_bias(part, n_queries, n_keys, like) for part in bias if part is not None]
         return sum(parts[1:], parts[0]) if parts else None
     if isinstance(bias, Bias):
         return bias.matrix(n_queries, n_keys, like)

@@ -61,12 +61,14 @@ def attention(
     visible = None if mask is None or causal else as_visible(mask, n_q, n_k, q.device)
     arguments.check_matrix("bias", bias, n_q, n_k)
     arguments.check_matrix("mask", visible, n_q, n_k)
-    lead = arguments.leading(q, k, v, *(x for x in (bias, visible) if x is not None))
+    lead = arguments.leading_of_all(q, k, v, bias, visible)
     q, k = score.prepare(q, k)
     q, scale = arguments.scaled(q, scale, score, lead)
     score = score.of_logits()
+    if type(score) is Softmax and isinstance(score.sink, Tensor):
+        score = Softmax(sink=arguments.aligned_sink(score.sink, lead))
     if n_k == 0:
-        found = arguments.no_keys(q, k, v, lead, names)
+        found = arguments.no_keys(q, k, v, lead, names, score)
         o, found = found if names else (found, {})
     elif _has_operator(score, q, v, path, names):
         number, parameter = cpu.map_of(score)
@@ -82,11 +84,9 @@ def attention(
         )
         found = {name: cpu.named(raw, name) for name in names}
     else:
-        if type(score) is Softmax and isinstance(score.sink, Tensor):
-            score = Softmax(sink=arguments.aligned("sink", score.sink, lead))
         if causal:
             visible = torch.ones(n_q, n_k, dtype=torch.bool, device=q.device).tril()
-        with torch.autocast(q.device.type, enabled=False):
+        with torch.autocast(arguments.autocast_type(q), enabled=False):
             careful = torch.compiler.is_compiling() or not plain.only()
             o, found = attention_reference(q, k, v, bias, visible, scale, score, names, mass, careful)
         o = o.expand(*lead, *o.shape[-2:])
@@ -224,7 +224,7 @@ def _differentiable(q, k, v, bias, visible, options):
         score, chosen = cpu.score_of(number, parameter), Mass(tuple(mass))
         o, found = direct_or_reference(*live[:3], own, visible, scale, score, tuple(names.split()), chosen)
         raw = o.new_zeros((*o.shape[:-1], len(cpu.RAW))) if names else None
-        for name in names:
+        for name in names.split():
             x = found[name]
             if name == "participation_ratio":
                 name, x = "square", torch.where(x == 0, 0.0, 1.0 / torch.where(x == 0, 1.0, x))

@@ -39,7 +39,7 @@ def attention_direct(
     if not _covers(score, names) or torch_internals.tracing():
         return None
     hides = visible is not None or bias is not None
-    if visible is not None and not bool(visible.any(-1).all()):
+    if visible is not None and not torch_internals.all_true(visible.any(-1)):
         return None
     if bias is not None and type(score) in (Linear, ReLU) and not torch_internals.all_finite(bias):
         return None

@@ -7,10 +7,29 @@ combine with ``&``. ``as_visible`` accepts the name "causal", an object, or a bo
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def _whole(name: str, x: Any) -> int:
+    """A whole number, or an error that names the argument."""
+    try:
+        return operator.index(x)
+    except TypeError:
+        raise ValueError(f"{name}={x!r} must be a whole number") from None
+
+
+def _tuple(name: str, x: Any) -> tuple[int, ...]:
+    """Whole numbers that were given in whatever holds them, as a tuple, by which masks can be compared."""
+    try:
+        items = x.tolist() if isinstance(x, Tensor) else list(x)
+    except TypeError:
+        raise ValueError(f"{name}={x!r} must be a tuple of whole numbers") from None
+    return tuple(_whole(name, item) for item in (items if isinstance(items, list) else [items]))
 
 
 class Mask:
@@ -53,6 +72,10 @@ class Causal(Mask):
 
     shift: int | None = None
 
+    def __post_init__(self):
+        if self.shift is not None:
+            object.__setattr__(self, "shift", _whole("shift", self.shift))
+
     def visible(self, n_queries: int, n_keys: int) -> Tensor:
         i, j = _grid(n_queries, n_keys)
         return j <= i if self.shift is None else j <= i - (n_keys - n_queries) + self.shift
@@ -67,6 +90,8 @@ class Window(Mask):
     dilation: int = 1
 
     def __post_init__(self):
+        for name in ("before", "after", "dilation"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
         if self.before < 0 or self.after < 0 or self.dilation < 1:
             raise ValueError(f"need before >= 0, after >= 0 and dilation >= 1, got {self}")
 
@@ -96,6 +121,12 @@ class Neighbourhood(Mask):
     stride: int | tuple[int, ...] = 1
 
     def __post_init__(self):
+        for name in ("shape", "size", "dilation", "stride"):
+            value = getattr(self, name)
+            if name == "shape" or hasattr(value, "__iter__"):
+                object.__setattr__(self, name, _tuple(name, value))
+            else:
+                object.__setattr__(self, name, _whole(name, value))
         if len(self.shape) not in (1, 2):
             raise ValueError(f"shape={self.shape!r} must have one or two axes")
         for n, size, dilation, stride in zip(self.shape, *self._axes(), strict=True):
@@ -172,6 +203,9 @@ class KeySubsample(Mask):
     """Every query sees only the keys in ``keys``."""
 
     keys: tuple[int, ...]
+
+    def __post_init__(self):
+        object.__setattr__(self, "keys", _tuple("keys", self.keys))
 
     def visible(self, n_queries: int, n_keys: int) -> Tensor:
         bad = [key for key in self.keys if not 0 <= key < n_keys]

@@ -24,12 +24,12 @@ from attnlab.kernels.attention import autograd, autograd_of_statistics, compiled
 from attnlab.kernels.attention.arguments import (
     LOW,
     PATHS,
-    aligned,
+    aligned_sink,
     by_value,
     check_matrix,
     check_shapes,
     checked_tensors,
-    leading,
+    leading_of_all,
     no_keys,
     scaled,
 )
@@ -128,6 +128,8 @@ def attention(
     if torch_internals.tracing():
         return compiled.attention(q, k, v, score, mask, bias, scale, statistics, path)
     q, k, v = checked_tensors(q, k, v)
+    if q.is_meta:  # shapes without numbers
+        return compiled.attention(q, k, v, score, mask, bias, scale, statistics, path)
     ordinary = not torch_internals.transforms_active() or torch_internals.transforms_of_a_function()
     key = None
     if path == "auto" and plain.only():
@@ -149,14 +151,15 @@ def attention(
     rows, visible = _visibility(mask, n_q, n_k, q.device)
     check_matrix("bias", bias, n_q, n_k)
     check_matrix("mask", visible, n_q, n_k)
-    lead = leading(q, k, v, *(x for x in (bias, visible) if x is not None))
+    lead = leading_of_all(q, k, v, bias, visible)
     q, k = score.prepare(q, k)
     q, scale = scaled(q, scale, score, lead)
     whole, score = score, score.of_logits()
-    if n_k == 0:
-        return no_keys(q, k, v, lead, names)
     if type(score) is Softmax and isinstance(score.sink, Tensor):
-        score = Softmax(sink=aligned("sink", score.sink, lead))
+        score = Softmax(sink=aligned_sink(score.sink, lead))
+    if n_k == 0:
+        return no_keys(q, k, v, lead, names, score)
+    if type(score) is Softmax and isinstance(score.sink, Tensor):
         if path != "reference" and not names and ordinary:
             *other, sinkless = _sink_as_key(score.sink, q, k, v, rows, visible, bias)
             wanted = path_of("auto" if path == "sdpa" else path, sinkless, q, other[1], lead, *other[2:], names)

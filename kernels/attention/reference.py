@@ -6,8 +6,9 @@ Run it in float64 to get the values that the error budget is measured against. A
 mode and ``torch.func`` transforms come from autograd. It is also the path for score maps that have no compiled form, and
 what stands in a graph that torch traces.
 
-A number that is not finite counts where it is seen and nowhere else. As 0 times NaN is NaN, the products run on finite
-copies, and what a query sees of the others is added to its logits and outputs.
+A number that is not finite counts where it is seen and nowhere else, and there as IEEE arithmetic has it: a key at infinity
+makes the logit plus or minus infinity (or NaN), a value at infinity an output of its sign. As 0 times NaN is NaN, the products
+run on finite copies, and what a query sees of the others is added to its logits and outputs.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ def attention_reference(
     """
     careless = not careful or (bias is None and visible is None)
     if careless or torch_internals.all_finite(q, k, v):
-        lost_q = lost_k = lost_v = None
+        lost_v = None
+        s = scale * (q @ k.mT)
     else:
+        whole = scale * (q.detach() @ k.detach().mT)
         q, lost_q = finite(q)
         k, lost_k = finite(k)
-        v, lost_v = finite(v)
-    s = scale * (q @ k.mT)
-    if lost_q is not None:
+        v, lost_v, infinite = finite_values(v)
         lost = lost_q.any(-1)[..., :, None] | lost_k.any(-1)[..., None, :]
-        s = s + torch.where(lost, torch.nan, 0.0).to(s.dtype)
+        s = scale * (q @ k.mT) + torch.where(lost, whole, 0.0)
     seen = torch.ones(s.shape[-2:], dtype=torch.bool, device=s.device) if visible is None else visible
     if bias is not None:
         s = s + bias
@@ -60,7 +61,7 @@ def attention_reference(
         log_z = torch.where(lost.squeeze(-1), torch.nan, log_z)
     found = row_statistics(names, mass or Mass(), w, s, seen, log_z) if names else {}
     o = w @ v
-    return (o if lost_v is None else o + lost_values(w, seen, lost_v)), found
+    return (o if lost_v is None else o + lost_values(w, seen, lost_v, infinite)), found
 
 
 def finite(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,8 +70,23 @@ def finite(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(lost, 0.0, x), lost
 
 
-def lost_values(w: Tensor, seen: Tensor, lost: Tensor) -> Tensor:
-    """NaN where a query sees a value that is not finite, 0 elsewhere; its gradient reaches the weights as such a value's does."""
+def finite_values(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As ``finite``, and the signs of the entries that are infinite, 0 elsewhere."""
+    whole, lost = finite(v)
+    return whole, lost, torch.where(v.isinf(), v, 0.0).sign().detach()
+
+
+def lost_values(w: Tensor, seen: Tensor, lost: Tensor, infinite: Tensor) -> Tensor:
+    """What a query sees of values that are not finite, 0 where it sees none.
+
+    Infinities of one sign, times weights that are not 0, are that infinity; anything else is NaN. The gradient reaches the
+    weights as that of such a value does.
+    """
+    sign = w.detach().sign()
+    balance, there = sign @ infinite, sign.abs() @ infinite.abs()
     lost = lost.to(w.dtype)
-    counted = torch.where((seen.to(w.dtype) @ lost) > 0, torch.nan, 0.0).to(w.dtype)
-    return (w @ lost) * counted
+    counted = seen.to(w.dtype) @ lost
+    one_sign = (balance.abs() == there) & (there == counted)
+    factor = torch.where(counted == 0, 0.0, torch.where(one_sign, balance.sign() * torch.inf, torch.nan)).to(w.dtype)
+    size = torch.where(w.isinf(), 1.0, w.abs())  # infinity times 0 would be NaN
+    return (size @ lost) * factor

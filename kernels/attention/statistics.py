@@ -15,7 +15,8 @@ weighted_logit_variance   :math:`\sum_j \pi_j (s_j - \bar s_\pi)^2`, the slope o
 mass                      :math:`\sum_{j \in S} W_j` for ``Mass(keys=S)``; "mass" alone is S = {0}, the sink
 ========================  ============================================================================================
 
-A row without a visible key, or without weight, has zero statistics, and minus infinity for log_sum_exp.
+A row without a visible key, or without weight, has zero statistics. Its log_sum_exp is the log Z of an empty sum: minus
+infinity for softmax, the sink's logit with a sink, 0 for sigmoid.
 """
 
 from __future__ import annotations
@@ -90,9 +91,11 @@ def row_statistics(
     mean = s.sum(-1, keepdim=True) / n
     weighted_mean = (pi * s).sum(-1, keepdim=True)
 
+    lost = (visible & s.isnan()).any(-1)  # a visible logit that is not a number: no statistic is one
+
     def one(name: str) -> Tensor:
         if name == "log_sum_exp":
-            return log_z
+            return torch.where(torch.zeros_like(lost), s.sum(-1), log_z)  # a gradient of 0 where Z is a constant
         if name == "entropy":
             positive = pi > 0
             return -torch.where(positive, pi * torch.where(positive, pi, 1.0).log(), 0.0).sum(-1)
@@ -113,6 +116,5 @@ def row_statistics(
             return weighted_mean.squeeze(-1)
         return (pi * (s - weighted_mean) ** 2).sum(-1)
 
-    lost = (visible & s.isnan()).any(-1)  # a visible logit that is not a number: no statistic is one
     found = {name: one(name) for name in names}
     return {name: torch.where(lost, torch.nan, x) for name, x in found.items()}

@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import torch
+
 
 def run_parts(work: Callable[[int, int], object], cuts: Sequence[int]) -> None:
     """``work(start, end)`` of every pair of neighbours in ``cuts``, each on a thread of its own; the caller takes the first."""
@@ -31,5 +33,11 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="attnlab")
 
 
-if hasattr(os, "register_at_fork"):  # a forked child has the pool, but none of its threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+def _begin_again() -> None:
+    """A forked child has the pools, ours and that of torch's OpenMP, but none of their threads, and would wait for them."""
+    _pool.cache_clear()
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)

@@ -47,10 +47,9 @@ def train(
     and the step in ``state.diverged_at``; the others are unaffected. ``state`` is not changed. The result does not
     depend on how a run is cut into calls, nor on which other replicas are in the call.
     """
-    if n_steps < 1:
-        raise ValueError(f"n_steps={n_steps!r} must be at least 1")
-    if path not in PATHS:
-        raise ValueError(f"path={path!r} is unknown; use one of {', '.join(PATHS)}")
+    if not isinstance(n_steps, (int, np.integer)) or n_steps < 1:
+        raise ValueError(f"n_steps={n_steps!r} must be a whole number, at least 1")
+    _check_path(path)
     state.check(shape)
     data.check(shape, state, n_steps)
     optimiser.check(state.n_replicas)
@@ -63,6 +62,7 @@ def loss_and_gradient(
     shape: Shape, state: State, data: Stream | Batches, *, path: str = "auto"
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Loss (replica,) and gradient (a dictionary like ``state.params``) on the next batch, without an update."""
+    _check_path(path)
     state.check(shape)
     data.check(shape, state, 1)
     if path == "c" or (path == "auto" and fused.available(shape, state.dtype)):
@@ -72,6 +72,14 @@ def loss_and_gradient(
 
 def draw(shape: Shape, stream: Stream, first_step: int, n_steps: int, *, path: str = "auto") -> Batches:
     """The batches that ``train`` makes from a stream, in float32."""
+    _check_path(path)
+    if first_step < 0 or n_steps < 0:
+        raise ValueError(f"first_step={first_step!r} and n_steps={n_steps!r} must not be negative")
     if path == "c" or (path == "auto" and fused.available(shape, "float32")):
         return fused.draw(shape, stream, first_step, n_steps)
     return reference.draw(shape, stream, first_step, n_steps)
+
+
+def _check_path(path: str) -> None:
+    if path not in PATHS:
+        raise ValueError(f"path={path!r} is unknown; use one of {', '.join(PATHS)}")

@@ -76,7 +76,7 @@ class State:
     @property
     def n_replicas(self) -> int:
         """Number of replicas."""
-        return next(iter(self.params.values())).shape[0]
+        return len(next(iter(self.params.values())))
 
     @property
     def dtype(self) -> str:
@@ -89,6 +89,10 @@ class State:
             if tuple(sorted(part)) != tuple(sorted(NAMES)):
                 raise ValueError(f"parameters are {sorted(part)}; expected {sorted(NAMES)}")
             for name, expected in shape.parameter_shapes().items():
+                if not isinstance(part[name], np.ndarray):
+                    raise TypeError(f"{name} must be a numpy array, got {type(part[name]).__name__}")
+                if len(part[name]) == 0:
+                    raise ValueError(f"{name} has shape {part[name].shape}; expected at least one replica")
                 if part[name].shape != (self.n_replicas, *expected):
                     raise ValueError(
                         f"{name} has shape {part[name].shape}; expected {(self.n_replicas, *expected)} "
@@ -163,6 +167,10 @@ class Stream:
                 f"seeds must be {state.n_replicas} numbers of dtype uint64, got "
                 f"{np.asarray(self.seeds).dtype} of shape {np.shape(self.seeds)}; see replica_seeds"
             )
+        if np.shape(self.noise_std) not in ((), (1,), (state.n_replicas,)):
+            raise ValueError(
+                f"noise_std has shape {np.shape(self.noise_std)}; expected a number or ({state.n_replicas},), one per replica"
+            )
         if not (np.isfinite(self.noise()).all() and (self.noise() >= 0).all()):
             raise ValueError(f"noise_std={self.noise_std!r} must be finite and not negative")
         self.law.check(shape)
@@ -178,6 +186,12 @@ class Batches:
 
     def check(self, shape: Shape, state: State, n_steps: int) -> None:
         """Raise unless the arrays cover ``n_steps`` steps."""
+        for name, a in (("x", self.x), ("y", self.y)):
+            dtype = getattr(a, "dtype", None)
+            if not isinstance(dtype, np.dtype) or dtype.kind not in "fiub" or not dtype.isnative:
+                raise TypeError(
+                    f"{name} must be a numpy array of real numbers in native byte order, got {dtype or type(a).__name__}"
+                )
         expected = (state.n_replicas, n_steps, shape.batch, shape.n_context + 1)
         if self.y.shape != (*expected, *shape.label_axis) or self.x.shape != (*expected, shape.dim):
             raise ValueError(

@@ -51,7 +51,7 @@ class FOverG(ScoreMap):
 
     def level(self, s: Tensor, visible: Tensor) -> Tensor:
         """The number m (..., query, 1) of each row that keeps f and g in range; no gradient passes through it."""
-        return torch.zeros_like(s[..., :1])
+        return s.new_zeros((*s.shape[:-1], 1))
 
     def f(self, s: Tensor, m: Tensor) -> Tensor:
         """The numerator, divided by the row's common factor."""
@@ -106,6 +106,16 @@ class Softmax(FOverG):
 
     sink: float | Tensor | None = None
     name: ClassVar[str] = "softmax"
+
+    def __post_init__(self):
+        if self.sink is None or isinstance(self.sink, Tensor):
+            return
+        try:
+            fits = float(self.sink) < math.inf
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError(f"sink={self.sink!r} must be a number below plus infinity, a tensor, or None for no sink")
 
     def _sink(self, like: Tensor) -> Tensor | None:
         if self.sink is None:

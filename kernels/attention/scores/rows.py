@@ -14,6 +14,11 @@ from torch import Tensor
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 
 
+def _top(s: Tensor) -> Tensor:
+    """Largest entry of each row, minus infinity where there is none."""
+    return s.amax(-1, keepdim=True) if s.shape[-1] else s.new_full((*s.shape[:-1], 1), -torch.inf)
+
+
 def _hide(s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Logits with hidden keys at minus infinity, the visible set, and which rows see at least one key."""
     visible = visible & (s != -torch.inf)
@@ -36,11 +41,13 @@ class Hardmax(ScoreMap):
 
     def weights(self, s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         s, visible, any_key = _hide(s, visible)
-        top = s.amax(-1, keepdim=True)
+        top = _top(s)
         winners = ((s == top) & visible).to(s.dtype).detach()
         if self.ties == "first":
             winners = winners * (winners.cumsum(-1) == 1)
-        return winners / winners.sum(-1, keepdim=True).clamp(min=1.0), torch.where(any_key, top, -torch.inf).squeeze(-1)
+        weights = winners / winners.sum(-1, keepdim=True).clamp(min=1.0)
+        weights = torch.where(torch.zeros_like(visible), s, weights)  # where the gradients of zero come from
+        return weights, torch.where(any_key, top, -torch.inf).squeeze(-1)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Entmax(ScoreMap):
         s, visible, any_key = _hide(s, visible)
         r = 1.0 / (self.alpha - 1)
         with torch.no_grad():
-            top = torch.where(any_key, s.detach().amax(-1, keepdim=True), 0.0)
+            top = torch.where(any_key, _top(s.detach()), 0.0)
             top = torch.where(top == torch.inf, 0.0, top)
         # the weights do not change when a row is shifted: below its largest logit no digit of tau is lost
         x = (torch.where(visible, s, top) - top) * (self.alpha - 1)

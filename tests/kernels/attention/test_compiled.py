@@ -188,6 +188,20 @@ def test_what_the_operator_has_no_derivative_for_raises(make, needs_c):
         )
 
 
+def test_a_compiled_call_with_statistics_has_second_derivatives(make, needs_c):
+    q, k, v = (x.requires_grad_() for x in make(8, (9, 4, 3), (9, 4, 3), (9, 4, 2)))
+
+    def both(q, k, v):
+        o, found = attention(q, k, v, mask="causal", statistics=("entropy", "participation_ratio"))
+        return o.sin().sum() + found["entropy"].sin().sum() + found["participation_ratio"].sum()
+
+    second = []
+    for function in (both, torch.compile(both, backend="eager", fullgraph=True)):
+        first = torch.autograd.grad(function(q, k, v), (q, k, v), create_graph=True)
+        second.append(torch.autograd.grad(sum(x.square().sum() for x in first), (q, k, v)))
+    assert all((a - b).abs().max() < 1e-10 * (1 + b.abs().max()) for a, b in zip(*second, strict=True))
+
+
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_exported_program_holds_plain_operations(strict, make):
     class Model(torch.nn.Module):

@@ -158,3 +158,13 @@ def test_mass_on_a_missing_key_is_an_error(make):
         attention(q, k, v, statistics=(Mass((4,)),))
     with pytest.raises(ValueError, match="non-empty tuple"):
         Mass(())
+
+
+@pytest.mark.parametrize("score", ["sigmoid", "relu", "linear", "hardmax", "average_hard"])
+def test_what_is_constant_has_gradients_of_zero(score, make, needs_c):
+    """The normaliser of sigmoid is 1, that of ReLU the number of keys, and weights of hard maxima are constant in pieces."""
+    for n, path in ((1, "reference"), (9, "auto")):
+        q, k, v = (x.requires_grad_() for x in make(9, (n, 3, 3), (n, 4, 3), (n, 4, 2)))
+        o, found = attention(q, k, v, score=score, path=path, statistics=("log_sum_exp",))
+        constant = o.sin().sum() if "hard" in score else found["log_sum_exp"].sum()
+        assert all(bool((x == 0).all()) for x in torch.autograd.grad(constant, (q, k)))

@@ -299,3 +299,30 @@ def test_a_start_shared_by_broadcasting_or_reversed_is_read_as_it_is(path, needs
         assert all(np.array_equal(state.params[name], right[0].params[name]) for name in one)
         value, gradient = loss_and_gradient(shape, State.start(params), stream, path=path)
         assert np.array_equal(value, slope[0]) and all(np.array_equal(gradient[n], slope[1][n]) for n in one)
+
+
+@pytest.mark.parametrize("path", ["auto", "reference"])
+def test_arguments_that_do_not_fit_are_named(path):
+    shape = Shape(dim=2, n_context=3, n_heads=1, batch=2)
+    params = {name: np.ones((3, *size)) for name, size in shape.parameter_shapes().items()}
+    x, y = np.ones((3, 1, 2, 4, 2)), np.ones((3, 1, 2, 4))
+    stream = Stream(np.arange(3, dtype=np.uint64))
+
+    def run(params=params, data=None, n_steps=1):
+        data = Batches(x, y) if data is None else data
+        return train(shape, State.start(params), n_steps, data=data, optimiser=Optimiser(0.1), path=path)
+
+    run()
+    for error, message, call in (
+        (TypeError, "x must be a numpy array of real numbers", lambda: run(data=Batches(x + 0j, y))),
+        (TypeError, "y must be a numpy array of real numbers", lambda: run(data=Batches(x, y.tolist()))),
+        (TypeError, "native byte order", lambda: run(data=Batches(x.astype(x.dtype.newbyteorder()), y))),
+        (ValueError, "noise_std has shape", lambda: run(data=Stream(stream.seeds, noise_std=np.ones(2)))),
+        (ValueError, "at least one replica", lambda: run({name: a[:0] for name, a in params.items()})),
+        (ValueError, "n_steps=1.5", lambda: run(n_steps=1.5)),
+        (ValueError, "path='x'", lambda: loss_and_gradient(shape, State.start(params), Batches(x, y), path="x")),
+        (ValueError, "path='x'", lambda: draw(shape, stream, 0, 1, path="x")),
+        (ValueError, "first_step=-1", lambda: draw(shape, stream, -1, 1, path=path)),
+    ):
+        with pytest.raises(error, match=message):
+            call()

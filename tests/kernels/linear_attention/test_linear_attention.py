@@ -109,3 +109,62 @@ def test_bad_arguments_are_named(change, message, make):
     with pytest.raises(ValueError) as error:
         linear_attention(q, k, v, **change)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("where", ["k", "v", "q", "state"])
+@pytest.mark.parametrize("form", FORMS)
+def test_what_a_closed_gate_forgets_leaves_the_future_alone(form, where, bad, make):
+    q, k, v, state = (x.requires_grad_() for x in make(20, (2, 7, 3), (2, 7, 3), (2, 7, 2), (2, 3, 2)))
+    gates = torch.tensor([-0.1, -0.4, -0.2, -torch.inf, -0.3, -0.2, -0.1], dtype=torch.float64)
+    {"q": q, "k": k, "v": v, "state": state}[where].data[:, 1, 0] = bad
+    alone, last = linear_attention(q[:, 3:], k[:, 3:], v[:, 3:], log_decay=gates[3:].clamp(min=-1))
+    for chunk in (1, 2, 3, 64):
+        o, end = linear_attention(q, k, v, log_decay=gates, state=state, form=form, chunk=chunk)
+        assert not o[:, :3].isfinite().all()
+        assert (o[:, 3:] - alone).abs().max() < 1e-12 and (end - last).abs().max() < 1e-12
+        slopes = torch.autograd.grad(o[:, 3:].sin().sum() + end.sum(), (q, k, v))
+        right = torch.autograd.grad(alone.sin().sum() + last.sum(), (q, k, v), retain_graph=True)
+        assert all((a - b)[:, 3:].abs().max() < 1e-12 for a, b in zip(slopes, right, strict=True))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_token_and_no_sequence_have_gradients(form, make):
+    for n, tokens in ((2, 0), (0, 3)):
+        q, k, v, state = (
+            x.requires_grad_() for x in make(21, (n, tokens, 3), (n, tokens, 3), (n, tokens, 2), (n, 3, 2))
+        )
+        o, last = linear_attention(q, k, v, state=state, form=form)
+        assert o.shape == v.shape and last.shape == state.shape
+        grads = torch.autograd.grad(o.sum() + last.sum(), (q, k, v, state))
+        assert bool((grads[3] == 1).all()) and [x.shape for x in grads[:3]] == [q.shape, k.shape, v.shape]
+
+
+def test_arguments_that_do_not_fit_are_named(make):
+    q, k, v = make(22, (2, 7, 3), (2, 7, 3), (2, 7, 2))
+    whole = torch.ones(2, 7, 3, dtype=torch.int64)
+    for message, call in (
+        ("log_decay has entries above 0", lambda: linear_attention(q, k, v, log_decay=torch.full((7,), 0.5))),
+        ("log_decay has dtype", lambda: linear_attention(q, k, v, log_decay=torch.full((7,), -1))),
+        ("log_decay='a'", lambda: linear_attention(q, k, v, log_decay="a")),
+        (r"log_decay=\[-0.1\]", lambda: linear_attention(q, k, v, log_decay=[-0.1])),
+        ("one floating-point dtype", lambda: linear_attention(whole, whole, whole, log_decay=-0.5)),
+        ("one floating-point dtype", lambda: linear_attention(q, k.float(), v)),
+        ("one floating-point dtype", lambda: linear_attention(q.bfloat16(), k, v)),
+        ("state has dtype", lambda: linear_attention(q, k, v, state=torch.zeros(2, 3, 2))),
+        ("give a dense one", lambda: linear_attention(q.to_sparse(), k, v)),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    for bad in ((None, k, v), (q, [1.0], v)):
+        with pytest.raises(TypeError, match="must be a tensor"):
+            linear_attention(*bad)
+    with pytest.raises(TypeError, match="state must be a tensor"):
+        linear_attention(q, k, v, state=1.0)
+
+
+def test_autocast_takes_the_widest_type(make):
+    q, k, v = make(23, (2, 7, 3), (2, 7, 3), (2, 7, 2), dtype=torch.float32)
+    right = linear_attention(q, k.bfloat16().float(), v)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(linear_attention(q, k.bfloat16(), v)[0], right)

@@ -46,7 +46,7 @@ class FormulaMap(FOverG):
     def level(self, s: Tensor, visible: Tensor) -> Tensor:
         kind = self._made.kind
         if kind == "none":
-            return torch.zeros_like(s[..., :1])
+            return s.new_zeros((*s.shape[:-1], 1))
         e = torch.where(visible, self._made.exponent(s), -torch.inf)
         top = e.amax(-1, keepdim=True) if s.shape[-1] else s.new_full((*s.shape[:-1], 1), -torch.inf)
         if kind == "homogeneous":
