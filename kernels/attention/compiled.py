@@ -217,7 +217,7 @@ def _differentiable(q, k, v, bias, visible, options):
     """The operands as leaves, and output and raw statistics as plain operations on them."""
     causal, scale, number, parameter, _, names, mass = options
     if causal:
-        visible = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril()
+        visible = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
     with torch.enable_grad():
         live = [x.detach().requires_grad_() for x in (q, k, v, bias) if x is not None]
         own = live[3] if bias is not None else None

@@ -109,7 +109,9 @@ def _mask(problem: Problem, like: Tensor, bias: Tensor | None) -> tuple[bool, Te
         key = "additive", like.dtype
         if key in problem.kept:
             return False, problem.kept[key]
-        mask = torch.zeros(rows.visible.shape, dtype=like.dtype).masked_fill(~rows.visible, -torch.inf)
+        mask = torch.zeros(rows.visible.shape, dtype=like.dtype, device=like.device).masked_fill(
+            ~rows.visible, -torch.inf
+        )
         if mask.numel() <= _KEEP:
             problem.kept[key] = mask
         return False, mask

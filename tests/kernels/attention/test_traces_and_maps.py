@@ -83,6 +83,21 @@ def test_tensors_without_numbers_have_shapes(options, n):
     assert linear_attention(q, q, q)[0].shape == q.shape
 
 
+@pytest.mark.parametrize("path", ["auto", "c", "sdpa", "reference"])
+def test_the_default_device_and_type_are_those_of_others(path, make, needs_c):
+    q, k, v = make(7, (9, 5, 3), (9, 5, 3), (9, 5, 3), dtype=torch.float32)
+    seen = torch.ones(5, 5, dtype=torch.bool).tril(1)
+    for options in ({"mask": seen}, {"mask": Window(2, 1)}, {"mask": "causal"}, {"mask": seen.expand(9, 5, 5)}):
+        right = attention(q, k, v, path=path, **options)
+        torch.set_default_dtype(torch.float64)
+        try:
+            with torch.device("meta"):
+                found = attention(q, k, v, path=path, **options)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert torch.equal(found, right)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("path", ["c", "sdpa", "reference"])
 def test_a_forked_child_does_not_wait_for_threads_that_it_has_not(path, make, needs_c):
