@@ -48,8 +48,8 @@ def page(
             parts.append(plate._repr_html_())
     parts += ["<h2>Head by head</h2>", _heads(record, kinds, shown)]
     parts.append("<h2>What these prompts could not have shown</h2>")
-    lines = "".join(f"<li>{escape(line)}</li>" for line in record["not_shown"])
-    parts.append(f"<ul>{lines}</ul>" if lines else "<p>Every head was found to be of every kind asked for.</p>")
+    items = "".join(f"<li>{escape(line)}</li>" for line in record["not_shown"])
+    parts.append(f"<ul>{items}</ul>" if items else "<p>Every head was found to be of every kind asked for.</p>")
     return _document(record["name"], parts)
 
 

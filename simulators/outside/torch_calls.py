@@ -132,7 +132,7 @@ class Calls(TorchFunctionMode):
         A mode is off while it handles a function, so the call within is watched by name, for as long as this function runs.
         """
         wanted, averaged = kwargs.get("need_weights", True), kwargs.get("average_attn_weights", True)
-        F.scaled_dot_product_attention = self._watched  # type: ignore[assignment]
+        F.scaled_dot_product_attention = self._watched
         try:
             out, _ = function(*args, **{**kwargs, "need_weights": False})
         finally:

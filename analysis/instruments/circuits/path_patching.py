@@ -106,7 +106,7 @@ def figure(readings: Mapping[str, Reading]) -> Plate:
     """Sender by receiver, the effect in every cell."""
     plate = Plate(width="double", height=1.2 + 0.3 * readings["effect"].value.shape[0])
     heat_map(plate[0], readings["effect"].value, "effect", annotate=".2f", square=False)
-    plate[0].labels(x="sender", y="receiver")
+    plate[0].labels(x="senders, in the order given", y="receivers")
     describe(plate, "Effect of each sender on each receiver, in parts of what the corruption does", seeds="")
     return plate
 

@@ -25,7 +25,7 @@ Sheet: instruments_sinks 5, ERRATA 9; Unveiling and Harnessing Hidden Attention 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy import special
@@ -104,7 +104,7 @@ def _studentised(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return excess, error, np.divide(excess, error, out=np.zeros_like(excess), where=error > 0)
 
 
-def _strongest(kind: str) -> object:
+def _strongest(kind: str) -> Callable[[np.ndarray, np.ndarray, Group], dict[str, np.ndarray]]:
     def read(x: np.ndarray, seen: np.ndarray, group: Group) -> dict[str, np.ndarray]:
         if group.length - group.length // ROWS + 1 < LEAST:
             raise ValueError(
