@@ -72,6 +72,16 @@ def test_least_degree_is_the_first_and_grows_with_the_score():
     )
 
 
+@pytest.mark.parametrize(("degree", "B"), [(2, 0.5), (5, 1.0)])
+def test_the_bound_by_steps_is_that_of_its_two_lemmas(degree, B):
+    """An entry's error by the Lagrange remainder over the smallest entry, then numerator and denominator off by that share."""
+    b = B**3
+    entry = math.exp(b) * b ** (degree + 1) / math.factorial(degree + 1)
+    share = entry / math.exp(-b)
+    worst = max((1 + share) / (1 - share) - 1, 1 - (1 - share) / (1 + share)) * B**2
+    assert tensor.chained_error_bound(degree, B) == pytest.approx(worst, rel=1e-12)
+
+
 def test_rank_counts_monomials():
     assert [tensor.rank_exact(4, g) for g in (1, 2, 3, 4, 6)] == [5, 15, 35, 70, 210]
     assert tensor.rank_exact(3, 0) == 1
