@@ -310,7 +310,7 @@ def gates_follow_the_window(setting: WindowSetting, lab: Lab) -> Verdict:
     kind="extrapolation",
     formula="gate u/(u + v) of the best u P + v C, -> s as content sharpens; distance g D_local + (1 - g) D_far",
     judged="every replica at the end, where content maps give partners a weight of at least 0.98, read from the replica as is "
-    "that of the own cell; the margin is half of what these move the gate, set before it was tried",
+    "that of the own cell; the margin is half of what these move the gate",
     covers={"locality": that(lambda x: x == 1.0, "1", "where the head starts, so that its blur is right at once")},
 )
 def gates_share_matching(setting: MatchingSetting, lab: Lab) -> Verdict:
