@@ -1,0 +1,1 @@
+"""SOFT: attention by a Gaussian kernel, landmarks, and Newton's inverse."""

@@ -1,0 +1,1 @@
+"""YOSO: attention by Bernoulli sampling with hashes of random hyperplanes."""

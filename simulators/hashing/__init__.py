@@ -1,0 +1,1 @@
+"""Attention by hashing, drawn, summed in buckets and counted."""

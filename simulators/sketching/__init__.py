@@ -1,0 +1,1 @@
+"""Attention through random projections and landmarks, drawn, iterated and counted."""
