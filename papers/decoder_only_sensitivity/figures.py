@@ -1,0 +1,65 @@
+"""Figures: flow from the source through depth; sensitivity to the source against the target's length."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attnlab.analysis import figures
+from attnlab.papers.decoder_only_sensitivity.paper import FLOWS, SENSITIVITIES, paper
+from attnlab.papers.lab.run.workbench import Lab
+from attnlab.simulators.source_attention.layers import FlowSetting, SensitivitySetting, flows, sensitivities
+from attnlab.theory.score_statistics.log_sum import mean_participation_exact
+from attnlab.theory.source_attention import flow, sensitivity
+
+
+@paper.figure(
+    "fig1",
+    caption="Share of the linear flow to the last target token that started in the source, flat causal attention over twenty "
+    "source "
+    "tokens, against t/n for three depths; matrices (points), the exact law (lines)",
+    source="indirect flow",
+    setting=FLOWS,
+    claims=("depth_repairs",),
+)
+def repair(setting: FlowSetting, lab: Lab) -> figures.Plate:
+    runs = lab.simulate(flows, setting)
+    plate, n = figures.Plate(), setting.n_source
+    panel, fine = plate[0, 0], np.unique(np.geomspace(3, max(setting.target_lengths), 40).astype(int))
+    for depth in (1, 2, 4):
+        line = [flow.source_flow_exact(n, int(t), depth) for t in fine]
+        name = f"{depth} layer" + "s" * (depth > 1)
+        figures.prediction(panel, fine / n, line, name)
+        at = setting.depths.index(depth)
+        figures.measurement(panel, np.array(setting.target_lengths) / n, runs["source"][:, :, at], f"{name}, matrices")
+    panel.scale(x="log")
+    panel.labels(x="target over source, t/n", y="share from the source")
+    plate.legend("below")
+    return plate
+
+
+@paper.figure(
+    "fig2",
+    caption="Squared norm of the derivative of one layer's output with respect to all source tokens against the number of "
+    "target tokens, "
+    "random layers: one softmax over source and target, and with a softmax over the source alone beside it. Lines: theory",
+    source="sensitivity to the source",
+    setting=SENSITIVITIES,
+    claims=("sensitivity_falls", "a_branch_keeps_it"),
+)
+def sensitivity_against_length(setting: SensitivitySetting, lab: Lab) -> figures.Plate:
+    runs = lab.simulate(sensitivities, setting)
+    plate, n, d, s = figures.Plate(), setting.n_source, setting.dim, setting.spread
+    panel, lengths = plate[0, 0], np.array(setting.target_lengths)
+    fine = np.unique(np.geomspace(lengths.min(), lengths.max(), 12).astype(int))
+
+    def law(t: int) -> float:
+        return sensitivity.both_paths_approx(n, t, d, s, mean_participation_exact(n + t, s))
+
+    joint = np.array([law(int(t)) for t in fine])
+    for name, key, line in (("one softmax", "both", joint), ("with a branch", "branch", joint + law(0))):
+        figures.prediction(panel, fine, line, name)
+        figures.measurement(panel, lengths, runs[key], f"{name}, drawn")
+    panel.scale(x="log", y="log")
+    panel.labels(x="target tokens t", y=r"$|\partial o / \partial S|^2$")
+    plate.legend("below")
+    return plate

@@ -1,0 +1,56 @@
+"""The paper on decoder-only models: exact claims on live runs, whole and spoilt, statistical ones on planted runs."""
+
+import numpy as np
+import pytest
+
+from attnlab.papers.lab.registry import load
+from attnlab.papers.lab.run.planted import LiveLab, PlantedLab
+from attnlab.theory.score_statistics.log_sum import mean_participation_exact
+from attnlab.theory.source_attention import mass, sensitivity
+
+paper = load("decoder_only_sensitivity")
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [("one_softmax_is_a_gate", "joint"), ("depth_repairs", "source"), ("residuals_need_more_depth", "source")],
+)
+def test_exact_claims_hold_on_live_runs_and_see_a_per_cent(name, array):
+    claim = paper.claims[name]
+    assert claim.judge(claim.setting.smoke, LiveLab()).holds
+    spoilt = LiveLab(lambda runs: {**runs, array: 0.99 * runs[array]})
+    assert claim.judge(claim.setting.smoke, spoilt).outcome.value == "REFUTED"
+
+
+def around(values, setting):
+    x = np.asarray(values, dtype=float)
+    return x * (1 + 1e-6 * np.random.default_rng(1).standard_normal((setting.n_replicas, *x.shape)))
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, "HOLDS"), (1.08, "REFUTED")])
+def test_masses_and_sensitivities_on_planted_runs(factor, outcome):
+    def shares(setting):
+        biases = setting.biases or (0.0,) * len(setting.target_lengths)
+        laws = [
+            mass.source_mass_approx(setting.n_source, t, setting.margin + b, setting.spread)
+            for t, b in zip(setting.target_lengths, biases, strict=True)
+        ]
+        return {"mass": around(factor * np.array(laws), setting)}
+
+    def felt(setting):
+        n, d, s = setting.n_source, setting.dim, setting.spread
+        P = [mean_participation_exact(n + t, s) for t in (0, *setting.target_lengths)]
+        lengths = (0, *setting.target_lengths)
+        values = np.array([sensitivity.value_path_exact(n, t, d, p) for t, p in zip(lengths, P, strict=True)])
+        both = np.array([sensitivity.both_paths_approx(n, t, d, s, p) for t, p in zip(lengths, P, strict=True)])
+        laws = {"values": values[1:], "both": both[1:], "branch": both[1:] + both[0]}
+        return {name: around(factor * law, setting) for name, law in laws.items()}
+
+    for name, runs in (
+        ("source_mass", shares),
+        ("a_bias_holds_the_source", shares),
+        ("sensitivity_falls", felt),
+        ("a_branch_keeps_it", felt),
+    ):
+        claim = paper.claims[name]
+        assert claim.judge(claim.setting.desk, PlantedLab(runs)).outcome.value == outcome, name
