@@ -103,8 +103,8 @@ def scaled(q: Tensor, scale: float | Tensor | None, score: ScoreMap, lead: torch
         return q, score.default_scale(q.shape[-1])
     if not isinstance(scale, Tensor):
         try:
-            finite = math.isfinite(scale)
-        except TypeError:
+            finite = -math.inf < scale < math.inf  # also of a number that torch.compile has made a symbol
+        except (TypeError, ValueError):
             raise ValueError(f"scale={scale!r} must be a real number or a tensor") from None
         if not finite:
             raise ValueError(f"scale={scale!r} must be finite")

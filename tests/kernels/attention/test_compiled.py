@@ -188,6 +188,15 @@ def test_what_the_operator_has_no_derivative_for_raises(make, needs_c):
         )
 
 
+def test_a_compiled_call_takes_another_number_for_its_scale(make, needs_c):
+    torch._dynamo.reset()
+    q, k, v = make(9, (9, 4, 3), (9, 4, 3), (9, 4, 2))
+    run = lambda q, scale: attention(q, k, v, mask="causal", scale=scale)  # noqa: E731
+    compiled = torch.compile(run, backend="aot_eager", fullgraph=True)
+    for scale in (0.5, 0.7, -1.0, 0.0):
+        assert near(compiled(q, scale), run(q, scale))
+
+
 def test_a_compiled_call_with_statistics_has_second_derivatives(make, needs_c):
     q, k, v = (x.requires_grad_() for x in make(8, (9, 4, 3), (9, 4, 3), (9, 4, 2)))
 
