@@ -1,4 +1,4 @@
-"""Whole attention maps over Gaussian queries and keys: moments of scores and weights, spectra, and weight on a token's own key."""
+"""Attention maps over Gaussian queries and keys: moments of scores and weights, spectra, weight on a token's own key."""
 
 from __future__ import annotations
 
@@ -118,3 +118,42 @@ def log_normal_map(q: np.ndarray, k: np.ndarray, scale: float) -> np.ndarray:
     a = float(np.sqrt(scale))
     inputs = QKV(torch.from_numpy(q), torch.from_numpy(k), torch.zeros(len(k), 1, dtype=torch.float64))
     return LogNormal(query_scale=a, key_scale=a).matrix(inputs, {}).numpy()
+
+
+@dataclass(frozen=True)
+class OwnKeySetting:
+    """``n`` tokens whose keys are their queries, of width ``dim``; scores of other tokens have standard deviation ``spread``.
+
+    ``scale`` s: variance of the exponents of linear log-normal attention; ``block``: length of the diagonal blocks.
+    """
+
+    n: int = 512
+    dim: int = 64
+    spread: float = 1.0
+    scale: float = 2.4
+    block: int = 64
+    n_replicas: int = 32
+
+    def __post_init__(self) -> None:
+        checked(self)
+        require_at_least(self, 3, "n")
+        require_positive(self, "dim", "spread", "scale", "block", "n_replicas")
+        if self.n % self.block:
+            raise ValueError(f"block={self.block!r} does not divide n={self.n!r}; use a divisor of n")
+
+
+@simulation(name="score_statistics_attention_maps.own_keys", block=8, reads=("n", "dim", "spread", "scale", "block"))
+def own_keys(setting: OwnKeySetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+    """Mean weight of a token on its own key ``(replica,)``: ``softmax``, ``log_normal``, and ``with_blocks``, the mean of the
+    latter and softmax within blocks. ``queries (replica, n, d)``: the standard normal queries."""
+    found: dict[str, list] = {name: [] for name in ("softmax", "log_normal", "with_blocks", "queries")}
+    for seed in seeds:
+        q = np.random.default_rng(seed).standard_normal((setting.n, setting.dim))
+        linear = np.diag(log_normal_map(q, q, setting.scale)).mean()
+        blocks = q.reshape(-1, setting.block, setting.dim)
+        near = np.mean([np.diag(softmax_map(part, part, setting.spread)).mean() for part in blocks])
+        found["softmax"].append(np.diag(softmax_map(q, q, setting.spread)).mean())
+        found["log_normal"].append(linear)
+        found["with_blocks"].append((linear + near) / 2)
+        found["queries"].append(q)
+    return {name: np.array(values) for name, values in found.items()}

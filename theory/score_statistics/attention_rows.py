@@ -19,7 +19,9 @@ from attnlab.theory.checks import check_count, check_positive
 from attnlab.theory.score_statistics import log_sum
 from attnlab.theory.score_statistics.gaussian_rows import entropy_approx
 
-_NODES = 12  # of the rule over the chi-square number: exact for polynomials of degree 23 in v, which varies by sqrt(2 / d)
+_NODES = (
+    12  # of the rule over the chi-square number: exact for polynomials of degree 23 in v, which varies by sqrt(2 / d)
+)
 
 
 def score_variance_exact(query_variances: ArrayLike, key_variances: ArrayLike) -> float:
@@ -116,7 +118,9 @@ def relative_variance_limit(spread: float) -> float:
 
 
 def relative_variance_correction(n: int, dim: int, spread: float) -> float:
-    r"""The first terms that this limit drops, :math:`e^{\sigma^2} \big( \sigma^4 / d + (3 e^{\sigma^2} - 2 e^{2 \sigma^2} - 1) / n \big)`.
+    r"""The first terms that this limit drops.
+
+    .. math:: e^{\sigma^2} \big( \sigma^4 / d + (3 e^{\sigma^2} - 2 e^{2 \sigma^2} - 1) / n \big)
 
     Why: :math:`E e^v = (1 - 2 \sigma^2 / d)^{-d/2}` over chi-square numbers, and the ratio :math:`B / A^2` of averages of
     :math:`e^{2 s}` and :math:`e^s` to first order in 1/n.
@@ -137,6 +141,21 @@ def relative_variance_exact(n: int, dim: int, spread: float) -> float:
     return n * _over_queries(lambda s: log_sum.mean_participation_exact(n, s), dim, spread) - 1
 
 
+def own_weight_of_softmax_approx(queries: ArrayLike, n: int, spread: float) -> np.ndarray:
+    r"""Weight of a token on its own key where keys are the queries.
+
+    .. math:: \big( 1 + (n - 1)\, e^{v / 2 - \sigma |q|^2 / \sqrt d} \big)^{-1}
+
+    ``queries``: standard normal, shape (..., d); :math:`v = \sigma^2 |q|^2 / d`. Returns shape (...). The sum over the
+    other keys is replaced by its mean; its relative variance, :math:`(e^v - 1) / n`, is what is left out.
+    """
+    q = np.asarray(queries, dtype=np.float64)
+    check_count(n=n)
+    check_positive(spread=spread)
+    size, dim = np.square(q).sum(-1), q.shape[-1]
+    return special.expit(spread * size / math.sqrt(dim) - spread**2 * size / (2 * dim) - math.log(n - 1))
+
+
 def _over_queries(law: Callable[[float], float], dim: int, spread: float) -> float:
     """Mean of ``law(sqrt(v))`` with v = spread^2 times a chi-square number of d degrees of freedom over d."""
     check_count(dim=dim)
@@ -150,6 +169,8 @@ def _over_queries(law: Callable[[float], float], dim: int, spread: float) -> flo
 def _coordinates(query_variances: ArrayLike, key_variances: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     u, w = (np.asarray(each, dtype=np.float64) for each in (query_variances, key_variances))
     if u.shape != w.shape or u.ndim != 1:
-        raise ValueError(f"query_variances and key_variances must be vectors of one length, got {u.shape} and {w.shape}")
+        raise ValueError(
+            f"query_variances and key_variances must be vectors of one length, got {u.shape} and {w.shape}"
+        )
     check_positive(query_variances=u, key_variances=w)
     return u, w

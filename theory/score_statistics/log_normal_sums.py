@@ -100,6 +100,20 @@ def log_variance_of_a_line(scale: float, dim: int, low: float, high: float) -> f
     return first + (last - first) * (scale - low) / (high - low)
 
 
+def own_weight_of_log_normal_approx(queries: ArrayLike, n: int, scale: float) -> np.ndarray:
+    r"""Weight of a token on its own key where keys are the queries, for linear log-normal attention with a = b = sqrt(s).
+
+    .. math:: \Big( 1 + (n - 1)\, e^{s / 2}\, \frac{\sum_c e^{a q_c}}{\sum_c e^{2 a q_c}} \Big)^{-1}
+
+    ``queries``: standard normal, shape (..., d). Returns shape (...). The sum over other keys is replaced by its mean.
+    """
+    x = math.sqrt(scale) * np.asarray(queries, dtype=np.float64)
+    check_count(at_least=2, n=n)
+    check_positive(scale=scale)
+    odds = special.logsumexp(2 * x, axis=-1) - special.logsumexp(x, axis=-1) - scale / 2 - math.log(n - 1)
+    return special.expit(odds)
+
+
 def _root(function: Callable[[float], float]) -> float:
     return float(optimize.brentq(function, 1e-3, 40.0, xtol=1e-10))
 

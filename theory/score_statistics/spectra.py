@@ -96,7 +96,8 @@ def second_eigenvalue_of_log_normal_approx(n: int, dim: int, scale: float) -> tu
 
 
 def biased_share_exact(dim: int, scale: float) -> float:
-    r"""Share of the relative variance of linear log-normal attention that is common to all rows: :math:`1 / (d\, E \sum_c w_c^2)`."""
+    r"""Share of the relative variance of linear log-normal attention that is common to all rows,
+    :math:`1 / (d\, E \sum_c w_c^2)`."""
     check_count(dim=dim)
     check_positive(scale=scale)
     return 1 / (dim * mean_participation_exact(dim, math.sqrt(scale)))
