@@ -9,7 +9,13 @@ from attnlab.analysis.verdicts.budget import Piece
 from attnlab.papers.lab.conditions import DECLARED, at_most, that
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.papers.lln_lognormal.paper import ROWS, SCORES, paper
-from attnlab.simulators.score_statistics.attention_maps import MapSetting, ScoreSetting, scores, spectra
+from attnlab.simulators.score_statistics.attention_maps import (
+    MapSetting,
+    ScoreSetting,
+    coordinate_variances,
+    scores,
+    spectra,
+)
 from attnlab.simulators.score_statistics.attention_rows import AttentionRowSetting, softmax_rows
 from attnlab.theory.score_statistics import attention_rows as theory
 
@@ -39,9 +45,9 @@ def score_variance(setting: ScoreSetting, lab: Lab) -> Verdict:
     """
     runs, parts = lab.simulate(scores, setting), []
     for k, slopes in enumerate(setting.slopes):
-        law = theory.score_variance_exact(*setting.variances(k))
-        without = theory.score_variance_without_covariance(*setting.variances(k))
-        std = theory.score_variance_std_exact(setting.n, *setting.variances(k))
+        law = theory.score_variance_exact(*coordinate_variances(setting, k))
+        without = theory.score_variance_without_covariance(*coordinate_variances(setting, k))
+        std = theory.score_variance_std_exact(setting.n, *coordinate_variances(setting, k))
         twin = Twin.of("no covariance", predicted=without) if k else Twin.of("3 % more", predicted=1.03 * law)
         of = f"mean over replicas of {setting.n} draws"
         within = budget(replicas(std, runs.n, of=of))
@@ -67,7 +73,7 @@ def mean_log_weight(setting: ScoreSetting, lab: Lab) -> Verdict:
     """
     runs, parts = lab.simulate(scores, setting), []
     for k, slopes in enumerate(setting.slopes):
-        variances = setting.variances(k)
+        variances = coordinate_variances(setting, k)
         s2 = theory.score_variance_exact(*variances)
         law = theory.mean_log_weight_limit(setting.n, math.sqrt(s2))
         rival = theory.score_variance_without_covariance(*variances) if k else 1.05 * s2

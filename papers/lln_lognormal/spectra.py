@@ -13,7 +13,8 @@ from attnlab.simulators.ensemble.setting import checked, require_positive
 from attnlab.simulators.score_statistics.attention_maps import MapSetting, spectra
 from attnlab.theory.score_statistics import spectra as theory
 
-#: Standard deviations over maps at n = 128, d = 64: 96 maps of each kind, children of np.random.SeedSequence(1). They are larger than that of the edge of one normal matrix, as the spread of scores varies too.
+#: Standard deviations over maps at n = 128, d = 64: 96 maps of each kind, children of np.random.SeedSequence(1).
+#: They are larger than that of the edge of one normal matrix, as the spread of scores varies too.
 SECOND_STD = {0.25: 0.00165, 0.5: 0.00323, 0.75: 0.00635}
 LOG_NORMAL_STD = {0.35: 0.0000952, 0.5: 0.000216, 0.7: 0.000571}
 

@@ -33,13 +33,6 @@ class ScoreSetting:
         require_at_least(self, 3, "n", "dim")
         require_positive(self, "spread", "n_replicas")
 
-    def variances(self, profile: int) -> tuple[np.ndarray, np.ndarray]:
-        """u and w, shape (d,), of the profile with this number."""
-        x = (np.arange(self.dim) + 0.5) / self.dim - 0.5
-        u, w = (np.exp(slope * x) for slope in self.slopes[profile])
-        size = self.spread / np.sqrt(np.mean(u * w))
-        return size * u, size * w
-
 
 @dataclass(frozen=True)
 class MapSetting:
@@ -74,7 +67,7 @@ def scores(setting: ScoreSetting, seeds: Sequence[np.random.SeedSequence], devic
         q, k = rng.standard_normal((2, setting.n, setting.dim))
         rows: dict[str, list] = {name: [] for name in found}
         for profile in range(len(setting.slopes)):
-            u, w = setting.variances(profile)
+            u, w = coordinate_variances(setting, profile)
             s = (q * np.sqrt(u)) @ (k * np.sqrt(w)).T / np.sqrt(setting.dim)
             square = np.mean(s**2)
             rows["variance"].append(square)
@@ -104,6 +97,14 @@ def spectra(setting: MapSetting, seeds: Sequence[np.random.SeedSequence], device
         for name in found:
             found[name].append(rows[name])
     return {name: np.array(values) for name, values in found.items()}
+
+
+def coordinate_variances(setting: ScoreSetting, profile: int) -> tuple[np.ndarray, np.ndarray]:
+    """u and w, shape (d,), of the profile with this number."""
+    x = (np.arange(setting.dim) + 0.5) / setting.dim - 0.5
+    u, w = (np.exp(slope * x) for slope in setting.slopes[profile])
+    size = setting.spread / np.sqrt(np.mean(u * w))
+    return size * u, size * w
 
 
 def softmax_map(q: np.ndarray, k: np.ndarray, spread: float) -> np.ndarray:

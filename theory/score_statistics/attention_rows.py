@@ -160,8 +160,12 @@ def _over_queries(law: Callable[[float], float], dim: int, spread: float) -> flo
     """Mean of ``law(sqrt(v))`` with v = spread^2 times a chi-square number of d degrees of freedom over d."""
     check_count(dim=dim)
     check_positive(spread=spread)
-    x, w = special.roots_genlaguerre(_NODES, dim / 2 - 1)
-    w = w / w.sum()
+    k = np.arange(
+        _NODES
+    )  # Golub and Welsch, for Laguerre polynomials of order d / 2 - 1: no gamma functions to overflow
+    side = np.sqrt(k[1:] * (k[1:] + dim / 2 - 1))
+    x, vectors = np.linalg.eigh(np.diag(2 * k + dim / 2) + np.diag(side, 1) + np.diag(side, -1))
+    w = vectors[0] ** 2
     used = w > 1e-14
     return float(sum(b * law(spread * math.sqrt(2 * a / dim)) for a, b in zip(x[used], w[used], strict=True)))
 
