@@ -57,9 +57,9 @@ LOG_NORMAL_MAPS = Scales(
     ]
 )
 LOG_NORMAL_ROWS = Scales(
-    smoke=LogNormalRowSetting(scales=(0.5, 1.0, 2.0, 3.0, 4.0, 6.0), n_rows=16, n_replicas=16),
-    desk=LogNormalRowSetting(scales=(0.5, 1.0, 2.0, 3.0, 4.0, 6.0), n_rows=48),
-    paper=LogNormalRowSetting(scales=(0.5, 1.0, 2.0, 3.0, 4.0, 6.0), n_rows=256),
+    smoke=LogNormalRowSetting(scales=(0.5, 1.0, 4.0), n_rows=16, n_replicas=16),
+    desk=LogNormalRowSetting(scales=(0.5, 1.0, 4.0), n_rows=24),
+    paper=LogNormalRowSetting(scales=(0.5, 1.0, 4.0), n_rows=256),
 )
 # variances over few keys are unbiased too, and many queries are what their mean needs
 MATCHED = Scales(

@@ -19,9 +19,7 @@ from attnlab.theory.checks import check_count, check_positive
 from attnlab.theory.score_statistics import log_sum
 from attnlab.theory.score_statistics.gaussian_rows import entropy_approx
 
-_NODES = (
-    12  # of the rule over the chi-square number: exact for polynomials of degree 23 in v, which varies by sqrt(2 / d)
-)
+_NODES = 8  # of the rule over the chi-square number v: exact for polynomials of degree 15
 
 
 def score_variance_exact(query_variances: ArrayLike, key_variances: ArrayLike) -> float:
@@ -160,9 +158,7 @@ def _over_queries(law: Callable[[float], float], dim: int, spread: float) -> flo
     """Mean of ``law(sqrt(v))`` with v = spread^2 times a chi-square number of d degrees of freedom over d."""
     check_count(dim=dim)
     check_positive(spread=spread)
-    k = np.arange(
-        _NODES
-    )  # Golub and Welsch, for Laguerre polynomials of order d / 2 - 1: no gamma functions to overflow
+    k = np.arange(_NODES)  # Golub and Welsch, Laguerre polynomials of order d / 2 - 1: no gamma functions to overflow
     side = np.sqrt(k[1:] * (k[1:] + dim / 2 - 1))
     x, vectors = np.linalg.eigh(np.diag(2 * k + dim / 2) + np.diag(side, 1) + np.diag(side, -1))
     w = vectors[0] ** 2

@@ -8,6 +8,7 @@ are limits; the functions here are for the n at hand.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -164,6 +165,7 @@ def flip_rate_std_approx(error_std: float, half_width: float, n_margins: int) ->
     return math.sqrt((error_std / (2 * half_width)) ** 2 * (1 - 2 / math.pi) + rate * (1 - rate) / n_margins)
 
 
+@functools.lru_cache(maxsize=4096)
 def _mean_and_slope(n: int, spread: float) -> tuple[float, float]:
     """Mean of the logarithm of the sum, and its derivative in the spread."""
     check_count(n=n)
