@@ -105,7 +105,10 @@ def mean_log_weight(setting: ScoreSetting, lab: Lab) -> Verdict:
     covers=PROFILES,
 )
 def log_weights_are_nearly_normal(setting: ScoreSetting, lab: Lab) -> Verdict:
-    """Over all queries ln P is a Gaussian number with a chi-square variance: its excess kurtosis is 6 / d. Twin: none."""
+    """Over all queries ln P is a Gaussian number with a chi-square variance: its excess kurtosis is 6 / d.
+
+    Twin: that of normal numbers, 3.
+    """
     runs = lab.simulate(scores, setting)
     of = f"mean over replicas of {setting.n} draws"
     return agrees(

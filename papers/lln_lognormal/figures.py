@@ -60,7 +60,7 @@ def temperature(setting: MapSetting, lab: Lab) -> figures.Plate:
 def log_variances(setting: LogNormalRowSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(log_normal_rows, setting)
     plate = figures.Plate()
-    panel, fine = plate[0], np.linspace(0.2, max(setting.scales), 30)
+    panel, fine = plate[0], np.linspace(0.2, 6.0, 30)
     exact = [sums.mean_log_variance_exact(setting.dim, float(s)) for s in fine]
     fenton = [
         operator.log_variance_of_one_log_normal(sums.mean_relative_variance_exact(setting.dim, float(s))) for s in fine

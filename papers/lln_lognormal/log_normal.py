@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from scipy import special
 
 from attnlab.analysis import Twin, Verdict, agrees, all_of, budget, finite_size, ordered, replicas
 from attnlab.analysis.verdicts.budget import Piece
@@ -180,11 +181,14 @@ def own_key(setting: OwnKeySetting, lab: Lab) -> Verdict:
     runs = lab.simulate(own_keys, setting)
     laws = _own(setting, runs["queries"])
     halved = _own(replace(setting, block=setting.block // 2), runs["queries"])["with_blocks"]
-    dropped = math.e / setting.block  # (e^v - 1) / n is the relative variance of the sum over other keys
+    # relative variances of the sums over other keys, to second order in 1 / (1 + S): p (1 - p)^2 of them
+    near = math.expm1(setting.spread**2) / setting.block
+    sums = theory.mean_relative_variance_exact(setting.dim, setting.scale) / setting.n
+    dropped = {"softmax": near * setting.block / setting.n, "log_normal": sums, "with_blocks": near}
     parts, of = [], f"mean over replicas of {setting.n} draws"
     for name, law in laws.items():
         size = float(law.mean())
-        second = dropped * (size * (1 - size) ** 2 if name != "log_normal" else size * math.e / setting.n)
+        second = dropped[name] * size * (1 - size) ** 2
         within = budget(
             replicas(OWN_STD[name] * 512 / setting.n, runs.n, of=of), finite_size(setting.n, second * setting.n, of="n")
         )
@@ -240,8 +244,6 @@ def _relative_variances(queries: np.ndarray, scale: float) -> np.ndarray:
 
 def _third(dim: int, scale: float) -> float:
     """A typical third cumulant: that for queries at the quantiles of a normal law."""
-    from scipy import special
-
     query = special.ndtri((np.arange(dim) + 0.5) / dim)
     return float(theory.log_cumulants_given_query_exact(math.sqrt(scale) * query, math.sqrt(scale))[..., 1])
 

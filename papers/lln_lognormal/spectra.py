@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from attnlab.analysis import Simplex, Twin, Verdict, agrees, all_of, bounded, budget, for_all, relative, replicas
@@ -143,7 +144,7 @@ def second_eigenvalue_of_log_normal_attention(setting: MapSetting, lab: Lab) -> 
         law = theory.second_eigenvalue_of_log_normal_approx(setting.n, setting.dim, s)[0]
         all_counts = law / (1 - theory.biased_share_exact(setting.dim, s)) ** 0.5
         # e^(3 s) (e^s - 1) / n bounds what one key's weight, of all d coordinates in one, adds to the variance of a mean over n
-        dropped = 0.005 + 2.718281828 ** (3 * s) / setting.n
+        dropped = 0.005 + math.exp(3 * s) * math.expm1(s) / setting.n
         within = budget(replicas(LOG_NORMAL_STD[spread], runs.n), relative(dropped, law, "edge and 1/n"))
         twin = Twin.of("all of the variance", predicted=all_counts)
         parts.append(agrees(runs["second"][:, k], law, within=within, twin=twin).named(f"s = {s:.3g}"))
