@@ -52,7 +52,7 @@ TIED = Scales(
 )
 LOG_NORMAL_MAPS = Scales(
     *[
-        replace(each, weights="log_normal", spreads=(0.35, 0.5, 0.7))
+        replace(each, weights="log_normal", spreads=(0.35, 0.5, 0.7), n_replicas=each.n_replicas // 2)
         for each in (SPECTRA.smoke, SPECTRA.desk, SPECTRA.paper)
     ]
 )
