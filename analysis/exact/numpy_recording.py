@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from functools import partial
+from functools import partial, partialmethod
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,9 @@ from attnlab.analysis.exact.numpy_functions import (
 )
 from attnlab.analysis.exact.tape import Condition, NotTraceable, Number, Tape
 
-_FAILURES = (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError, IndexError, OverflowError)
+_FAILURES = (
+    TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError, IndexError, ArithmeticError, AssertionError,
+)  # fmt: skip
 
 
 class Recording:
@@ -73,11 +75,19 @@ class Traced:
     def __setitem__(self, key: Any, value: Any) -> None:
         raise NotTraceable("the statement writes into one of its own arrays; build it with np.stack or np.where")
 
+    def _written_into(self, ufunc: Any, other: Any) -> Any:
+        """``x += y``: numpy changes an array in place, and makes a new number of a number."""
+        if self.ndim:
+            raise NotTraceable("the statement writes into one of its own arrays; write x = x + y")
+        return _ufunc(ufunc, (self, other))
+
     def __bool__(self) -> bool:
         if self.size != 1:
             raise NotTraceable("the statement branches on an array")
         entry, value = self.entries.item(), bool(self.values.item())
         if isinstance(entry, (bool, np.bool_)):
+            if bool(entry) != value:
+                raise NotTraceable("rounding decides a branch of the statement")
             return value
         if not isinstance(entry, Condition) or not self.recording.path:
             raise NotTraceable("the statement branches on a comparison of computed values")
@@ -124,7 +134,7 @@ def record_numpy(
     own = {name: Traced(inputs[name], value, recording) if name in inputs else value for name, value in point.items()}
     try:
         found = function(own)
-        _check_same(found, function(dict(point)))
+        _check_same(found, function({name: np.copy(value)[()] for name, value in point.items()}))
         return _result(found), recording.conditions
     except NotTraceable:
         raise
@@ -273,6 +283,7 @@ for _name_, _function in {
 }.items():
     setattr(Traced, f"__{_name_}__", _operator(_function))
     setattr(Traced, f"__r{_name_}__", _operator(_function, reverse=True))
+    setattr(Traced, f"__i{_name_}__", partialmethod(Traced._written_into, _function))
 for _name_, _function in {
     "neg": np.negative,
     "pos": np.positive,

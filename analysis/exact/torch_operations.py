@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attnlab.analysis.exact import arrays as ar
-from attnlab.analysis.exact.arrays import each, op
+from attnlab.analysis.exact.arrays import along, each, op
 from attnlab.analysis.exact.torch_axes import (
     addmm,
     aminmax,
@@ -122,6 +122,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "special_erfc": unary("erfc"),
     "special_expm1": unary("expm1"),
     "square": unary("square"),
+    "frac": formula(lambda x: x - truncated(x)),
+    "floor_divide": lambda tape, self, other: div(tape, self, other, "floor"),
     "exp2": formula(lambda x: 2**x),
     "special_exp2": formula(lambda x: 2**x),
     "log2": formula(lambda x: x.log() / x.tape.constant(2).log()),
@@ -133,7 +135,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "ceil": formula(lambda x: -((-x).apply("floor"))),
     "trunc": formula(truncated),
     "round": rounded,
-    "frac": formula(lambda x: x - truncated(x)),
     "relu": formula(lambda x: x.tape.apply("max", x, x.tape.constant(0))),
     "silu": formula(lambda x: x * x.apply("sigmoid")),
     "mish": formula(lambda x: x * x.exp().apply("log1p").apply("tanh")),
@@ -222,6 +223,15 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "sort": sort,
     "topk": topk,
     "median": median,
+    "count_nonzero": lambda tape, self, dim=None: along(tape, ar.total, compare("ne")(tape, self, 0), dim, False),
+    "var_mean": lambda tape, self, dim=None, correction=None, keepdim=False: (
+        variance(tape, self, dim, correction, keepdim),
+        along(tape, ar.mean, self, dim, keepdim),
+    ),
+    "std_mean": lambda tape, self, dim=None, correction=None, keepdim=False: (
+        deviation(tape, self, dim, correction, keepdim),
+        along(tape, ar.mean, self, dim, keepdim),
+    ),
     "argmax": argument,
     "argmin": argument,
     "argsort": argument,

@@ -18,10 +18,18 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from attnlab.analysis.exact.arrays import OPAQUE, as_objects, lift
+from attnlab.analysis.exact.arrays import OPAQUE, as_objects, each, lift
 from attnlab.analysis.exact.tape import Condition, NotTraceable, Number, Tape
+from attnlab.analysis.exact.torch_entries import truncated
 from attnlab.analysis.exact.torch_internals import DispatchMode, schema, unwatched
 
+_WHOLE = frozenset(  # operations on whole numbers that are what they are on reals
+    (
+        "_to_copy add sub rsub mul neg abs sum prod cumsum maximum minimum amax amin clamp clamp_min clamp_max where "
+        "masked_fill remainder floor_divide square sign cat stack clone count_nonzero index flip roll tril triu trace dot mv "
+        "mm bmm repeat"
+    ).split()
+)
 CONSTANT_SIZE = 64  # operations on constants are recorded up to this many entries; larger ones are computed
 _PLUMBING = frozenset(
     (
@@ -29,6 +37,7 @@ _PLUMBING = frozenset(
         "swapdims_ detach_ as_strided_"
     ).split()
 )
+_OUT_OF_TORCH = ("numpy", "tolist", "__array__", "data_ptr", "__reduce_ex__")
 _FRESH = ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")
 _REFUSED = {
     "equal": "torch.equal turns computed values into a bool",
@@ -120,6 +129,8 @@ class TorchRecorder(DispatchMode):
                 part = _conditions(part, name)
             elif tensor.is_floating_point():
                 raise NotTraceable(f"{name} rounds a computed value to {tensor.dtype}")
+            elif name in _WHOLE and tensor.dtype == torch.int64:
+                part = _whole_numbers(self.tape, part, args[0])
             else:
                 opaque = np.empty(tuple(tensor.shape), dtype=object)
                 opaque[...] = OPAQUE
@@ -199,6 +210,8 @@ class TorchRecorder(DispatchMode):
     def _decided(self, tensor: torch.Tensor, value: Any) -> Any:
         (entry,) = self.shadow(tensor).reshape(-1)
         if isinstance(entry, (bool, np.bool_)):
+            if bool(entry) != bool(value):
+                raise NotTraceable("rounding decides a branch of the statement")
             return value
         if isinstance(entry, Number) and self.tape.value_of(entry) is not None:
             return value
@@ -213,6 +226,15 @@ class TorchRecorder(DispatchMode):
         return value
 
 
+class Unconverted(TorchFunctionMode):
+    """Refuses what takes a tensor out of torch: numpy's functions would."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in _OUT_OF_TORCH:
+            raise TypeError("the statement takes a tensor out of torch")
+        return func(*args, **(kwargs or {}))
+
+
 class _NoConversion(TorchFunctionMode):
     """Refuses what would take a computed value out of torch unseen."""
 
@@ -222,7 +244,7 @@ class _NoConversion(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
-        if name in ("numpy", "tolist", "__array__", "data_ptr", "__reduce_ex__") and args:
+        if name in _OUT_OF_TORCH and args:
             if isinstance(args[0], torch.Tensor) and self.recorder.knows(args[0]):
                 raise NotTraceable("the statement takes a computed value out of torch")
         return func(*(self._known(x) for x in args), **(kwargs or {}))
@@ -250,7 +272,7 @@ def record_torch(
     recorder = TorchRecorder(tape, path)
     own = {name: t.detach().clone() for name, t in point.items()}
     for name, entries in inputs.items():
-        own[name].requires_grad_(True)
+        own[name] = own[name].requires_grad_(True).clone()  # no leaf: a side may write into its own argument
         recorder.input(own[name], entries)
     try:
         with warnings.catch_warnings(), _NoConversion(recorder), recorder:
@@ -269,7 +291,8 @@ def record_torch(
         NotImplementedError,
         RuntimeError,
         IndexError,
-        OverflowError,
+        ArithmeticError,
+        AssertionError,
     ) as error:
         cause = error.__cause__ if isinstance(error.__cause__, NotTraceable) else None
         raise cause or NotTraceable(f"{type(error).__name__}: {error}") from error
@@ -328,6 +351,14 @@ def _numbers(tape: Tape, entries: np.ndarray) -> np.ndarray:
     for index in np.ndindex(entries.shape):
         out[index] = entries[index] if entries[index] is OPAQUE else lift(tape, entries[index])
     return out
+
+
+def _whole_numbers(tape: Tape, entries: np.ndarray, source: Any) -> np.ndarray:
+    """The entries of an int64 tensor as numbers; made from floats, they lose what stands after the point."""
+    numbers = _numbers(tape, entries)
+    if isinstance(source, torch.Tensor) and source.is_floating_point():
+        return each(tape, truncated, numbers)
+    return numbers
 
 
 def _conditions(entries: np.ndarray, name: str) -> np.ndarray:

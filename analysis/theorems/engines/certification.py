@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from flint import arb, ctx, fmpq
 
+from attnlab.analysis.exact.ends import end_values
 from attnlab.analysis.exact.tape import NotTraceable, Number
 from attnlab.analysis.exact.values import ball_gradient, ball_values
 from attnlab.analysis.theorems.engines.cover import Cover, Key, cases, point_of
@@ -32,6 +33,7 @@ BUDGET = 100_000
 OPERATIONS = 60  # scalar operations in balls per evaluation of the budget
 SECONDS_PER_OPERATION = 1.5e-6
 LEAST_SECONDS = 20.0
+MEETING = 2.0**-20  # an excess this small, relative to the sides, may be the rounding of a ball's radius
 MAX_BOXES = 400_000
 MEETING_BOXES = 8_000  # enough to try, once the two sides are seen to meet
 STUCK = 2.0**-20  # a box this narrow (relative to the domain) that is still open: the sides meet there
@@ -173,6 +175,8 @@ class _Search:
             return None, 0, None, ["n"]
         if self._infeasible(values):
             return None, 0, None, ["x"]
+        if self._attained(box, values):
+            return None, 0, None, ["n"]
         middles = [arb((lo + hi) / 2) for lo, hi in box]
         at_middle = ball_values(self.tape, dict(zip(self.keys, middles, strict=True)))
         if self._seen(box, at_middle):
@@ -216,6 +220,20 @@ class _Search:
 
     def _certain(self, ball: arb) -> bool:
         return bool(ball < 0 if self.negated else ball <= 0)
+
+    def _attained(self, box: list[tuple[fmpq, fmpq]], values: list[arb]) -> bool:
+        """Whether the sides may just meet, and the two ends of an interval show what a rounded radius cannot."""
+        natural = values[self.gap]
+        if self.negated or not natural.is_finite():
+            return False
+        reach = natural.upper()
+        if not reach < (1 + abs(values[self.sides[0]]).upper()) * MEETING:
+            return False
+        low_side, up_side = self.sides
+        ends = end_values(
+            self.tape, values, {k: (arb(a).lower(), arb(b).upper()) for k, (a, b) in zip(self.keys, box, strict=True)}
+        )
+        return bool(ends[self.gap][1] <= 0 or ends[low_side][1] <= ends[up_side][0])
 
     def _seen(self, box: list[tuple[fmpq, fmpq]], at_middle: list[arb]) -> bool:
         """Record the excess at a centre; True if the claim certainly fails there."""

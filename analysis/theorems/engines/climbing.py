@@ -14,7 +14,7 @@ import torch
 
 from attnlab.analysis.theorems.engines.coordinates import Latent
 from attnlab.analysis.theorems.engines.evaluate import arrays, tensors
-from attnlab.analysis.theorems.engines.lbfgs import minimise
+from attnlab.analysis.theorems.engines.lbfgs import gradient_of, minimise
 from attnlab.analysis.theorems.engines.objective import INSIDE, Objective
 from attnlab.analysis.theorems.statement.domains import Integer, Permutation
 
@@ -96,13 +96,13 @@ def ascend(
         if step % 10 == 0 and late():
             break
         with torch.no_grad():
-            if score.requires_grad and latent.size and objective.differentiable:
-                gradient = torch.nan_to_num(
-                    torch.autograd.grad(score, z, torch.ones_like(score))[0], nan=0.0, posinf=0.0, neginf=0.0
-                )
+            gradient = gradient_of(score, z) if latent.size and objective.differentiable else None
+            if gradient is not None:
                 m, v = 0.9 * m + 0.1 * gradient, 0.99 * v + 0.01 * gradient**2
                 move = (m / (1 - 0.9 ** (step + 1))) / ((v / (1 - 0.99 ** (step + 1))).sqrt() + 1e-30)
                 z += rate * (1 - step / STEPS) * move
+            elif latent.size and objective.differentiable and objective.climb_on_tape():
+                pass
             elif latent.size:
                 objective.differentiable = False
                 z.copy_(torch.as_tensor(latent.pack(arrays(kept))))

@@ -2,8 +2,9 @@
 
 The function runs at the point itself and what it does there is recorded, branches included, then evaluated in balls of 256
 bits (2048 where that is not enough). The point's floats are read exactly, except at an end of a box, which is read
-as the end is; a float vector on a sphere or simplex stands for the exact point of the domain in its direction. The
-violation must be certain in ball arithmetic, as must the assumptions (strictly, where they are strict) and the branches.
+as the end is, and, where that shows no violation, once more as the simple fractions they are nearest to (0.7 as 7/10);
+a float vector on a sphere or simplex stands for the exact point of the domain in its direction. The violation must be
+certain in ball arithmetic, as must the assumptions (strictly, where they are strict) and the branches.
 
 What cannot be recorded is judged in floats against its own rounding. A torch side runs again with every operation's
 result moved by its last digit, at random; a numpy side runs again in extended precision; and the sides are sampled along
@@ -17,15 +18,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from attnlab.analysis.exact.tape import NotTraceable
-from attnlab.analysis.theorems.engines.exact_form import RecordedClaim, record_claim, whole_at
-from attnlab.analysis.theorems.statement.claim import Claim
-from attnlab.analysis.theorems.statement.domains import Box, Domain, Simplex, Sphere
+from attnlab.analysis.exact.reading import highest, lowest
+from attnlab.analysis.exact.tape import NotTraceable, Tape
+from attnlab.analysis.theorems.engines.exact_form import (
+    FAILURES,
+    RecordedClaim,
+    as_tensor,
+    at_one_point,
+    entry_inputs,
+    quietly,
+    record_claim,
+    sides_in_float64,
+    tensors_of,
+    whole_at,
+    written_in,
+)
+from attnlab.analysis.theorems.statement.claim import Claim, is_sympy
+from attnlab.analysis.theorems.statement.domains import Box, Domain, Integer, Simplex, Sphere
 
 BITS = (256, 2048)
 SAME_DIGITS = 0.75  # sides that agree to this share of the bits are equal
@@ -33,6 +48,7 @@ SCALES = 2.0**-48, 2.0**-36, 2.0**-24  # relative moves that show the rounding o
 WIDE_SCALES = 2.0**-16, 2.0**-11, 2.0**-8, 2.0**-5  # moves that show steps of rounding, where arithmetic is hidden
 STENCIL = 9
 SHAKES = 12
+SIMPLE = 100_000  # largest denominator of a simple fraction: the float nearest to it stands for it as well
 PERSISTS = 2.0**-20  # a violation of a side that hides its arithmetic holds this far around the point, of the box
 Point = Mapping[str, np.ndarray]
 
@@ -67,17 +83,96 @@ class Confirmation:
         return self.lower / self.upper if self.upper > 0 else math.nan
 
 
-def confirm(claim: Claim, point: Point) -> Confirmation:
-    """Evaluate a claim at one point, in balls, or, where that is impossible, in floats against their own noise."""
+def confirm(claim: Claim, point: Point, wanted: str = "violated") -> Confirmation:
+    """Evaluate a claim at one point, in balls, or, where that is impossible, in floats against their own noise.
+
+    Where the point's floats do not give the ``wanted`` status, the simple fractions that they stand for may.
+    """
     for name, domain in claim.variables.items():
         if not domain.contains(np.asarray(point[name])):
             return Confirmation("outside", math.nan, math.nan, "", f"{name} lies outside {domain}")
+    found = _confirm(claim, point, wanted)
+    if found.violated and _overflows(claim, point, found):
+        return replace(found, status="unclear", reason="whole numbers leave the range of 64 bits in the statement")
+    return found
+
+
+def _confirm(claim: Claim, point: Point, wanted: str) -> Confirmation:
     try:
         recorded = record_claim(claim, point=point, whole=whole_at(claim, point))
         found = _in_balls(claim, recorded, point, BITS[0])
-        return _in_balls(claim, recorded, point, BITS[1]) if found.status == "unclear" else found
+        found = _in_balls(claim, recorded, point, BITS[1]) if found.status == "unclear" else found
+        return found if found.status == wanted else _as_meant(claim, point, wanted) or found
     except NotTraceable as reason:
         return _in_floats(claim, point, str(reason))
+
+
+def _overflows(claim: Claim, point: Point, found: Confirmation) -> bool:
+    """Whether a violation is that of whole numbers that wrap around: with floats in their place it is none."""
+    if not any(isinstance(domain, Integer) for domain in claim.variables.values()):
+        return False
+    floats = {
+        name: np.asarray(v, dtype=np.float64) if isinstance(claim.variables[name], Integer) else np.asarray(v)
+        for name, v in point.items()
+    }
+    try:
+        left, right = (_value(claim, side, floats) for side in (claim.left, claim.right))
+        gap = float(np.max(abs(left - right) - claim.within if claim.sense == "equals" else left - right))
+        gap = -float(np.min(left - right)) if claim.sense == "at_least" else gap
+    except FAILURES:
+        return False
+    size = max(float(np.max(abs(left))), float(np.max(abs(right))))
+    return gap <= 1e-9 * size and abs(gap - (found.lower - found.upper)) > 1e-6 * size
+
+
+def _value(claim: Claim, side: Any, point: Point) -> np.ndarray:
+    """A side at one point in float64; numbers as they are."""
+    if is_sympy(side) or not callable(side):
+        return np.asarray(side.detach() if hasattr(side, "detach") else side, dtype=np.float64)
+    one = at_one_point(claim, side)
+    with sides_in_float64(), quietly():
+        if written_in(claim, side) == "torch":
+            return as_tensor(one(tensors_of(point))).detach().double().numpy()
+        return np.asarray(one({name: v.copy()[()] for name, v in point.items()}), dtype=np.float64)
+
+
+def _as_meant(claim: Claim, point: Point, wanted: str) -> Confirmation | None:
+    """The claim at the simple fractions that the point's floats stand for, if its status there is the wanted one."""
+    meant = _meant(claim, point)
+    if not meant:
+        return None
+
+    def inputs(tape: Tape, name: str, domain: Domain) -> np.ndarray:
+        entries = entry_inputs(tape, name, domain)
+        if isinstance(domain, Box):
+            for k, x in enumerate(np.asarray(point[name], dtype=np.float64).ravel().tolist()):
+                entries.reshape(-1)[k] = tape.constant(meant.get((name, k), Fraction(x)))
+        return entries
+
+    try:
+        recorded = record_claim(claim, point=point, whole=whole_at(claim, point), inputs=inputs)
+    except NotTraceable:
+        return None
+    found = _in_balls(claim, recorded, point, BITS[0])
+    return found if found.status == wanted else None
+
+
+def _meant(claim: Claim, point: Point) -> dict[tuple[str, int], Fraction]:
+    """Entries of boxes that are floats of simple fractions, as these: 0.7 stands for 7/10 too, if that is in the box."""
+    out = {}
+    for name, domain in claim.variables.items():
+        if isinstance(domain, Box):
+            for k, x in enumerate(np.asarray(point[name], dtype=np.float64).ravel().tolist()):
+                simple = Fraction(x).limit_denominator(SIMPLE)
+                if simple != x and float(simple) == x and _inside(domain, simple):
+                    out[name, k] = simple
+    return out
+
+
+def _inside(domain: Box, value: Fraction) -> bool:
+    """Whether a number lies between the ends, whatever the ends may stand for."""
+    over_low = not math.isfinite(domain.low) or highest(domain.low) <= value
+    return over_low and (not math.isfinite(domain.high) or value <= lowest(domain.high))
 
 
 def balls_at(claim: Claim, point: Point) -> dict[tuple[str, int], Any]:

@@ -7,6 +7,7 @@ the larger: positive where the claim fails. Evaluations are counted: budgets are
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -198,7 +199,7 @@ class _Side:
         self.uses = [name for name, _ in parameters(side)] if callable(side) and not is_sympy(side) else []
         self._fixed: torch.Tensor | None = None
         self._recorded: Recorded | None = None
-        self.mode = "vmap"
+        self.mode, self.gradients = "vmap", True
         if not callable(side) and not is_sympy(side):
             raw = side.detach().cpu().numpy() if hasattr(side, "detach") else side
             value = np.asarray(raw, dtype=np.float64)
@@ -220,7 +221,10 @@ class _Side:
             flat = {name: t.reshape(n, -1) for name, t in points.items()}
             return torch.stack(torch_values(self._recorded.tape, self._recorded.outputs, flat), dim=1)
         with sides_in_float64():
-            out = self._batched(points, n).reshape(n, -1)
+            try:
+                out = self._batched(points, n).reshape(n, -1)
+            except FAILURES:  # at some of the points: numpy's inverse of a singular matrix, math.sqrt(-1)
+                out = torch.stack([self._or_undefined(points, i) for i in range(n)])
         return torch.where(out, 1.0, -1.0).to(torch.float64) if out.dtype == torch.bool else out.to(torch.float64)
 
     def in_extended_precision(self, point: Mapping[str, Any]) -> np.ndarray | None:
@@ -237,35 +241,57 @@ class _Side:
 
     def _batched(self, points: Mapping[str, torch.Tensor], n: int) -> torch.Tensor:
         names = list(points)
-        if self.mode == "vmap":
-            return torch.func.vmap(lambda *xs: as_tensor(self._one(dict(zip(names, xs, strict=True)))))(
-                *points.values()
-            )
+        if self.mode != "numpy" and not self.gradients:
+            points = {k: t.detach() for k, t in points.items()}
+        if self.mode == "vmap":  # a side gets copies: it may write into its arguments
+            return torch.func.vmap(
+                lambda *xs: as_tensor(self._one({k: x.clone() for k, x in zip(names, xs, strict=True)}))
+            )(*points.values())
         if self.mode == "loop":
-            return torch.stack([as_tensor(self._one({k: t[i] for k, t in points.items()})) for i in range(n)])
+            return torch.stack([as_tensor(self._one({k: t[i].clone() for k, t in points.items()})) for i in range(n)])
         arrays = {k: t.detach().numpy() for k, t in points.items()}
         with np.errstate(all="ignore"):
             return torch.stack(
-                [torch.as_tensor(np.asarray(self._one({k: a[i] for k, a in arrays.items()}))) for i in range(n)]
+                [torch.as_tensor(np.asarray(self._one({k: a[i].copy() for k, a in arrays.items()}))) for i in range(n)]
             )
+
+    def _or_undefined(self, points: Mapping[str, torch.Tensor], i: int) -> torch.Tensor:
+        """The entries at one point; NaN where the side raises an error."""
+        try:
+            out = self._batched({k: t[i : i + 1] for k, t in points.items()}, 1).reshape(-1)
+        except FAILURES:
+            return torch.full((math.prod(self.shape),), math.nan, dtype=torch.float64)
+        return torch.where(out, 1.0, -1.0).to(torch.float64) if out.dtype == torch.bool else out.to(torch.float64)
 
     def _settle(self, probe: Points) -> tuple[int, ...]:
         """Choose the first way of evaluation that works on two points, and return the shape at one point."""
         torch_runs = is_sympy(self.side) or written_in(self.claim, self.side) == "torch"
         error: Exception | None = None
-        for mode in ("vmap", "loop") if torch_runs else ("numpy",):
-            self.mode = mode
+        ways = list(itertools.product(("vmap", "loop"), (True, False))) if torch_runs else [("numpy", True)]
+        for mode, gradients in ways:
+            self.mode, self.gradients = mode, gradients
             there = tensors(probe)
             for t in there.values():
                 t.requires_grad_(t.is_floating_point())
             try:
                 with sides_in_float64(), quietly():
-                    return tuple(self._batched(there, 2).shape[1:])
+                    out = self._batched(there, 2)
+                if not out.numel():
+                    raise ClaimError(f"the {self.label} returns no entries, an array of shape {tuple(out.shape[1:])}")
+                if out.is_complex():
+                    raise ClaimError(
+                        f"the {self.label} returns complex numbers, which have no order; compare .real or .abs()"
+                    )
+                return tuple(out.shape[1:])
+            except ClaimError:
+                raise
             except FAILURES as failure:
                 error = failure
         names = ", ".join(f"{k} of shape {v.shape[1:]}" for k, v in probe.items())
+        in_torch = self.claim.__dict__.get("_torch_errors", {}).get(id(self.side))
         raise ClaimError(
             f"the {self.label} cannot be evaluated with {names}: {type(error).__name__}: {error}"
+            + (f"; on tensors of float64: {in_torch}" if in_torch else "")
         ) from error
 
     def _try_record(self, side: Any) -> Recorded | None:

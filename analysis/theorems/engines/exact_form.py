@@ -24,7 +24,10 @@ from attnlab.analysis.exact.tape import Condition, NotTraceable, Number, Tape
 from attnlab.analysis.theorems.statement.claim import Claim, is_sympy, parameters, symbol_home
 from attnlab.analysis.theorems.statement.domains import Box, Domain, Simplex
 
-FAILURES = (TypeError, RuntimeError, ValueError, AttributeError, NotImplementedError, IndexError, KeyError)
+FAILURES = (
+    TypeError, RuntimeError, ValueError, AttributeError, NotImplementedError, IndexError, KeyError, ArithmeticError,
+    AssertionError,
+)  # fmt: skip
 _KEPT_TAPES = 32
 
 Inputs = Callable[[Tape, str, Domain], np.ndarray]
@@ -147,17 +150,26 @@ def written_in(claim: Claim, side: Any) -> str:
             with sides_in_float64(), quietly():
                 as_tensor(one(needing_gradients(_some_point(claim))))
             known[id(side)] = ("torch", side)
-        except FAILURES:
-            known[id(side)] = ("numpy", side)
+        except FAILURES as error:
+            known[id(side)] = ("torch" if _runs_in_torch(one, claim) else "numpy", side)
+            claim.__dict__.setdefault("_torch_errors", {})[id(side)] = f"{type(error).__name__}: {error}"
     return known[id(side)][0]
+
+
+def _runs_in_torch(one: Callable[[Mapping[str, Any]], Any], claim: Claim) -> bool:
+    """Whether a side that cannot be differentiated runs on tensors without leaving torch: it may fill given tensors."""
+    from attnlab.analysis.exact.torch_recording import Unconverted
+
+    try:
+        with sides_in_float64(), quietly(), Unconverted():
+            return hasattr(one(tensors_of(_some_point(claim))), "untyped_storage")
+    except FAILURES:
+        return False
 
 
 def needing_gradients(point: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """One point as tensors; float ones need a gradient, so that numpy cannot take them unseen."""
-    out = tensors_of(point)
-    for t in out.values():
-        t.requires_grad_(t.is_floating_point())
-    return out
+    return {k: t.requires_grad_(t.is_floating_point()).clone() for k, t in tensors_of(point).items()}
 
 
 def tensors_of(points: Mapping[str, np.ndarray]) -> dict[str, Any]:

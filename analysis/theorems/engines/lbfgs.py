@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import torch
 
+from attnlab.analysis.theorems.engines.exact_form import FAILURES
+
 MEMORY = 12
 HALVINGS = 25
 ARMIJO = 1e-4
@@ -57,8 +59,19 @@ def _with_gradient(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     point = z.clone().requires_grad_(True)
     value = function(point)
-    (gradient,) = torch.autograd.grad(value, point, torch.ones_like(value))
-    return value.detach(), torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+    gradient = gradient_of(value, point)
+    return value.detach(), torch.zeros_like(z) if gradient is None else gradient
+
+
+def gradient_of(values: torch.Tensor, point: torch.Tensor) -> torch.Tensor | None:
+    """The gradient of every row's value, infinite and undefined entries as 0; None where torch has no derivative."""
+    if not values.requires_grad:
+        return None
+    try:
+        (gradient,) = torch.autograd.grad(values, point, torch.ones_like(values), allow_unused=True)
+    except FAILURES:
+        return None
+    return torch.zeros_like(point) if gradient is None else torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _two_loops(gradient: torch.Tensor, pairs: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> torch.Tensor:

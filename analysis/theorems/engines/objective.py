@@ -43,6 +43,13 @@ class Objective:
         if evaluator.written_in == "numpy" and not self.on_tape:
             self.differentiable = False
 
+    def climb_on_tape(self) -> bool:
+        """Climb on the exact form from now on, because torch has no derivative of the function; False if it cannot be."""
+        if self.on_tape or self.exact is None:
+            return False
+        self.on_tape = True
+        return True
+
     def set_scale(self, points: Points) -> None:
         """Fix the scales from a pool of points."""
         with torch.no_grad():

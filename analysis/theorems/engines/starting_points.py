@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import itertools
 import math
+import types
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from attnlab.analysis.exact.tape import NotTraceable
+from attnlab.analysis.exact.tape import NotTraceable, Tape
 from attnlab.analysis.theorems.engines.coordinates import support
-from attnlab.analysis.theorems.engines.exact_form import recorded_at
+from attnlab.analysis.theorems.engines.exact_form import record_claim, recorded_at
 from attnlab.analysis.theorems.statement.claim import Claim
 from attnlab.analysis.theorems.statement.domains import (
     Box,
@@ -201,13 +203,12 @@ def _of_box(domain: Box, constants: Sequence[float], generator: np.random.Genera
 
 
 def compared_constants(claim: Claim) -> list[float]:
-    """Numbers that the recorded statement adds to a variable, or divides by its factor, with both signs."""
-    try:
-        generator = np.random.default_rng(0)
-        whole = {n: np.asarray(d.draw(1, generator)[0]) for n, d in claim.variables.items() if d.whole}
-        tape = recorded_at(claim, whole).tape
-    except NotTraceable:
-        return []
+    """Numbers that the recorded statement adds to a variable, or divides by its factor, with both signs; those that stand
+    in the code of its sides."""
+    written = dict.fromkeys(x for side in claim.parts().values() for x in written_numbers(side))
+    tape = _some_tape(claim)
+    if tape is None:
+        return list(written)[:MAX_CONSTANTS]
     out: dict[float, None] = {}
     values = {k: args[0] for k, (op, args) in enumerate(tape.entries) if op in ("constant", "rounded")}
     scaled: dict[int, float] = {}
@@ -228,7 +229,49 @@ def compared_constants(claim: Claim) -> list[float]:
     for value in values.values():
         out.setdefault(float(value))
         out.setdefault(-float(value))
-    return [x for x in out if math.isfinite(x)][:MAX_CONSTANTS]
+    return [x for x in (out | written) if math.isfinite(x)][:MAX_CONSTANTS]
+
+
+def _some_tape(claim: Claim) -> Tape | None:
+    """The recorded statement, or, where it branches, what it does at a draw."""
+    generator = np.random.default_rng(0)
+    point = {n: np.asarray(d.draw(1, generator)[0]) for n, d in claim.variables.items()}
+    whole = {n: v for n, v in point.items() if claim.variables[n].whole}
+    try:
+        return recorded_at(claim, whole).tape
+    except NotTraceable:
+        pass
+    try:
+        return record_claim(claim, whole, point=point).tape
+    except NotTraceable:
+        return None
+
+
+def written_numbers(side: Any) -> list[float]:
+    """Numbers that stand in the code of a function, in its defaults and in the variables that it closes over."""
+    code = getattr(side, "__code__", None)
+    if code is None:
+        return []
+    cells = getattr(side, "__closure__", None) or ()
+    stack: list[Any] = [*code.co_consts, *(getattr(side, "__defaults__", None) or ())]
+    stack += [cell.cell_contents for cell in cells if _filled(cell)]
+    out: list[float] = []
+    while stack and len(out) < MAX_CONSTANTS:
+        x = stack.pop(0)
+        if isinstance(x, types.CodeType):
+            stack += x.co_consts
+        elif isinstance(x, (tuple, list)) and len(x) <= MAX_CONSTANTS:
+            stack += x
+        elif isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x) < 1e300:
+            out += [float(x), -float(x)]
+    return out
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # not yet given a value
+        return False
 
 
 def all_values(claim: Claim, limit: int) -> Points | None:

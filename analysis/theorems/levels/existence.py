@@ -23,7 +23,7 @@ def existence(run: Run, claim: Claim) -> Verdict:
     found = search(hunted, run.budget, run.seed, evaluator, confirming=False)
     base = Verdict(Outcome.UNDECIDED, "exists", of=claim.region, n=found.n_starts, unit="start", level="searched")
     for point in found.candidates(LOOKED):
-        seen = confirm(opposite, point)
+        seen = confirm(opposite, point, wanted="met")
         if seen.status == "met":
             rigorous = "ball" in seen.how
             return replace(

@@ -360,7 +360,7 @@ def _check_names(claim: Claim, label: str, side: Any) -> None:
         loose = [s for s in used if symbol_home(s, known) is None]
     elif callable(side):
         loose = [p for p, needed in parameters(side) if needed and p not in known]
-    elif isinstance(side, (str, bytes)) or side is None:
+    elif isinstance(side, (str, bytes)) or side is None or np.iscomplexobj(side):
         raise ClaimError(f"the {label} must be a number, a sympy expression or a function, got {side!r}")
     else:
         values = np.asarray(side, dtype=np.float64)

@@ -14,7 +14,7 @@ import sympy
 import torch
 
 from attnlab.analysis.theorems.check import check
-from attnlab.analysis.theorems.statement.claim import exists, for_all
+from attnlab.analysis.theorems.statement.claim import ClaimError, exists, for_all
 from attnlab.analysis.theorems.statement.domains import (
     Integer,
     Matrix,
@@ -41,6 +41,16 @@ def in_place(x):
     out[0] = x[0]
     out[1:] = x[1:] * 2
     return out.clamp_(max=1.0).sum()
+
+
+def written_over(x):
+    x.mul_(2)
+    return x.sum()
+
+
+def written_over_numpy(x):
+    x *= 2
+    return np.sum(x)
 
 
 def jacobian(x):
@@ -125,6 +135,37 @@ TRUTHS = {
     "a logarithm at zero": (False, for_all(x=UNIT).bound(lambda x: 0 * torch.log(x), at_least=0.0), ("symbolic", "certified")),
     "one over one over": (False, for_all(x=BOX).identity(lambda x: 1 / (1 / x), equals=lambda x: x), ("symbolic", "certified")),
     "sympy, strict": (True, for_all(x=UNIT).bound(1 / X, at_least=1, assuming=X > 0), ("searched",)),
+    # simple numbers that are no floats
+    "equal to a decimal": (False, for_all(x=UNIT).bound(lambda x: torch.where(x == 0.7, 2.0, x), at_most=1), ("searched", None)),
+    "equal to a third": (False, for_all(x=UNIT).bound(lambda x: torch.where(3 * x == 1, 2.0, x), at_most=1), ("searched",)),
+    "a branch at a decimal": (False, for_all(x=UNIT).bound(lambda x: 2.0 + 0 * x if x == 0.3 else x, at_most=1), ("searched",)),
+    "decimals of a vector": (False, for_all(x=Vector(3, 0, 1)).bound(
+        lambda x: torch.where((x == 0.7).any(), 2.0, x[0]), at_most=1), ("searched",)),
+    "numpy's decimal": (False, for_all(x=UNIT).bound(lambda x: np.where(x == 0.3, 2.0, x), at_most=1), ("searched",)),
+    "an example at a decimal": (True, exists(x=UNIT).such_that(lambda x: torch.where(x == 0.7, 2.0, 0.0), at_least=1), (None,)),
+    "just outside": (True, for_all(x=Real(0, 0.3)).bound(lambda x: torch.where(x > 0.3, 5.0, x), at_most=0.3), ("searched",)),
+    # sides that write into their arguments or into given arrays
+    "own argument": (False, for_all(x=Vector(3, -1, 1)).bound(written_over, at_most=5.9), ("searched", None)),
+    "own argument, true": (True, for_all(x=Vector(3, -1, 1)).bound(written_over, at_most=6), ("searched", "certified")),
+    "own argument of numpy": (False, for_all(x=Vector(3, -1, 1)).bound(written_over_numpy, at_most=5.9), ("searched", None)),
+    "own argument of numpy, true": (True, for_all(x=Vector(3, -1, 1)).bound(written_over_numpy, at_most=6), ("searched",)),
+    "other side unchanged": (True, for_all(x=Vector(3, -1, 1)).bound(
+        written_over, at_most=lambda x: 2 * x.sum() + 0.001), ("searched",)),
+    "out=": (False, for_all(x=Vector(3, -1, 1)).bound(
+        lambda x: torch.add(x, 1.0, out=torch.empty(3)).sum(), at_most=5.9), ("searched",)),
+    # whole numbers made of reals
+    "counted": (False, for_all(x=Vector(3, -1, 1)).bound(lambda x: (x > 0.5).sum(), at_most=2), ("certified",)),
+    "whole parts": (False, for_all(x=Vector(3, 0, 2)).bound(lambda x: x.long().sum() * 1.0, at_most=5.9), ("searched",)),
+    "towards zero": (False, for_all(x=Real(-2.5, 2.5)).bound(lambda x: x.long() - x, at_most=0.9), ("certified",)),
+    "divided down": (False, for_all(x=Real(-3, 3)).bound(lambda x: x // 2, at_least=-1.5), ("certified",)),
+    "non-zero entries": (False, for_all(x=Vector(3, -1, 1)).bound(
+        lambda x: torch.linalg.vector_norm(x, ord=0), at_most=2.9), ("searched",)),
+    "wraps around": (True, for_all(k=Integer(0, 10**6)).bound(lambda k: k**4, at_least=0), ("searched",)),
+    "large, and no wrap": (False, for_all(k=Integer(0, 10**6)).bound(lambda k: k**3, at_most=10**18 - 1), ("searched",)),
+    # sides that raise errors at some points
+    "python's math": (False, for_all(x=BOX).bound(lambda x: math.sqrt(abs(x)) + math.log(x + 2), at_most=2), ("searched",)),
+    "singular": (False, for_all(A=Matrix(2, 2, -1, 1)).bound(lambda A: np.linalg.inv(A).sum(), at_most=10), ("searched",)),
+    "an error at one end": (False, for_all(x=UNIT).bound(lambda x: math.log(x), at_least=-5), ("searched",)),
     # not vacuous
     "a constant": (True, for_all(x=UNIT).bound(lambda x: 0 * x, at_most=1), ("searched", "certified")),
 }
@@ -137,13 +178,30 @@ UNDECIDABLE = {
     "a logarithm at zero",
     "one over one over",
     "equal variables",
+    "wraps around",
+    "an error at one end",
 }
 
 
 MISSED = {
-    "one whole number": "20 000 evaluations of a million whole numbers meet a single one with a chance of 2 %",
-    "cancellation": "called VACUOUS: the bound is a million times larger than the side, and its rounding hides how much",
+    "cancellation": "called VACUOUS: the bound is a million times larger than the side, and its rounding hides how much"
 }
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "words"),
+    [
+        (lambda x: torch.complex(x, x), 1, "complex"),
+        (lambda x: x * 1j, 1, "complex"),
+        (lambda x: x, 1j, "must be a number"),
+        (lambda x: x.reshape(1)[1:], 1, "no entries"),
+        (lambda x: None, 1, "cannot be evaluated"),
+        (lambda x: torch.nn.Linear(1, 1).float()(x.reshape(1)), 1, "on tensors of float64"),
+    ],
+)
+def test_what_has_no_order_is_refused(left, right, words):
+    with pytest.raises(ClaimError, match=words):
+        check(for_all(x=UNIT).bound(left, at_most=right), budget=1000)
 
 
 @pytest.mark.parametrize(
