@@ -17,6 +17,7 @@ from attnlab.kernels.benchmarks.timing import paired
 from attnlab.kernels.generated.graph import Refused
 from attnlab.simulators.ensemble import random_streams
 from attnlab.simulators.ensemble.generated import GeneratedSteps
+from attnlab.simulators.ensemble.in_jax import JaxSteps, steps_in, wait_for
 from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.trainer import autograd_step, chunk_size, part, train
 from attnlab.simulators.ensemble.trainings import Training, trained_simulations, training_of
@@ -97,11 +98,9 @@ def _in_jax(
 ) -> tuple[Callable[[], None], int] | str:
     """A call that makes so many steps in JAX, compiled before; or why there is none."""
     try:
-        from attnlab.simulators.ensemble.in_jax import JaxSteps, steps_in, wait_for
+        steps = JaxSteps(training.model, training.task, training.optimiser, layout, values)
     except ImportError:
         return "not installed (extra bench)"
-    try:
-        steps = JaxSteps(training.model, training.task, training.optimiser, layout, values)
     except Refused as reason:
         return str(reason)
     start = steps.start(layout, values)

@@ -7,13 +7,12 @@ beforehand, as in the other columns. JAX is the extra ``bench``; nothing else in
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -24,18 +23,30 @@ from attnlab.simulators.ensemble.generated import NUMBERS, one_replica
 from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent, NormalisedGradientDescent
 
-jax.config.update("jax_enable_x64", True)
-
 Arrays = dict[str, Any]
+
+
+class _Later:
+    """A module of an optional extra, imported when it is first used: this file can be read without it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(importlib.import_module(self._name), attribute)
+
+
+jax, jnp = _Later("jax"), _Later("jax.numpy")
 
 
 class JaxSteps:
     """Steps of an ensemble: ``run(state, numbers, start)`` makes one step per entry of the second axis of ``numbers``.
 
-    Errors: ``Refused`` with the name of an operation or optimiser without a rule.
+    Errors: ``Refused`` with the name of an operation or optimiser without a rule; ``ImportError`` without JAX.
     """
 
     def __init__(self, model: Any, task: Any, optimiser: Any, layout: Layout, values: torch.Tensor) -> None:
+        jax.config.update("jax_enable_x64", True)
         loss, parameters, others, held = one_replica(model, task, layout, values)
 
         def copied(parameters: Arrays, others: Arrays) -> torch.Tensor:
@@ -263,6 +274,10 @@ def _filled(value: float) -> Callable[..., Any]:
     return lambda x, dtype=None, **_: _cast(jnp.full_like(x, value), dtype)
 
 
+def _pointwise(name: str) -> Callable[..., Any]:
+    return lambda x: getattr(jnp, name)(x)
+
+
 RULES: dict[str, Callable[..., Any]] = {
     "_log_softmax": lambda x, dim, _: jax.nn.log_softmax(x, axis=dim),
     "_softmax": lambda x, dim, _: jax.nn.softmax(x, axis=dim),
@@ -276,15 +291,15 @@ RULES: dict[str, Callable[..., Any]] = {
     "div": lambda x, y: x / y,
     "neg": lambda x: -x,
     "pow": lambda x, y: x**y,
-    "remainder": jnp.remainder,
-    "floor_divide": jnp.floor_divide,
-    **{name: getattr(jnp, name) for name in ("exp", "log", "log1p", "sqrt", "sin", "cos", "tanh")},
-    "relu": jax.nn.relu,
+    "remainder": lambda x, y: jnp.remainder(x, y),
+    "floor_divide": lambda x, y: jnp.floor_divide(x, y),
+    **{name: _pointwise(name) for name in ("exp", "log", "log1p", "sqrt", "sin", "cos", "tanh")},
+    "relu": lambda x: jax.nn.relu(x),
     "elu": lambda x, alpha=1.0, scale=1.0, inner=1.0: scale * jax.nn.elu(inner * x, alpha),
     "softplus": lambda x, beta=1.0, _=20.0: jax.nn.softplus(beta * x) / beta,
     "log_sigmoid_forward": lambda x: (jax.nn.log_sigmoid(x), jnp.zeros(0)),
     **dict.fromkeys(("alias", "clone", "lift_fresh_copy"), lambda x, **_: x),
-    "detach": jax.lax.stop_gradient,
+    "detach": lambda x: jax.lax.stop_gradient(x),
     "amax": lambda x, dims=None, keepdim=False: jnp.max(x, axis=_axes(x, dims), keepdims=keepdim),
     "argmax": lambda x, dim=None, keepdim=False: jnp.argmax(x, axis=dim, keepdims=keepdim),
     "argmin": lambda x, dim=None, keepdim=False: jnp.argmin(x, axis=dim, keepdims=keepdim),
@@ -295,14 +310,14 @@ RULES: dict[str, Callable[..., Any]] = {
     "cumsum": lambda x, dim: jnp.cumsum(x, axis=dim),
     **dict.fromkeys(("bmm", "mv", "mm"), lambda x, y: x @ y),
     "baddbmm": lambda c, x, y, beta=1, alpha=1: beta * c + alpha * (x @ y),
-    "bitwise_and": jnp.bitwise_and,
-    "bitwise_or": jnp.bitwise_or,
-    "bitwise_not": jnp.bitwise_not,
+    "bitwise_and": lambda x, y: x & y,
+    "bitwise_or": lambda x, y: x | y,
+    "bitwise_not": lambda x: ~x,
     "eq": lambda x, y: x == y,
     "ne": lambda x, y: x != y,
     "gt": lambda x, y: x > y,
     "lt": lambda x, y: x < y,
-    "where": jnp.where,
+    "where": lambda mask, x, y: jnp.where(mask, x, y),
     "masked_fill": lambda x, mask, value: jnp.where(mask, value, x).astype(x.dtype),
     "clamp": _clamp,
     "clamp_min": lambda x, low: jnp.maximum(x, low),
