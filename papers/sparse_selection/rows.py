@@ -65,7 +65,7 @@ from attnlab.theory.sparse_selection import (
 CORRELATIONS = (1.0, 0.7, 0.3)
 
 
-def share(values: np.ndarray, p: float, rival: float, draws: int, of_rival: str, *more: object) -> Verdict:
+def as_often_as(values: np.ndarray, p: float, rival: float, draws: int, of_rival: str, *more: object) -> Verdict:
     """A share of independent draws against p: it scatters by sqrt(p (1 - p)/draws)."""
     of = f"mean over replicas of {draws} draws"
     within = budget(*more, replicas(math.sqrt(p * (1 - p) / draws), len(values), of=of))
@@ -186,15 +186,19 @@ def routing_hits_claim(setting: HitSetting, lab: Lab) -> Verdict:
         at = (1.0, cell.block, cell.n_blocks, cell.keep)
         p, rival = (moba.hit_exact(x * cell.score, *at) for x in (1.0, 1.25))
         parts.append(
-            share(runs["mean"], p, rival, cell.n_draws, "a larger score").named(f"means, A = {cell.score:.3g}")
+            as_often_as(runs["mean"], p, rival, cell.n_draws, "a larger score").named(f"means, A = {cell.score:.3g}")
         )
     at, runs = (1.0, setting.block, setting.n_blocks, setting.keep), every[3]
     p, rival = (routing_hits.max_hit_exact(x * 4.0, *at) for x in (1.0, 1.25))
-    parts.append(share(runs["largest"], p, rival, setting.n_draws, "a larger score").named("largest score, A = 4"))
+    parts.append(
+        as_often_as(runs["largest"], p, rival, setting.n_draws, "a larger score").named("largest score, A = 4")
+    )
     p = native_sparse.sharpest_hit_exact(setting.score, 1.0, setting.block // 2, 2, setting.n_blocks, setting.keep)
     rival = moba.hit_exact(setting.score, *at)
     step = finite_size(1000, math.log(2) * math.sqrt(setting.block), of="the factor on the scores")
-    parts.append(share(every[0]["sharp"], p, rival, setting.n_draws, "one mean", step).named("sharp sums of halves"))
+    parts.append(
+        as_often_as(every[0]["sharp"], p, rival, setting.n_draws, "one mean", step).named("sharp sums of halves")
+    )
     return all_of(*parts)
 
 
@@ -235,7 +239,7 @@ def neighbours_share_a_cluster(setting: ClusterSetting, lab: Lab) -> Verdict:
     cells = [setting, replace(setting, clusters=8, cosine=0.6)]
     return all_of(
         *(
-            share(
+            as_often_as(
                 runs["together"], routing.same_cluster_exact(cell.clusters, cell.cosine),
                 routing.power_law(cell.clusters, cell.cosine), cell.n_draws, "the power law",
             ).named(f"C = {cell.clusters}, cosine {cell.cosine}")
@@ -295,7 +299,7 @@ def pruning_overlooks_needles(setting: NeedleSetting, lab: Lab) -> Verdict:
     Twin: without the square, 4 k/n.
     """
     runs, n, k = lab.simulate(needles, setting), setting.n_keys, setting.keep
-    return share(runs["recall"], hip.needle_recall(n, k), 4 * k / n, n, "4 k/n")
+    return as_often_as(runs["recall"], hip.needle_recall(n, k), 4 * k / n, n, "4 k/n")
 
 
 @paper.claim(
@@ -417,7 +421,7 @@ def thresholds_have_a_horizon(setting: ThresholdSetting, lab: Lab) -> Verdict:
     p, rival = (threshold_relative.no_false_survivor_exact(x, n) for x in (m, 0.95 * m))
     size = float(np.abs(runs["short"]).max())
     return all_of(
-        share(runs["clean"], p, rival, setting.n_draws, "a smaller margin").named("survivors"),
+        as_often_as(runs["clean"], p, rival, setting.n_draws, "a smaller margin").named("survivors"),
         identical(
             runs["longer"], runs["short"], rounding=1000, scale=size, twin=Twin.of("softmax", b=runs["softmax"])
         ).named("inserted keys"),

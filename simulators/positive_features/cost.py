@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab.kernels.operators.operator import QKV, Sizes
 from attnlab.kernels.operators.positive_features.performer import Performer
+from attnlab.kernels.torch_internals import DispatchMode
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
 
@@ -98,7 +98,7 @@ def causal(setting: CostSetting, seeds: Sequence[np.random.SeedSequence], device
     return {name: np.array(tables) for name, tables in made.items()}
 
 
-class _Living(TorchDispatchMode):
+class _Living(DispatchMode):
     """Follows the tensors that operations return, and the bytes of their storages while any of them lives."""
 
     def __init__(self) -> None:
