@@ -256,7 +256,21 @@ def _on_reference(problem: Problem, q, k, v, bias, lead):
     return (o, found) if problem.names else o
 
 
+def _without_unseen(problem: Problem, bias: Tensor | None, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """k and v with zeros at the keys that no query sees: the Triton kernels multiply their weights, zeros, with what is there."""
+    rows = problem.rows
+    visible = problem.visible if rows is None else None if rows.causal else on_device(rows, v.device)
+    finite = None if bias is None else bias != -torch.inf
+    if visible is None and finite is None:
+        return k, v
+    both = finite if visible is None else visible if finite is None else visible & finite
+    seen = both.any(-2)[..., None]
+    return torch.where(seen, k, k.new_zeros(())), torch.where(seen, v, v.new_zeros(()))
+
+
 def _on_fast_path(path: str, problem: Problem, q, k, v, bias, lead):
+    if path == "gpu":
+        k, v = _without_unseen(problem, bias, k, v)
     if problem.rows is None:  # problems see different keys: hide them by the bias
         bias = torch.where(problem.visible, q.new_zeros(()) if bias is None else bias, -torch.inf).to(q)
         rows = rows_of_mask(None, q.shape[-2], k.shape[-2])

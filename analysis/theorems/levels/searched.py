@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+import torch
+
 from attnlab.analysis.theorems.engines.confirmation import confirm
-from attnlab.analysis.theorems.engines.evaluate import Evaluator
-from attnlab.analysis.theorems.engines.search import Found
+from attnlab.analysis.theorems.engines.evaluate import Evaluator, tensors
+from attnlab.analysis.theorems.engines.search import KEPT, Found
 from attnlab.analysis.theorems.levels.refutation import closest, doubtful, refutation, tightness
 from attnlab.analysis.theorems.levels.run import Run
 from attnlab.analysis.theorems.statement.claim import Claim
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict
+
+Point = Mapping[str, np.ndarray]
 
 SHOWN = 6  # best candidates whose sides are compared in higher precision
 
@@ -42,10 +48,21 @@ def searched(run: Run, claim: Claim, found: Found, evaluator: Evaluator) -> Verd
     if found.out_of_time:
         reason = "processor time ended ten times later than expected, before the budget of evaluations was spent"
         return replace(part, outcome=Outcome.UNDECIDED, reason="; ".join([reason, *notes]))
-    sides = closest(claim, found.candidates(SHOWN)[:SHOWN])
+    sides = closest(claim, _telling(found.candidates(KEPT), evaluator)[:SHOWN])
     if sides is None:
         return replace(
             part, outcome=Outcome.UNDECIDED, reason="; ".join(["no point where both sides have a value", *notes])
         )
     tight, numbers = tightness(claim, sides)
     return replace(part, reason="; ".join([f"no violation, {tight}", *notes]), **numbers)
+
+
+def _telling(points: list[Point], evaluator: Evaluator) -> list[Point]:
+    """The points at which both sides are positive, if there are any: where 0 <= 0 a bound is met, and nothing is learnt."""
+    telling = []
+    for point in points:
+        with torch.no_grad():
+            sides = evaluator(tensors({name: np.asarray(value)[None] for name, value in point.items()}))
+        if all(bool((side > 0).all()) for side in sides):
+            telling.append(point)
+    return telling or points
