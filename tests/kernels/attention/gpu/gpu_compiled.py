@@ -34,7 +34,10 @@ POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf
 CAUSAL = Causal()
 #: Bytes of stack of the builds that are not clean. Tile sizes were chosen on 3.7 for the built-in maps; formulas may cost more.
 KNOWN = {
-    "3.7": {"test_maps_from_a_formula_build_without_spills[exp(30*tanh(s/30))-dkv]": 8},
+    "3.7": {
+        "test_maps_from_a_formula_build_without_spills[exp(30*tanh(s/30))-dkv]": 8,
+        "test_softmax_builds_without_spills[forward-bfloat16-128-sm_80]": 8,
+    },
     "3.6": {
         "test_softmax_builds_without_spills[dkv-bfloat16-6-sm_90]": 8,
         "test_packed_problems_build_without_spills[float32-(5, 5)-True-forward]": 8,
