@@ -92,6 +92,9 @@ class Objective:
         """Violation on the fixed scale, relative violation, and whether the assumptions are met, each (batch,)."""
         gap, size = self.gaps(points, written)
         relative = torch.where(torch.isinf(gap), gap, gap / (size + 1e-12 * self.scale))
+        relative = torch.where(
+            (size == 0) & (gap <= 0), -torch.inf, relative
+        )  # 0 <= 0 tells nothing of how near sides come
         meets = self.evaluator.meets(points)
         return gap.amax(dim=1) / self.scale, relative.amax(dim=1), meets
 

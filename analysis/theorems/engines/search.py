@@ -65,8 +65,8 @@ class Found:
         """The best points, of both rankings in turn, without repeats."""
         out: list[Point] = []
         seen: set[bytes] = set()
-        for pair in zip(self.absolute[:n], self.relative[:n], strict=False):
-            for _, point in pair:
+        for pair in itertools.zip_longest(self.absolute[:n], self.relative[:n]):
+            for _, point in filter(None, pair):
                 key = b"".join(np.ascontiguousarray(v).tobytes() for v in point.values())
                 if key not in seen:
                     seen.add(key)
@@ -140,7 +140,7 @@ class _Run:
             self._round(np.random.default_rng([self.seed, k]), k, reach)
             found.rounds += 1
             if self.confirming and found.confirmed is not None:
-                now = found.best, found.relative[0][0]
+                now = found.best, found.relative[0][0] if found.relative else -math.inf
                 if k > 3 or all(b <= a + 0.01 * abs(a) for a, b in zip(before, now, strict=True)):
                     break
             reach = FARTHEST if reach > 1e40 else reach**3
