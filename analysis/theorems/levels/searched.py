@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +15,7 @@ from attnlab.analysis.theorems.levels.run import Run
 from attnlab.analysis.theorems.statement.claim import Claim
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict
 
-Point = Mapping[str, np.ndarray]
+Point = dict[str, np.ndarray]
 
 SHOWN = 6  # best candidates whose sides are compared in higher precision
 
