@@ -256,10 +256,21 @@ def _on_reference(problem: Problem, q, k, v, bias, lead):
     return (o, found) if problem.names else o
 
 
+def _hiding(problem: Problem, device: torch.device) -> Tensor | None:
+    """What queries see, on the device, if it may hide a key from all of them."""
+    rows = problem.rows
+    if rows is None:
+        return problem.visible
+    if rows.visible is None or rows.full or (not rows.visible.is_cuda and bool(rows.visible.any(-2).all())):
+        return None
+    return on_device(rows, device)
+
+
 def _without_unseen(problem: Problem, bias: Tensor | None, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """k and v with zeros at the keys that no query sees: the Triton kernels multiply their weights, zeros, with what is there."""
-    rows = problem.rows
-    visible = problem.visible if rows is None else None if rows.causal else on_device(rows, v.device)
+    if "visible" not in problem.kept:  # once for all calls of the problem; nothing is copied where every key is seen
+        problem.kept["visible"] = _hiding(problem, v.device)
+    visible = problem.kept["visible"]
     finite = None if bias is None else bias != -torch.inf
     if visible is None and finite is None:
         return k, v
