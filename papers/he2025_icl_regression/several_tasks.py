@@ -106,13 +106,13 @@ SADDLE = "2 000 steps are not enough to leave the saddle where one preconditione
     formula="M_t = sum_h mu_t^(h) KQ^(h) -> eta_t P_t, sum_h mu_t^(h) -> 0, with N < H < 2N heads",
     assumptions=["N = 2 tasks on overlapping supports, H = N + 1", "replicas that have left the saddle"],
     judged="relative distance of M_t to its projector and zero sum tend to 0, the risk is that of debiased descent and the step "
-    "the best one, within what earlier runs left (fact sheet, section 7) and the replicas' interval; in most replicas a second "
-    "task gets a fifth of the heads' work or more",
+    "the best one, within what earlier runs left (fact sheet, section 7) and the replicas' interval; in every replica a "
+    "second task gets a fifth of the heads' work or more",
 )
 def superposition(setting: MultiTaskSetting, lab: Lab) -> Verdict:
     """Three heads solve two tasks in superposition: each task gets its own projector, by heads that serve both.
 
-    Twins: one preconditioner for both tasks (distance and risk), independent signs, heads that serve one task each.
+    Twins: one preconditioner for both tasks (distance and risk), independent signs, a second task with half of the heads' work.
     """
     runs, left, best, saddle = solved(setting, lab, len(setting.supports) + 1)
     if (verdict := too_few(left, "have left the saddle")) is not None:
@@ -140,7 +140,7 @@ def superposition(setting: MultiTaskSetting, lab: Lab) -> Verdict:
     )
     risk, step = risk_and_step(setting, runs, best, saddle)
     part = sharing(runs)
-    shared = share(part[:, -1] >= SPLIT, at_least=0.5, twin=Twin.of("one task a head", successes=part[:, -1] < SPLIT))
+    shared = bounded(part[:, -1], SPLIT, side="below", of="every replica", twin=Twin.of("half of the work", bound=0.5))
     return all_of(projector.named("projectors"), zero.named("zero sum"), risk, step, shared.named("shared heads"))
 
 
