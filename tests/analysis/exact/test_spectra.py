@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from flint import arb, ctx
 
+from attnlab.analysis.exact import spectra
 from attnlab.analysis.exact.spectra import spectrum
 
 RNG = np.random.default_rng(3)
@@ -59,3 +60,13 @@ def test_every_matrix_inside_the_radii_has_its_values_inside(op):
 
 def test_an_entry_that_is_not_finite_has_no_spectrum():
     assert spectrum("singular", (2, 2, 0), [arb("nan"), arb(0), arb(0), arb(1)]) is None
+
+
+def test_the_way_by_nearly_orthogonal_matrices_gives_the_closed_forms_too():
+    with ctx.workprec(256):
+        m = [[arb(2) if i == j else arb(1) for j in range(5)] for i in range(5)]  # eigenvalues 1 (four times) and 6
+        for found, law in (
+            (spectra._near_eigenvalues(m), [1, 1, 1, 1, 6]),
+            (spectra._near_singular_values(m)[::-1], [1] * 4 + [6]),
+        ):
+            assert all(x.contains(exact) and float(x.rad()) < 2.0**-240 for x, exact in zip(found, law, strict=True))
