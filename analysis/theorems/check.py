@@ -21,6 +21,7 @@ from attnlab.analysis.theorems.levels.sampled import average, sampled
 from attnlab.analysis.theorems.levels.searched import searched
 from attnlab.analysis.theorems.levels.symbolic import symbolic
 from attnlab.analysis.theorems.statement.claim import Claim
+from attnlab.analysis.theorems.statement.domains import Distribution
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict, all_of
 
@@ -91,14 +92,33 @@ def _for_all(run: Run, claim: Claim) -> Verdict:
     found = search(claim, run.budget, run.seed, evaluator, also=[point for _, point in drawn.worst[:32]])
     if drawn.n == 0 and not found.absolute:
         return _never_met(run, claim, drawn, found)
-    parts.append(searched(run, claim, found, evaluator))
-    if parts[-1].outcome is not Outcome.REFUTED and (run.wants("certified") or run.wants("symbolic")):
+    part = searched(run, claim, found, evaluator)
+    if part.outcome is not Outcome.HOLDS or not _laws(claim):
+        parts.append(part)
+    elif run.level is not None:
+        parts.append(_only_drawn(claim, part))
+    refuted = bool(parts) and parts[-1].outcome is Outcome.REFUTED
+    if not refuted and (run.wants("certified") or run.wants("symbolic")):
         trouble = disagreement(run, claim, found, evaluator)
         if run.wants("certified"):
             parts.append(certified(run, claim, evaluator, trouble))
         if run.wants("symbolic") and parts[-1].outcome is not Outcome.REFUTED:
             parts.append(symbolic(run, claim, evaluator, trouble))
     return _combined(run, claim, parts, drawn, found)
+
+
+def _laws(claim: Claim) -> list[str]:
+    """Variables that are known by their law only: what else they can be is not known."""
+    return [
+        name for name, domain in claim.variables.items() if isinstance(domain, Distribution) and domain.support is None
+    ]
+
+
+def _only_drawn(claim: Claim, part: Verdict) -> Verdict:
+    """A search among draws finds violations, but says nothing on what a law draws seldom."""
+    known = f"the values of {', '.join(_laws(claim))} are known by their law only"
+    reason = f"no violation among draws, but {known}; give its support, or use level='sampled'"
+    return replace(part, outcome=Outcome.UNDECIDED, reason=reason)
 
 
 def _never_met(run: Run, claim: Claim, drawn: Sampled, found: Found) -> Verdict:

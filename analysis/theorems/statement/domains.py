@@ -335,7 +335,7 @@ class Distribution(Domain):
     """Values with a given law: ``draw_from(generator, n)`` returns (n, *value_shape). The claim speaks of its support.
 
     The sampled level bounds the violating mass under this very law. ``support`` is a box the values are known to fill;
-    without it the search only compares draws, because nothing else is known to be possible.
+    without it a search among draws can refute a claim, but not hold it: what the law draws seldom is not known.
     """
 
     draw_from: Callable[[np.random.Generator, int], np.ndarray]

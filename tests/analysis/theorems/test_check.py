@@ -182,6 +182,20 @@ def test_a_mean_over_a_law_is_judged_by_hoeffding():
     assert verdict.holds and verdict.interval[0] < 3.0 < verdict.interval[1]
 
 
+def test_a_law_without_its_support_holds_only_as_a_sample():
+    """|z| <= 6 is false for a normal z, but seen once in 5 * 10^8 draws: only the mass of violations can be bounded."""
+    tail = for_all(z=Distribution(lambda generator, n: generator.normal(size=n))).bound(lambda z: z.abs(), at_most=6)
+    for level in ("searched", "certified", "symbolic"):
+        verdict = check(tail, level)
+        assert verdict.outcome is Outcome.UNDECIDED
+    assert "give its support" in check(tail, "searched").reason
+    assert check(tail).level == check(tail, "sampled").level == "sampled" and check(tail).holds
+    known = for_all(z=Distribution(lambda g, n: g.random(n), support=Real(0, 1))).bound(lambda z: z * z, at_most=1)
+    assert check(known, "searched").holds
+    seen = for_all(z=Distribution(lambda generator, n: generator.normal(size=n))).bound(lambda z: z.abs(), at_most=2)
+    assert check(seen, "searched").outcome is Outcome.REFUTED
+
+
 def test_the_sampled_level_draws_its_error_from_the_ledger():
     ledger = ErrorLedger(0.01)
     claim = for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1)
