@@ -68,7 +68,7 @@ def lacking(variant: Variant) -> list[str]:
 def run(name: str, more: list[str]) -> int:
     """Run the suite under one variant; returns pytest's exit status."""
     variant = VARIANTS[name]
-    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
     environment = {**os.environ, **one, **variant.environment}
     loops = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(variant.busy)]
     for loop in loops:
