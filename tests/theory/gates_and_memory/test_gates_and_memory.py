@@ -264,3 +264,41 @@ def test_the_past_is_extracted_linearly_and_a_longer_text_is_refused():
 def test_arguments_out_of_range_are_named(call):
     with pytest.raises(ValueError, match=r"must be|need"):
         call()
+
+
+def stored(n, d, d_v, std, rng):
+    """Whether the read-out of the first of n pairs is nearest to its value, and its weight over the mean of the others."""
+    k, v = std * rng.normal(size=(n, d)), rng.normal(size=(n, d_v))
+    v /= np.linalg.norm(v, axis=1, keepdims=True)
+    phi = np.where(k > 0, k + 1, np.exp(np.minimum(k, 0)))
+    A = phi @ phi[0]
+    return (v @ (A @ v)).argmax() == 0, A[0] / A[1:].mean()
+
+
+def test_recall_and_own_weights_follow_their_laws_on_sums_in_numpy():
+    """600 draws: 4 standard errors, and the stated skewness. Twin: leads over rivals that are independent."""
+    n, d, d_v, rng = 24, 64, 256, np.random.default_rng(0)
+    right, weights = np.array([stored(n, d, d_v, 1.0, rng) for _ in range(600)], float).T
+    p, (mean, variance) = compressive_memory.recall_limit(n, 1.0, d, d_v), compressive_memory.own_weight(1.0, d)
+    error = 4 * math.sqrt(p * (1 - p) / 600) + compressive_memory.feature_skewness(1.0) / (
+        6 * math.sqrt(2 * math.pi * d)
+    )
+    assert abs(right.mean() - p) < error
+    lead = (compressive_memory.gain(1.0) - 1) / math.sqrt(2 * n / d_v)
+    assert abs((0.5 * math.erfc(-lead / math.sqrt(2))) ** (n - 1) - p) > 2 * error
+    assert weights.mean() == pytest.approx(mean, abs=4 * math.sqrt(variance / 600) + 5 * variance / n)
+    assert weights.var() == pytest.approx(variance, rel=4 * math.sqrt(3 / 600) + 0.1)
+
+
+def test_recall_of_many_pairs_falls_where_the_load_says():
+    """At even keys p is near P(u > a - lead), a the place of the largest of N normals; half the load is the sheet's place."""
+    g, n = compressive_memory.gain(5.0), 10**5
+    root = math.sqrt(2 * math.log(n))
+    place = root - (math.log(math.log(n)) + math.log(4 * math.pi)) / (2 * root)
+    for share in (0.5, 1.0, 2.0):
+        d_v = int(2 * share * n * math.log(n) / (g - 1) ** 2)
+        p = compressive_memory.recall_limit(n, 5.0, 10**9, d_v)
+        near = 0.5 * math.erfc((place - root * math.sqrt(share)) / math.sqrt(2))
+        assert abs(p - near) < 1 / root**2 + 0.02  # the largest scatters by 1/root around its place
+    assert compressive_memory.recall_limit(4, 1.0, 10**6, 10**7) == pytest.approx(1)
+    assert compressive_memory.diluted(3.0, 1) == 1 and compressive_memory.diluted(1.0, 7) == pytest.approx(1 / 7)
