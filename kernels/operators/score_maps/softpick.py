@@ -16,7 +16,7 @@ class Softpick(Operator):
     r"""Rectified softmax: :math:`W_j = \mathrm{relu}(e^{s_j} - 1) / \sum_l |e^{s_l} - 1|`, :math:`s = q \cdot k / \sqrt d`.
 
     Rows sum to at most 1, and to 0 where all scores are negative: a head can do nothing. The score map has a kink at s = 0.
-    Zuhri et al. 2025 (arXiv 2504.20966), equation 3; their eps (1e-8 in the reference, 1e-6 in the kernel) is 0 here.
+    Zuhri et al. 2025 (arXiv 2504.20966), equation 3; their eps (1e-8 in the reference, 1e-6 in the kernel) is 1e-6 here.
     """
 
     kind: ClassVar[str] = "qkv"
