@@ -26,6 +26,9 @@ SHARED = {
 
 TESTS_OF_A_ROOM = {
     "analysis/instruments/test_laws.py": "closed forms of single instruments",
+    "analysis/instruments/test_laws_of_causes.py": "instruments that act on a model, on hand-written models",
+    "analysis/instruments/test_laws_of_explanations.py": "closed forms of instruments on explanations",
+    "analysis/instruments/test_laws_of_states.py": "closed forms of instruments on states and on graphs of maps",
     "analysis/instruments/test_planted.py": "members with one false word, for the family's test",
     "analysis/judges/test_honesty.py": "judges that keep their promise on skewed, stuck and bent data",
     "analysis/judges/test_resolution.py": "what the data resolve, in every judge",
