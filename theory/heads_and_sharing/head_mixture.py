@@ -5,6 +5,7 @@ Jin et al. 2024 (arXiv 2410.11842) for the operator; the laws are derived.
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 from typing import Any
 
@@ -46,6 +47,21 @@ def cache_needed(share: float, queries_per_key: int) -> float:
     check_share(share=share)
     check_count(queries_per_key=queries_per_key)
     return 1 - (1 - share) ** queries_per_key
+
+
+def cache_needed_exact(n_active: int, n_routed: int, queries_per_key: int) -> float:
+    r"""The same for a router that uses exactly K of H_r heads, every set as likely.
+
+    .. math:: 1 - \binom{H_r - m}{K} \Big/ \binom{H_r}{K} .
+
+    Above ``cache_needed``, its limit of many heads: an unused head leaves more uses for the others.
+    """
+    check_count(n_active=n_active, n_routed=n_routed, queries_per_key=queries_per_key)
+    if max(n_active, queries_per_key) > n_routed:
+        raise ValueError(
+            f"n_active={n_active!r} and queries_per_key={queries_per_key!r} must be at most n_routed={n_routed!r}"
+        )
+    return 1 - math.comb(n_routed - queries_per_key, n_active) / math.comb(n_routed, n_active)
 
 
 def published_share(n_shared: int, n_active: int, n_heads: int) -> float:

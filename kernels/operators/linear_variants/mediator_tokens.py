@@ -49,7 +49,7 @@ class MediatorTokens(Operator):
     ) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
-        collect, give = self._maps(inputs, parameters)
+        collect, give = self.maps(inputs, parameters)
         v = self.values(inputs, parameters)
         return self._with_local(give @ (collect @ v), v, inputs, parameters)
 
@@ -57,7 +57,7 @@ class MediatorTokens(Operator):
         self, inputs: Grid, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
     ) -> Tensor:
         self.not_causal(causal)
-        collect, give = self._maps(inputs, parameters)
+        collect, give = self.maps(inputs, parameters)
         return give @ collect
 
     def values(self, inputs: Grid, parameters: Parameters) -> Tensor:
@@ -74,7 +74,7 @@ class MediatorTokens(Operator):
         local = depthwise(joined, parameters["local"], inputs.shape).reshape(replicas, batch, n, heads, d)
         return out_of_heads(mixed + local.permute(0, 1, 3, 2, 4), parameters["out"])
 
-    def _maps(self, inputs, parameters):
+    def maps(self, inputs: Grid, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Mediators from tokens (..., m, n), and tokens from mediators (..., n, m)."""
         q, k = (into_heads(inputs.x, parameters[name]) for name in ("query", "key"))
         image = q.mT.reshape(-1, q.shape[-1], *inputs.shape)

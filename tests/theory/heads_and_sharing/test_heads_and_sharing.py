@@ -248,3 +248,15 @@ def test_gates_average_to_one_and_the_balance_loss_has_its_ends():
 def test_arguments_out_of_range_are_named(call):
     with pytest.raises(ValueError, match=r"must be|use |every span"):
         call()
+
+
+def test_a_router_of_fixed_size_reads_more_of_the_cache_than_independent_heads():
+    """All sets of 3 of 6 heads, pairs that share a key, listed; the limit of many heads is the independent law, from above."""
+    from itertools import combinations
+
+    needed = np.mean([len({h // 2 for h in used}) / 3 for used in combinations(range(6), 3)])
+    assert head_mixture.cache_needed_exact(3, 6, 2) == pytest.approx(needed, rel=1e-14)
+    gaps = [head_mixture.cache_needed_exact(n // 4, n, 4) - head_mixture.cache_needed(0.25, 4) for n in (16, 64, 4096)]
+    assert gaps == sorted(gaps, reverse=True) and 0 < gaps[-1] < 1e-3
+    with pytest.raises(ValueError, match="n_routed=4"):
+        head_mixture.cache_needed_exact(5, 4, 1)
