@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from attnlab.analysis.instruments.explanations import depth_probe, relevance, reliance, score_perturbation
+from attnlab.analysis.instruments.explanations import (
+    depth_probe,
+    learned_mask,
+    mask_scores,
+    pooled_probe,
+    readout,
+    relevance,
+    reliance,
+    score_perturbation,
+)
 
 
 def test_attention_mass_is_a_gauge_and_contributions_are_not():
@@ -148,3 +157,100 @@ def test_bits_emerge_where_they_are_written():
         assert depth_probe.emergence(made["accuracy"]) == start
         assert made["accuracy"].value[-1] == pytest.approx(0.977, abs=0.03)  # Phi(2); 300 judged
         assert (made["control"].p > 1e-3).all()
+
+
+def test_deletion_of_an_additive_model_lies_between_the_best_and_the_worst_order():
+    rng = np.random.default_rng(8)
+    c = np.abs(rng.standard_normal((3, 50)))
+
+    def f(kept):
+        return (c * kept).sum(-1)
+
+    maps = np.stack([c, -c, rng.standard_normal(c.shape)], 1)
+    made = mask_scores.measure(mask_scores.Deletion(f, maps))
+    assert made["score"].value[:2] == pytest.approx([1, -1], abs=1e-12) and abs(made["score"].value[2]) < 1
+    first = np.sort(c, -1)[:, ::-1]
+    place = (np.arange(50) + 0.5) / 50
+    assert made["area_under"].values[:, 0] == pytest.approx((first * place).sum(-1) / first.sum(-1))
+    orders = np.stack([rng.standard_normal(c.shape) for _ in range(400)], 1)
+    found = mask_scores.measure(mask_scores.Deletion(f, orders))["area_under"].values
+    assert found.std(1) == pytest.approx(mask_scores.random_sd(c), rel=4 / 800**0.5)
+    with pytest.raises(ValueError, match="all inputs count alike"):
+        mask_scores.measure(mask_scores.Deletion(lambda kept: kept.sum(-1) * 1.0, maps))
+
+
+def test_a_mask_of_ones_has_the_best_drop_and_the_whole_area():
+    p = np.array([0.5, 0.8])
+    assert mask_scores.mask_scores(p, p, np.ones((2, 4))) == (0.0, 0.0, 1.0)
+    drop, rise, area = mask_scores.mask_scores(p, np.array([0.25, 0.9]), np.array([[1, 0], [0, 0]]))
+    assert (drop, rise, area) == (25.0, 50.0, 0.25)
+
+
+@pytest.mark.parametrize("area", [0.5, 2.0, 8.0])
+def test_a_learnt_mask_keeps_the_planted_pixels_and_no_others(area):
+    n, planted = 64, np.arange(64) % 8 == 3
+
+    def slope(a):  # 1.5 cross-entropy of sigmoid(sum of 2 a over the planted - 8)
+        return -1.5 * 2 * planted / (1 + np.exp((2 * a * planted).sum(-1, keepdims=True) - 8))
+
+    mask = learned_mask.learn(learned_mask.Masking(slope, 2, n, area))
+    assert ((mask > 0.5) == planted).all()
+
+
+def test_the_slope_of_the_area_and_of_the_smoothness_is_that_of_differences():
+    rng = np.random.default_rng(9)
+    a = rng.random((1, 12))
+    masking = learned_mask.Masking(np.zeros_like, 1, 12, 2.0, smooth=0.3, side=4)
+
+    def value(a):
+        grid = a.reshape(3, 4)
+        tv = (np.diff(grid, axis=0) ** 2).sum() + (np.diff(grid, axis=1) ** 2).sum()
+        return 2.0 * ((a + 5e-4) ** 0.3).mean() + 0.3 * tv
+
+    found = learned_mask._penalty_slope(masking, a)
+    for j in range(12):
+        step = 1e-6 * (np.arange(12) == j)
+        assert found[0, j] == pytest.approx((value(a + step) - value(a - step)) / 2e-6, rel=1e-5)
+    with pytest.raises(ValueError, match="must divide"):
+        learned_mask.Masking(np.zeros_like, 1, 12, smooth=0.1, side=5)
+
+
+def test_attention_with_one_learnt_query_and_key_projections_is_this_probe():
+    rng = np.random.default_rng(10)
+    n_heads, dim, head_dim = 4, 24, 6
+    w_k, q = rng.standard_normal((n_heads, dim, head_dim)), rng.standard_normal((n_heads, head_dim))
+    x = rng.standard_normal((5, 7, dim))
+    s = np.einsum("snd,hdk,hk->shn", x, w_k, q) / head_dim**0.5
+    want = np.exp(s) / np.exp(s).sum(-1, keepdims=True)
+    found = pooled_probe.weights(x[None], pooled_probe.queries_of(w_k, q)[None])[0]
+    assert np.abs(found - want).max() < 1e-13
+
+
+@pytest.mark.parametrize(("n", "want"), [(4, 0.934), (16, 0.774)])
+def test_mean_pooling_divides_the_distance_among_the_tokens(n, want):
+    rng = np.random.default_rng(11)
+    labels = rng.integers(2, size=4000)
+    x = rng.standard_normal((1, 4000, n, 2))
+    x[0, np.arange(4000), rng.integers(n, size=4000), 0] += 3 * (2 * labels - 1)
+    made = pooled_probe.measure(pooled_probe.Pools(x, labels, np.zeros((1, 1, 2))))
+    assert made["accuracy"].value[0] == pytest.approx(want, abs=4 * (0.25 / 2000) ** 0.5)
+    assert made["gain"].value[0] == 0, "queries of 0 are the mean"
+
+
+@pytest.mark.parametrize(("n", "want"), [(16, 0.637), (64, 0.736), (256, 0.842)])
+def test_the_hebbian_law_is_the_sheets_for_isotropic_states(n, want):
+    assert readout.hebbian_law((1.0,) * 50, 0, n) == pytest.approx(want, abs=4e-3)
+
+
+def test_whitening_removes_the_order_of_axes_and_averaging_has_it():
+    rng = np.random.default_rng(12)
+    lam = 1 / np.arange(1, 9.0)
+    h = lam**0.5 * rng.standard_normal((1500, 65, 8))
+    said = {}
+    for axis in (0, 6):
+        y = np.sign(h[..., axis])
+        for reader in (readout.hebb, readout.ridge):
+            said[axis, reader.__name__] = (reader(h[:, :-1], y[:, :-1], h[:, -1]) == y[:, -1]).mean()
+        law = readout.hebbian_law(tuple(lam.tolist()), axis, 64)
+        assert abs(said[axis, "hebb"] - law) < 4 * (0.25 / 1500) ** 0.5 + 6e-3
+    assert said[0, "hebb"] - said[6, "hebb"] > 0.1 and abs(said[0, "ridge"] - said[6, "ridge"]) < 0.06

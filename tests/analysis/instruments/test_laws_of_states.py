@@ -4,11 +4,19 @@ import importlib.util
 
 import numpy as np
 import pytest
+from scipy import special
 
-from attnlab.analysis.instruments.maps import topology
+from attnlab.analysis.instruments.maps import (
+    diversity,
+    graph_agreement,
+    max_attention,
+    pattern_clusters,
+    pattern_probe,
+    topology,
+)
 from attnlab.analysis.instruments.readings import Readings, maps
 from attnlab.analysis.instruments.row_shuffles import shuffled_rows, spread_of_hits
-from attnlab.analysis.instruments.sinks import sink_levels
+from attnlab.analysis.instruments.sinks import removal, sink_levels
 from attnlab.analysis.instruments.worlds import causal_softmax
 
 
@@ -126,3 +134,113 @@ def test_deals_are_spread_more_evenly_than_independent_ones():
     assert spread_of_hits(np.array([1, 2, 4]), 8).tolist() == [0, 0, 0]
     want = (3 * 0.25**2 + 2 * 0.125**2) / 5 - 0.2**2  # 8 deals on 5 keys: three keys are hit twice, two once
     assert spread_of_hits(np.array([5]), 8)[0] == pytest.approx(want) and want < 0.2 * 0.8 / 8
+
+
+@pytest.mark.parametrize("w", [0.1, 0.3, 0.5, 0.9])
+def test_alignment_of_a_sink_on_noise_and_of_heads_without_noise(w):
+    n = 512
+    raw = np.exp(np.random.default_rng(3).standard_normal((n, n)))
+    a = (1 - w) * raw / raw.sum(-1, keepdims=True)
+    a[:, 0] += w
+    # mean squares of rows and of their mean; the sheet's .686 at w = .1 does not say how wide its background is
+    mean, row = ((w**2 + 2 * w * (1 - w) / n + (1 - w) ** 2 * e / n) for e in (1.0, np.e))
+    assert diversity.alignment(a) == pytest.approx((mean / row) ** 0.5, abs=8e-3)
+    assert diversity.alignment(np.eye(32)) == pytest.approx(32**-0.5)
+    assert diversity.alignment(np.eye(32), 2.0) == 0 and diversity.alignment(np.full((8, 8), 1 / 8)) == pytest.approx(1)
+    assert 1 / diversity.concentration(np.full((8, 8), 1 / 8)) == pytest.approx(8)
+
+
+def test_the_spread_of_concentration_is_that_of_simulations():
+    for share in (0.0, 0.3):
+        made = diversity._hard(np.random.default_rng(4), share)
+        values = diversity.concentration(made.sites["L0.pattern"]).ravel()
+        assert values.std() == pytest.approx(diversity._sd(share), rel=4 * (2 / len(values)) ** 0.5)
+
+
+def test_without_a_no_op_sink_only_the_norm_changes_and_outputs_are_those_of_a_new_softmax():
+    rng = np.random.default_rng(5)
+    s, v = rng.standard_normal((3, 2, 6, 6)), rng.standard_normal((3, 2, 6, 4))
+    v[:, :, 0] = 0
+    a = causal_softmax(s)
+    made = removal.measure(Readings({"L0.pattern": a, "L0.v": v}))
+    assert np.abs(made["turn"].value).max() < 1e-14
+    cut = removal.without_key(a, v)
+    masked = s.copy()
+    masked[..., 2] = -np.inf
+    assert np.allclose(cut[..., 3:, 2, :], (causal_softmax(masked) @ v)[..., 3:, :], rtol=0, atol=1e-13)
+    assert np.isnan(cut[..., 0, 0, :]).all(), "a row of one key has no output without it"
+    o = a @ v
+    move = np.linalg.norm(cut[..., 4, 2, :] - o[..., 4, :], axis=-1) / a[..., 4, 2]
+    assert np.allclose(move, np.linalg.norm(v[..., 2, :] - cut[..., 4, 2, :], axis=-1), rtol=1e-12)
+
+
+def test_a_perfect_head_on_an_uneven_graph_is_all_of_its_ceiling():
+    rng = np.random.default_rng(6)
+    upper = np.triu(rng.random((4, 30, 30)) < 0.15, 1)
+    graph = (upper | np.swapaxes(upper, -1, -2)).astype(float)
+    graph[:, np.arange(29), np.arange(1, 30)] = graph[:, np.arange(1, 30), np.arange(29)] = 1  # nobody is alone
+    perfect = graph / graph.sum(-1, keepdims=True)
+    made = graph_agreement.measure(graph_agreement.Graphs(perfect[:, None], graph))
+    assert made["part"].value[0] == pytest.approx(1, abs=1e-12) and 0.85 < made["agreement"].value[0] < 0.99
+    chain = np.tile(np.eye(30, k=1) + np.eye(30, k=-1), (4, 1, 1))
+    with pytest.raises(ValueError, match="function of token distance alone"):
+        graph_agreement.measure(graph_agreement.Graphs(perfect[:, None], chain))
+
+
+def test_maximum_attention_counts_the_heads_that_win():
+    weights = np.array([[[0.6, 0.2], [0.1, 0.5], [0.3, 0.1]]])[None]  # (prompt, layer, head, candidate)
+    score = max_attention.scores_of(weights)
+    assert np.allclose(score, [[[0.9 / 1.4, 0.5 / 1.4]]])
+    # the sheet's example: 7 heads of weight .8 among 144, others random
+    rng = np.random.default_rng(7)
+    raw = rng.exponential(size=(4000, 1, 144, 2))
+    raw[:, :, :7] = (0.8, 0.0)
+    z = raw[:, :, 7:].max(-1)
+    measured = (lambda s: (s[..., 0] > s[..., 1]).mean())(max_attention.scores_of(raw))
+    law = special.ndtr(7 * 0.8 / np.sqrt(137 * (z**2).mean()))
+    assert abs(measured - law) < 4 * (0.25 / 4000) ** 0.5 + 5e-3
+    assert max_attention.majority(0.6, 3) == pytest.approx(0.6**3 + 3 * 0.6**2 * 0.4)
+
+
+def test_agreement_of_partitions_is_that_of_all_pairs():
+    rng = np.random.default_rng(8)
+    a, others = rng.integers(3, size=12), rng.integers(3, size=(5, 12))
+    for b, found in zip(others, pattern_clusters.adjusted_rand(a, others, 3), strict=True):
+        pairs = [(i, j) for i in range(12) for j in range(i)]
+        both = sum(a[i] == a[j] and b[i] == b[j] for i, j in pairs)
+        one, two = (sum(x[i] == x[j] for i, j in pairs) for x in (a, b))
+        expected = one * two / len(pairs)
+        assert found == pytest.approx((both - expected) / ((one + two) / 2 - expected))
+    assert pattern_clusters.adjusted_rand(a, (a[None] + 1) % 3, 3)[0] == 1
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.3])
+def test_templates_come_out_of_the_clustering(weight):
+    n, i, kinds = 24, np.arange(24), np.repeat(np.arange(5), 40)
+    s = np.random.default_rng(9).standard_normal((200, n, n))
+    maps_ = np.exp(s) / np.exp(s).sum(-1, keepdims=True)
+    for kind, at in enumerate((i, np.maximum(i - 1, 0), np.minimum(i + 1, n - 1), 0 * i)):
+        maps_[kinds == kind] = (1 - weight) * maps_[kinds == kind] + weight * np.eye(n)[at]
+    made = pattern_clusters.measure(pattern_clusters.Kinds(maps_[None], kinds[None]))["agreement"]
+    assert made.value[0] == 1 and made.p[0] == 1 / 200
+    order = np.random.default_rng(10).permutation(200)
+    assert pattern_clusters.stability(maps_[order], 5) == 1
+
+
+def test_newtons_probe_is_at_the_maximum_of_a_penalised_likelihood():
+    made = pattern_probe._world(np.random.default_rng(11), 0.3)
+    x = pattern_probe.features(made.patterns)
+    w = pattern_probe.fit(x, made.parents)
+
+    def value(w):
+        p = pattern_probe._shares(x, w)
+        own = np.take_along_axis(p, made.parents[:, None, :, None], -1)
+        return np.log(own).sum((0, 2, 3)) - 0.5 * pattern_probe.RIDGE * made.parents.shape[1] * (w**2).sum(-1)
+
+    best = value(w)
+    for k in range(w.shape[1]):
+        for step in (-1e-3, 1e-3):
+            moved = w.copy()
+            moved[:, k] += step
+            assert (value(moved) < best).all()
+    assert (w.argmax(-1) == 0).all(), "the head that knows has the largest weight"
