@@ -1,0 +1,1 @@
+"""Attention to random subsets of keys: drawn, listed one by one, in blocks, and with unequal chances."""
