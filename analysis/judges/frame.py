@@ -178,7 +178,7 @@ def out_of_reach(verdict: Verdict, twin: Twin, distance: float | None) -> Verdic
         return verdict
     if distance is None or verdict.margin is None:
         return verdict
-    advice = f"choose within below {distance / 2:.4g}"
+    advice = f"choose within below {distance / 2:.4g}, by a smaller error budget (replicas, size, step), or a twin further away"
     if distance <= verdict.margin:
         outcome = Outcome.INVALID if verdict.outcome is Outcome.INVALID else Outcome.VACUOUS
         reason = (

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from attnlab.papers.lab import places
 from attnlab.papers.lab.declare import Claim, Item, Paper, PaperFigure
-from attnlab.papers.lab.errors import UsageError, nearest
+from attnlab.papers.lab.errors import UsageError, did_you_mean, nearest
 
 _adopted: dict[str, Paper] = {}  # papers that exist as objects only: made in a notebook or a script
 
@@ -117,7 +117,7 @@ def select(targets: Sequence[str], known: dict[str, Callable[[], Paper]] | None 
             chosen, item_part = _at_path(target, homes)
         else:
             paper_part, _, item_part = target.partition(".")
-            chosen = keys if target == "all" else [_unique(paper_part, keys, "paper")]
+            chosen = keys if target == "all" else [_paper(paper_part, item_part, keys)]
         for key in chosen:
             paper = papers.setdefault(key, homes[key]())
             items = [*(claim.name for claim in paper.in_order()), *paper.figures]
@@ -154,5 +154,26 @@ def _unique(name: str, known: Sequence[str], what: str) -> str:
         return matches[0]
     if matches:
         raise UsageError(f"{name!r} is ambiguous: it may be {' or '.join(matches)}; type more of it")
-    here = f"; the folder here is written ./{name}" if what == "paper" and Path(name).exists() else ""
-    raise UsageError(f"unknown {what} {name!r}{nearest(name, known)}{here}; see `attnlab list`")
+    raise UsageError(f"unknown {what} {name!r}{nearest(name, known)}; see `attnlab list`")
+
+
+def _paper(name: str, item: str, known: Sequence[str]) -> str:
+    """The known key that ``name`` means; where there is none but a file or folder of that name, how its path is written."""
+    if name and not any(key.startswith(name) for key in known):
+        for place in (name, f"{name}.py"):
+            if Path(place).exists():
+                path = f"./{place}" + (f"::{item}" if item else "")
+                raise UsageError(
+                    f"unknown paper {name!r}: what lies here is a path, written {path}; see `attnlab list`"
+                )
+        raise UsageError(f"unknown paper {name!r}{did_you_mean(name, known)}; see `attnlab list`")
+    return _unique(name, known, "paper")
+
+
+def address(key: str, targets: Sequence[str], known: Collection[str]) -> str:
+    """What to type before the name of a claim of the paper ``key``, which the user reached by ``targets``."""
+    for target in targets if key not in known else ():
+        place = target.partition("::")[0]
+        if places.is_path(target) and key in (files := places.paper_files(Path(place))):
+            return f"{place if len(files) == 1 else files[key]}::"
+    return f"{key}."

@@ -128,7 +128,8 @@ def generated_steps(
     if plan.device != "cpu":
         reason = f"device {plan.device}"
     elif not insists and plan.n_steps * len(values) < WORTH:
-        reason = f"{plan.n_steps} steps of {len(values)} replicas are less than {WORTH}"
+        size = f"{plan.n_steps} steps of {len(values)} replicas"
+        reason = f"{size} are less than {WORTH} updates, too few for making the step to pay"
     else:
         try:
             return GeneratedSteps(model, task, optimiser, layout, values, seeds), ""

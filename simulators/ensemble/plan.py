@@ -97,6 +97,31 @@ def equally_spaced_steps(n_steps: int, n_records: int) -> tuple[int, ...]:
     return tuple(int(step) for step in np.unique(np.round(np.linspace(0, n_steps, n_records + 1))))
 
 
+def check_parts(model: Any, task: Any, plan: Plan) -> None:
+    """Raise ``ValueError`` if the model or the task lacks what the trainer will ask of it, naming what that is."""
+    needed = [
+        (model, "model", "initialise", "initialise(streams, dtype): parameters (replica, ...) by name"),
+        (
+            task,
+            "task",
+            "numbers_per_step",
+            "numbers_per_step: random numbers that one replica uses in one step, 0 for none",
+        ),
+    ]
+    if plan.compiled is None:
+        needed.append((task, "task", "loss", "loss(model, parameters, numbers): the loss (replica,)"))
+    if getattr(task, "numbers_per_step", 0):
+        needed.append(
+            (task, "task", "fill", "fill(numbers, stream): draws the numbers (step, numbers_per_step) in place")
+        )
+    if not plan.chunk:
+        what = "largest_array(model): entries of the largest array that one replica needs in a step; it sets the chunk"
+        needed.append((task, "task", "largest_array", what))
+    for part, role, name, what in needed:
+        if not hasattr(part, name):
+            raise ValueError(f"the {role} {type(part).__name__} has no {name}; give it {what}")
+
+
 def checked_plan(plan: Plan, record: Sequence[Record]) -> Plan:
     """The plan with its defaults filled in."""
     if not (isinstance(plan.n_steps, int) and plan.n_steps >= 1):

@@ -25,7 +25,7 @@ from attnlab.simulators.ensemble.generated import generated_steps, note
 from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.monitor import current
 from attnlab.simulators.ensemble.optimisers import Optimiser, State
-from attnlab.simulators.ensemble.plan import Model, Plan, Record, Run, checked_plan
+from attnlab.simulators.ensemble.plan import Model, Plan, Record, Run, check_parts, checked_plan
 from attnlab.simulators.ensemble.trainings import offer
 from attnlab.simulators.tasks.task import Task
 
@@ -51,9 +51,10 @@ def train(
     give the same bits, also after an interruption. Chunks of another size give the same random numbers, and the same
     results within rounding.
 
-    Errors: ``ValueError`` for a plan that contradicts itself, or a checkpoint of another run.
+    Errors: ``ValueError`` for a plan that contradicts itself, a model or task that lacks a part, or a checkpoint of another run.
     """
     plan = checked_plan(plan, record)
+    check_parts(model, task, plan)
     offer(model, task, optimiser, seeds, plan)
     ensemble = _Ensemble(model, task, optimiser, seeds, plan, record)
     monitor = current()

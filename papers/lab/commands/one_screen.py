@@ -12,8 +12,11 @@ from attnlab.papers.lab.python.pages import settings_rows
 WIDTH = 100
 
 
-def one_screen(paper: Paper, latest: dict[str, Any]) -> str:
-    """One line per statement, one per claim (its latest verdict first), the settings that most claims share, the figures."""
+def one_screen(paper: Paper, latest: dict[str, Any], address: str = "") -> str:
+    """One line per statement, one per claim (its latest verdict first), the settings that most claims share, the figures.
+
+    ``address`` is what the user types before the name of a claim; by default the paper's key and a dot.
+    """
     lines = [paper.key, *_wrap(paper.title)]
     for source in paper.sources:
         lines += _wrap(source.reference())
@@ -43,7 +46,10 @@ def one_screen(paper: Paper, latest: dict[str, Any]) -> str:
             lines += _wrap(f"{others} claims have settings of their own", " " * 12, " " * 12)
     if paper.figures:
         lines += _wrap(", ".join(paper.figures), "  figures:  ", " " * 12)
-    lines += ["", f"  attnlab show {paper.key}.CLAIM tells how one is judged; --full prints all of them"]
+    lines += [
+        "",
+        f"  attnlab show {address or paper.key + '.'}CLAIM tells how one is judged; --full prints all of them",
+    ]
     return "\n".join(lines)
 
 

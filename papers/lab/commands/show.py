@@ -21,13 +21,16 @@ def run(arguments: argparse.Namespace) -> int:
     from attnlab.papers.lab import index
     from attnlab.papers.lab.commands.describe import description
     from attnlab.papers.lab.commands.one_screen import one_screen
-    from attnlab.papers.lab.registry import select
+    from attnlab.papers.lab.registry import address, select
     from attnlab.papers.lab.run.latest import latest_verdicts, settings_of
 
-    selection = select(arguments.targets, index.homes())
+    homes = index.homes()
+    selection = select(arguments.targets, homes)
     verdicts = latest_verdicts(folder(arguments), settings_of(selection.papers))
     record, text = description(arguments.targets, selection, verdicts)
     if not selection.explicit and not arguments.full:
-        text = "\n\n".join(one_screen(paper, verdicts) for paper in selection.papers)
+        text = "\n\n".join(
+            one_screen(paper, verdicts, address(paper.key, arguments.targets, homes)) for paper in selection.papers
+        )
     show(arguments, record, text)
     return 0

@@ -8,7 +8,7 @@ import pytest
 
 from attnlab.papers.lab import places
 from attnlab.papers.lab.errors import UsageError
-from attnlab.papers.lab.registry import paper_keys, select
+from attnlab.papers.lab.registry import address, paper_keys, select
 
 PAPER = '''
 from dataclasses import dataclass
@@ -71,6 +71,26 @@ def test_a_file_a_folder_and_one_claim_of_a_file_are_targets(tmp_path, path_rest
         select([str(tmp_path / "mine" / "deeper" / "helper.py")])
     with pytest.raises(UsageError, match="unknown claim or figure"):
         select([f"{file}::on"])
+
+
+def test_a_name_that_lies_here_is_told_as_the_path_it_is(tmp_path, monkeypatch, path_restored):
+    file = write(tmp_path / "places_near" / "paper.py", "places_near")
+    write(tmp_path / "places_flat.py", "places_flat")
+    monkeypatch.chdir(tmp_path)
+    for target, path in [
+        ("places_near", "./places_near"),
+        ("places_near.zero", "./places_near::zero"),
+        ("places_flat.zero", "./places_flat.py::zero"),
+    ]:
+        with pytest.raises(UsageError, match=f"a path, written {path};"):
+            select([target])
+        assert ids(path)[-1].endswith(".zero")
+    with pytest.raises(UsageError) as error:
+        select(["nothing_like_this"])
+    assert len(str(error.value)) < 100  # no list of all papers: `attnlab list` has it
+    assert address("places_near", ["./places_near"], ()) == "./places_near::"
+    assert address("places_near", ["."], ()) == f"{file}::"
+    assert address("yoso", ["yoso"], {"yoso"}) == "yoso."
 
 
 def test_a_package_brings_the_modules_beside_its_paper_and_a_flat_folder_does_not(tmp_path, path_restored):

@@ -260,3 +260,14 @@ def test_log_spaced_steps_start_at_zero_and_one_and_end_at_the_last():
 def test_plans_that_contradict_themselves_are_named(seeds, options, name):
     with pytest.raises(ValueError, match=name):
         run(seeds(1), **options)
+
+
+@pytest.mark.parametrize("name", ["initialise", "loss", "fill", "largest_array", "numbers_per_step"])
+def test_a_part_that_the_trainer_needs_is_asked_for_by_its_name(seeds, name):
+    def part(self, *_):
+        raise AssertionError("nothing is called before the parts are there")
+
+    whole = {"initialise": part, "loss": part, "fill": part, "largest_array": part, "numbers_per_step": 3}
+    lacking = type("Lacking", (), {key: value for key, value in whole.items() if key != name})()
+    with pytest.raises(ValueError, match=f"Lacking has no {name}; give it {name}"):
+        train(lacking, lacking, GradientDescent(0.1), seeds(1), Plan(3))
