@@ -226,3 +226,23 @@ def test_codes_of_planted_heads_are_found_later_than_by_the_difference_of_means(
         found.append(area(score.value))
         assert area(head_codes.mean_gap(z, positive)) == 1
     assert 0.65 < np.mean(found) < 0.99
+
+
+@pytest.mark.parametrize(("n_codes", "want"), [(2, 0.0010), (4, 0.0563), (8, 0.263), (16, 0.524)])
+def test_the_null_of_equally_frequent_codes_is_what_ten_negatives_miss(n_codes, want):
+    codes = np.random.default_rng(10).permutation(np.arange(30 * n_codes) % n_codes)[:, None]
+    positive = np.arange(len(codes)) >= 10
+    made = head_codes.measure(head_codes.Codes(codes, positive))["score"]
+    assert made.null_mean[0] == pytest.approx((1 - 1 / n_codes) ** 10, rel=1e-12) == pytest.approx(want, abs=5e-4)
+
+
+def test_the_points_of_the_path_are_the_middles_of_its_steps():
+    size = np.array([1.0, 3.0])
+    made = attribution.measure(attribution.Segments(lambda s, t: size * t**2, lambda s, t: 2 * t * size, 1, steps=1))
+    assert made["path"].values[:, 0].tolist() == [1.0, 3.0], "one middle is exact for a slope that is a line"
+
+
+def test_the_margin_is_against_the_mean_of_the_other_words():
+    parts = np.array([[[5.0, 1.0, 3.0], [2.0, 0.0, 7.0]]])
+    made = flow_graph.measure(flow_graph.Flow(parts, np.eye(3), np.array([0, 2])))["margin"]
+    assert made.values[:, 0].tolist() == [3.0, 6.0]

@@ -254,3 +254,13 @@ def test_whitening_removes_the_order_of_axes_and_averaging_has_it():
         law = readout.hebbian_law(tuple(lam.tolist()), axis, 64)
         assert abs(said[axis, "hebb"] - law) < 4 * (0.25 / 1500) ** 0.5 + 6e-3
     assert said[0, "hebb"] - said[6, "hebb"] > 0.1 and abs(said[0, "ridge"] - said[6, "ridge"]) < 0.06
+
+
+def test_the_hebbian_law_is_that_of_simulated_readers_at_few_examples():
+    lam, n = np.array([1.0, 1.0, 1.0]), 8
+    h = np.random.default_rng(13).standard_normal((30_000, n, 3))
+    w = (np.sign(h[..., :1]) * h).sum(1)
+    angle = np.arccos(w[:, 0] / np.linalg.norm(w, axis=-1)) / np.pi
+    law = readout.hebbian_law(tuple(lam.tolist()), 0, n)
+    # of the simulation, of the law's 20 000 draws, and w taken as normal: .001 at 8 examples
+    assert abs(1 - angle.mean() - law) < 4 * angle.std() * (1 / 30_000 + 1 / 20_000) ** 0.5 + 1e-3

@@ -191,6 +191,8 @@ def test_maximum_attention_counts_the_heads_that_win():
     weights = np.array([[[0.6, 0.2], [0.1, 0.5], [0.3, 0.1]]])[None]  # (prompt, layer, head, candidate)
     score = max_attention.scores_of(weights)
     assert np.allclose(score, [[[0.9 / 1.4, 0.5 / 1.4]]])
+    near = max_attention.scores_of(np.array([[[[0.5, 0.48]]]]))
+    assert near.tolist() == [[[1, 0]]], "a head counts for its first choice alone, however near the second is"
     # the sheet's example: 7 heads of weight .8 among 144, others random
     rng = np.random.default_rng(7)
     raw = rng.exponential(size=(4000, 1, 144, 2))
