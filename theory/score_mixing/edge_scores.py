@@ -12,12 +12,27 @@ import math
 from statistics import NormalDist
 from typing import Any
 
-from attnlab.theory.checks import check_not_negative
+from scipy import special
+
+from attnlab.theory.checks import check_count, check_not_negative
 
 
 def additive_auc() -> float:
     """Area under the curve of additive scores for "same class", balanced classes: one half."""
     return 0.5
+
+
+def product_auc_exact(mean_norm: float, dim: int) -> float:
+    r"""Area under the curve of the product for "same class", pairs of different nodes, exact.
+
+    With :math:`x \cdot x' = (|x + x'|^2 - |x - x'|^2)/4` the lead of a pair of one class over a pair of two is the difference of
+    two independent chi-squared numbers with 2 d degrees of freedom, one of them with non-centrality 4 m^2:
+
+    .. math:: P(\chi'^2_{2d}(4 m^2) > \chi^2_{2d}) .
+    """
+    check_not_negative(mean_norm=mean_norm)
+    check_count(dim=dim)
+    return float(1 - special.ncfdtr(2 * dim, 2 * dim, 4 * mean_norm**2, 1.0))
 
 
 def product_auc_approx(mean_norm: float, dim: int) -> float:

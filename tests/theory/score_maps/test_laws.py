@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from attnlab.theory.score_maps import clipped, rectified, signed, softpick, standardised
+from attnlab.theory.score_maps import clipped, rectified, reversed, signed, softpick, standardised
 
 N, ROWS = 4096, 400
 
@@ -118,3 +118,13 @@ def test_the_linear_form_is_cheaper_from_its_crossover_on():
 def test_arguments_out_of_range_are_named(call):
     with pytest.raises(ValueError, match=r"must be|need"):
         call()
+
+
+def test_parents_are_recovered_as_sampled():
+    """20 000 rows of 40 logits: four standard errors. Twin: leads over the others that are independent."""
+    n, D, s = 40, 3.0, 1.5
+    z = s * np.random.default_rng(3).normal(size=(20_000, n))
+    found, p = (z[:, 0] + D > z[:, 1:].max(1)).mean(), reversed.parent_recovery(n, D, s)
+    assert abs(found - p) < 4 * math.sqrt(p * (1 - p) / 20_000)
+    assert abs(found - (0.5 * math.erfc(-D / (2 * s))) ** (n - 1)) > 0.05
+    assert reversed.parent_recovery(1, D, s) == pytest.approx(1)

@@ -131,3 +131,16 @@ def test_copies_of_all_keys_are_counted_by_sums_only(adjacency):
         parameters["self_weight"] = torch.full((1, 1), own, dtype=torch.float64)
         a, b = operator.apply(QKV(q, k, v), parameters), operator.apply(copied, parameters)[..., :4, :]
         assert bool((a - b).abs().max() > 1e-3) == counts  # twin: a network after a mean can count
+
+
+@pytest.mark.parametrize(("m", "d"), [(1.0, 8), (2.0, 8)])
+def test_the_exact_law_of_products_is_that_of_pairs_drawn_alone(m, d):
+    """40 000 pairs of each kind: 4 standard errors of a share. Twin: the Gaussian law, off by .01 at m = 2."""
+    rng, n = np.random.default_rng(8), 40_000
+    mu = m * np.eye(d)[0]
+    x = rng.normal(size=(4, n, d))
+    same, other = ((x[0] + mu) * (x[1] + mu)).sum(1), ((x[2] + mu) * (x[3] - mu)).sum(1)
+    found, p = (same > other).mean(), edge_scores.product_auc_exact(m, d)
+    assert abs(found - p) < 4 * math.sqrt(p * (1 - p) / n)
+    assert m == 1 or abs(found - edge_scores.product_auc_approx(m, d)) > 0.005
+    assert edge_scores.product_auc_exact(0.0, d) == pytest.approx(0.5)
