@@ -8,6 +8,7 @@ from __future__ import annotations
 from attnlab.papers.lab.declare import Paper, Scales, Source
 from attnlab.simulators.operator_atlas.limits import LimitsSetting
 from attnlab.simulators.operator_atlas.stored_pairs import MemorySetting, PairsSetting
+from attnlab.simulators.task_matrix.cells import MatrixSetting
 
 paper = Paper(
     key="operator_atlas",
@@ -31,6 +32,8 @@ paper = Paper(
     statements={
         1: "Variants of attention are dot-product attention, or one another, at certain parameters (the operators' papers).",
         2: "What a model with a fixed state recalls grows with the size of its state, while attention recalls everything.",
+        3: "What an operator's declared facts forbid, a small model with this operator does not learn; what they do not, "
+        "it learns (the atlas's task matrix).",
     },
 )
 
@@ -42,4 +45,14 @@ MEMORY = Scales(
 PAIRS = Scales(
     smoke=PairsSetting(per_code=2, n_draws=16, n_replicas=4), desk=PairsSetting(n_replicas=6),
     paper=PairsSetting(n_replicas=64),
+)  # fmt: skip
+MATRIX = Scales(
+    smoke=MatrixSetting(
+        operators=(
+            "base_scores/dot_product", "linear_variants/cosine_linear", "positional_attention/alternating_positions[windowed]",
+            "controls/mean", "controls/one_token", "controls/sigmoid_sum",
+        ),
+        tasks=("recall_4", "regression", "count"), budget=0.8, retry=0.0,
+    ),
+    desk=MatrixSetting(), paper=MatrixSetting(operators=("controls", "all"), rates_from="family"),
 )  # fmt: skip
