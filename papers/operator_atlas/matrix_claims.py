@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,6 +25,7 @@ SOFTMAX = "base_scores/dot_product"
     kind="extrapolation",
     formula="share of replicas that solve the task > 3/4",
     judged="replicas of the positive controls of all tasks together, Clopper-Pearson",
+    undecided_at_smoke="three tasks are 24 replicas, too few for a share",
 )
 def positive_controls_succeed(setting: MatrixSetting, lab: Lab) -> Verdict:
     """On the tasks of the matrix the positive control solves the task in more than three quarters of the replicas.
@@ -33,9 +35,8 @@ def positive_controls_succeed(setting: MatrixSetting, lab: Lab) -> Verdict:
     cells = measured(setting, lab)
     controls = [each for each in cells if each.operator == control_of(each.column)]
     nothing = [each for each in cells if each.operator == "controls/one_token"]
-    return share(
-        _replicas(controls), at_least=0.75, twin=Twin.of("a model that mixes nothing", successes=_replicas(nothing))
-    )
+    twin = Twin.of("a model that mixes nothing", successes=_replicas(nothing))
+    return _as_it_is(share(_replicas(controls), at_least=0.75, twin=twin))
 
 
 @paper.claim(
@@ -46,6 +47,7 @@ def positive_controls_succeed(setting: MatrixSetting, lab: Lab) -> Verdict:
     kind="extrapolation",
     formula="share of cells without a solved replica, where the criterion predicts failure, > 4/5",
     judged="cells of scored columns; one replica that solves the task contradicts a cell",
+    undecided_at_smoke="a dozen cells decide no share",
 )
 def predicted_failures_fail(setting: MatrixSetting, lab: Lab) -> Verdict:
     """Where the declared facts of an operator forbid a task, no replica of eight solves it in more than four fifths of the cells.
@@ -54,7 +56,8 @@ def predicted_failures_fail(setting: MatrixSetting, lab: Lab) -> Verdict:
     """
     cells = decided(measured(setting, lab))
     none = [_fails(each, cells) for each in (FAILS, SUCCEEDS)]
-    return share(none[0], at_least=0.8, unit="cell", twin=Twin.of("cells of predicted successes", successes=none[1]))
+    twin = Twin.of("cells of predicted successes", successes=none[1])
+    return _as_it_is(share(none[0], at_least=0.8, unit="cell", twin=twin))
 
 
 @paper.claim(
@@ -63,22 +66,24 @@ def predicted_failures_fail(setting: MatrixSetting, lab: Lab) -> Verdict:
     statements=[3],
     setting=MATRIX,
     kind="extrapolation",
-    formula="share of cells with a prediction in which it is not contradicted > 3/4",
+    formula="share of cells with a prediction in which it is not contradicted > .85",
     judged="cells of scored columns; a success is contradicted by at most a quarter of solved replicas, a failure by one",
     undecided_at_smoke="a dozen cells decide no share",
 )
 def criteria_agree(setting: MatrixSetting, lab: Lab) -> Verdict:
-    """Success and failure on the tasks follow from declared facts in more than three quarters of the cells.
+    """Success and failure on the tasks follow from declared facts in more than 85 % of the cells.
 
     Twin: every operator does what softmax is predicted to do.
     """
     cells = decided(measured(setting, lab))
     alike = [agrees_with(predicted(SOFTMAX, each.column), each.solved) for each in cells]
-    return share(
-        np.array([bool(each.agrees) for each in cells]),
-        at_least=0.75,
-        unit="cell",
-        twin=Twin.of("all as softmax", successes=np.array(alike, dtype=bool)),
+    return _as_it_is(
+        share(
+            np.array([bool(each.agrees) for each in cells]),
+            at_least=0.85,
+            unit="cell",
+            twin=Twin.of("all as softmax", successes=np.array(alike, dtype=bool)),
+        )
     )
 
 
@@ -106,6 +111,11 @@ def fixed_row_sums_cannot_count(setting: MatrixSetting, lab: Lab) -> Verdict:
         unit="operator",
         twin=Twin.of("one of eight told apart", predicted=7 / 8 * math.log(7)),
     )
+
+
+def _as_it_is(verdict: Verdict) -> Verdict:
+    """The verdict, for which no more replicas are asked: eight per cell are the protocol, and cells are what is counted."""
+    return replace(verdict, wants="")
 
 
 def _replicas(cells: list[MatrixCell]) -> np.ndarray:

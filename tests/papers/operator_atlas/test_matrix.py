@@ -44,7 +44,10 @@ def planted(says, loss=GUESSING):
         return np.full(8, 1.0 if good or says(operator, column) else 0.0)
 
     def cell(setting):
-        found = {"score": solved(setting.operator, setting.task), "loss": np.linspace(loss, 1.0001 * loss, 8)}
+        found = {
+            "score": solved(setting.operator, setting.task),
+            "loss": np.full(8, loss * (1 + 1e-5 * len(setting.operator))),
+        }
         long = solved(setting.operator, "match_long")
         return found | {"long": np.stack([long] * 3, -1)}
 
