@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from attnlab.theory.task_matrix.criteria import CRITERIA
+from attnlab.theory.task_matrix.criteria import CRITERIA, match
 from attnlab.theory.task_matrix.facts import FAILS, OPEN, SUCCEEDS, ModelSizes, OperatorFacts
+from attnlab.theory.task_matrix.mixture import read_through_rank
 
 SOFTMAX = OperatorFacts("pair", row_sum=1.0, symmetries=frozenset({"permutation"}))
 SIZES = ModelSizes()
@@ -66,3 +67,21 @@ def test_every_prediction_has_a_reason_and_every_bound_is_a_score():
         for criterion in CRITERIA.values():
             found = criterion(facts, SIZES)
             assert found.why and (found.bound is None or 0 < found.bound < 0.9)
+
+
+def test_bounds_are_those_of_the_maps_and_distances_of_the_task():
+    linear = replace(SOFTMAX, rank=4)
+    assert CRITERIA["successor"](linear, SIZES).bound == pytest.approx(
+        read_through_rank(12, 4, 4, 16, 4)
+    )  # one layer's maps
+    assert CRITERIA["offset"](linear, SIZES).bound == pytest.approx(read_through_rank(20, 4, 4, 16, 8))
+    window = CRITERIA["recall_4"](replace(SOFTMAX, reach=2), SIZES)
+    assert window.bound == pytest.approx(
+        10 / 16 + 6 / 16 / 16
+    )  # 10 of 16 pairs lie at most 4 tokens before their query
+
+
+def test_a_task_is_solved_above_nine_tenths():
+    rank = replace(SOFTMAX, rank=4)
+    assert 0.9 < read_through_rank(17, 4, 4, 8, 8) < 0.945 and match(rank, SIZES, n=17).says == OPEN
+    assert 0.85 < read_through_rank(20, 4, 4, 8, 8) < 0.9 and match(rank, SIZES, n=20).says == FAILS

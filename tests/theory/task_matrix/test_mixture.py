@@ -23,6 +23,7 @@ def test_the_share_read_right_is_that_of_normal_numbers(margin, codes):
 
 def test_rank_enough_for_all_pairs_reads_all_and_more_maps_read_more():
     assert mixture.read_through_rank(4, 4, 4, 16, 1) == 1 > mixture.read_through_rank(5, 4, 4, 16, 1)
+    assert mixture.read_through_rank(20, 4, 4, 16, 8) == pytest.approx(mixture.share_right(8**0.5, 16), rel=1e-9)
     few, many = (mixture.read_through_rank(32, 4, 4, 16, maps) for maps in (8, 16))
     assert many == pytest.approx(mixture.read_through_rank(32, 4, 8, 16, 8)) and many > few  # h d_v together
 
@@ -81,4 +82,11 @@ def test_the_shifts_of_a_grid_are_a_convolution_and_full_rank_leaves_nothing():
     by_hand = sum(taps[3 * i + j] * wide[i : i + 6, j : j + 6] for i in range(3) for j in range(3))
     assert np.tensordot(taps, mixture._shifts(6), 1) @ x.ravel() == pytest.approx(by_hand.ravel())
     assert mixture.filter_error_beyond_rank(6, 36) == 0
+    squares = []
+    for taps in np.random.default_rng(0).normal(size=(64, 9)):
+        A = np.tensordot(taps, mixture._shifts(6), 1)
+        squares.append(
+            np.linalg.eigvalsh(A @ A.T)[: 36 - 20].sum() / (A**2).sum()
+        )  # Eckart and Young: what rank 20 leaves
+    assert mixture.filter_error_beyond_rank(6, 20) == pytest.approx(np.mean(squares), rel=1e-6)
     assert mixture.filter_error_beyond_rank(6, 1) > mixture.filter_error_beyond_rank(6, 16) > 0.1
