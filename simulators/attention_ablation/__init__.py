@@ -1,0 +1,1 @@
+"""Attention with one of its principles taken away per layer: mixing, dependence on the input, exact form, current layer."""
