@@ -247,7 +247,7 @@ def the_past_superposes(setting: ExtractSetting, lab: Lab) -> Verdict:
 def extracts_grow_with_correlation(setting: ExtractSetting, lab: Lab) -> Verdict:
     """The factor 1/sqrt t keeps the size of what is extracted for independent tokens only.
 
-    Twins: 1 + rho t, the token itself counted twice, at t = 32 nine tenths of rho; for independent tokens a correlation of .2.
+    Twins: 1 + rho t, the token itself counted twice, at t = 32 nine tenths of rho; for independent tokens a correlation of .1.
     """
     cells = [setting, replace(setting, correlation=INDEPENDENT)]
     of, parts = f"mean over replicas of {setting.n_draws} draws", []
@@ -255,7 +255,7 @@ def extracts_grow_with_correlation(setting: ExtractSetting, lab: Lab) -> Verdict
         for i, t in enumerate(cell.lengths):
             rho = cell.correlation
             law = extractor.extracted_variance(t, rho)
-            rival = 1 + rho * t if t < 16 and rho else extractor.extracted_variance(t, 0.9 * rho if rho else 0.2)
+            rival = 1 + rho * t if t < 16 and rho else extractor.extracted_variance(t, 0.9 * rho if rho else 0.1)
             within = budget(replicas(law * math.sqrt(2 / cell.n_draws), runs.n, of=of))
             parts.append(
                 agrees(runs["square"][:, i], law, within=within, of=of, twin=Twin.of("rival", predicted=rival)).named(

@@ -80,5 +80,5 @@ FILTERS = Scales(*(FilterSetting(),) * 3)
 COPIES = Scales(*(CopySetting(),) * 3)
 NEIGHBOURS = Scales(*(NeighbourSetting(),) * 3)
 EXTRACTS = Scales(
-    smoke=ExtractSetting(n_draws=1000), desk=ExtractSetting(n_draws=1600), paper=ExtractSetting(n_draws=10_000)
+    smoke=ExtractSetting(n_draws=6400), desk=ExtractSetting(n_draws=10_000), paper=ExtractSetting(n_draws=40_000)
 )
