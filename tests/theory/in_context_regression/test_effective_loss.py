@@ -119,10 +119,13 @@ def test_effective_loss_of_the_pair_has_no_minimiser():
         best_symmetric_pair(effective_form_approx, *TASK)
 
 
-def test_two_heads_started_apart_become_a_symmetric_pair():
-    found = best_heads(effective_form_approx, [0.5, -0.3], *TASK)
-    assert found.omega[0] > 0 > found.omega[1]
+@pytest.mark.parametrize("start", [(0.5, -0.3), (0.4, -0.35), (0.5, -0.3001)])
+def test_two_heads_started_apart_become_debiased_gradient_descent(start):
+    """Opposite values whose preconditioner is 1/(1 + (1 + sigma^2) d/L); where in the valley a search ends is not determined."""
+    found = best_heads(effective_form_approx, start, *TASK)
+    rate = 1 / (1 + 1.1 * 5 / 40)
     assert found.risk < one_head_optimum_approx(*TASK).risk - 0.1
+    assert abs(found.risk - (1.1 - rate)) < 2e-3 and abs(found.mu @ found.omega - rate) < 2e-3
     assert abs(found.mu.sum()) < 0.01 * np.abs(found.mu).max()
 
 

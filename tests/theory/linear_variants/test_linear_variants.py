@@ -182,7 +182,7 @@ def test_mediators_are_far_from_the_identity_and_no_sharper_than_what_they_colle
     operator, shape = MediatorTokens((2, 2)), (4, 6)
     sizes = Sizes(n=24, d=4, d_v=4, n_heads=1, shape=shape)
     parameters, x = start(operator, sizes), Grid(normal(1, 1, 24, 4, seed=1, std=3.0), shape)
-    collect, give = (M[0, 0, 0] for M in operator._maps(x, parameters))
+    collect, give = (M[0, 0, 0] for M in operator.maps(x, parameters))
     P = (give @ collect).numpy()
     assert np.linalg.norm(np.eye(24) - P) ** 2 >= mediator_tokens.distance_from_identity_bound(24, 4) == 20
     assert P.max() <= mediator_tokens.largest_weight_bound(collect) < give.max()  # twin: bounded by what is given
