@@ -12,21 +12,25 @@ settings.load_profile("attnlab")
 
 def pytest_addoption(parser):
     parser.addoption("--slow-share", type=int, default=0, metavar="N", help="also run one in N of the slow tests")
-    parser.addoption("--commit", default="", metavar="HASH", help="chooses which slow tests --slow-share runs")
+    parser.addoption("--fast-share", type=int, default=1, metavar="N", help="run one in N of the fast tests only")
+    parser.addoption("--commit", default="", metavar="HASH", help="chooses which tests the two shares run")
 
 
 def chosen(name, commit, share):
-    """Whether the slow test of this name is in the slice of the commit."""
+    """Whether the test of this name is in the commit's slice of one in ``share``."""
     return share > 0 and zlib.crc32(f"{commit} {name}".encode()) % share == 0
 
 
 def pytest_collection_modifyitems(config, items):
-    """Without ``-m`` the slow tests are left out, but for the commit's slice, which gets the time it needs."""
+    """Without ``-m`` the slow tests are left out, but for the commit's slice, which gets the time it needs; of the fast ones
+    all run, or the commit's slice."""
     if config.option.markexpr:
         return
-    commit, share, left_out = config.option.commit, config.option.slow_share, []
+    commit, share, fast, left_out = config.option.commit, config.option.slow_share, config.option.fast_share, []
     for item in items:
         if item.get_closest_marker("slow") is None:
+            if not (fast == 1 or chosen(item.nodeid, commit, fast)):
+                left_out.append(item)
             continue
         if chosen(item.nodeid, commit, share):
             item.add_marker(pytest.mark.timeout(1800))

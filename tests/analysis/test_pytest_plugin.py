@@ -135,6 +135,7 @@ def test_without_the_plugin_a_marked_test_is_an_error(pytester):
     assert result.ret != 0 and "needs its plugin" in str(result.stdout) + str(result.stderr)
 
 
+@pytest.mark.slow
 def test_an_expected_refutation_is_checked_against_twins_too(pytester):
     """Words in small letters mean the same; the twin of a refuted claim must be refuted as well."""
     suite = (

@@ -32,6 +32,7 @@ def _run(tmp_path, monkeypatch):
     return names, printed
 
 
+@pytest.mark.slow
 def test_every_snippet_prints_what_the_page_shows(tmp_path, monkeypatch):
     names, printed = _run(tmp_path, monkeypatch)
     assert len(BLOCKS) == PAGE.read_text(encoding="utf-8").count("```python") >= 8

@@ -58,6 +58,7 @@ assert "matplotlib.pyplot" not in sys.modules, "pyplot holds figures globally"
 """
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes(saved, tmp_path):
     runs = []
     for hash_seed in ("1", "271828"):

@@ -11,6 +11,7 @@ from attnlab.analysis.theorems.statement.claim import ClaimError, for_all
 from attnlab.analysis.theorems.statement.domains import Real, Vector
 
 
+@pytest.mark.slow
 def test_the_needed_assumption_is_found_and_the_idle_one_is_not():
     """x y <= (x^2 + y^2) / 2 <= 1 in the disc; the other condition cuts nothing off that matters."""
     claim = for_all(x=Vector(2, -3, 3)).bound(

@@ -36,7 +36,7 @@ def _sound(run, first, last):
 
 
 def test_a_part_of_the_campaign_is_judged_soundly(run):
-    counts = _sound(run, 6000, 6040)
+    counts = _sound(run, 6000, 6024)
     assert counts["refused"] == 0
     assert counts["false refuted"] >= 0.9 * counts["false"] and counts["true held"] >= 0.8 * counts["true"]
 

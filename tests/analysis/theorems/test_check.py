@@ -46,6 +46,7 @@ def lipschitz(constant, dim=16):
     )
 
 
+@pytest.mark.slow
 def test_a_too_small_lipschitz_constant_is_refuted_with_a_readable_witness():
     verdict = check(lipschitz(0.2), "searched")
     assert verdict.outcome is Outcome.REFUTED
@@ -75,6 +76,7 @@ def test_two_way_softmax_variance_is_certified_with_a_slack():
     assert "dimension 2" in verdict.of and "[-10, 10]^2" in verdict.of
 
 
+@pytest.mark.slow
 def test_two_way_softmax_variance_without_slack_is_never_certified_but_proved():
     claim = for_all(x=Vector(2, -10, 10)).bound(two_way, at_most=0.5, twin=Twin.of("0.49", at_most=0.49))
     certified = check(claim, "certified")
@@ -154,6 +156,7 @@ def test_the_same_seed_gives_the_same_verdict():
     assert first == second
 
 
+@pytest.mark.slow
 def test_existence_is_proved_by_an_example_and_refuted_by_a_certificate():
     found = check(exists(x=Vector(2, -10, 10)).such_that(two_way, at_least=0.5))
     assert found.holds and found.level == "certified"

@@ -83,6 +83,7 @@ for score in ("softmax", "softpick", "relu"):
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_read_before_it_is_written(needs_c):
     """Outputs filled with NaN, and (glibc) fresh memory filled with 0xfe bytes, give the same bits."""
     runs = [

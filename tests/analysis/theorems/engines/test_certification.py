@@ -118,6 +118,7 @@ def test_what_cannot_be_certified_comes_with_the_reason(claim, words):
     assert result.status == "undecided" and words in result.advice
 
 
+@pytest.mark.slow
 def test_the_time_limit_is_kept_and_named():
     claim = for_all(x=Vector(8, -5, 5)).bound(lambda x: (x.softmax(-1) ** 2).sum(), at_least=0.1249)
     result = certify(claim)

@@ -212,7 +212,7 @@ def test_softplus_keeps_its_limits(shift):
         assert (got - want).abs().max() < 4 * 31 * torch.finfo(torch.float64).eps * (300 + want.abs().max())
 
 
-@pytest.mark.parametrize("score", MAPS)
+@pytest.mark.parametrize("score", [*MAPS[:3], *(pytest.param(score, marks=pytest.mark.slow) for score in MAPS[3:])])
 def test_statistics_and_their_gradients(score):
     """Random weights for every statistic and row, so that no error cancels; two ragged tiles, a bias that hides keys and a row,
     causal. Logits below 8; variances square them."""

@@ -244,6 +244,7 @@ def test_a_logit_that_is_not_a_number_is_seen_and_a_hidden_one_is_not(name, path
 @pytest.mark.parametrize(
     "formula", [("log(1 + exp(s))", "sum"), ("relu(s)**2", "sum"), ("sign(s) * exp(abs(s))", "absolute")]
 )
+@pytest.mark.slow
 def test_torch_compile_reads_the_map_without_a_break(formula, make):
     text, divide = formula
     score = score_map(text, divide=divide)

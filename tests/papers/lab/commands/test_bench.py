@@ -57,6 +57,7 @@ def finite(x):
 
 
 @pytest.mark.parametrize("what", ["kernels", "training"])
+@pytest.mark.slow
 def test_one_object_on_stdout_and_a_figure_with_its_data(what, quick, capsys, tmp_path):
     assert cli.main(["bench", what, "--json", "--rounds", "3", "--out", str(tmp_path)]) == 0
     out, err = capsys.readouterr()

@@ -67,6 +67,7 @@ def test_an_undecided_claim_gets_more_replicas_until_it_is_decided_unless_their_
     assert status == 3 and result["claims"][0]["verdict"] == "UNDECIDED" and result["claims"][0]["looks"] == 1
 
 
+@pytest.mark.slow
 def test_a_contradiction_exits_1_and_divergence_3(cli):
     assert cli("reproduce", "toy.still", "--seed", 1, *QUICK)[0] == 0  # expected REFUTED, is REFUTED
     status, _, _ = cli("reproduce", "toy.drift", "drift=-30", *QUICK)  # the twin (drift + 40) is far: still HOLDS
@@ -141,6 +142,7 @@ def test_a_killed_run_resumes_from_its_checkpoint(start, cli, tmp_path, monkeypa
     assert cli("resume", out=out)[0] == 0  # nothing is left to resume
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_not_used(start, cli, tmp_path):
     out, clean = tmp_path / "killed", tmp_path / "clean"
     command = ("reproduce", "toy.drift", "--scale", "smoke", "--replicas", 4, "--json", "--workers", 1)
