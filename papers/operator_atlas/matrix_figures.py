@@ -44,8 +44,7 @@ def matrix(setting: MatrixSetting, lab: Lab) -> figures.Plate:
         panel.axes.grid(axis="y", linewidth=0.3)
         panel.limits(x=(-0.12, 1.12))
         panel.axes.set_xticks([0, 1], ["0", "1"])
-        panel.labels(x=task.replace("_", " "), y="")
-    panels[0].labels(x=f"share solved\n{tasks[0].replace('_', ' ')}", y="")
+        panel.labels(x=f"share solved,\n{task.replace('_', ' ')}", y="")
     plate.legend("below")
     return plate
 
