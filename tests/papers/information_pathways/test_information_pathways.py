@@ -33,12 +33,7 @@ def test_live_runs_hold_and_fail_when_one_array_is_off(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "key", "factor"),
-    [
-        ("variance_of_a_subset", "variance", 1.3),
-        ("ensembles_keep_the_bias", "error", 0.6),
-        ("dense_rows_have_a_larger_normaliser", "shift", 0.95),
-    ],
+    ("name", "key", "factor"), [("variance_of_a_subset", "variance", 1.3), ("ensembles_keep_the_bias", "error", 0.6)]
 )
 def test_live_draws_are_not_refuted_and_spoilt_ones_are(name, key, factor):
     assert judged(name, LiveLab()) in ("HOLDS", "UNDECIDED")

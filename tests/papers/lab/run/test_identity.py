@@ -167,7 +167,7 @@ def test_what_cannot_be_kept_is_refused_in_words(picker, change, message):
 
 
 @pytest.mark.parametrize(
-    "name, value", [("kernels", "torch"), ("instruction_set", "DEFAULT"), ("blas", "openblas Zen")]
+    "name, value", [("kernels", "others"), ("instruction_set", "one of no machine"), ("blas", "openblas Itanium")]
 )
 def test_what_differs_in_platform_is_kept_under_its_own_identity_and_said(picker, name, value):
     module, _ = picker
