@@ -3,8 +3,7 @@ r"""Addition modulo p written by hand, (a, b, '=') -> a + b, by two programs wit
 The residual is tok(p + 1) | pos(3) | first(p) | second(p) | sum(p) | junk(8). Layers are an attention and an MLP each.
 
 * *late*: in layer 2 the head L2H0 moves a to '=', in layer 3 L3H0 moves b, and the MLP of layer 4 adds there. Tokens wait
-until layer
-  2, and layers {2, 3} are all that '=' needs to see.
+  until layer 2, and layers {2, 3} are all that '=' needs to see.
 * *early*: b's position fetches a in layer 0 (L0H0) and adds in the MLP of layer 1; '=' copies the sum in layer 3 (L3H0).
 
 Each layer has a head of random scores besides, written into junk. The MLP adds by sum[(a + b) mod p] += relu(first_a +

@@ -138,7 +138,8 @@ def power_step_limit(power: float, rate: float) -> float:
 
 @dataclass(frozen=True)
 class OutlierLaw:
-    r"""Stationary error of a memory whose values are hit by outliers N(0, ``outlier_std``^2), all entries of a pair together.
+    r"""Stationary error of a memory whose values are hit by outliers N(0, s^2), s = ``outlier_std``, all entries of a pair
+    together.
 
     ``loss``: "l1", gradient sign(e), or "huber", gradient clip(e, -c, c) with c = ``scale``. With :math:`x = |\delta|^2` of a
     row, z = sqrt(x) t, t the first coordinate of a point of the sphere and xi the outlier or 0,

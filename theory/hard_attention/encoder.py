@@ -1,6 +1,6 @@
 r"""Hard-attention encoders as data: embedding, positional encoding, layers with rational weights.
 
-Position j of a word holds ``letter one-hot + encoding(j, n)``; layers append coordinates to the vectors of all positions:
+Position j of a word holds ``letter one-hot + encoding(j, n)``; layers append coordinates to the vectors of all positions::
 
     affine       sum of weights times coordinates, plus a constant
     relu         max(0, .) of such a sum

@@ -32,8 +32,8 @@ def subset_factors(n_keys: int, n_kept: int) -> tuple[float, float]:
 def fourth_factors(n_keys: int, n_kept: int) -> tuple[float, float]:
     r"""Factors (g, h) of the fourth moment of means of m of n centred numbers a, b, c, d.
 
-    .. math:: \mathrm E\, \bar a \bar b \bar c \bar d = g \sum abcd + h \left(\sum ab \sum cd + \sum ac \sum bd + \sum ad \sum
-    bc\right),
+    .. math:: \mathrm E\, \bar a \bar b \bar c \bar d
+              = g \sum abcd + h \left(\sum ab \sum cd + \sum ac \sum bd + \sum ad \sum bc\right),
 
     from the chances :math:`P_r = (m)_r / (n)_r` that r keys are all kept: :math:`m^4 g = P_1 - 7 P_2 + 12 P_3 - 6 P_4`,
     :math:`m^4 h = P_2 - 2 P_3 + P_4`.
