@@ -17,7 +17,7 @@ def test_every_entry_stands_once_and_every_citation_has_one():
         f"{name}: {key}"
         for name in listed
         if name.startswith(folders)
-        for key in re.findall(r"\[([A-Za-z]+\d{4}[a-z]?)\]_", (ROOT / name).read_text(encoding="utf-8"))
+        for key in re.findall(r"\[([A-Z][A-Za-z]+\d{4}[a-z]?)\]_", (ROOT / name).read_text(encoding="utf-8"))
         if key not in KEYS
     }
     assert not missing, sorted(missing)

@@ -3,7 +3,7 @@ r"""Entries of softmax attention over Gaussian queries and keys: scores :math:`s
 Given its query a row holds independent Gaussian scores of variance :math:`v = \sum_c q_c^2 w_c / d`, with :math:`w_c` the
 variances of the keys' coordinates; the row is that of :mod:`~attnlab.theory.score_statistics.log_sum`. Over queries v scatters
 like a chi-square number of d degrees of freedom, and all exact laws here average over it. The log-normal limits are those of
-linear log-normal attention [nahshan2024]_; the exact laws, corrections and fluctuations are derived here.
+linear log-normal attention [Nahshan2024]_; the exact laws, corrections and fluctuations are derived here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NODES = 8  # of the rule over the chi-square number v: exact for polynomials of
 def score_variance_exact(query_variances: ArrayLike, key_variances: ArrayLike) -> float:
     r"""Variance of the scores, :math:`\sigma^2 = \frac1d \sum_c u_c w_c = \bar u\, \bar w + \mathrm{Cov}_c(u, w)`.
 
-    ``query_variances`` u and ``key_variances`` w: one for each coordinate, shape (d,). [nahshan2024]_ calls the
+    ``query_variances`` u and ``key_variances`` w: one for each coordinate, shape (d,). [Nahshan2024]_ calls the
     covariance C.
     """
     u, w = _coordinates(query_variances, key_variances)

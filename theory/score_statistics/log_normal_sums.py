@@ -6,7 +6,7 @@ With E an exponential number independent of X, :math:`U = \ln E - \ln X` has the
 
 so cumulants of ln X are integrals over one variable: :math:`\kappa_m(\ln X) = (-1)^m (\kappa_m(U) - \kappa_m(\ln E))`, with
 :math:`\kappa_2(\ln E) = \pi^2 / 6` and :math:`\kappa_3(\ln E) = -2 \zeta(3)`. Queries and keys are standard normal, so a and b
-are the spreads of the exponents. Derived here; the operator is that of [nahshan2024]_, who take Fenton's log-normal law for X.
+are the spreads of the exponents. Derived here; the operator is that of [Nahshan2024]_, who take Fenton's log-normal law for X.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def scale_for_log_variance_exact(target: float, dim: int) -> float:
 def log_variance_of_a_line(scale: float, dim: int, low: float, high: float) -> float:
     r"""The line :math:`A (a^2 \sigma_q^2 + b^2 \sigma_k^2) + B` through the exact variances at s = ``low`` and ``high``.
 
-    [nahshan2024]_ fit A and B to samples; a line through two exact points stands for it.
+    [Nahshan2024]_ fit A and B to samples; a line through two exact points stands for it.
     """
     first, last = mean_log_variance_exact(dim, low), mean_log_variance_exact(dim, high)
     return first + (last - first) * (scale - low) / (high - low)

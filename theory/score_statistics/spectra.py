@@ -1,7 +1,7 @@
 r"""The second eigenvalue of softmax attention maps over Gaussian scores: independent and tied queries and keys, and a bound.
 
 A row-stochastic P has the eigenvalue 1 of the constant vector; the others are those of :math:`P - J`, J with entries 1 / n.
-The spectral gap is :math:`1 - |\lambda_2|` [nahshan2024]_. Derived here.
+The spectral gap is :math:`1 - |\lambda_2|` [Nahshan2024]_. Derived here.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def second_eigenvalue_of_log_normal_approx(n: int, dim: int, scale: float) -> tu
     .. math:: |\lambda_2| \approx E(d)\, \sqrt{(e^s - 1) \Big( E \sum_c w_c^2 - \frac1d \Big) / n}
 
     Why: the query's weights w have the mean 1 / d on every coordinate. That part gives all rows the same columns, a matrix
-    :math:`1 (\pi - 1/n)^T` without eigenvalues: concentration that [nahshan2024]_ call biased. Only the rest counts.
+    :math:`1 (\pi - 1/n)^T` without eigenvalues: concentration that [Nahshan2024]_ call biased. Only the rest counts.
     """
     check_count(n=n, dim=dim)
     check_positive(scale=scale)

@@ -27,7 +27,7 @@ class LogNormal(Operator):
     query_scale: float = 1.0
     key_scale: float = 1.0
     kind: ClassVar[str] = "qkv"
-    source: ClassVar[str] = "nahshan2024"
+    source: ClassVar[str] = "Nahshan2024"
     facts: ClassVar[Facts] = Facts(
         1.0, causal="prefix", content="pair", equivariant=("permutation",), rank=lambda sizes: min(sizes.n, sizes.d),
     )  # fmt: skip
