@@ -103,8 +103,8 @@ paper.not_testable(
 PARABOLAS = Scales(smoke=ParabolaSetting(n_replicas=4), desk=ParabolaSetting(), paper=ParabolaSetting(8, 128))
 MEDIATORS = Scales(*(MediatorSetting(),) * 3)
 LATENTS = Scales(
-    smoke=LatentSetting(n_draws=1000),
-    desk=LatentSetting(n_draws=4000),
+    smoke=LatentSetting(n_draws=10_000),
+    desk=LatentSetting(n_draws=10_000),
     paper=LatentSetting(n_draws=40_000, n_replicas=64),
 )
 BOTTLENECKS = Scales(*(BottleneckSetting(),) * 3)
