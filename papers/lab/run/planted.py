@@ -55,3 +55,20 @@ class LiveLab(PlantedLab):
     def _arrays(self, simulation: Any, number: int, setting: Any) -> Arrays:
         seeds = [np.random.SeedSequence(5, spawn_key=(number, replica)) for replica in range(setting.n_replicas)]
         return self.spoil(simulation(setting, seeds, "cpu"))
+
+
+def spoiled(field: str, change: float) -> Callable[[Arrays], Arrays]:
+    """For :class:`LiveLab`: adds ``change`` to the last number of an array and leaves the rest."""
+
+    def spoil(runs: Arrays) -> Arrays:
+        changed = runs[field].copy()
+        changed.flat[-1] += change
+        return runs | {field: changed}
+
+    return spoil
+
+
+def scattered(mean: float, spread: float, n: int) -> np.ndarray:
+    """``n`` replicas, shape (n,), of exactly this mean and standard deviation."""
+    z = np.random.default_rng(0).normal(size=n)
+    return mean + spread * (z - z.mean()) / z.std()

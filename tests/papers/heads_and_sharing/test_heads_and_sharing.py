@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attnlab.papers.lab.registry import load
-from attnlab.papers.lab.run.planted import LiveLab, PlantedLab
+from attnlab.papers.lab.run.planted import LiveLab, PlantedLab, scattered, spoiled
 from attnlab.theory.heads_and_sharing import head_mixture, shared_maps, weighted_groups
 
 paper = load("heads_and_sharing")
@@ -24,26 +24,15 @@ EXACT = {
 def test_exact_claims_hold_on_live_runs_and_fall_when_one_number_is_spoiled(name):
     claim, (field, change) = paper.claims[name], EXACT[name]
 
-    def spoil(runs):
-        runs = dict(runs)
-        runs[field] = runs[field].copy()
-        runs[field].flat[-1] += change
-        return runs
-
     few = {name: 4 for name in ("n_replicas", "n_tokens") if hasattr(claim.setting.smoke, name)}
     setting = replace(claim.setting.smoke, **few)
     assert claim.function(setting, LiveLab()).holds
-    assert not claim.function(setting, LiveLab(spoil)).holds
+    assert not claim.function(setting, LiveLab(spoiled(field, change))).holds
 
 
 def judged(name, make):
     claim = paper.claims[name]
     return claim.function(claim.setting.desk, PlantedLab(make)).holds
-
-
-def scattered(mean, spread, n):
-    z = np.random.default_rng(0).normal(size=n)
-    return mean + spread * (z - z.mean()) / z.std()
 
 
 @pytest.mark.parametrize(("noise", "holds"), [(1.0, True), (0.7, False), (1.3, False)])

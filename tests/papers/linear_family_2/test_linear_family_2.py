@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attnlab.papers.lab.registry import load
-from attnlab.papers.lab.run.planted import LiveLab, PlantedLab
+from attnlab.papers.lab.run.planted import LiveLab, PlantedLab, scattered, spoiled
 from attnlab.theory.linear_variants import additive_global_query, orthogonal_memory, relu_linear
 
 paper = load("linear_family_2")
@@ -29,24 +29,13 @@ EXACT = {
 def test_exact_claims_hold_on_live_runs_and_fall_when_one_number_is_spoiled(name):
     claim, (field, change) = paper.claims[name], EXACT[name]
 
-    def spoil(runs):
-        runs = dict(runs)
-        runs[field] = runs[field].copy()
-        runs[field].flat[-1] += change
-        return runs
-
     assert claim.function(claim.setting.smoke, LiveLab()).holds
-    assert not claim.function(claim.setting.smoke, LiveLab(spoil)).holds
+    assert not claim.function(claim.setting.smoke, LiveLab(spoiled(field, change))).holds
 
 
 def judged(name, make):
     claim = paper.claims[name]
     return claim.function(claim.setting.desk, PlantedLab(make)).holds
-
-
-def scattered(mean, spread, n):
-    z = np.random.default_rng(0).normal(size=n)
-    return mean + spread * (z - z.mean()) / z.std()
 
 
 @pytest.mark.parametrize(("change", "holds"), [(1.0, True), (1.1, False), (0.9, False)])
