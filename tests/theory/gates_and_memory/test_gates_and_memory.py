@@ -23,6 +23,7 @@ from attnlab.theory.gates_and_memory import (
     mega,
     previous_token_mean,
 )
+from attnlab.theory.gates_and_memory.extractor import extracted_variance
 
 
 def generator(seed=0):
@@ -302,3 +303,13 @@ def test_recall_of_many_pairs_falls_where_the_load_says():
         assert abs(p - near) < 1 / root**2 + 0.02  # the largest scatters by 1/root around its place
     assert compressive_memory.recall_limit(4, 1.0, 10**6, 10**7) == pytest.approx(1)
     assert compressive_memory.diluted(3.0, 1) == 1 and compressive_memory.diluted(1.0, 7) == pytest.approx(1 / 7)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("n_seen", [1, 2, 32])
+def test_the_variance_of_an_extract_is_the_sum_of_its_covariances(n_seen, correlation):
+    covariance = np.full((n_seen, n_seen), correlation)
+    np.fill_diagonal(covariance, 1.0)
+    weights = np.full(n_seen, n_seen**-0.5)
+    found = extracted_variance(n_seen, correlation)
+    np.testing.assert_allclose(found, weights @ covariance @ weights, rtol=1e-12)
