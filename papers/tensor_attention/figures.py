@@ -8,9 +8,10 @@ import numpy as np
 
 from attnlab.analysis import figures
 from attnlab.papers.lab.run.workbench import Lab
-from attnlab.papers.tensor_attention.paper import RANDOM, SERIES, hard, paper
+from attnlab.papers.tensor_attention.paper import RANDOM, SERIES, TRAINED, hard, paper
 from attnlab.simulators.polynomial_attention.match3 import MatchSetting, match3
 from attnlab.simulators.polynomial_attention.tensor import TensorSetting, hard_keys, tensor_errors
+from attnlab.simulators.polynomial_attention.trained import TrainedSetting, trained
 from attnlab.theory.polynomial_attention import match3 as triples
 from attnlab.theory.polynomial_attention import tensor as theory
 
@@ -66,5 +67,33 @@ def accuracy(setting: MatchSetting, lab: Lab) -> figures.Plate:
     figures.measurement(plate[0, 0], np.array(setting.inverse_temperatures) / beta, right, "random sequences")
     figures.reference(plate[0, 0], "right on every sequence", x=1.0)
     plate[0, 0].labels(x=r"inverse temperature $\beta / \beta^*$", y="accuracy on Match3")
+    plate.legend("below")
+    return plate
+
+
+@paper.figure(
+    "fig3",
+    caption="Accuracy over all sequences of three tokens after training, half of them matches, against the modulus, for one "
+    "tensor head and for one, two and four pairwise heads (points: means and 95 % intervals over replicas). Lines: right on "
+    "every sequence, and the most that one pairwise head of any width can reach, 3/4",
+    source="Match3",
+    setting=TRAINED,
+    claims=("one_tensor_head_learns_it", "one_pairwise_head_does_not", "two_pairwise_heads_nearly_do"),
+)
+def trained_accuracy(setting: TrainedSetting, lab: Lab) -> figures.Plate:
+    plate, moduli = figures.Plate(), (5, 7, 11)
+    panel = plate[0, 0]
+    kinds = {"one tensor head": ("tensor", 1), "one pairwise head": ("pairwise", 1)}
+    kinds |= {"two pairwise heads": ("pairwise", 2), "four pairwise heads": ("pairwise", 4)}
+    for number, (label, (head, count)) in enumerate(kinds.items()):
+        cases = [replace(setting, head=head, n_heads=count, modulus=M) for M in moduli]
+        found = np.stack([runs["accuracy"] for runs in lab.simulate(trained, *cases)], 1)
+        figures.measurement(panel, moduli, found, label, dodge=3 * number)
+    figures.prediction(panel, moduli, np.ones(3), "all", series="one tensor head")
+    bound = [triples.best_pairwise_accuracy(M, setting.p_match) for M in moduli]
+    figures.prediction(panel, moduli, bound, "most for one pairwise head", series="one pairwise head")
+    panel.labels(x="modulus M", y="accuracy on Match3")
+    panel.ticks(x=moduli)
+    panel.limits(x=(4.5, 12))
     plate.legend("below")
     return plate

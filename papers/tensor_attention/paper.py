@@ -10,6 +10,7 @@ from attnlab.papers.lab.declare import Paper, Scales, Source
 from attnlab.simulators.ensemble.setting import checked, require_positive
 from attnlab.simulators.polynomial_attention.match3 import MatchSetting, PairwiseSetting
 from attnlab.simulators.polynomial_attention.tensor import HardSetting, TensorSetting
+from attnlab.simulators.polynomial_attention.trained import BestSetting, TrainedSetting
 from attnlab.theory.polynomial_attention import match3 as theory
 from attnlab.theory.polynomial_attention.tensor import hardest_counts
 
@@ -93,4 +94,10 @@ HARD = Scales(*(hard(1.0, 2),) * 3)
 MATCH = Scales(*(planted(*SIZES[0], AROUND),) * 3)
 PAIRWISE = Scales(*(PairwiseSetting(),) * 3)
 RANDOM = Scales(*(planted(6, 41, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2), n, 8) for n in (500, 1_500, 5_000)))
+TRAINED = Scales(
+    TrainedSetting(n_steps=300, n_replicas=8),
+    TrainedSetting(),
+    TrainedSetting(modulus=23, n_steps=5_000, n_replicas=64),
+)
+BEST = Scales(BestSetting((2, 3, 4, 5)), BestSetting(), BestSetting((2, 3, 4, 5, 6, 7, 8)))
 paper.scales(smoke=SERIES.smoke, desk=SERIES.desk, paper=SERIES.paper)

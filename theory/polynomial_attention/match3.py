@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from attnlab.theory.checks import check_count
+from attnlab.theory.checks import check_count, check_share
 
 
 def features(tokens: np.ndarray, modulus: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -76,3 +76,22 @@ def pairwise_head_exists(modulus: int) -> bool:
     """
     check_count(at_least=2, modulus=modulus)
     return False
+
+
+def best_pairwise_accuracy(modulus: int, p_match: float) -> float:
+    r"""The largest share of right answers of one pairwise head on three tokens, if a share p of the sequences are matches.
+
+    .. math:: 1 - \min_m \Big[\frac{M - m}{M} p + \frac{m(m-1)}{2} \frac{1 - p}{M(M-1)}\Big]
+
+    over m = 0, ..., M, the matches that it finds: 3/4 for p = 1/2 and :math:`1 - (M-1)/M^2` for p = 1/M, whatever M. All matches
+    are equally frequent, and so are all mismatches. A bound; attained at these two p.
+
+    Why: given a, the answer is yes where :math:`\varphi(b) + \varphi(c) > 0`, softmax or not, whatever the read-out by a. If yes
+    is said of two matches (b, b') and (c, c'), then :math:`\varphi` of (b, c') and of (c, b') add up to the same, so that yes is
+    said of one of these mismatches at least. At p = 1/2 all matches are found by :math:`\varphi(b) = -\varphi(b')` with different
+    sizes.
+    """
+    check_count(at_least=2, modulus=modulus)
+    check_share(p_match=p_match)
+    M, m = modulus, np.arange(modulus + 1)
+    return float(1 - np.min((M - m) / M * p_match + m * (m - 1) / 2 * (1 - p_match) / (M * (M - 1))))

@@ -59,3 +59,26 @@ def test_every_case_has_a_finite_bound_and_two_kinds_of_keys():
 def test_the_bound_on_all_inputs_holds_in_a_short_search():
     claim = paper.claims["output_error"]
     assert claim.judge(replace(claim.setting.smoke, budget=4_000), PlantedLab({})).holds
+
+
+def test_the_best_rules_hold_and_see_a_per_cent():
+    assert live("best_pairwise_head") == "HOLDS"
+    assert live("best_pairwise_head", "accuracy", 1.01) == "REFUTED"
+
+
+@pytest.mark.parametrize(
+    ("tensor_head", "one", "two", "outcomes"),
+    [
+        (1.0, 0.74, 0.98, ("HOLDS", "HOLDS", "HOLDS")),
+        (0.75, 0.76, 0.74, ("REFUTED", "REFUTED", "REFUTED")),
+        (0.5, 0.5, 1.0, ("REFUTED", "INVALID", "INVALID")),
+    ],
+)
+def test_trained_heads_on_planted_runs(tensor_head, one, two, outcomes):
+    def make(setting):
+        value = tensor_head if setting.head == "tensor" else {1: one, 2: two}[setting.n_heads]
+        return {"accuracy": np.full(setting.n_replicas, value), "start": np.full(setting.n_replicas, 0.5)}
+
+    names = ("one_tensor_head_learns_it", "one_pairwise_head_does_not", "two_pairwise_heads_nearly_do")
+    claims = [paper.claims[name] for name in names]
+    assert tuple(each.judge(each.setting.desk, PlantedLab(make)).outcome.value for each in claims) == outcomes

@@ -58,3 +58,29 @@ def test_no_random_pairwise_head_is_right_on_all_pairs():
     assert not match3.pairwise_head_exists(4)
     with pytest.raises(ValueError, match="modulus"):
         match3.pairwise_head_exists(1)
+
+
+@pytest.mark.parametrize("M", [2, 5, 8, 13])
+def test_three_quarters_are_reached_by_opposite_numbers_and_passed_by_no_random_ones(M):
+    assert match3.best_pairwise_accuracy(M, 0.5) == pytest.approx(0.75)
+    assert match3.best_pairwise_accuracy(M, 1 / M) == pytest.approx(1 - (M - 1) / M**2)
+    assert match3.best_pairwise_accuracy(M, 1.0) == 1 and match3.best_pairwise_accuracy(M, 0.0) == 1
+    s = 1  # the sum that is asked for; b and s - b are partners
+    match = np.add.outer(np.arange(M), np.arange(M)) % M == s
+    weight = np.where(match, 0.5 / M, 0.5 / (M * (M - 1)))
+
+    def right(phi):
+        return ((np.add.outer(phi, phi) > -1e-9) == match)[None] * weight
+
+    phi = np.zeros(M)
+    for level, b in enumerate(range(M), start=1):
+        if phi[b] == 0 and (s - b) % M != b:
+            phi[b], phi[(s - b) % M] = level, -level
+    assert right(phi).sum() == pytest.approx(0.75)
+    rng = np.random.default_rng(1)
+    assert max(right(rng.standard_normal(M)).sum() for _ in range(300)) <= 0.75 + 1e-12
+
+
+def test_a_share_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="p_match"):
+        match3.best_pairwise_accuracy(5, 1.5)
