@@ -25,6 +25,7 @@ from attnlab.analysis.theorems.statement.domains import Distribution
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict, all_of
 
+NO_TWIN = "no twin: nothing shows what this check could have refuted"
 LOOSE = 1000.0  # slack above this many times the size of the smaller side: nothing could refute
 
 
@@ -65,6 +66,8 @@ def check(
             if verdict.outcome is not Outcome.HOLDS:
                 break
             verdict = verdict.with_twin(twin, judge(run, claim.with_twin(twin)).outcome)
+    if verdict.holds and not claim.twins and verdict.level in ("sampled", "searched"):
+        verdict = replace(verdict, reason="; ".join(filter(None, (verdict.reason, NO_TWIN))))
     return verdict.named(claim.name or claim.sides)
 
 

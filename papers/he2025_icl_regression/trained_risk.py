@@ -97,7 +97,7 @@ def debiased_gd(setting: simulator.Setting, lab: Lab) -> Verdict:
         twin=Twin.of("one head", predicted=float(single.omega @ single.mu)),
         null=frozen(runs["step_size"]),
     )
-    excess = adam_excess(setting, lowest), Piece("finite omega", loss - lowest)
+    excess = adam_excess(setting, lowest), Piece("finite omega", abs(loss - lowest))
     same = agrees(
         runs["gap_to_debiased_gd"],
         0.0,

@@ -73,6 +73,7 @@ def redundancy(setting: DepthSetting, lab: Lab) -> Verdict:
 
 @paper.claim(
     "depth",
+    undecided_at_smoke="16 replicas cannot tell the heads that suffice from a success of four times the exponent",
     source="error propagation",
     statements=[3],
     setting=DEPTH,
@@ -127,6 +128,7 @@ LAYERS = (1, 2, 3, 4)
 
 @paper.claim(
     "chain",
+    undecided_at_smoke="16 replicas leave the errors of the last layers a margin that reaches the twin",
     source="error propagation",
     statements=[3],
     setting=scaled(DEEP),

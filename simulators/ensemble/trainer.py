@@ -86,7 +86,17 @@ def autograd_step(model: Any, task: Task, optimiser: Optimiser, layout: Layout) 
     def step(values: Tensor, state: State, numbers: Tensor | None, count: int) -> Tensor:
         with torch.enable_grad():
             leaves = {name: view.detach().requires_grad_() for name, view in layout.split(values).items()}
-            losses = task.loss(model, leaves, numbers)
+            try:
+                losses = task.loss(model, leaves, numbers)
+            except RuntimeError as error:
+                if type(error) is not RuntimeError:  # out of memory and the like keep their names
+                    raise
+                given = ", ".join(f"{name} {tuple(leaf.shape)}" for name, leaf in leaves.items())
+                drawn = "none" if numbers is None else str(tuple(numbers.shape))
+                raise ValueError(
+                    f"{type(task).__name__}.loss with {type(model).__name__} does not fit what it was given: parameters "
+                    f"{given}; numbers {drawn}; the first axis is the replica. torch said: {error}"
+                ) from error
             if losses.shape != values.shape[:1]:
                 raise ValueError(
                     f"{type(task).__name__}.loss returned shape {tuple(losses.shape)}; return one loss per replica, "

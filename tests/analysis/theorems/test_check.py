@@ -284,3 +284,17 @@ def test_search_reaches_the_analytic_maximum():
     evaluator = Evaluator(claim)
     found = search(claim, 20_000, 0, evaluator)
     assert abs(found.best_gap) < 1e-8 and Latent(claim).size == 6
+
+
+@pytest.mark.parametrize("level", ["sampled", "searched"])
+def test_a_claim_that_holds_without_a_twin_says_so(level):
+    claim = for_all(x=Real(0, 1)).bound(lambda x: x * (1 - x), at_most=0.25)
+    verdict = check(claim, level)
+    assert verdict.holds and "no twin" in verdict.line()
+    told = for_all(x=Real(0, 1)).bound(lambda x: x * (1 - x), at_most=0.25, twin=Twin.of("0.24", at_most=0.24))
+    assert "no twin" not in check(told, "searched").line()
+
+
+def test_a_proof_needs_no_twin():
+    proved = check(for_all(x=Real(0, 1)).bound(lambda x: x * (1 - x), at_most=0.3), "certified")
+    assert proved.holds and "no twin" not in proved.line()
