@@ -11,6 +11,7 @@ from torch import Tensor
 from attnlab.kernels import torch_internals
 from attnlab.kernels.attention.masks import Mask
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap
+from attnlab.kernels.attention.statistics import OF_COLUMNS
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 #: Types that are computed in float32 on the CPU.
@@ -155,7 +156,7 @@ def no_keys(
     """What rows without any key give: zeros (for the log-normaliser, that of an empty sum), with gradients of zero."""
     zero = torch.where(torch.zeros_like(q[..., :1], dtype=torch.bool), q[..., :1], 0.0).expand(*lead, q.shape[-2], 1)
     zero = zero + (k.sum() + v.sum())  # sums over nothing, so that k and v have their gradients
-    found = {name: zero.squeeze(-1) for name in names}
+    found = {name: zero.squeeze(-1) if name not in OF_COLUMNS else zero[..., 0, :0] for name in names}
     if "log_sum_exp" in found:
         nothing = zero.expand(*lead, q.shape[-2], 1)[..., :0]
         log_z = score.weights(nothing, torch.ones_like(nothing, dtype=torch.bool))[1]

@@ -233,14 +233,15 @@ NOINLINE void stats_backward(const task *t, const row *r, const vec *s, const ve
 #if PASS == 1
 int forward(const task *t, int64_t p0, int64_t p1) {
     const int64_t nq = t->n_q, nk = t->n_k;
-    vec *work = scratch(nk * (D + DV) + nq * (D + DV) + 3 * nk + nq * N_STATS + 8);
+    vec *work = scratch(nk * (D + DV) + nq * (D + DV) + 4 * nk + nq * N_STATS + 8);
     if (!work) return NO_MEMORY;
     vec *K = work, *V = K + nk * D, *Q = V + nk * DV, *O = Q + nq * D, *s = O + nq * DV, *e = s + nk, *bias = e + nk;
-    vec *stats = bias + nk;
+    vec *columns = bias + nk, *stats = columns + nk; /* dv is where the sums over queries go, if they are wanted */
     for (int64_t p = p0; p < p1; p += LANES) {
         const int64_t n = p1 - p < LANES ? p1 - p : LANES;
         pack(&t->k, p, n, nk, D, K), pack(&t->v, p, n, nk, DV, V), pack(&t->q, p, n, nq, D, Q);
         const int careful = t->bias.base && !lanes_finite(V, nk * DV);
+        memset(columns, 0, (size_t)nk * sizeof(vec));
         for (int64_t i = 0; i < nq; i++) {
             row r = open_row(t, i);
             if (t->bias.base) {
@@ -263,8 +264,12 @@ int forward(const task *t, int64_t p0, int64_t p1) {
             }
             close_row(t, &r, sum);
             for (int c = 0; c < DV; c++) O[i * DV + c] = acc[c] * r.inv_z;
+            if (t->dv.base)
+                for (int64_t j = 0; j < r.n; j++)
+                    columns[KEY(&r, j)] += pick(s[j] == (real)-INFINITY, splat(0), e[j] * r.inv_z);
             if (t->stats.base) write_stats(t, &r, s, e, stats + i * N_STATS);
         }
+        if (t->dv.base) unpack(columns, p, n, nk, &t->dv);
         unpack(O, p, n, nq * DV, &t->o);
         if (t->stats.base) unpack(stats, p, n, nq * N_STATS, &t->stats);
     }

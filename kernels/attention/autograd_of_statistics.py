@@ -30,7 +30,7 @@ class WithStatistics(Function):
     ) -> tuple[Tensor, ...]:
         if path == "gpu":
             return gpu.forward_with_statistics(problem, q, k, v, bias)
-        return cpu.forward(problem, q, k, v, bias, with_stats=True)
+        return cpu.forward(problem, q, k, v, bias, with_stats=True)[:2]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

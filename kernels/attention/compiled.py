@@ -26,7 +26,7 @@ from attnlab.kernels.attention.problem import Problem, on_device, rows_of_mask, 
 from attnlab.kernels.attention.reference import attention_reference
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 from attnlab.kernels.attention.scores.registry import score_map
-from attnlab.kernels.attention.statistics import Mass, check_names
+from attnlab.kernels.attention.statistics import OF_COLUMNS, Mass, check_names
 
 #: Statistics of more keys than this are plain operations in a graph.
 LONGEST = 256
@@ -90,13 +90,13 @@ def attention(
             careful = torch.compiler.is_compiling() or not plain.only()
             o, found = attention_reference(q, k, v, bias, visible, scale, score, names, mass, careful)
         o = o.expand(*lead, *o.shape[-2:])
-        found = {name: x.expand(*lead, n_q) for name, x in found.items()}
+        found = {name: x.expand(*lead, x.shape[-1]) for name, x in found.items()}
     o = o.to(dtype)
     return (o, found) if names else o
 
 
 def _has_operator(score, q: Tensor, v: Tensor, path: str, names: tuple[str, ...]) -> bool:
-    """Whether the graph gets the operator; with statistics only where the compiled path computes them."""
+    """Whether the graph gets the operator; with statistics only where the compiled path computes them, of rows."""
     return (
         torch.compiler.is_compiling()
         and not torch.compiler.is_exporting()
@@ -105,6 +105,7 @@ def _has_operator(score, q: Tensor, v: Tensor, path: str, names: tuple[str, ...]
         and q.device.type == "cpu"
         and path != "reference"
         and cpu.is_built_in(score)
+        and not set(names).intersection(OF_COLUMNS)
         and (not names or (max(q.shape[-2], v.shape[-2]) <= LONGEST and max(q.shape[-1], v.shape[-1]) <= cpu.MAX_WIDTH))
         and (not names or path == "c" or _has_compiler())
     )
@@ -158,7 +159,7 @@ def operator(
     chosen, problem, bias = _call(q, v, bias, visible, causal, scale, number, parameter, path, names, mass)
     raw, record = q.new_empty(0), q.new_zeros(q.shape[:-1])
     if chosen == "c":
-        o, raw_found = cpu.forward(problem, q, k, v, bias, with_stats=bool(names))
+        o, raw_found, _ = cpu.forward(problem, q, k, v, bias, with_stats=bool(names))
         raw = raw if raw_found is None else raw_found
     elif chosen == "sdpa":
         o, record = sdpa.forward(problem, q, k, v, bias)

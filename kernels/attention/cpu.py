@@ -170,15 +170,22 @@ def n_lanes(built: ctypes.CDLL) -> int:
 
 
 def forward(
-    problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, with_stats: bool = False
-) -> tuple[Tensor, Tensor | None]:
-    """Output, and the array of raw statistics (..., query, 10) or None."""
+    problem: Problem,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    with_stats: bool = False,
+    with_columns: bool = False,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Output, the array of raw statistics (..., query, 10) or None, and the sums over queries (..., key) or None."""
     rows = q.shape[:-1]
     o = q.new_empty((*rows, v.shape[-1]))
     stats = q.new_empty((*rows, len(RAW))) if with_stats else None
+    columns = k.new_empty((*k.shape[:-1], 1)) if with_columns else None
     none = (None,) * 5
-    _run("forward", 1, problem, (q, k, v, bias, *none, o, *none[:4], stats, None))
-    return o, stats
+    _run("forward", 1, problem, (q, k, v, bias, *none, o, None, None, columns, None, stats, None))
+    return o, stats, None if columns is None else columns.squeeze(-1)
 
 
 def backward(

@@ -21,7 +21,7 @@ from attnlab.kernels.attention.statistics import Mass
 #: Above this size the logits are made in pieces: larger temporaries are mapped afresh at every call (page faults).
 CHUNK_BYTES = 8 << 20
 #: Statistics that a softmax row has in a few more operations.
-QUICK = frozenset(("log_sum_exp", "entropy", "max_weight", "participation_ratio", "row_sum", "mass"))
+QUICK = frozenset(("log_sum_exp", "entropy", "max_weight", "participation_ratio", "row_sum", "mass", "column_sum"))
 
 
 def attention_direct(
@@ -130,8 +130,8 @@ def _statistic(name: str, w: Tensor, log_w: Tensor, s: Tensor, mass: Mass | None
         return w.amax(-1)
     if name == "participation_ratio":
         return 1.0 / (w * w).sum(-1)
-    if name == "row_sum":
-        return w.sum(-1)
+    if name in ("row_sum", "column_sum"):
+        return w.sum(-1 if name == "row_sum" else -2)
     return w[..., list((mass or Mass()).keys)].sum(-1)
 
 

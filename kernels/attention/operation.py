@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels import torch_internals
-from attnlab.kernels.attention import autograd, autograd_of_statistics, compiled, cpu, direct, plain
+from attnlab.kernels.attention import autograd, autograd_of_statistics, column_sum, compiled, cpu, direct, plain
 from attnlab.kernels.attention.arguments import (
     LOW,
     PATHS,
@@ -39,7 +39,7 @@ from attnlab.kernels.attention.paths import path_of
 from attnlab.kernels.attention.problem import Problem, Rows, on_device, rows_of_mask, rows_of_visible, rows_with_sink
 from attnlab.kernels.attention.scores import score_map
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
-from attnlab.kernels.attention.statistics import Mass, check_names
+from attnlab.kernels.attention.statistics import OF_COLUMNS, Mass, check_names
 
 
 @overload
@@ -115,7 +115,8 @@ def attention(
     A tensor scale and a tensor sink are aligned with the first leading axes of the output: shape (replica,) is one per
     replica, (replica, 1, head) one per replica and head. Masks, biases and the parameters of bias objects broadcast from
     the last axis, as tensors do.
-    ``statistics``: names of ``statistics.NAMES``; the answer is then ``(output, {name: (..., query)})``.
+    ``statistics``: names of ``statistics.KNOWN``; the answer is then ``(output, {name: (..., query)})``; "column_sum", what
+    each key receives, is (..., key).
     ``path``: "auto", or one of "c", "sdpa", "gpu", "reference" to force it (an error if it cannot do the call).
 
     A row without a visible key has output 0 and passes no gradient. A NaN in a logit that a row sees makes the row NaN; what
@@ -290,10 +291,17 @@ def _on_fast_path(path: str, problem: Problem, q, k, v, bias, lead):
         q, k, v = (x.expand(*lead, *x.shape[-2:]) for x in (q, k, v))
     if bias is not None:
         bias = bias.expand(*lead, q.shape[-2], k.shape[-2])
-    if not problem.names:
-        if path == "c" and not autograd.wanted(q, k, v, bias):
-            return cpu.forward(problem, q, k, v, bias)[0]
+    of_rows = [name for name in problem.names if name not in OF_COLUMNS]
+    columns = len(of_rows) < len(problem.names)
+    if path == "c" and not autograd.wanted(q, k, v, bias):  # all from one pass
+        o, raw, sums = cpu.forward(problem, q, k, v, bias, bool(of_rows), columns)
+    elif of_rows:
+        o, raw, *_ = autograd.apply(autograd_of_statistics.WithStatistics, path, problem, q, k, v, bias)
+        sums = column_sum.column_sums(path, problem, q, k, bias) if columns else None
+    else:
         o = autograd.apply(autograd.Forward, path, problem, q, k, v, bias)
-        return o if path == "c" else o[0]
-    o, raw, *_ = autograd.apply(autograd_of_statistics.WithStatistics, path, problem, q, k, v, bias)
-    return o, {name: cpu.named(raw, name) for name in problem.names}
+        o, raw = (o if path == "c" else o[0]), None
+        sums = column_sum.column_sums(path, problem, q, k, bias) if columns else None
+    if not problem.names:
+        return o
+    return o, {name: sums if name in OF_COLUMNS else cpu.named(raw, name) for name in problem.names}

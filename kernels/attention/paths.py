@@ -10,6 +10,7 @@ from attnlab.kernels.attention import cpu, gpu, sdpa
 from attnlab.kernels.attention.dispatch import choose_path
 from attnlab.kernels.attention.problem import Rows
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap
+from attnlab.kernels.attention.statistics import OF_COLUMNS
 
 
 def path_of(
@@ -29,7 +30,7 @@ def path_of(
     can_sdpa = (
         on_cpu
         and sdpa.supports(score, q.dtype)
-        and not names
+        and set(names) <= set(OF_COLUMNS)
         and lead.numel() * q.shape[-2] > 0
         and not (rows is not None and rows.some_empty)
         and (bias is None or not _needs_derivative(bias))
@@ -42,7 +43,7 @@ def path_of(
         )
     if path == "sdpa" and not can_sdpa:
         raise ValueError(
-            "path='sdpa' does plain softmax on CPU without statistics, with masks that leave every row a key and biases "
+            "path='sdpa' does plain softmax on CPU without statistics of rows, with masks that leave every row a key and biases "
             "without a gradient; use path='auto' or 'reference'"
         )
     can_gpu = gpu.supports(score, q.dtype, q.device, *widths)

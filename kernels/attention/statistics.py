@@ -1,4 +1,4 @@
-r"""Per-row statistics of the weights and logits, from the same pass as the output; differentiable.
+r"""Statistics of the weights and logits, of rows and of columns; differentiable.
 
 With W the weights, :math:`\pi = |W| / \sum_j |W_j|` (for softmax simply the weights) and s the visible logits of a row:
 
@@ -13,9 +13,11 @@ logit_variance            their variance (population)
 weighted_logit_mean       :math:`\sum_j \pi_j s_j`
 weighted_logit_variance   :math:`\sum_j \pi_j (s_j - \bar s_\pi)^2`, the slope of the mean in an inverse temperature
 mass                      :math:`\sum_{j \in S} W_j` for ``Mass(keys=S)``; "mass" alone is S = {0}, the sink
+column_sum                :math:`\sum_i W_{ij}` for every key j, over the queries i: what a key receives, (..., key)
 ========================  ============================================================================================
 
-A row without a visible key, or without weight, has zero statistics. Its log_sum_exp is the log Z of an empty sum: minus
+All but ``column_sum``, which has an entry per key, are (..., query). A row without a visible key, or without weight, has zero
+statistics and adds nothing to a column. Its log_sum_exp is the log Z of an empty sum: minus
 infinity for softmax, the sink's logit with a sink, 0 for sigmoid.
 """
 
@@ -40,6 +42,9 @@ NAMES = (
     "weighted_logit_variance",
     "mass",
 )
+#: What has an entry per key: (..., key).
+OF_COLUMNS = ("column_sum",)
+KNOWN = NAMES + OF_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,9 @@ def check_names(statistics: tuple, n_keys: int) -> tuple[tuple[str, ...], Mass]:
                     f"statistics ask for the mass on {mass.keys} and on {wanted.keys}; one call gives one of them"
                 )
             mass, item = wanted, "mass"
-        if item not in NAMES:
-            hint = did_you_mean(str(item), NAMES)
-            raise ValueError(f"statistics={item!r} is not a statistic{hint} Known: {', '.join(NAMES)}")
+        if item not in KNOWN:
+            hint = did_you_mean(str(item), KNOWN)
+            raise ValueError(f"statistics={item!r} is not a statistic{hint} Known: {', '.join(KNOWN)}")
         if item not in names:
             names.append(item)
     if mass is not None and n_keys and max(mass.keys) >= n_keys:
@@ -80,7 +85,7 @@ def check_names(statistics: tuple, n_keys: int) -> tuple[tuple[str, ...], Mass]:
 def row_statistics(
     names: tuple[str, ...], mass: Mass, w: Tensor, s: Tensor, visible: Tensor, log_z: Tensor
 ) -> dict[str, Tensor]:
-    """The statistics (..., query) of weights and logits (..., query, key); plain tensor operations."""
+    """The statistics (..., query) or (..., key) of weights and logits (..., query, key); plain tensor operations."""
     visible = visible & (s != -torch.inf)
     s = torch.where(visible, s, 0.0)
     size = w.abs()
@@ -116,5 +121,5 @@ def row_statistics(
             return weighted_mean.squeeze(-1)
         return (pi * (s - weighted_mean) ** 2).sum(-1)
 
-    found = {name: one(name) for name in names}
-    return {name: torch.where(lost, torch.nan, x) for name, x in found.items()}
+    found = {name: torch.where(lost, torch.nan, one(name)) for name in names if name not in OF_COLUMNS}
+    return {name: w.sum(-2) if name in OF_COLUMNS else found[name] for name in names}

@@ -31,6 +31,7 @@ CALLS = {
     "sink": {"score": Softmax(sink=torch.linspace(-1, 1, 8, dtype=torch.float64))},
     "scale": {"scale": torch.linspace(0.5, 1, 8, dtype=torch.float64)},
     "statistics": {"statistics": ("entropy", "participation_ratio", "mass")},
+    "columns": {"mask": "causal", "statistics": ("column_sum",)},
     "statistics of a map": {"score": "relu", "statistics": ("entropy", "log_sum_exp")},
 }
 
@@ -44,7 +45,8 @@ def cells():
     for name, options in CALLS.items():
         for path in PATHS:
             maps = options.get("score", "softmax")
-            if path == "sdpa" and ("statistics" in options or maps != "softmax"):
+            statistics = options.get("statistics", ())
+            if path == "sdpa" and (not set(statistics) <= {"column_sum"} or maps != "softmax"):
                 continue
             if path == "c" and (maps == "entmax" or name == "sink"):
                 continue

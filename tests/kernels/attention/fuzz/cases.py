@@ -10,7 +10,7 @@ from attnlab.kernels.attention.biases import ALiBi, ForgetGate, RelativePosition
 from attnlab.kernels.attention.scores import Cosine, registry
 from attnlab.kernels.attention.scores.f_over_g import Linear, Power, ReLU, Softmax, Softpick
 from attnlab.kernels.attention.scores.rows import Clipped, Entmax, Hardmax, Standardised
-from attnlab.kernels.attention.statistics import NAMES, Mass
+from attnlab.kernels.attention.statistics import KNOWN, Mass
 
 MAPS = {
     "softmax": lambda **o: Softmax(**o),
@@ -84,12 +84,12 @@ def random_case(seed, wide=False, triton=False):
         "bias": r.choice((None, None, None, "tensor", "column", "holes", "alibi", "forget", "closed", "relative")),
         "layout": [r.choice(LAYOUTS) for _ in range(3)],
         "poison": r.random() < 0.15,
-        "statistics": r.sample(NAMES, r.choice((0, 0, 0, 1, 2, 4))),
+        "statistics": r.sample(KNOWN, r.choice((0, 0, 0, 1, 2, 4))),
         "mode": r.choice(MODES),
         "path": path,
     }
     if path == "sdpa":
-        case["statistics"], case["bias"] = [], r.choice((None, None, "tensor", "holes"))
+        case["statistics"], case["bias"] = r.choice(([], ["column_sum"])), r.choice((None, None, "tensor", "holes"))
         if case["bias"] or case["mask"] == "own":
             case["mode"] = r.choice(("value", "reverse", "twice"))
     return tidy(case)

@@ -12,7 +12,7 @@ EXTENDED = np.finfo(REAL).nmant > 60
 
 
 def attention(q, k, v, score, seen, bias, scale, sink, mass):
-    """Output (..., query, width), every statistic (..., query), and a signature of what is smooth only in pieces.
+    """Output (..., query, width), every statistic (..., query) or (..., key), and a signature of what is smooth only in pieces.
 
     q, k, v as arrays that broadcast, ``seen`` boolean and ``bias`` or None likewise; ``scale`` and ``sink`` arrays with two
     axes of length one last, or numbers; ``sink`` may be None.
@@ -153,6 +153,7 @@ def _statistics(w, s, seen, log_z, mass):
         "max_weight": size.max(-1, initial=0),
         "participation_ratio": np.where(square > 0, 1 / np.where(square > 0, square, 1), 0),
         "row_sum": w.sum(-1),
+        "column_sum": w.sum(-2),
         "logit_mean": mean,
         "logit_variance": (np.where(seen, s - mean[..., None], 0) ** 2).sum(-1) / n,
         "weighted_logit_mean": wmean,

@@ -147,6 +147,21 @@ def test_problems_that_share_a_program(score, n_q, n_k, mask):
         assert bool(((got == want) | ((got - want).abs() < 2000 * EPS * (1 + want.abs().max()))).all()), i
 
 
+@pytest.mark.parametrize(("n_q", "score"), [(20, "softmax"), (20, "sigmoid"), (2, "softmax")])
+def test_sums_of_columns_and_their_gradients(n_q, score):
+    """Tiles of keys that no query of the first block sees, problems that share a program, and a bias with its gradient."""
+    leaves = tensors(torch.float64, (2, n_q, 3), (2, 20, 3), (2, 20, 2), (n_q, 20))
+    found = []
+    for path in ("gpu", "reference"):
+        o, sums = attention(
+            *leaves[:3], bias=leaves[3], mask="causal", score=score, path=path, statistics=("column_sum", "entropy")
+        )
+        grads = torch.autograd.grad(o.sin().sum() + sums["column_sum"].sin().sum(), leaves)
+        found.append([sums["column_sum"], *grads])
+    for got, want in zip(*found, strict=True):
+        assert (got - want).abs().max() < 2000 * EPS * (1 + want.abs().max())
+
+
 def test_one_query_and_rectangular_causal():
     for n_q in (1, 5):
         q, k, v = tensors(torch.float64, (2, n_q, 3), (2, 9, 3), (2, 9, 2))
