@@ -45,5 +45,22 @@ def normalised(parts: int, floor: float) -> str:
     )
 
 
+def clipped(update: str, largest: float) -> str:
+    """The update of a text on gradients that are scaled down, in place, to a norm of at most ``largest``.
+
+    Squares are added up in runs of 64, so that the norm of n numbers is off by at most (64 + n / 64) roundings.
+    """
+    return (
+        f"{update.replace('void update(', 'void unclipped(')}"
+        "NOINLINE void update(vec *restrict z, vec *restrict g, vec *const *states, vec rate, const double *factors) {\n"
+        "    vec square = splat(0);\n    for (int64_t low = 0; low < PARAMETERS; low += 64) {\n"
+        "        const int64_t end = low + 64 < PARAMETERS ? low + 64 : PARAMETERS;\n        vec run = splat(0);\n"
+        "        for (int64_t i = low; i < end; i++) run += g[i] * g[i];\n        square += run;\n    }\n"
+        f"    const vec kept = (real){largest!r} / larger(root(square), splat((real){largest!r}));\n"
+        "    for (int64_t i = 0; i < PARAMETERS; i++) g[i] *= kept;\n"
+        "    unclipped(z, g, states, rate, factors);\n}\n"
+    )
+
+
 def _decay(weight_decay: float) -> str:
     return f" + z[i] * (real){weight_decay!r}" if weight_decay else ""

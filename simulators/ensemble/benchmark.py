@@ -34,11 +34,12 @@ def records(
     for name, simulation in trained_simulations(train).items():
         if not names or name in names:
             say(name)
-            found.append({"simulation": name} | _record(training_of(simulation, n_replicas=n_replicas), rounds))
+            found.append({"simulation": name} | record(training_of(simulation, n_replicas=n_replicas), rounds))
     return found
 
 
-def _record(training: Training, rounds: int) -> dict[str, Any]:
+def record(training: Training, rounds: int) -> dict[str, Any]:
+    """The record of one training without the name of its simulation."""
     model, task, optimiser, seeds, plan = (
         getattr(training, name) for name in ("model", "task", "optimiser", "seeds", "plan")
     )

@@ -22,7 +22,7 @@ from attnlab.kernels.generated.graph import Refused
 from attnlab.kernels.generated.laws import parts_of
 from attnlab.kernels.generated.step import Step, text_of
 from attnlab.simulators.ensemble.layout import Layout
-from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent, NormalisedGradientDescent, State
+from attnlab.simulators.ensemble.optimisers import Adam, Clipped, GradientDescent, NormalisedGradientDescent, State
 from attnlab.simulators.ensemble.plan import Plan
 from attnlab.simulators.ensemble.random_streams import stream
 
@@ -147,6 +147,9 @@ def words_of(seeds: Sequence[np.random.SeedSequence]) -> np.ndarray:
 
 def _update(optimiser: Any) -> tuple[str, list[str], Callable[[int], tuple[float, float]]]:
     """The optimiser's text, the names of its states, and its two factors at a step."""
+    if type(optimiser) is Clipped:
+        update, names, factors = _update(optimiser.optimiser)
+        return texts.clipped(update, optimiser.largest), names, factors
     if type(optimiser) is Adam:
         beta1, beta2 = optimiser.betas
         return (

@@ -131,6 +131,45 @@ class Adam:
         _descend(values, state["mean"] / scale, self.learning_rate, self.schedule(step) / (1 - beta1 ** (step + 1)))
 
 
+@dataclass(frozen=True)
+class Clipped:
+    r"""An ``optimiser`` on gradients of a norm, per replica, of at most ``largest``: :math:`g \leftarrow g \min(1, c / \|g\|)`.
+
+    The norm is taken over all parameters of a replica, before weight decay is added, as ``torch.nn.utils.clip_grad_norm_`` before
+    a step (which adds 1e-6 to the norm).
+
+    References: Pascanu, Mikolov and Bengio 2013 (arXiv 1211.5063), algorithm 1.
+    """
+
+    optimiser: Optimiser
+    largest: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.largest, (int, float)) and 0 < self.largest < float("inf")):
+            raise ValueError(
+                f"largest={self.largest!r} is no bound of a norm; use one positive number for all replicas"
+            )
+        if isinstance(self.optimiser, Clipped):
+            raise ValueError(
+                f"the gradient is clipped twice, at {self.largest!r} and {self.optimiser.largest!r}; once is enough"
+            )
+
+    @property
+    def learning_rate(self) -> PerReplica:
+        """That of the optimiser."""
+        return self.optimiser.learning_rate  # type: ignore[attr-defined]
+
+    def part(self, rows: slice) -> Clipped:
+        return replace(self, optimiser=self.optimiser.part(rows))
+
+    def start(self, values: Tensor) -> State:
+        return self.optimiser.start(values)
+
+    def update(self, values: Tensor, gradient: Tensor, state: State, step: int) -> None:
+        norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+        self.optimiser.update(values, gradient * (self.largest / norm.clamp_min(self.largest)), state, step)
+
+
 def _descend(values: Tensor, direction: Tensor, rate: PerReplica, factor: float) -> None:
     """``values -= rate * factor * direction``, the rate a number or one per row."""
     if isinstance(rate, (int, float)):

@@ -16,8 +16,9 @@ from attnlab.simulators.ensemble.setting import checked, require_one_of, require
 from attnlab.simulators.ensemble.simulation import simulation
 from attnlab.simulators.task_matrix.controls import controls
 from attnlab.simulators.task_matrix.model import HEADS
-from attnlab.simulators.task_matrix.tasks import TASKS, Match
+from attnlab.simulators.task_matrix.tasks import TASKS
 from attnlab.simulators.task_matrix.training import built, scores, trained
+from attnlab.simulators.task_matrix.vectors import Match
 
 LONG = (32, 64, 128)  # numbers of keys at which a model trained on 16 is tested
 

@@ -1,39 +1,31 @@
 """How a cell is trained: Adam with a clipped gradient, warm-up and a final fall, and how its score is measured afterwards.
 
-The step is autograd's: a generated step knows no clipping, and would be built anew for every operator and task (six seconds of
-the compiler and two of tracing for softmax on recall), which trainings of some hundred steps do not earn back.
+Every operator and task has a step of its own, whose tracing and building takes some seconds. It is generated for trainings that
+earn that back (``WORTH``) and for sequences whose maps stay in the cache (``LONGEST``); all others, and those with an operation
+that is not known, train by autograd. Results say which of both they took.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from attnlab.kernels.operators.operator import Operator
 from attnlab.simulators.ensemble import random_streams
-from attnlab.simulators.ensemble.optimisers import Adam, State
+from attnlab.simulators.ensemble.optimisers import Adam, Clipped
 from attnlab.simulators.ensemble.plan import Plan, Run
 from attnlab.simulators.ensemble.trainer import train
 from attnlab.simulators.task_matrix.model import MatrixModel
-from attnlab.simulators.task_matrix.tasks import GridFilter, MatrixTask
+from attnlab.simulators.task_matrix.task import MatrixTask
+from attnlab.simulators.task_matrix.vectors import GridFilter
 
 WARM_UP, FALL, LEAST = 50, 0.3, 0.02
+WORTH = 6_000  # updates (steps times replicas) from which a step is generated
+LONGEST = 32  # tokens up to which one is; at 64 it was no faster than autograd
 N_TEST = 128  # sequences per replica on which the score is measured
-
-
-@dataclass(frozen=True)
-class ClippedAdam(Adam):
-    """Adam on gradients whose norm, per replica, is at most ``largest``."""
-
-    largest: float = 1.0
-
-    def update(self, values: Tensor, gradient: Tensor, state: State, step: int) -> None:
-        norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-        super().update(values, gradient * (self.largest / norm.clamp_min(self.largest)), state, step)
 
 
 def schedule(n_steps: int, step: int) -> float:
@@ -59,9 +51,13 @@ def trained(
     model: MatrixModel, task: MatrixTask, rates: Sequence[float], seeds: Sequence[np.random.SeedSequence], n_steps: int
 ) -> Run:
     """A training of ``n_steps`` with one rate per replica; losses over the last tenth of the steps are its last record."""
-    optimiser = ClippedAdam(tuple(rates), betas=(0.9, 0.98), schedule=lambda step: schedule(n_steps, step))
+    optimiser = Clipped(
+        Adam(tuple(rates), betas=(0.9, 0.98), schedule=lambda step: schedule(n_steps, step)), largest=1.0
+    )
     ends = (max(n_steps - max(n_steps // 10, 1), 0), n_steps)
-    plan = Plan(n_steps, loss_steps=ends, path="autograd", chunk=len(seeds), label=f"{n_steps} steps")
+    label = f"{type(model.operator).__name__}, {n_steps} steps"
+    pays = n_steps * len(seeds) >= WORTH and model.length <= LONGEST
+    plan = Plan(n_steps, loss_steps=ends, path="auto" if pays else "autograd", chunk=len(seeds), label=label)
     return train(model, task, optimiser, seeds, plan)
 
 

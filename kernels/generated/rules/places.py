@@ -33,6 +33,11 @@ def _indexed(g: Graph, a: Node, indices: Sequence[Any]) -> Node:
     return g.node("take", (a, *(g.expand(index, common) for index in found)), shape, axes=axes, place=axes[0])
 
 
+@rule("embedding")
+def _embedded(g: Graph, table: Node, index: Node, *args: Any) -> Node:
+    return _indexed(g, table, [index])
+
+
 @rule("scatter")
 def _scattered(g: Graph, a: Node, axis: int, index: Node, source: Any, add: bool = False) -> Node:
     """Entries replaced, or added to, at positions along an axis; every position is compared with every entry."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import torch
@@ -87,6 +88,16 @@ def _elu(g: Graph, a: Node, alpha: float = 1, scale: float = 1, input_scale: flo
 @rule("sigmoid")
 def _sigmoid(g: Graph, a: Node) -> Node:
     return g.pointwise("div", 1.0, g.pointwise("add", 1.0, g.pointwise("exp", g.pointwise("neg", a))))
+
+
+@rule("gelu")
+def _gelu(g: Graph, a: Node, approximate: str = "none") -> Node:
+    """x (1 + tanh(u)) / 2, u = sqrt(2 / pi) (x + 0.044715 x^3)."""
+    if approximate != "tanh":
+        raise Refused(f"operation aten::gelu with approximate={approximate!r}")
+    cube = g.pointwise("mul", g.pointwise("mul", a, a), a)
+    u = g.pointwise("mul", g.pointwise("add", a, g.pointwise("mul", cube, 0.044715)), (2 / math.pi) ** 0.5)
+    return g.pointwise("mul", g.pointwise("mul", a, 0.5), g.pointwise("add", g.pointwise("tanh", u), 1.0))
 
 
 @rule("sign")

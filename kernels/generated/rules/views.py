@@ -85,6 +85,20 @@ def _joined(g: Graph, parts: Sequence[Any], axis: int = 0) -> Node:
     return g.node("cat", tuple(nodes), tuple(shape), axis=axis)
 
 
+@rule("constant_pad_nd")
+def _padded(g: Graph, a: Node, widths: Sequence[int], value: float = 0) -> Node:
+    """Zeros before and behind, from the last axis on; negative widths cut."""
+    if value:
+        raise Refused(f"operation aten::constant_pad_nd with value {value}")
+    for place in range(len(widths) // 2):
+        axis, (before, behind) = len(a.shape) - 1 - place, widths[2 * place : 2 * place + 2]
+        start, end = max(-before, 0), a.shape[axis] - max(-behind, 0)
+        a = g.slice(a, axis, start, end - start)
+        if before > 0 or behind > 0:
+            a = g.pad(a, axis, max(before, 0), max(before, 0) + a.shape[axis] + max(behind, 0))
+    return a
+
+
 @rule("slice_scatter")
 def _slice_replaced(
     g: Graph, a: Node, b: Node, axis: int = 0, start: int | None = None, end: int | None = None, step: int = 1

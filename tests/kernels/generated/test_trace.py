@@ -34,6 +34,11 @@ def places(o):
     return (o["u"] * 6).long().clamp(0, 5)
 
 
+def rows(p, o):
+    """Three rows of a stack of tables, of each replica from its own."""
+    return places(o)[:, :3].clamp_max(3) + p["a"].shape[1] * torch.arange(len(p["a"]))[:, None]
+
+
 CASES = {
     "mul": lambda p, o: weighted(p["a"] * o["x"] * 3),
     "exp": lambda p, o: weighted(torch.exp(p["a"])),
@@ -68,6 +73,7 @@ CASES = {
     "relu": lambda p, o: weighted(torch.relu(p["a"] * o["x"])),
     "elu": lambda p, o: weighted(F.elu(p["a"] * o["x"])),
     "sigmoid": lambda p, o: weighted(torch.sigmoid(p["a"])),
+    "gelu": lambda p, o: weighted(F.gelu(3 * p["a"] * o["x"], approximate="tanh")),
     "clamp": lambda p, o: weighted(p["a"].clamp(-0.4, 0.6)),
     "where": lambda p, o: weighted(torch.where(o["x"] > 0, p["a"], o["x"]) + torch.where(p["a"] > 0, 1.0, p["a"] ** 2)),
     "_to_copy": lambda p, o: weighted(p["a"] * (o["x"] * 3).int().double() * (o["x"] > 0).double()),
@@ -85,6 +91,7 @@ CASES = {
     "split_with_sizes": lambda p, o: weighted(torch.cat([each**k for k, each in enumerate(p["a"].split([1, 1, 2], 1), 1)], 1)),
     "flip": lambda p, o: weighted(p["a"].flip(1) * o["x"]),
     "cat": lambda p, o: weighted(torch.cat([p["a"], o["x"] * p["a"]], 2).tanh() @ torch.cat([p["a"], p["a"]], 2).mT),
+    "constant_pad_nd": lambda p, o: weighted(F.pad(p["a"], (1, -2, -1, 2)) ** 2 * F.pad(o["x"], (0, -1, 0, 1))),
     "slice_scatter": lambda p, o: weighted(torch.slice_scatter(o["x"], p["a"][:, :2] ** 2, 1, 1, 3) * p["a"]),
     "select_scatter": lambda p, o: weighted(torch.select_scatter(o["x"], p["b"], 1, 2) * p["a"]),
     "slice_backward": lambda p, o: weighted((p["a"][:, :, 1:4] ** 2) * (p["a"][:, :, 2:])),
@@ -106,6 +113,7 @@ CASES = {
     "cumsum": lambda p, o: weighted(p["a"].cumsum(1).tanh() * p["a"].cumsum(2)),
     "gather": lambda p, o: weighted(p["b"].gather(1, places(o).clamp_max(4)) ** 2),
     "index": lambda p, o: weighted(o["x"][torch.arange(len(o["x"]))[:, None], places(o)[:, :3].clamp_max(3)] * p["a"][:, :3]),
+    "embedding": lambda p, o: weighted(F.embedding(rows(p, o), p["a"].flatten(0, 1)) ** 2),
     "scatter": lambda p, o: weighted(torch.zeros_like(p["b"]).scatter(1, places(o)[:, :3] % 5, 1.5) * p["b"]),
     "scatter_add": lambda p, o: weighted(p["b"].scatter_add(1, places(o) % 5, o["u"] * p["b"].sum(1, keepdim=True)) ** 2),
     "index_put": lambda p, o: weighted(p["a"][:, torch.tensor([0, 2, 2, 1])] ** 2),
@@ -189,6 +197,8 @@ def test_every_rule_has_its_case():
         (lambda p, o: weighted(torch.special.i0(p["b"])), "operation aten::i0"),
         (lambda p, o: weighted(torch.fft.fft(p["b"]).abs()), "operation aten::_fft"),
         (lambda p, o: weighted(p["b"] ** 1.7), "operation aten::pow with exponent 1.7"),
+        (lambda p, o: weighted(F.gelu(p["b"])), "operation aten::gelu with approximate='none'"),
+        (lambda p, o: weighted(F.pad(p["b"], (1, 0), value=2.0)), "operation aten::constant_pad_nd with value 2"),
         (lambda p, o: weighted(p["b"].float().double()), "in torch.float32 among torch.float64"),
         (lambda p, o: total(p["b"]) if p["b"].sum() > 0 else -total(p["b"]), "tracing failed"),
         (lambda p, o: weighted(p["b"] * torch.arange(2**24, 2**24 + 5)), "do not fit into real numbers"),

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from attnlab.kernels.compiled.compiler import working_target
 from attnlab.papers.lab.registry import load
 from attnlab.papers.lab.run.planted import PlantedLab
 from attnlab.papers.operator_atlas.matrix import (
@@ -17,6 +18,7 @@ from attnlab.papers.operator_atlas.matrix import (
     scored,
 )
 from attnlab.papers.operator_atlas.matrix_figures import listed
+from attnlab.papers.operator_atlas.matrix_steps import rows
 from attnlab.simulators.task_matrix.cells import MatrixSetting
 from attnlab.theory.operator_atlas import recall
 from attnlab.theory.task_matrix import mixture
@@ -143,3 +145,11 @@ def test_both_subjects_read_the_same_share_through_a_rank(m, r, d_v, V, maps):
     assert mixture.read_through_rank(m, r, d_v, V, maps) == pytest.approx(
         recall.best_map_recall(m, r, d_v, V, maps), rel=1e-6
     )
+
+
+@pytest.mark.slow
+def test_the_table_of_steps_gives_a_ratio_or_the_operation_that_refuses():
+    names = ("base_scores/dot_product", "linear_variants/latent_mixture")
+    known, refused = rows([f"operators={names!r}", 'tasks=("recall_4",)', "rounds=1"])
+    assert "no build" in known if working_target()[0] is None else float(known.split("|")[5]) > 0
+    assert "operation aten::logcumsumexp" in refused

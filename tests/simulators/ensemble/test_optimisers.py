@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent, NormalisedGradientDescent
+from attnlab.simulators.ensemble.optimisers import Adam, Clipped, GradientDescent, NormalisedGradientDescent
 from attnlab.simulators.ensemble.schedules import cosine
 
 EPS64 = np.finfo(np.float64).eps
@@ -33,7 +33,7 @@ def ours(optimiser, start):
     return values
 
 
-def torchs(make, start, factor=lambda step: 1.0):
+def torchs(make, start, factor=lambda step: 1.0, largest=None):
     rows = []
     for row in start:
         parameter = row.clone()[None].requires_grad_()
@@ -42,6 +42,8 @@ def torchs(make, start, factor=lambda step: 1.0):
         for step in range(N_STEPS):
             optimiser.param_groups[0]["lr"] = base * factor(step)
             parameter.grad = gradient(parameter.detach())
+            if largest is not None:
+                torch.nn.utils.clip_grad_norm_([parameter], largest)
             optimiser.step()
         rows.append(parameter.detach()[0])
     return torch.stack(rows)
@@ -99,6 +101,39 @@ def test_normalised_step_leaves_a_replica_without_gradient_where_it_is(start):
     values = start.clone()
     NormalisedGradientDescent(0.25).update(values, torch.zeros_like(start), {}, 0)
     assert torch.equal(values, start)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_a_clipped_gradient_is_that_of_torch(start, decay):
+    """Torch adds 1e-6 to norms: 1e-6 of a step of at most 0.05 * largest, 100 times."""
+    largest, short = 0.5, 0.05 * 0.5
+    expected = torchs(lambda p: torch.optim.SGD(p, lr=0.05, weight_decay=decay), start, largest=largest)
+    descent = GradientDescent(0.05, weight_decay=decay)
+    assert (ours(Clipped(descent, largest), start) - expected).abs().max() < N_STEPS * 1e-6 / largest * short + ROUNDING
+    assert (ours(descent, start) - expected).abs().max() > 0.1
+    norms = gradient(start).norm(dim=1)
+    assert torch.equal(ours(Clipped(descent, 100.0), start), ours(descent, start)) and norms.max() < 100
+
+
+def test_the_gradient_is_clipped_per_replica_and_small_ones_are_left_alone():
+    def moved(optimiser, gradient):
+        values = torch.zeros(2, 3)
+        optimiser.update(values, gradient, optimiser.start(values), 0)
+        return values
+
+    gradient = torch.tensor([[0.1, 0.2, 0.0], [30.0, 40.0, 0.0]])
+    shortened = torch.tensor([[0.1, 0.2, 0.0], [0.6, 0.8, 0.0]])
+    adam = Adam(0.1, eps=1.0)  # large, so that Adam sees the size of a gradient
+    assert torch.allclose(moved(Clipped(adam), gradient), moved(adam, shortened))
+    assert not torch.allclose(moved(Clipped(adam), gradient), moved(adam, gradient))
+
+
+@pytest.mark.parametrize("largest", [0.0, float("inf"), float("nan"), [1.0, 2.0]])
+def test_a_bound_of_gradients_that_cannot_be_used_is_named(largest):
+    with pytest.raises(ValueError, match="largest="):
+        Clipped(Adam(0.1), largest)
+    with pytest.raises(ValueError, match="clipped twice"):
+        Clipped(Clipped(Adam(0.1)), 2.0)
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), [0.1, float("inf")]])

@@ -6,7 +6,9 @@ from itertools import permutations
 import pytest
 import torch
 
-from attnlab.simulators.task_matrix.tasks import TASKS, Match
+from attnlab.simulators.task_matrix.symbols import products_of_three
+from attnlab.simulators.task_matrix.tasks import TASKS
+from attnlab.simulators.task_matrix.vectors import Match
 
 
 def batch_of(name, seed=0, **changes):
@@ -15,7 +17,7 @@ def batch_of(name, seed=0, **changes):
         task = task.with_taps([torch.Generator().manual_seed(5)], torch.float64)
     numbers = torch.empty(3, task.numbers_per_step, dtype=torch.float64)
     task.fill(numbers, torch.Generator().manual_seed(seed))
-    return task, task.made(numbers[:1]), numbers
+    return task, task.made(*task.arrays(numbers[:1])), numbers
 
 
 @pytest.mark.parametrize("name", ["recall_4", "recall_32"])
@@ -93,9 +95,7 @@ def test_products_of_the_group_are_those_of_permutations_and_do_not_commute():
         for element, said in zip(given[1:], target[1:], strict=True):
             state = tuple(state[i] for i in every[int(element)])
             assert every[int(said)] == state
-    from attnlab.simulators.task_matrix.tasks import _products
-
-    table = torch.tensor(_products())
+    table = torch.tensor(products_of_three())
     assert not torch.equal(table, table.T)
 
 
