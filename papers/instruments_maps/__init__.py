@@ -1,0 +1,1 @@
+"""Instruments for attention maps on planted maps: entropies, distances, patterns, trees, alignment, contrasts and votes."""

@@ -1,0 +1,1 @@
+"""Instruments for attention sinks on planted truth: what they read, how often they err, and from which strength on they find."""
