@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from scipy import optimize
+
 from attnlab.theory.checks import check_count, check_positive
 from attnlab.theory.costs.linear_form import in_chunks, two_products
 
@@ -29,9 +31,16 @@ def participation_bound() -> float:
     return 3.0
 
 
-def smallest_weight() -> float:
-    r"""Least value of the order-2 polynomial, 1/2 at s = -1: :math:`f_2(s) = ((1 + s)^2 + 1)/2`."""
-    return 0.5
+def smallest_weight(order: int = 2) -> float:
+    r"""Least value of the series of even order p: :math:`z^p/p!` at the only real zero z of :math:`f_{p-1} = f_p'`; 1/2 at p = 2,
+    z = -1, where :math:`f_2(s) = ((1 + s)^2 + 1)/2`."""
+    if order < 2 or order % 2:
+        raise ValueError(f"order={order!r} must be even and at least 2: odd orders have no least value")
+
+    def slope(s: float) -> float:
+        return math.fsum(s**k / math.factorial(k) for k in range(order))
+
+    return optimize.brentq(slope, -float(order), 0.0, xtol=1e-14) ** order / math.factorial(order)
 
 
 def n_features(dim: int, order: int) -> int:
@@ -40,10 +49,17 @@ def n_features(dim: int, order: int) -> int:
     return math.comb(dim + order, order)
 
 
-def rank(dim: int, n_tokens: int, standardised: bool = True) -> int:
-    """Greatest rank of the order-2 map, d(d+1)/2 - 1 after standardising: d - 1 free channels, on a sphere."""
-    check_count(dim=dim, n_tokens=n_tokens)
-    return min(n_tokens, dim * (dim + 1) // 2 - 1 if standardised else (dim + 1) * (dim + 2) // 2)
+def rank(dim: int, n_tokens: int, standardised: bool = True, order: int = 2) -> int:
+    r"""Greatest rank of the order-p map. Standardised tokens lie on a sphere in d - 1 dimensions, where polynomials have
+    dimension
+
+    .. math:: \binom{d - 2 + p}{p} + \binom{d - 3 + p}{p - 1},
+
+    at p = 2 :math:`d (d+1)/2 - 1`; in general position it is the number of features.
+    """
+    check_count(dim=dim, n_tokens=n_tokens, order=order)
+    on_sphere = math.comb(dim - 2 + order, order) + math.comb(dim - 3 + order, order - 1)
+    return min(n_tokens, on_sphere if standardised else n_features(dim, order))
 
 
 def multiply_adds(

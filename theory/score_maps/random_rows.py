@@ -62,7 +62,7 @@ def cosine_scores(dim: int, scale: float) -> Scores:
 
 
 def size(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Unnormalised size of a weight, |f(s)|, by the name of the map."""
+    """Unnormalised size of a weight, |f(s)|, by the name of the map; "series p" is the exponential's up to degree p, cut at 0."""
     sizes: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "softmax": np.exp,
         "softplus": lambda s: np.logaddexp(0.0, s),
@@ -70,6 +70,8 @@ def size(name: str) -> Callable[[np.ndarray], np.ndarray]:
         "signed": lambda s: np.exp(np.abs(s)),
         "relu": lambda s: np.maximum(s, 0.0),
     }
+    for p in range(1, 9):
+        sizes[f"series {p}"] = functools.partial(_series, p)
     check_one_of(tuple(sizes), name=name)
     return sizes[name]
 
@@ -107,6 +109,32 @@ def entropy_deficit_law(name: str, scores: Scores, n_keys: int) -> RowLaw:
     covariance = scores.of(lambda s: log_size(s) * f(s)) - B * C
     dropped = (C / B**3 + 1 / (2 * B**2)) * variance - covariance / B**2
     return RowLaw(C / B - math.log(B), math.sqrt(std / n_keys), dropped / n_keys)
+
+
+def distance_law(name: str, other: str, scores: Scores, n_keys: int) -> RowLaw:
+    r""":math:`\sum_j |W_j - W'_j|` of two maps f and g of the same scores, with limit :math:`D = \mathbb E|a - b|`, a = f/E
+    f, b =
+    g/E g.
+
+    Influence, with :math:`\sigma = \mathrm{sign}(a - b)`: :math:`|a - b| - D - (a - 1)\,\mathbb E \sigma a + (b - 1)\,\mathbb E
+    \sigma b`. The term dropped has the squares and covariances of the normalisers, and the curvature
+    :math:`\sum \varphi\, a^2\, \mathrm{Var}(a - b)/|a' - b'|` over the scores where a = b.
+    """
+    f, g = size(name), size(other)
+    F, G = scores.of(f), scores.of(g)
+    s, shares = scores.nodes, scores.shares
+    a, b = f(s) / F, g(s) / G
+    sign = np.sign(a - b)
+    D, slope_a, slope_b = float(shares @ np.abs(a - b)), float(shares @ (sign * a)), float(shares @ (sign * b))
+    influence = np.abs(a - b) - D - (a - 1) * slope_a + (b - 1) * slope_b
+    spread_a, spread_b, gap = (float(shares @ x**2) for x in (a - 1, b - 1, a - b))
+    moved = float(shares @ (sign * (b**2 - b - a**2 + a)))
+    at = np.flatnonzero(sign[1:] * sign[:-1] < 0)
+    width = (shares[at] + shares[at + 1]) / 2
+    steep = np.abs(np.diff(a - b)[at])  # density over slope is the share of a node over the change between nodes
+    curved = gap * float((width * a[at] ** 2 / steep).sum())
+    dropped = slope_a * spread_a - slope_b * spread_b + moved + curved
+    return RowLaw(D, math.sqrt(float(shares @ influence**2) / n_keys), dropped / n_keys)
 
 
 def softpick_row_sum_law(score_std: float, n_keys: int) -> RowLaw:
@@ -205,6 +233,11 @@ def outside_hull_given_values_exact(
         return np.where(x > 0, (1 - tail) / 2, (1 + tail) / 2)
 
     return above(np.asarray(highest, dtype=np.float64)) + above(-np.asarray(lowest, dtype=np.float64))
+
+
+def _series(degree: int, s: np.ndarray) -> np.ndarray:
+    """The exponential series up to a degree, cut at 0."""
+    return np.maximum(sum(s**k / math.factorial(k) for k in range(degree + 1)), 0.0)
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,0 +1,1 @@
+"""Fastmax: the exponential cut off at a low order; its forms, signs, slopes, sharpness and sharp error."""
