@@ -60,7 +60,6 @@ TESTS_OF_A_ROOM = {
 """Tests that belong to a room rather than to one file of it, with what they are about."""
 
 TESTED_ELSEWHERE = {
-    "analysis/theorems/levels": "the levels are asked through analysis/theorems/test_check.py",
     "kernels/attention/scores/formula": "tests/kernels/attention/scores",
     "kernels/generated/rules": "tests/kernels/generated/test_trace.py runs every rule",
     "papers/lab/parts": "tests/papers/lab/commands/test_new.py makes one of each",

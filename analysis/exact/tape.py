@@ -71,6 +71,10 @@ class Tape:
             return self.constant(item())
         return self._number("rounded", (centre, radius)) if radius else self._number("constant", (centre,))
 
+    def rounded(self, centre: Fraction, radius: Fraction) -> Number:
+        """A constant that is any real within a radius."""
+        return self._number("rounded", (centre, radius))
+
     def pi(self) -> Number:
         """The number pi, exactly."""
         return self._number("pi", ())

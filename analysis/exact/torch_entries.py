@@ -283,9 +283,24 @@ def logaddexp(tape: Tape, self: Any, other: Any) -> Any:
 
 
 def atan2(tape: Tape, self: Any, other: Any) -> Any:
-    def one(y: Any, x: Any) -> Any:
-        if tape.positive[x.index]:
-            return (y / x).apply("atan")
-        raise NotTraceable("atan2 has an exact form only for a positive second argument")
+    return each(tape, lambda y, x: arc_tangent(y, x, at_origin=0), self, other)
 
-    return each(tape, one, self, other)
+
+def arc_tangent(y: Any, x: Any, at_origin: Any) -> Any:
+    """The angle of the point (x, y); where x = y = 0 it is ``at_origin``, or has no value."""
+    tape, half = x.tape, x.tape.pi() / 2
+    if tape.positive[x.index]:
+        return (y / x).apply("atan")
+    if tape.value_of(y) == 0:
+        along = [(x > 0, tape.constant(0)), (x < 0, tape.pi())]
+    elif tape.value_of(x) == 0:
+        along = [(y > 0, half), (y < 0, -half)]
+    else:
+        along = [(x > 0, (y / x).apply("atan")), (y > 0, half - (x / y).apply("atan"))]
+        along += [(y < 0, -half - (x / y).apply("atan")), (x < 0, tape.pi())]
+    origin = tape.constant(0) if at_origin is None else tape.constant(at_origin)
+    if at_origin is None:  # undefined there, and nowhere else
+        origin = tape.apply("log", -abs(y) - abs(x))
+    for condition, value in reversed(along):
+        origin = tape.select(condition, value, origin)
+    return origin

@@ -116,6 +116,9 @@ def bernoulli_free_dropout(tape: Tape, input: Any, p: Any, train: Any) -> Any:
     return input, np.zeros(np.shape(input))
 
 
+POSITIONS = ("index", "indices")  # arguments of torch's schemas that say where; all other arrays are what is moved
+
+
 def moved(name: str) -> Callable[..., Any]:
     """An operation that only moves entries: torch moves the positions, the entries follow; new places hold 0."""
 
@@ -134,13 +137,26 @@ def moved(name: str) -> Callable[..., Any]:
 
         function = getattr(torch.ops.aten, name)
         with unwatched():
-            found = function(**{k: positions(v) for k, v in given.items()}).numpy().astype(np.int64)
+            moving = {k: v if k in POSITIONS else _entries(v) for k, v in given.items()}
+            found = function(**{k: positions(v) for k, v in moving.items()}).numpy().astype(np.int64)
         pool_array = np.empty(len(pool) + 1, dtype=object)
         pool_array[0] = tape.constant(0)
         pool_array[1:] = pool
         return pool_array[found] if found.ndim else pool_array[int(found)]
 
     return on_array
+
+
+def _entries(value: Any) -> Any:
+    """Arrays of whole numbers or masks among what is moved, as entries."""
+    if isinstance(value, list):
+        return [_entries(v) for v in value]
+    return ar.as_objects(value) if isinstance(value, np.ndarray) else value
+
+
+def scatter(tape: Tape, self: Any, dim: int, index: Any, src: Any = None, value: Any = None) -> Any:
+    given = ar.as_objects(np.full(np.shape(index), value)) if src is None else src
+    return moved("scatter")(tape, self=self, dim=dim, index=index, src=given)
 
 
 def pad(tape: Tape, self: Any, pad: Any, value: Any = 0) -> Any:

@@ -98,6 +98,7 @@ from attnlab.analysis.exact.torch_matrices import (
     pad,
     pick,
     put,
+    scatter,
     solve,
     svd,
     trace,
@@ -107,7 +108,7 @@ MOVES = (
     "flip roll repeat tril triu diag_embed clone cat stack index_select gather take unfold_copy diagonal_copy "
     "expand_copy view_copy _unsafe_view reshape _reshape_alias select_copy slice_copy permute_copy squeeze_copy "
     "unsqueeze_copy contiguous rot90 channel_shuffle pixel_shuffle block_diag select_scatter slice_scatter "
-    "diagonal_scatter scatter take_along_dim"
+    "diagonal_scatter take_along_dim"
 ).split()
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -270,5 +271,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "native_dropout": bernoulli_free_dropout,
     "constant_pad_nd": pad,
     "index_put": put,
+    "scatter": scatter,
     "index": pick,
 }

@@ -108,6 +108,8 @@ class TorchRecorder(DispatchMode):
         if schema(func).is_mutable:
             return self._in_place(func, name, args, kwargs)
         out = materialised(func(*args, **kwargs))
+        if any(self.knows(t) and all(t.dtype != s.dtype for s in tensors) for t in _tensors([out])):
+            raise NotTraceable(f"{name} sees the digits of a computed value as another type")
         fresh = [t for t in _tensors([out]) if not self.knows(t)]
         if fresh:
             self._record(func, name, args, kwargs, out)

@@ -17,9 +17,11 @@ import numpy as np
 from attnlab.analysis.exact.tape import NotTraceable
 from attnlab.analysis.theorems.engines.certification import BUDGET, certify
 from attnlab.analysis.theorems.engines.cover import Cover, cases
+from attnlab.analysis.theorems.engines.evaluate import Evaluator
 from attnlab.analysis.theorems.engines.exact_form import RecordedClaim
-from attnlab.analysis.theorems.statement.claim import Claim
+from attnlab.analysis.theorems.statement.claim import Claim, ClaimError
 
+COMPARED = 256  # draws at which the formula is compared with the functions
 FORMAT = "attnlab-certificate-1"
 
 
@@ -65,8 +67,13 @@ def check_certificate(claim: Claim, file: str | Path) -> str:
         raise CertificateError(f"cannot read the certificate {file}: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise CertificateError(f"{file} holds no certificate of format {FORMAT}")
-    if record.get("sizes"):
-        claim = claim.at(**record["sizes"])
+    sizes = record.get("sizes") or {}
+    if claim.chosen and dict(claim.chosen) != sizes:
+        raise CertificateError(f"the certificate is for the sizes {sizes}, the claim for {dict(claim.chosen)}")
+    try:
+        claim = claim.at(**sizes) if sizes else claim
+    except (ClaimError, TypeError) as error:
+        raise CertificateError(f"the certificate is for other sizes: {error}") from error
     try:
         formulas = [_formula(*case) for case in cases(claim)]
     except NotTraceable as reason:
@@ -79,6 +86,10 @@ def check_certificate(claim: Claim, file: str | Path) -> str:
     bounds = [[[low, up] for low, up, _ in case["bounds"]] for case in record["cases"]]
     if bounds != [[list(pair) for pair in zip(r.lower, r.upper, strict=True)] for r, _, _ in cases(claim)]:
         raise CertificateError("the certificate leaves out an inequality of the claim")
+    draws = {name: domain.draw(COMPARED, np.random.default_rng(0)) for name, domain in claim.variables.items()}
+    trouble = Evaluator(claim).disagreement(draws)
+    if trouble:
+        raise CertificateError(f"the certificate is about a formula that is not what the sides do: {trouble}")
     done = subprocess.run(
         [sys.executable, "-m", "attnlab.analysis.theorems.certificate_check", str(file)],
         capture_output=True,
@@ -87,7 +98,7 @@ def check_certificate(claim: Claim, file: str | Path) -> str:
     )
     if done.returncode:
         raise CertificateError((done.stderr.strip().splitlines() or ["the checker failed"])[-1])
-    return done.stdout.strip()
+    return done.stdout.strip().replace(str(record.get("statement")), claim.statement, 1)
 
 
 def _formula(recorded: RecordedClaim, cover: Cover, whole: dict[str, np.ndarray]) -> dict[str, Any]:

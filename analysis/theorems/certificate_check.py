@@ -17,16 +17,14 @@ from fractions import Fraction
 
 from flint import arb, ctx, fmpq
 
-INF = arb("inf")
 EXTRA = 5  # halvings of a leaf that this arithmetic cannot close at once
 Interval = tuple[arb, arb]
-WHOLE: Interval = (-INF, INF)
+WHOLE: Interval = (arb("-inf"), arb("inf"))
+NOWHERE: Interval = (arb("nan"), arb("nan"))  # undefined somewhere on the box: no comparison with it is true
 # fmt: off
 
 def hull(*values: arb) -> Interval:
-    if any(v.is_nan() for v in values):
-        return WHOLE
-    return min(v.lower() for v in values), max(v.upper() for v in values)
+    return NOWHERE if any(v.is_nan() for v in values) else (min(v.lower() for v in values), max(v.upper() for v in values))
 
 def add(a: Interval, b: Interval) -> Interval:
     return hull(a[0] + b[0], a[1] + b[1])
@@ -35,16 +33,19 @@ def mul(a: Interval, b: Interval) -> Interval:
     return hull(*(x * y for x in a for y in b))
 
 def inverse(a: Interval) -> Interval:
-    return hull(1 / a[0], 1 / a[1]) if a[0] > 0 or a[1] < 0 else WHOLE
+    return hull(1 / a[0], 1 / a[1]) if a[0] > 0 or a[1] < 0 else NOWHERE
 
 def square(a: Interval) -> Interval:
     return hull(a[0] * a[0], a[1] * a[1], *([arb(0)] if a[0] <= 0 <= a[1] else []))
 
-def rising(function, low=None):
-    return lambda a: hull(function(a[0]), function(a[1])) if low is None or a[0] >= low else WHOLE
+def monotone(function):
+    return lambda a: hull(function(a[0]), function(a[1]))
 
 def circular(function):
-    return lambda a: tuple(max(min(x, arb(1)), arb(-1)) for x in hull(function(a[0].union(a[1]))))
+    return lambda a: tuple(max(min(x, arb(1)), arb(-1)) for x in on_ball(function)(a))
+
+def on_ball(function):
+    return lambda a: hull(function(a[0].union(a[1])))
 
 def absolute(a: Interval) -> Interval:
     return hull(abs(a[0]), abs(a[1]), *([arb(0)] if a[0] <= 0 <= a[1] else []))
@@ -54,20 +55,19 @@ def power(a: Interval, b: Interval) -> Interval:
         return OPS["exp"](mul(b, OPS["log"](a)))
     if a[0] == 0 and b[0] > 0 and a[1] > 0:
         return arb(0), OPS["exp"](mul(b, OPS["log"]((a[1], a[1]))))[1] if a[1] > 1 else arb(1)
-    return (arb(0), arb(0)) if a == (0, 0) and b[0] > 0 else WHOLE
+    return (arb(0), arb(0)) if a == (0, 0) and b[0] > 0 else NOWHERE
 
 def chosen(m: Interval, a: Interval, b: Interval, strict: bool) -> Interval:
     if m[0] > 0 if strict else m[0] >= 0:
         return a
-    return b if (m[1] <= 0 if strict else m[1] < 0) else hull(*a, *b)
+    return b if (m[1] <= 0 if strict else m[1] < 0) else hull(*a, *b) if m[0] <= m[1] else NOWHERE
 
 OPS = {
     "neg": lambda a: (-a[1], -a[0]), "add": add, "mul": mul, "div": lambda a, b: mul(a, inverse(b)),
-    "exp": rising(arb.exp), "expm1": rising(arb.expm1), "tanh": rising(arb.tanh), "atan": rising(arb.atan),
-    "asinh": rising(arb.asinh), "erf": rising(arb.erf), "sigmoid": rising(lambda x: 1 / (1 + (-x).exp())),
-    "log": lambda a: rising(arb.log)(a) if a[0] > 0 else WHOLE, "sqrt": rising(arb.sqrt, 0),
-    "log1p": lambda a: rising(arb.log1p)(a) if a[0] > -1 else WHOLE, "sin": circular(arb.sin), "cos": circular(arb.cos),
-    "abs": absolute, "square": square, "floor": lambda a: (a[0].floor().lower(), a[1].floor().upper()),
+    **{n: monotone(getattr(arb, n)) for n in "exp expm1 log log1p sqrt tanh atan asinh erf erfc asin acos acosh atanh".split()},
+    **{n: on_ball(getattr(arb, n)) for n in ("tan", "lgamma")}, "sigmoid": monotone(lambda x: 1 / (1 + (-x).exp())),
+    "sin": circular(arb.sin), "cos": circular(arb.cos), "abs": absolute, "square": square,
+    "floor": lambda a: (a[0].floor().lower(), a[1].floor().upper()),
     "max": lambda a, b: (hull(a[0].max(b[0]))[0], hull(a[1].max(b[1]))[1]),
     "min": lambda a, b: (hull(a[0].min(b[0]))[0], hull(a[1].min(b[1]))[1]), "power": power,
     "select_ge": lambda m, a, b: chosen(m, a, b, False), "select_gt": lambda m, a, b: chosen(m, a, b, True),
@@ -163,13 +163,12 @@ class Case:
                 outer = box[i][1] == self.root[i][1] if up else box[i][0] == self.root[i][0]
                 if self.margins or not (slope[0] > 0 if up else slope[1] < 0) or (rule == "f") != outer:
                     raise ValueError(f"rule {token} does not hold on {box}")
-                leaves += rule == "d"
                 if rule == "f":
                     end = box[i][1] if up else box[i][0]
                     stack.append([*box[:i], (end, end), *box[i + 1 :]])
             elif not self.closed(box, lower, upper):
                 raise ValueError(f"the inequality is not shown on the box {box}")
-            leaves += rule not in "sdf"
+            leaves += rule not in "sf"
         return leaves
 
 def halves(box: list, i: int) -> list[list]:
@@ -197,4 +196,5 @@ if __name__ == "__main__":
     try:
         print(check_file(sys.argv[1]))
     except (ValueError, KeyError, StopIteration) as failure:
-        raise SystemExit(f"NOT a proof: {failure}") from failure
+        what = "no interval form here of " * isinstance(failure, KeyError)
+        raise SystemExit(f"NOT a proof: {what}{failure}") from failure

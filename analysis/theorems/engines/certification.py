@@ -15,7 +15,8 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,7 @@ def certify(claim: Claim, budget: int = BUDGET, negated: bool = False, with_tree
     try:
         with ctx.workprec(BITS):
             for recorded, cover, whole in cases(claim):
+                recorded = _some_entry(recorded) if negated else recorded
                 roots: list[Node] = []
                 for entry in range(len(recorded.lower)):
                     roots.append(_Search(claim, recorded, cover, whole, negated).run(entry, total, deadline))
@@ -94,6 +96,17 @@ def certify(claim: Claim, budget: int = BUDGET, negated: bool = False, with_tree
     except NotTraceable as reason:
         total.status, total.advice = "undecided", f"no exact form: {reason}"
     return total
+
+
+def _some_entry(recorded: RecordedClaim) -> RecordedClaim:
+    """The claim whose negation says that at every point some entry fails: the largest excess of all entries against 0."""
+    if len(recorded.lower) == 1:
+        return recorded
+    tape = recorded.tape
+    pairs = zip(recorded.lower, recorded.upper, strict=True)
+    excess = [Number(tape, low) - Number(tape, up) for low, up in pairs]
+    worst = reduce(lambda a, b: tape.apply("max", a, b), excess)
+    return replace(recorded, lower=[worst.index], upper=[tape.constant(0).index])
 
 
 @dataclass(order=True)
@@ -133,11 +146,11 @@ class _Search:
                 total.status, total.advice = "undecided", self._out_of_budget(heap)
                 return root
             node = heapq.heappop(heap)
-            i = node.split
-            lo, hi = node.box[i]
             if not self._wide(node.box):
                 total.status, total.advice = "undecided", self._stuck(node.box)
                 return root
+            i = node.split
+            lo, hi = node.box[i]
             middle = (lo + hi) / 2
             node.node.rule, node.node.parts = f"s{i}", (Node(), Node())
             for half, part in zip(((lo, middle), (middle, hi)), node.node.parts, strict=True):

@@ -26,6 +26,8 @@ import numpy as np
 
 from attnlab.analysis.exact.reading import highest, lowest
 from attnlab.analysis.exact.tape import NotTraceable, Tape
+from attnlab.analysis.theorems.engines.coordinates import support
+from attnlab.analysis.theorems.engines.definite import certainly_inside, entries
 from attnlab.analysis.theorems.engines.exact_form import (
     FAILURES,
     RecordedClaim,
@@ -40,7 +42,15 @@ from attnlab.analysis.theorems.engines.exact_form import (
     written_in,
 )
 from attnlab.analysis.theorems.statement.claim import Claim, is_sympy
-from attnlab.analysis.theorems.statement.domains import Box, Domain, Integer, Simplex, Sphere
+from attnlab.analysis.theorems.statement.domains import (
+    Box,
+    Distribution,
+    Domain,
+    Integer,
+    PositiveDefinite,
+    Simplex,
+    Sphere,
+)
 
 BITS = (256, 2048)
 SAME_DIGITS = 0.75  # sides that agree to this share of the bits are equal
@@ -89,7 +99,9 @@ def confirm(claim: Claim, point: Point, wanted: str = "violated") -> Confirmatio
     Where the point's floats do not give the ``wanted`` status, the simple fractions that they stand for may.
     """
     for name, domain in claim.variables.items():
-        if not domain.contains(np.asarray(point[name])):
+        value, base = np.asarray(point[name]), support(domain)
+        inside = certainly_inside(base, value) if isinstance(base, PositiveDefinite) else domain.contains(value)
+        if not inside:
             return Confirmation("outside", math.nan, math.nan, "", f"{name} lies outside {domain}")
     found = _confirm(claim, point, wanted)
     if found.violated and _overflows(claim, point, found):
@@ -144,7 +156,7 @@ def _as_meant(claim: Claim, point: Point, wanted: str) -> Confirmation | None:
 
     def inputs(tape: Tape, name: str, domain: Domain) -> np.ndarray:
         entries = entry_inputs(tape, name, domain)
-        if isinstance(domain, Box):
+        if isinstance(support(domain), Box):
             for k, x in enumerate(np.asarray(point[name], dtype=np.float64).ravel().tolist()):
                 entries.reshape(-1)[k] = tape.constant(meant.get((name, k), Fraction(x)))
         return entries
@@ -161,7 +173,7 @@ def _meant(claim: Claim, point: Point) -> dict[tuple[str, int], Fraction]:
     """Entries of boxes that are floats of simple fractions, as these: 0.7 stands for 7/10 too, if that is in the box."""
     out = {}
     for name, domain in claim.variables.items():
-        if isinstance(domain, Box):
+        if isinstance(domain := support(domain), Box):
             for k, x in enumerate(np.asarray(point[name], dtype=np.float64).ravel().tolist()):
                 simple = Fraction(x).limit_denominator(SIMPLE)
                 if simple != x and float(simple) == x and _inside(domain, simple):
@@ -190,9 +202,14 @@ def _coordinates(domain: Domain, value: np.ndarray) -> list[Any]:
 
     from attnlab.analysis.exact.values import read_ball
 
+    domain = support(domain)
+    if isinstance(domain, Distribution):  # what a law draws was computed: every real near it is meant
+        return [read_ball(float(x)) for x in value.ravel()]
     if isinstance(domain, Box):
         ends = {float(end): end for end in (domain.low, domain.high) if math.isfinite(end)}
         return [read_ball(ends[x]) if x in ends else arb(x) for x in map(float, value.ravel())]
+    if isinstance(domain, PositiveDefinite):
+        return entries(domain, value)
     z = [arb(float(x)) for x in value.ravel()]
     if isinstance(domain, Sphere):
         length = sum((x * x for x in z), arb(0)).sqrt()
@@ -256,9 +273,11 @@ def _borderline(what: str) -> tuple[str, str]:
 def _rounded_ends(claim: Claim) -> bool:
     from attnlab.analysis.exact.reading import read
 
-    ends = [e for d in claim.variables.values() if isinstance(d, Box) for e in (d.low, d.high) if math.isfinite(e)]
-    ends += [d.radius for d in claim.variables.values() if isinstance(d, Sphere)]
-    return any(read(end)[1] for end in ends)
+    domains = [support(domain) for domain in claim.variables.values()]
+    ends = [e for d in domains if isinstance(d, Box) for e in (d.low, d.high) if math.isfinite(e)]
+    ends += [d.radius for d in domains if isinstance(d, Sphere)]
+    ends += [e for d in domains if isinstance(d, PositiveDefinite) for e in (d.low, d.high)]
+    return any(read(end)[1] for end in ends) or any(isinstance(d, Distribution) for d in domains)
 
 
 def _rank(gap: Any, size: Any) -> float:
@@ -293,8 +312,8 @@ def _in_floats(claim: Claim, point: Point, why: str) -> Confirmation:
     noise = max(noise, _shaken(evaluator, point, k, gap), _extended(evaluator, point, k, gap))
     noise = max(noise, _noise(wide[1:], 5)) if hidden else noise
     budget = 8 * noise
-    status = "violated" if gap > budget else "unclear"  # NaN compares false
-    reason = "" if status == "violated" else "the gap is within rounding"
+    status = "violated" if gap > budget else "met" if gap < -budget and not hidden else "unclear"  # NaN compares false
+    reason = "the gap is within rounding" if status == "unclear" else ""
     if status == "violated" and hidden and not _persists(evaluator, point, k, gap):
         status, reason = "unclear", "the side hides its arithmetic, and the violation does not persist around the point"
     how = f"float64, {gap / max(budget, 1e-300):.1g} times the allowance for its rounding (no exact form: {why})"
@@ -374,7 +393,7 @@ def _persists(evaluator: Any, point: Point, k: int, gap: float) -> bool:
     generator, n, moved = np.random.default_rng(0), 32, {}
     for name, domain in evaluator.claim.variables.items():
         value = np.repeat(np.asarray(point[name])[None], n, axis=0)
-        if not domain.whole:
+        if not (domain := support(domain)).whole:
             width = float(domain.high) - float(domain.low) if isinstance(domain, Box) else 1.0
             width = width if math.isfinite(width) else 1.0
             value = value + PERSISTS * width * generator.uniform(-1, 1, value.shape)

@@ -194,8 +194,8 @@ class Evaluator:
 class _Side:
     """One side or condition of a claim, batched: ``side(points)`` is (batch, entries) in float64."""
 
-    def __init__(self, claim: Claim, label: str, side: Any, probe: Points) -> None:
-        self.claim, self.label, self.side = claim, label, side
+    def __init__(self, claim: Claim, label: str, side: Any, probe: Points, condition: bool = False) -> None:
+        self.claim, self.label, self.side, self.condition = claim, label, side, condition
         self.uses = [name for name, _ in parameters(side)] if callable(side) and not is_sympy(side) else []
         self._fixed: torch.Tensor | None = None
         self._recorded: Recorded | None = None
@@ -225,7 +225,7 @@ class _Side:
                 out = self._batched(points, n).reshape(n, -1)
             except FAILURES:  # at some of the points: numpy's inverse of a singular matrix, math.sqrt(-1)
                 out = torch.stack([self._or_undefined(points, i) for i in range(n)])
-        return torch.where(out, 1.0, -1.0).to(torch.float64) if out.dtype == torch.bool else out.to(torch.float64)
+        return self._numbers(out)
 
     def in_extended_precision(self, point: Mapping[str, Any]) -> np.ndarray | None:
         """The value at one point of longdouble arrays, or None where it falls back to float64 or fails."""
@@ -261,7 +261,12 @@ class _Side:
             out = self._batched({k: t[i : i + 1] for k, t in points.items()}, 1).reshape(-1)
         except FAILURES:
             return torch.full((math.prod(self.shape),), math.nan, dtype=torch.float64)
-        return torch.where(out, 1.0, -1.0).to(torch.float64) if out.dtype == torch.bool else out.to(torch.float64)
+        return self._numbers(out)
+
+    def _numbers(self, out: torch.Tensor) -> torch.Tensor:
+        """In float64; what is true counts 1 and what is not 0 in a side, and -1 as the margin of a condition."""
+        margin = out.dtype == torch.bool and self.condition
+        return out.to(torch.float64) * 2 - 1 if margin else out.to(torch.float64)
 
     def _settle(self, probe: Points) -> tuple[int, ...]:
         """Choose the first way of evaluation that works on two points, and return the shape at one point."""
@@ -285,6 +290,10 @@ class _Side:
                 return tuple(out.shape[1:])
             except ClaimError:
                 raise
+            except NotTraceable as reason:  # sympy with whole numbers: recorded anew at each of their values
+                raise ClaimError(
+                    f"the {self.label}, {self.side}, has no numerical form ({reason}); write it as a function"
+                ) from None
             except FAILURES as failure:
                 error = failure
         names = ", ".join(f"{k} of shape {v.shape[1:]}" for k, v in probe.items())
@@ -310,7 +319,7 @@ class _Condition:
 
     def __init__(self, claim: Claim, label: str, condition: Any, probe: Points) -> None:
         self.claim, self.condition = claim, condition
-        self.written = None if is_sympy(condition) else _Side(claim, label, condition, probe)
+        self.written = None if is_sympy(condition) else _Side(claim, label, condition, probe, True)
         self.mode = self.written.mode if self.written is not None else "vmap"
         self.recorded: Recorded | None = None
         if not any(domain.whole for domain in claim.variables.values()):

@@ -12,8 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,8 @@ import numpy as np
 from attnlab.analysis.exact.arrays import as_objects, infinite, lift
 from attnlab.analysis.exact.reading import lowest
 from attnlab.analysis.exact.tape import Condition, NotTraceable, Number, Tape
-from attnlab.analysis.theorems.statement.claim import Claim, is_sympy, parameters, symbol_home
+from attnlab.analysis.theorems.engines.sympy_form import from_sympy
+from attnlab.analysis.theorems.statement.claim import Claim, is_sympy, parameters
 from attnlab.analysis.theorems.statement.domains import Box, Domain, Simplex
 
 FAILURES = (
@@ -276,7 +275,7 @@ class _Recording:
     def _run(self, side: Any) -> np.ndarray:
         if is_sympy(side):
             known = {**self.claim.chosen, **self.point, **self.entries}
-            found = _from_sympy(self.tape, known, side)
+            found = from_sympy(self.tape, known, side)
             return np.array(found, dtype=object) if isinstance(found, list) else as_objects(found)
         if not callable(side):
             return as_objects(np.asarray(side, dtype=object) if not hasattr(side, "shape") else _detached(side))
@@ -299,132 +298,6 @@ class _Recording:
 
 def _detached(x: Any) -> np.ndarray:
     return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
-
-
-_SYMPY_UNARY = {
-    "exp": "exp",
-    "log": "log",
-    "tanh": "tanh",
-    "sin": "sin",
-    "cos": "cos",
-    "tan": "tan",
-    "asin": "asin",
-    "acos": "acos",
-    "atan": "atan",
-    "asinh": "asinh",
-    "acosh": "acosh",
-    "atanh": "atanh",
-    "erf": "erf",
-    "erfc": "erfc",
-    "loggamma": "lgamma",
-    "floor": "floor",
-    "Abs": "abs",
-}
-
-
-def _from_sympy(tape: Tape, arguments: Mapping[str, Any], expression: Any) -> Any:
-    """A sympy expression or relation as tape entries."""
-    import sympy
-
-    def constant(e: Any) -> Number:
-        if e.is_Rational:
-            return tape.constant(Fraction(int(e.p), int(e.q)))
-        return tape.constant(float(e))
-
-    def truth(e: Any) -> Any:
-        if e in (sympy.true, sympy.false):
-            return bool(e)
-        if isinstance(e, (sympy.And, sympy.Or)):
-            return reduce(
-                (lambda a, b: a & b) if isinstance(e, sympy.And) else (lambda a, b: a | b), map(truth, e.args)
-            )
-        if isinstance(e, sympy.Not):
-            return ~truth(e.args[0])
-        relations = {
-            sympy.Le: lambda a, b: a <= b,
-            sympy.Lt: lambda a, b: a < b,
-            sympy.Ge: lambda a, b: a >= b,
-            sympy.Gt: lambda a, b: a > b,
-            sympy.Eq: lambda a, b: a == b,
-            sympy.Ne: lambda a, b: a != b,
-        }
-        relation = next((f for kind, f in relations.items() if isinstance(e, kind)), None)
-        if relation is None:
-            raise NotTraceable(f"no exact form of sympy's condition {e}")
-        return relation(walk(e.lhs), walk(e.rhs))
-
-    def walk(e: Any) -> Any:
-        if e.is_Rational or e.is_Float:
-            return constant(e)
-        if e is sympy.pi:
-            return tape.pi()
-        if e is sympy.E:
-            return tape.constant(1).exp()
-        if e.is_Symbol or isinstance(e, sympy.Indexed):
-            return _symbol(tape, arguments, e)
-        name = type(e).__name__
-        if e.is_Add or e.is_Mul:
-            return reduce((lambda a, b: a + b) if e.is_Add else (lambda a, b: a * b), map(walk, e.args))
-        if e.is_Pow:
-            return walk(e.base).exp() if e.base is sympy.E else _sympy_power(walk(e.base), e.exp, walk)
-        if name == "exp":
-            return walk(e.args[0]).exp()
-        if name == "log" and len(e.args) > 1:
-            return walk(e.args[0]).log() / walk(e.args[1]).log()
-        if name in _SYMPY_UNARY:
-            return walk(e.args[0]).apply(_SYMPY_UNARY[name])
-        if name in ("Max", "Min"):
-            return reduce(lambda a, b: tape.apply(name.lower(), a, b), map(walk, e.args))
-        if name == "ceiling":
-            return -((-walk(e.args[0])).apply("floor"))
-        if name == "sign":
-            x = walk(e.args[0])
-            return tape.select(x > 0, tape.constant(1), tape.select(x < 0, tape.constant(-1), tape.constant(0)))
-        if name == "Heaviside":
-            x = walk(e.args[0])
-            at_zero = walk(e.args[1])
-            return tape.select(x > 0, tape.constant(1), tape.select(x < 0, tape.constant(0), at_zero))
-        if name == "Mod":
-            a, b = map(walk, e.args)
-            return a - (a / b).apply("floor") * b
-        if isinstance(e, sympy.Piecewise):
-            *cases, (last, condition) = e.args
-            if condition not in (sympy.true, True):
-                raise NotTraceable("a Piecewise without a case for the rest")
-            return reduce(lambda rest, c: tape.select(truth(c[1]), walk(c[0]), rest), reversed(cases), walk(last))
-        if name in ("sinh", "cosh", "coth", "sech", "csch", "sec", "csc", "cot"):
-            other = e.rewrite(sympy.exp) if name[-1] == "h" else e.rewrite(sympy.sin)
-            if type(other).__name__ != name:
-                return walk(other)
-        raise NotTraceable(f"no exact form of sympy's {name}")
-
-    if isinstance(expression, sympy.MatrixBase):
-        return [walk(x) for x in expression]
-    if expression.is_Boolean or expression.is_Relational:
-        return truth(expression)
-    return walk(expression)
-
-
-def _sympy_power(base: Number, exponent: Any, walk: Callable[[Any], Any]) -> Number:
-    return base ** (Fraction(int(exponent.p), int(exponent.q)) if exponent.is_Rational else walk(exponent))
-
-
-def _symbol(tape: Tape, arguments: Mapping[str, Any], symbol: Any) -> Any:
-    """The number that a symbol ``x``, ``x_2`` or an indexed ``x[2]`` stands for."""
-    if hasattr(symbol, "indices"):
-        name, index = str(symbol.base), tuple(int(i) for i in symbol.indices)
-        if name not in arguments:
-            raise NotTraceable(f"{symbol} has no variable")
-        return tape.constant(np.asarray(arguments[name])[index])
-    home = symbol_home(str(symbol), list(arguments))
-    if home is None:
-        raise NotTraceable(f"{symbol} has no variable")
-    value, position = np.asarray(arguments[home[0]], dtype=object), home[1]
-    if position is None and value.shape != ():
-        raise NotTraceable(f"{symbol} is an array of shape {value.shape}; use {symbol}_0, {symbol}_1, ...")
-    if position is not None and position >= value.size:
-        raise NotTraceable(f"{symbol} is outside its variable of shape {value.shape}")
-    return tape.constant(value.reshape(-1)[position or 0])
 
 
 def whole_at(claim: Claim, point: Mapping[str, Any]) -> dict[str, np.ndarray]:

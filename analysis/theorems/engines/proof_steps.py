@@ -19,12 +19,19 @@ from typing import Any
 
 import sympy
 from sympy import Expr, Poly, Rational, Symbol
+from sympy.core.function import Application
 
 from attnlab.analysis.exact.tape import Tape
 from attnlab.analysis.exact.values import sympy_values
 
 MAX_TERMS = 400
 SPLITS = 5  # halvings of a box for Bernstein coefficients
+SMOOTH = frozenset(  # where defined, between points where they are defined
+    {
+        *(sympy.exp, sympy.log, sympy.sin, sympy.cos, sympy.tan, sympy.asin, sympy.acos, sympy.atan, sympy.sinh),
+        *(sympy.cosh, sympy.tanh, sympy.asinh, sympy.acosh, sympy.atanh, sympy.erf, sympy.erfc, sympy.loggamma),
+    }
+)
 
 Ends = dict[Symbol, tuple[Expr, Expr]]
 
@@ -344,9 +351,9 @@ def _by_derivatives(gap: Expr, x: Symbol, low: Expr, high: Expr, depth: int) -> 
 
 
 def _smooth(expression: Expr, ends: Ends) -> bool:
-    """Differentiable on the whole interval: every denominator, root and logarithm has an argument bounded away from
-    zero."""
-    if expression.has(sympy.Abs, sympy.Max, sympy.Min):
+    """Differentiable on the whole interval: no cases, kinks or jumps, and every denominator, root and logarithm has an
+    argument bounded away from zero."""
+    if any(type(f) not in SMOOTH for f in expression.atoms(Application)):
         return False
     inner = [
         p.base for p in expression.atoms(sympy.Pow) if not (p.exp.is_Integer and p.exp >= 0) and p.base.free_symbols

@@ -64,10 +64,12 @@ def prove(claim: Claim, seconds: float = SECONDS) -> Proof:
     if sum(len(s["entries"]) for s in statements) > MAX_OPERATIONS:
         return Proof("undecided", f"more than {MAX_OPERATIONS} operations; state it at a smaller size")
 
+    _, allowed = resource.getrlimit(resource.RLIMIT_CPU)
+    wanted = math.ceil(START_SECONDS + seconds)
+    limits = (wanted, wanted + 1) if allowed == resource.RLIM_INFINITY or wanted < allowed else (allowed, allowed)
+
     def limited() -> None:
-        resource.setrlimit(
-            resource.RLIMIT_CPU, (math.ceil(START_SECONDS + seconds), math.ceil(START_SECONDS + seconds) + 1)
-        )
+        resource.setrlimit(resource.RLIMIT_CPU, limits)
 
     try:
         done = subprocess.run(

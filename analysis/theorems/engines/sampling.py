@@ -20,6 +20,7 @@ from attnlab.analysis.theorems.engines.evaluate import Evaluator, tensors
 from attnlab.analysis.theorems.statement.claim import Claim, ClaimError
 
 BATCH = 4096
+ROUNDING = 1e-12  # how far beyond its ends, relative to them, a bounded value may come out
 LOOKED = 8  # worst draws per batch and ranking that are looked at in higher precision
 
 Point = dict[str, np.ndarray]
@@ -80,21 +81,25 @@ def sample(claim: Claim, n: int, seed: int, evaluator: Evaluator) -> Sampled:
 
 
 def sample_mean(claim: Claim, n: int, seed: int, evaluator: Evaluator) -> np.ndarray:
-    """Values of the left side of a claim on an average; a value outside ``between`` is a ClaimError."""
+    """Values of the left side of a claim on an average, (n, entries); one outside ``between``, beyond rounding, is a
+    ClaimError."""
     generator = np.random.default_rng([seed, 0x5A3D])
     points = {name: domain.draw(n, generator) for name, domain in claim.variables.items()}
     evaluator.check_numbers(points)
     low, high = claim.between or (-math.inf, math.inf)
     with torch.no_grad():
-        values = evaluator.left(tensors(points))[:, 0].numpy()
-    outside = (values < low) | (values > high)
+        values = evaluator.left(tensors(points)).numpy()
+    room = ROUNDING * max(abs(low), abs(high))
+    outside = (values < low - room) | (values > high + room)
     if outside.any():
-        k = int(np.argmax(outside))
+        k, entry = map(int, np.argwhere(outside)[0])
         at = ", ".join(
             f"{name}={np.array2string(np.asarray(v[k]), precision=4, threshold=6)}" for name, v in points.items()
         )
-        raise ClaimError(f"the left side is {values[k]:.6g} at {at}, outside between={claim.between}; widen between")
-    return values
+        raise ClaimError(
+            f"the left side is {values[k, entry]:.6g} at {at}, outside between={claim.between}; widen between"
+        )
+    return np.clip(values, low, high)
 
 
 def hoeffding_interval(values: np.ndarray, low: float, high: float, confidence: float = 0.99) -> tuple[float, float]:

@@ -22,6 +22,7 @@ import numpy as np
 
 from attnlab.analysis.suggestions import did_you_mean
 from attnlab.analysis.theorems.statement.domains import Distribution, Domain, Real
+from attnlab.analysis.theorems.statement.symbols import false_declaration
 from attnlab.analysis.theorems.statement.wording import written
 from attnlab.analysis.verdicts.verdict import Twin
 
@@ -66,6 +67,8 @@ class Claim:
         _check_variables(self)
         for label, side in self.parts().items():
             _check_names(self, label, side)
+        if self.quantifier == "average":
+            _check_mean(self)
 
     @property
     def kind(self) -> str:
@@ -256,13 +259,11 @@ class ForAll(Quantified):
         twin: Twin | Sequence[Twin] = (),
         name: str = "",
     ) -> Claim:
-        """The mean of ``left`` over the reference measures is bounded; ``between`` are its certain ends (for
-        Hoeffding)."""
+        """The mean of ``left`` over the reference measures is bounded, entry by entry; ``between`` are its certain ends
+        (for Hoeffding)."""
         sense, right = _one_of(at_most=at_most, at_least=at_least)
         if not (len(between) == 2 and -math.inf < between[0] < between[1] < math.inf):
             raise ClaimError(f"between={between!r} must be two finite numbers, low < high, that enclose the left side")
-        if callable(right):
-            raise ClaimError("the right side of a claim on an average must be a number, got a function")
         claim = self._claim(left, right, sense, (), None, twin, name, "", None)
         return replace(claim, quantifier="average", between=(float(between[0]), float(between[1])))
 
@@ -358,6 +359,9 @@ def _check_names(claim: Claim, label: str, side: Any) -> None:
     if is_sympy(side):
         used = [str(s) for s in sorted(side.free_symbols, key=str) if "[" not in str(s)]
         loose = [s for s in used if symbol_home(s, known) is None]
+        declared = "" if loose else false_declaration(claim.variables, side, lambda s: symbol_home(s, known))
+        if declared:
+            raise ClaimError(f"the {label} {declared}")
     elif callable(side):
         loose = [p for p, needed in parameters(side) if needed and p not in known]
     elif isinstance(side, (str, bytes)) or side is None or np.iscomplexobj(side):
@@ -373,6 +377,14 @@ def _check_names(claim: Claim, label: str, side: Any) -> None:
             f"the {label} has the free {what} {loose[0]!r} without a domain; add {loose[0]}=... to "
             f"for_all({', '.join(claim.variables)}){did_you_mean(loose[0], known)}"
         )
+
+
+def _check_mean(claim: Claim) -> None:
+    """The right side of a claim on a mean must be one number."""
+    try:
+        float(claim.right)
+    except (TypeError, ValueError):
+        raise ClaimError(f"the right side of a claim on an average must be one number, got {claim.right!r}") from None
 
 
 def _assumptions(given: Any) -> tuple[Assumption, ...]:

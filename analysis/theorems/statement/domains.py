@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 Size = Any  # a number, or the name of a size that is given later
+LOOKED = 64  # draws of a law that are compared with its support, where that takes one at a time
 MARGIN = 1e-12  # how far inside a curved boundary a float matrix stays, relative to its size
 
 
@@ -360,7 +361,23 @@ class Distribution(Domain):
             raise ValueError(
                 f"draw_from returned shape {values.shape} for n={n}, expected {(n, *self.shape)}; set value_shape"
             )
+        self._check_support(values)
         return values
+
+    def _check_support(self, values: np.ndarray) -> None:
+        """Raise ``ValueError`` if draws lie outside the support, beyond rounding: all of a box, the first of others."""
+        base = self.support
+        if isinstance(base, Box):
+            low, high = float(base.low), float(base.high)
+            room = 1e-9 * max((abs(end) for end in (low, high) if math.isfinite(end)), default=0.0)
+            inside = ((values >= low - room) & (values <= high + room)).reshape(len(values), -1).all(axis=1)
+        elif base is None or isinstance(base, PositiveDefinite):
+            return
+        else:
+            inside = np.array([base.contains(value) for value in values[:LOOKED]], dtype=bool)
+        if not inside.all():
+            value = np.array2string(values[int(np.argmin(inside))], precision=6, threshold=6)
+            raise ValueError(f"draw_from of {self.label!r} returned {value}, outside its support {base}")
 
     def contains(self, value: np.ndarray) -> bool:
         return self.support is None or self.support.contains(value)

@@ -50,6 +50,28 @@ def test_a_thousand_statements_are_judged_soundly(run):
     assert counts["refused"] <= 0.05 * counts["statements"]
 
 
+def _judged(run, family, first, last):
+    rows = [run.judge(k, run.statements.of_family(family, k)) for k in range(first, last)]
+    counts = run.summary(rows)
+    assert counts["false proved"] == counts["true refuted"] == counts["vacuous"] == counts["refused"] == 0
+    assert counts["false held"] == 0
+    return counts
+
+
+@pytest.mark.parametrize("family", ["laws", "moved"])
+def test_laws_and_moved_entries_are_judged_soundly(run, family):
+    counts = _judged(run, family, 0, 10)
+    assert counts["true searched held"] + counts["false refuted"] >= 0.7 * counts["statements"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["laws", "moved"])
+def test_two_hundred_of_laws_and_moved_entries_are_judged_soundly(run, family):
+    counts = _judged(run, family, 1000, 1200)
+    assert counts["false refuted"] >= 0.9 * counts["false"]
+    assert counts["true searched held"] >= 0.85 * counts["true searched"]
+
+
 def test_statements_are_of_many_kinds_and_both_truths(run):
     some = [run.statements.one(k) for k in range(0, 5000, 7)]
     assert len({(s.family, s.detail) for s in some}) >= 100

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from attnlab.analysis.theorems import certificate_check
+from attnlab.analysis.theorems import certificate, certificate_check
 from attnlab.analysis.theorems.certificate import CertificateError, check_certificate, save_certificate
+from attnlab.analysis.theorems.engines.cover import cases
 from attnlab.analysis.theorems.statement.claim import for_all
 from attnlab.analysis.theorems.statement.domains import Integer, Matrix, Real, Simplex, Sphere, Vector
 
@@ -69,6 +70,53 @@ def test_a_damaged_certificate_is_no_proof(damage, words, tmp_path):
     file.write_text(json.dumps(record))
     with pytest.raises((ValueError, StopIteration, IndexError), match=None if words == "proof" else words):
         certificate_check.check_file(str(file))
+
+
+UNDEFINED = {  # bounded functions of what has no value on a part of [-1, 1]
+    "logarithm": lambda x: x.log().tanh(),
+    "pole": lambda x: (1 / x).sin(),
+    "root": lambda x: x.sqrt().clamp(0, 1),
+    "power": lambda x: (x**0.3).atan(),
+    "case": lambda x: torch.where(x.log() > 0, 1.0, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", UNDEFINED)
+def test_a_forged_certificate_does_not_hide_where_a_side_has_no_value(name, tmp_path):
+    """One leaf for the whole box: the enclosure is finite, and the statement is not defined there."""
+    box, inside = for_all(x=Real(-1, 1)), for_all(x=Real(0.5, 1))
+    file = tmp_path / "certificate.json"
+    for domain, defined in ((box, False), (inside, True)):
+        claim = domain.bound(UNDEFINED[name], at_most=2)
+        (case,) = cases(claim)
+        bounds = [[low, up, "n"] for low, up in zip(case[0].lower, case[0].upper, strict=True)]
+        record = {"statement": "forged", "cases": [{**certificate._formula(*case), "bounds": bounds}]}
+        file.write_text(json.dumps(record))
+        if defined:
+            assert certificate_check.check_file(str(file)).startswith("checked")
+        else:
+            with pytest.raises(ValueError, match="not shown on the box"):
+                certificate_check.check_file(str(file))
+
+
+@pytest.mark.parametrize("function", ["tan", "asin", "acos", "erfc", "lgamma"])
+def test_the_checker_knows_the_functions_that_are_certified(function, tmp_path):
+    claim = for_all(x=Real(0.25, 0.75)).bound(lambda x: getattr(x, function)(), at_most=2)
+    file = save_certificate(claim, tmp_path / "certificate.json")
+    assert check_certificate(claim, file).startswith("checked")
+
+
+def test_a_certificate_speaks_of_one_size_and_in_the_words_of_the_claim(tmp_path):
+    family = for_all(x=Vector("n", -1, 1)).bound(lambda x: x.softmax(0)[0], at_most=0.95, sizes={"n": (2, 3)})
+    file = save_certificate(family.at(n=2), tmp_path / "certificate.json")
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({**record, "statement": "1 <= 0"}))
+    said = check_certificate(family.at(n=2), file)
+    assert family.at(n=2).statement in said and "1 <= 0" not in said
+    with pytest.raises(CertificateError, match=r"for the sizes {'n': 2}, the claim for {'n': 3}"):
+        check_certificate(family.at(n=3), file)
+    with pytest.raises(CertificateError, match="other sizes: the claim has no size 'n'"):
+        check_certificate(TRUE["parabola"], file)
 
 
 def test_a_claim_without_a_proof_has_no_certificate(tmp_path):

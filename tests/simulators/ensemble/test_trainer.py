@@ -277,6 +277,8 @@ def test_sizes_that_do_not_fit_are_shown_with_what_the_loss_was_given(seeds):
     class TooWide(Quadratic):
         curvature = torch.ones(3, dtype=torch.float64)
 
-    pattern = r"TooWide.loss with TooWide does not fit .*: parameters z \(2, 2\), shift \(2,\); numbers none; .*torch said"
+    pattern = (
+        r"TooWide.loss with TooWide does not fit .*: parameters z \(2, 2\), shift \(2,\); numbers none; .*torch said"
+    )
     with pytest.raises(ValueError, match=pattern):
         train(TooWide(), TooWide(), GradientDescent(0.1), seeds(2), Plan(3, dtype=torch.float64))

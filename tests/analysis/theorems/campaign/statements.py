@@ -14,9 +14,20 @@ from typing import Any
 
 import functions
 import numpy as np
+import sympy
 import torch
 
-from attnlab.analysis import Integer, Permutation, PositiveDefinite, Real, Simplex, Sphere, Vector, for_all
+from attnlab.analysis import (
+    Distribution,
+    Integer,
+    Permutation,
+    PositiveDefinite,
+    Real,
+    Simplex,
+    Sphere,
+    Vector,
+    for_all,
+)
 from attnlab.analysis.theorems.statement.claim import Claim
 
 
@@ -247,6 +258,60 @@ def compositions(g: np.random.Generator, level: str | None) -> Statement:
     )
 
 
+def laws(g: np.random.Generator, level: str | None) -> Statement:
+    """Laws with a support: bounds that are attained at draws that rounding moved, and the same with the constant moved."""
+    n, true = int(g.integers(2, 5)), bool(g.random() < 0.5)
+    height = float(10 ** g.uniform(-4, -1))
+    f = 1.0 if true else 1 - height
+    end = round(float(g.uniform(0.05, 0.95)), 1)
+    draws: dict[str, tuple[Any, Any, Callable[[Any], Any], float]] = {
+        "simplex": (lambda r, m: r.dirichlet(np.ones(n), m), Simplex(n), lambda x: x.sum(), f),
+        "sphere": (lambda r, m: _directions(r, m, n), Sphere(n), lambda x: x @ x, f),
+        "decimal end": (lambda r, m: np.full((m, n), end), Vector(n, 0, end), lambda x: x.sum(), round(n * end * f, 9)),
+        "definite": (
+            lambda r, m: PositiveDefinite(n, 0.01, end).draw(m, r),
+            PositiveDefinite(n, 0.01, end),
+            lambda x: x[0, 0],
+            round(end * f, 9),
+        ),
+    }
+    kind = str(g.choice(list(draws)))
+    draw, support, side, bound = draws[kind]
+    law = Distribution(draw, support.shape, kind, support)
+    return Statement("laws", kind, true, for_all(x=law).bound(side, at_most=bound), level, height, math.nan, n)
+
+
+def _directions(r: np.random.Generator, m: int, n: int) -> np.ndarray:
+    z = r.standard_normal((m, n))
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def moved(g: np.random.Generator, level: str | None) -> Statement:
+    """Numbers of other types and positions among what is moved, truth values as sides, jumps, sympy's functions."""
+    true, a = bool(g.random() < 0.5), int(g.integers(2, 7))
+    height = float(10 ** g.uniform(-4, -1))
+    move = height if true else -height
+    box, at = Vector(3, 0, 1), int(g.integers(3))
+    x, j = sympy.symbols("x j")
+    jump = float(g.uniform(0.2, 0.8))
+    kinds: dict[str, tuple[Any, Any, float]] = {
+        "scatter": (box, lambda x: x.scatter(0, torch.tensor([at]), float(a)).sum(), 2 + a),
+        "cat": (box, lambda x: torch.cat([torch.tensor([a, 1]), x]).sum(), 4 + a),
+        "stack": (box, lambda x: torch.stack([x[at], torch.tensor(a)]).sum(), 1 + a),
+        "truth": (box, lambda x: x[at] > jump, 1),
+        "jump": (Real(0, 1), lambda x: torch.where(x > jump, 1 - x, x - 1), 1 - jump),
+        "angle": (Vector(2, -1, 1), lambda x: torch.atan2(x[0], x[1] + a), math.atan(1 / (a - 1))),
+        "sum": (Real(0, 1), sympy.Sum(x**j, (j, 0, a)), a + 1),
+        "frac": (Real(0, a), sympy.frac(x) * 2, 2),
+        "sinc": (Real(-a, a), sympy.sinc(x), 1),
+    }
+    kind = str(g.choice(list(kinds)))
+    domain, side, bound = kinds[kind]
+    return Statement(
+        "moved", kind, true, for_all(x=domain).bound(side, at_most=bound + move), level, height, math.nan, 3
+    )
+
+
 FAMILIES: dict[str, Callable[[np.random.Generator, str | None], Statement]] = {
     "planted": planted,
     "opaque": lambda g, level: planted(g, "searched", opaque=True),
@@ -256,8 +321,10 @@ FAMILIES: dict[str, Callable[[np.random.Generator, str | None], Statement]] = {
     "domains": domains,
     "assumptions": assumptions,
     "compositions": compositions,
+    "laws": laws,
+    "moved": moved,
 }
-SHARES = {  # statements of each family in a thousand
+SHARES = {  # statements of each family in a thousand of the measured campaign; the others are judged by :func:`of_family`
     "planted": 260,
     "opaque": 60,
     "structure": 120,
@@ -275,3 +342,9 @@ def one(k: int, seed: int = 0) -> Statement:
     order = np.random.default_rng(seed).permutation(len(names))
     level = None if k % 100 == 50 else "certified" if k % 11 == 5 else "searched"
     return FAMILIES[names[order[k % len(names)]]](np.random.default_rng([seed, k]), level)
+
+
+def of_family(family: str, k: int) -> Statement:
+    """Statement ``k`` of one family: two in five are searched, two judged by every level and one certified."""
+    level = ("searched", None, "certified", "searched", None)[k % 5]
+    return FAMILIES[family](np.random.default_rng([sum(family.encode()), k]), level)

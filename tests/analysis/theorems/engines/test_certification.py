@@ -150,3 +150,19 @@ def test_every_point_of_a_cover_lies_in_the_domain_and_reaches_all_of_it(domain)
         nearest = np.minimum(nearest, np.abs(targets - point).reshape(200, -1).max(axis=1))
     # three coordinates: 1500 points leave no gap near a target wider than half the domain's extent
     assert nearest.max() < 0.75 * np.ptp(targets)
+
+
+def test_a_claim_about_whole_numbers_alone_that_is_not_decided_says_so():
+    """k / 3 * 3 is k only as far as a float of a third is known."""
+    undecided = certify(for_all(k=Integer(-5, 5)).identity(lambda k: k / 3 * 3, equals=lambda k: k * 1.0))
+    assert undecided.status == "undecided" and "the two sides meet at k=" in undecided.advice
+    assert certify(for_all(k=Integer(-5, 5)).identity(lambda k: k / 2 * 2, equals=lambda k: k * 1.0)).status == "proved"
+    assert certify(for_all(k=Integer(-5, 5)).bound(lambda k: k / 3, at_most=1.6)).status == "refuted"
+
+
+def test_some_entry_fails_at_every_point():
+    """Of x and 1 - x one is below 0.6; neither is everywhere."""
+    both = for_all(x=Real(0, 1)).bound(lambda x: torch.stack([x, 1 - x]), at_least=0.6)
+    assert certify(both, negated=True).status == "proved"
+    twin = for_all(x=Real(0, 1)).bound(lambda x: torch.stack([x, 1 - x]), at_least=0.5)
+    assert certify(twin, negated=True).status != "proved"

@@ -130,3 +130,37 @@ def test_a_computed_constant_stands_for_all_reals_near_it():
     assert prove(third).status == "undecided"
     exact = for_all(x=Real(0, 1)).bound(lambda x: x * Fraction(1, 3), at_most=lambda x: x * Fraction(1, 3))
     assert prove(exact).status == "proved"
+
+
+JUMPS = {  # each fails between simple points, though its derivative has one sign on every piece
+    "case": (lambda x: torch.where(x > 0.53, 0.97, 0.0), lambda x: x),
+    "weak case": (lambda x: torch.where(x >= 0.53, 0.97, 0.0), lambda x: x),
+    "window": (lambda x: torch.where((x > 0.53) & (x < 0.54), 0.97, 0.0), lambda x: x),
+    "sign": (lambda x: (x - 0.53).sign() * 0.97, lambda x: x),
+    "whole part": (lambda x: (x + 0.47).floor() * 0.97, lambda x: x),
+}
+
+
+@pytest.mark.parametrize("name", JUMPS)
+def test_derivatives_prove_nothing_across_a_jump(name):
+    left, right = JUMPS[name]
+    assert prove(for_all(x=Real(0, 1)).bound(left, at_most=right)).status != "proved"
+
+
+def test_derivatives_prove_what_has_none_of_them():
+    assert prove(for_all(x=Real(0)).bound(lambda x: (1 + x).log(), at_most=lambda x: x)).status == "proved"
+
+
+def test_a_smaller_limit_of_processor_time_is_kept(monkeypatch):
+    """A process may not raise the limit it was given."""
+    monkeypatch.setattr(proving.resource, "getrlimit", lambda what: (5, 5))
+    asked = []
+    monkeypatch.setattr(proving.resource, "setrlimit", lambda what, limits: asked.append(limits))
+
+    def run(*arguments, preexec_fn, **options):
+        preexec_fn()
+        return subprocess.CompletedProcess([], -signal.SIGXCPU, "", "")
+
+    monkeypatch.setattr(proving.subprocess, "run", run)
+    prove(for_all(x=Real(0)).bound(lambda x: torch.tanh(x), at_most=lambda x: x))
+    assert asked == [(5, 5)]
