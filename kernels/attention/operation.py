@@ -166,7 +166,8 @@ def attention(
             wanted = path_of("auto" if path == "sdpa" else path, sinkless, q, other[1], lead, *other[2:], names)
             if wanted in ("c", "gpu"):
                 (k, v, rows, visible, bias), score, key = other, sinkless, None
-    chosen = path_of(path, score, q, v, lead, rows, visible, bias, names)
+    derivative = not names or autograd.wanted(q, k, v, bias)  # statistics alone have a table of their own
+    chosen = path_of(path, score, q, v, lead, rows, visible, bias, names, derivative)
     plan = Plan(chosen if ordinary else "reference", Problem(scale, score, rows, visible, names, mass), lead)
     if key is not None and whole is score:
         _keep(key, plan)

@@ -23,7 +23,9 @@ def path_of(
     visible: Tensor | None,
     bias: Tensor | None,
     names: tuple[str, ...],
+    derivative: bool = True,
 ) -> str:
+    """The path of a call; ``derivative``: whether anything may ask for one."""
     on_cpu = q.device.type == "cpu"
     widths = q.shape[-1], v.shape[-1]
     can_c = on_cpu and cpu.supports(score, q.dtype, *widths)
@@ -59,7 +61,8 @@ def path_of(
     if can_c:
         n_q = q.shape[-2]
         kind = "query" if n_q == 1 else "causal" if rows is not None and rows.causal else "full"
-        wanted = choose_path(kind, can_sdpa, n_q, v.shape[-2], max(widths), lead.numel())
+        family = "softmax" if can_sdpa and not names else "statistics" if names and not derivative else "other"
+        wanted = choose_path(kind, family, n_q, v.shape[-2], max(widths), lead.numel())
         if wanted == "c" and cpu.library(cpu.map_of(score)[0], q.dtype, *widths, 1) is not None:
             return "c"
     return "sdpa" if can_sdpa else "reference"

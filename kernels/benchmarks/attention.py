@@ -182,8 +182,9 @@ def crossover_table(
     Lengths double from 8; a length counts if the compiled path's median is not larger. The search stops after two
     lengths that do not. ``say`` hears of each row as it is found.
     """
-    found: dict[str, dict[str, list[list[int]]]] = {"softmax": {}, "other": {}}
-    for family, score, rival in (("softmax", "softmax", "sdpa"), ("other", "relu", "reference")):
+    found: dict[str, dict[str, list[list[int]]]] = {"softmax": {}, "other": {}, "statistics": {}}
+    families = (("softmax", "softmax", "sdpa"), ("other", "relu", "reference"), ("statistics", "softmax", "reference"))
+    for family, score, rival in families:
         for kind in ("query", "causal", "full"):
             rows = []
             for width in widths:
@@ -193,7 +194,8 @@ def crossover_table(
                     problems = max(8, min(1024, (1 << 18) // (n * n_q) // 8 * 8))
                     q, k, v, g = tensors(problems, n, width, n_q)
                     mask = "causal" if kind == "causal" else "none"
-                    seconds = paired({path: step(q, k, v, g, mask, path, score) for path in ("c", rival)}, rounds)
+                    run = step if family != "statistics" else statistics_step
+                    seconds = paired({path: run(q, k, v, g, mask, path, score) for path in ("c", rival)}, rounds)
                     faster = np.median(seconds[rival]) >= np.median(seconds["c"])
                     longest, failures, n = (n, 0, 2 * n) if faster else (longest, failures + 1, 2 * n)
                 rows.append([width, longest])
@@ -220,6 +222,18 @@ def step(
 ) -> Callable[[], object]:
     """Forward and backward of this package's attention on a path."""
     return lambda: torch.autograd.grad(attention(q, k, v, mask=_mask(mask), path=path, score=score), (q, k, v), g)
+
+
+def statistics_step(
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor, mask: str, path: str, score: str = "softmax"
+) -> Callable[[], object]:
+    """Forward alone, with statistics of rows and columns."""
+
+    def run() -> object:
+        with torch.no_grad():
+            return attention(q, k, v, mask=_mask(mask), path=path, score=score, statistics=("entropy", "column_sum"))
+
+    return run
 
 
 def eager(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> Tensor:

@@ -195,7 +195,7 @@ def dispatch_table(path: Path, rounds: int) -> tuple[dict[str, Any], str]:
                     f'  "{family}": {{\n'
                     + ",\n".join(f'    "{kind}": {json.dumps(rows)}' for kind, rows in table[family].items())
                     + "\n  }"
-                    for family in ("softmax", "other")
+                    for family in ("softmax", "other", "statistics")
                 ),
             ]
         )

@@ -46,6 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--heads", nargs="+", default=[], metavar="HEAD", help="list only these: L0H1, or L0 for a layer"
     )
     parser.add_argument("--out", type=Path, metavar="PAGE.html", help="write the page there; one file, no network")
+    parser.add_argument(
+        "--instruments", action="store_true", help="a line of every instrument that the recorded sites allow"
+    )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
@@ -72,6 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise UsageError(f"cannot write {arguments.out}: {error.strerror}") from error
         text += f"\n\npage {arguments.out}"
+    if arguments.instruments and "stopped" not in record:
+        from attnlab.analysis.instruments.survey import survey
+
+        said = {line.instrument: line.words() for line in survey(subject.readings, arguments.alpha)}
+        record["instruments"] = said
+        text += "\n\nevery instrument, median over its entries (range); found by Holm over them\n"
+        text += "\n".join(f"  {name:<22} {words}" for name, words in said.items())
     show(arguments, record, text)
     if arguments.open:
         import webbrowser

@@ -87,14 +87,14 @@ def test_compiled_rivals_run_or_say_why():
 
 def test_table_is_a_rule_for_every_size():
     table = dispatch.table()
-    for family in ("softmax", "other"):
+    for family in ("softmax", "other", "statistics"):
         assert set(table[family]) == {"query", "causal", "full"}
         for rows in table[family].values():
             widths = [width for width, _ in rows]
             assert widths == sorted(widths) and all(keys >= 0 for _, keys in rows)
-    assert dispatch.choose_path("causal", True, 40, 40, 6, 1024) == "c"
-    assert dispatch.choose_path("full", True, 4096, 4096, 64, 1024) == "torch"
-    assert dispatch.choose_path("causal", True, 40, 40, 6, 1) == "torch"  # a single problem leaves lanes empty
+    assert dispatch.choose_path("causal", "softmax", 40, 40, 6, 1024) == "c"
+    assert dispatch.choose_path("full", "softmax", 4096, 4096, 64, 1024) == "torch"
+    assert dispatch.choose_path("causal", "softmax", 40, 40, 6, 1) == "torch"  # a single problem leaves lanes empty
 
 
 @pytest.mark.parametrize(("shape", "expected"), [((64, 12, 4), "c"), ((4, 2048, 64), "sdpa")])

@@ -31,6 +31,14 @@ def wrong():
 """
 
 
+def test_every_instrument_that_fits_says_a_line(capsys):
+    assert cli.main(["inspect", "planted.uniform", "--prompts", "4", "--instruments", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["instruments"]
+    assert "nats" in said["sinks/sink_strength"] and said["maps/induction_score"].startswith("refused: ")
+    assert cli.main(["inspect", "planted.uniform", "--prompts", "4", "--instruments"]) == 0
+    assert "\n  sinks/removal " in capsys.readouterr().out
+
+
 def test_a_planted_model_in_the_terminal_as_json_and_as_a_page(tmp_path, capsys):
     out = tmp_path / "page.html"
     assert cli.main(["inspect", "planted.sinks", "--prompts", "8", "--heads", "L1", "--out", str(out)]) == 0
