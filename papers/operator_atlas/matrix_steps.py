@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 
+import torch
+
 from attnlab.papers.operator_atlas.matrix import cells_of
 from attnlab.papers.operator_atlas.paper import MATRIX
 from attnlab.simulators.ensemble.benchmark import record
@@ -23,7 +25,8 @@ def rows(words: list[str]) -> list[str]:
     scale, rounds = given.pop("scale", "desk"), int(given.pop("rounds", "3"))
     setting = overridden(MATRIX.at(scale), given)  # type: ignore[arg-type]
     print("| operator | task | generated, us | autograd, us | ratio | to make, s |\n" + "|---" * 6 + "|")
-    found = []
+    found, threads = [], torch.get_num_threads()
+    torch.set_num_threads(1)
     for operator, task in cells_of(setting):
         training = training_of(cell, CellSetting(operator, task), n_replicas=setting.n_replicas)
         each = record(training, rounds)
@@ -34,6 +37,7 @@ def rows(words: list[str]) -> list[str]:
             shown = f"{each['path']} | | | "
         found.append(f"| {operator} | {task} | {shown} |")
         print(found[-1], flush=True)
+    torch.set_num_threads(threads)
     return found
 
 
