@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from attnlab.analysis import figures
-from attnlab.papers.decoder_only_sensitivity.paper import FLOWS, SENSITIVITIES, paper
+from attnlab.papers.decoder_only_sensitivity.paper import FLOWS, LOOKUPS, SENSITIVITIES, paper
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.source_attention.layers import FlowSetting, SensitivitySetting, flows, sensitivities
+from attnlab.simulators.source_attention.trained import LookupSetting, lookup
 from attnlab.theory.score_statistics.log_sum import mean_participation_exact
-from attnlab.theory.source_attention import flow, sensitivity
+from attnlab.theory.source_attention import flow, mass, sensitivity
 
 
 @paper.figure(
@@ -61,5 +64,34 @@ def sensitivity_against_length(setting: SensitivitySetting, lab: Lab) -> figures
         figures.measurement(panel, lengths, runs[key], f"{name}, drawn")
     panel.scale(x="log", y="log")
     panel.labels(x="target tokens t", y=r"$|\partial o / \partial S|^2$")
+    plate.legend("below")
+    return plate
+
+
+@paper.figure(
+    "fig3",
+    caption="Trained layers on targets longer than in training (16 tokens): (a) odds of the target against the source in the "
+    "joint softmax, means of logarithms over replicas with 95 % intervals, and the affine law with the scores of each replica "
+    "(lines); (b) cross-entropy of the value that is looked up",
+    source="attention degeneration",
+    setting=LOOKUPS,
+    claims=("odds_are_affine", "a_bias_is_enough", "low_mass_is_not_lost"),
+)
+def trained_layers(setting: LookupSetting, lab: Lab) -> figures.Plate:
+    plate = figures.Plate(columns=2, width="double")
+    names = {"joint": "one softmax", "biased": "with a bias ln(n + t)", "branch": "with a branch"}
+    every = lab.simulate(lookup, *(replace(setting, layer=each) for each in names))
+    for number, (name, runs) in enumerate(zip(names.values(), every, strict=True)):
+        rows = [
+            np.log10(mass.mean_odds_exact(runs["own"], runs["target"], runs["inverse"][:, k], t)).mean()
+            for k, t in enumerate(setting.target_lengths)
+        ]
+        figures.prediction(plate[0, 0], setting.target_lengths, rows, name)
+        figures.measurement(plate[0, 0], setting.target_lengths, np.log10(runs["odds"]), name, dodge=3 * number)
+        figures.measurement(plate[0, 1], setting.target_lengths, np.log10(runs["nats"]), name, dodge=3 * number)
+    for panel in (plate[0, 0], plate[0, 1]):
+        panel.scale(x="log")
+    plate[0, 0].labels(x="target tokens t", y=r"$\log_{10}$ of mean odds (1 - m)/m")
+    plate[0, 1].labels(x="target tokens t", y=r"$\log_{10}$ of cross-entropy (nats)")
     plate.legend("below")
     return plate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attnlab.papers.lab.declare import Paper, Scales, Source
 from attnlab.simulators.source_attention.layers import FlowSetting, GateSetting, MassSetting, SensitivitySetting
+from attnlab.simulators.source_attention.trained import LookupSetting
 
 TITLE = "Decoder-Only or Encoder-Decoder? Interpreting Language Model as a Regularized Encoder-Decoder"
 paper = Paper(
@@ -39,4 +40,9 @@ FLOWS = Scales(
     FlowSetting(target_lengths=(5, 20, 100)),
     FlowSetting(),
     FlowSetting(n_source=100, target_lengths=(20, 100, 500, 2000)),
+)
+LOOKUPS = Scales(
+    LookupSetting(rate=0.02, n_steps=180, n_test=256),
+    LookupSetting(n_test=256),
+    LookupSetting(n_source=16, n_target=32, target_lengths=(32, 128, 512, 2048), dim=32, n_steps=2_000, n_replicas=32),
 )

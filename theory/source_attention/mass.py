@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from attnlab.theory.checks import check_count, check_positive
 
 
@@ -49,3 +52,30 @@ def holding_bias(n_source: int, n_target: int, mass: float, margin: float = 0.0)
     check_count(n_source=n_source, n_target=n_target)
     check_positive(mass=mass, other_mass=1 - mass)
     return math.log(n_target / n_source) + math.log(mass / (1 - mass)) - margin
+
+
+def mean_odds_exact(own: ArrayLike, target: ArrayLike, inverse: ArrayLike, n_target: int) -> np.ndarray:
+    r"""Mean odds of target against source, :math:`E[(1 - m)/m]`, at a token among t of random keys: affine in t.
+
+    .. math:: \frac1n \sum_a \big(w_{aa} + (t - 1) \bar w_a\big)\, E[1 / Z_S(a)]
+
+    with :math:`w_{ab}` the exponential of the score of a token of key a with one of key b. Arguments, the last axis the key:
+    ``own`` :math:`w_{aa}`, ``target`` :math:`\bar w_a`, its mean over b, ``inverse`` the mean of one over the source's sum.
+
+    Why: :math:`(1 - m)/m = Z_T / Z_S`, and the keys of other target tokens are independent of the source and of a.
+    """
+    check_count(n_target=n_target)
+    w, mean, z = (np.asarray(x, dtype=np.float64) for x in (own, target, inverse))
+    return ((w + (n_target - 1) * mean) * z).mean(-1)
+
+
+def mean_odds_std(target: ArrayLike, square: ArrayLike, inverse2: ArrayLike, n_target: int, n_draws: int) -> np.ndarray:
+    r"""Standard deviation of their mean over sequences of given sources, the keys asked for equally often.
+
+    .. math:: \Big[\frac{t - 1}{N n} \sum_a \big(\overline{w^2}_a - \bar w_a^2\big) E[1 / Z_S(a)^2]\Big]^{1/2}
+
+    ``square``: mean of :math:`w_{ab}^2` over b; ``inverse2``: mean of one over the squared sum; ``n_draws``: sequences N.
+    """
+    check_count(n_target=n_target, n_draws=n_draws)
+    mean, w2, z2 = (np.asarray(x, dtype=np.float64) for x in (target, square, inverse2))
+    return np.sqrt((n_target - 1) * ((w2 - mean**2) * z2).mean(-1) / n_draws)

@@ -54,3 +54,47 @@ def test_masses_and_sensitivities_on_planted_runs(factor, outcome):
     ):
         claim = paper.claims[name]
         assert claim.judge(claim.setting.desk, PlantedLab(runs)).outcome.value == outcome, name
+
+
+def lookups(odds=1.0, flat=1.0, branch_mass=0.6, branch_nats=0.01, trained=True):
+    """Planted trained layers of 16 replicas with 8 keys: odds as the law says, times ``odds``, and ``flat`` with a bias."""
+    n, R, scatter = 8, 16, np.random.default_rng(3)
+
+    def make(setting):
+        lengths = np.array(setting.target_lengths, dtype=float)
+        biased = setting.layer == "biased"
+        own, target = np.full((R, n), 9.0), np.full((R, n), 1.5)
+        inverse = np.full((R, 4, n), 0.01)
+        if biased:
+            inverse = inverse / (n + lengths)[:, None]
+        law = (9.0 + (lengths - 1) * 1.5) * inverse[:, :, 0]
+        shape = {"joint": (0.9, np.array([0.001, 0.002, 0.005, 0.02])), "biased": (0.99, np.full(4, 0.001))}
+        mass, nats = shape.get(setting.layer, (branch_mass, np.array([0.001, 0.002, 0.004, branch_nats])))
+        wobble = 1 + 1e-4 * scatter.standard_normal((R, 4))
+        start = np.array([3.6, 3.5, 3.5, 3.6 if biased else 3.4])
+        return {
+            "own": own, "target": target, "square": np.full((R, n), 9.0), "middle": np.full((R, n), 0.8),
+            "inverse": inverse, "inverse2": inverse**2, "odds": law * wobble * (flat if biased else odds),
+            "mass": mass * wobble, "start_mass": (0.3 + 0.1 * (setting.layer == "branch")) * wobble,
+            "nats": (nats if trained else start) * wobble, "start_nats": start * wobble,
+        }  # fmt: skip
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("given", "outcomes"),
+    [
+        ({}, ("HOLDS", "HOLDS", "HOLDS")),
+        ({"odds": 1.2}, ("REFUTED", "HOLDS", "HOLDS")),
+        ({"flat": 1.2}, ("REFUTED", "HOLDS", "HOLDS")),
+        ({"branch_nats": 0.0005}, ("HOLDS", "REFUTED", "HOLDS")),
+        ({"branch_nats": 0.5}, ("HOLDS", "HOLDS", "REFUTED")),
+        ({"branch_mass": 0.95}, ("HOLDS", "HOLDS", "REFUTED")),
+        ({"trained": False}, ("HOLDS", "REFUTED", "REFUTED")),
+    ],
+)
+def test_trained_layers_on_planted_runs(given, outcomes):
+    claims = [paper.claims[name] for name in ("odds_are_affine", "a_bias_is_enough", "low_mass_is_not_lost")]
+    found = [each.judge(each.setting.desk, PlantedLab(lookups(**given))).outcome.value for each in claims]
+    assert tuple(found) == outcomes

@@ -100,3 +100,22 @@ def test_the_poisson_law_is_the_limit_of_long_sources():
 def test_errors_name_the_argument(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_mean_odds_are_affine_and_scatter_as_drawn_keys_do():
+    rng = np.random.default_rng(4)
+    n, t, many = 3, 6, 20_000
+    w, inverse = np.exp(rng.standard_normal((n, n))), np.exp(rng.standard_normal(n))
+    own, target, square = np.diagonal(w), w.mean(1), (w**2).mean(1)
+    law = mass.mean_odds_exact(own, target, inverse, t)
+    std = mass.mean_odds_std(target, square, inverse**2, t, n)
+    drawn = []
+    for _ in range(many):  # one sequence for each key: n draws
+        others = rng.integers(n, size=(n, t - 1))
+        drawn.append(np.mean([(w[a, a] + w[a, others[a]].sum()) * inverse[a] for a in range(n)]))
+    assert np.mean(drawn) == pytest.approx(law, abs=4 * std / many**0.5)
+    assert np.std(drawn) == pytest.approx(std, rel=4 * (1 / many) ** 0.5 + 0.02)  # 0.02: kurtosis of a sum of 15 draws
+    assert abs(mass.mean_odds_exact(own, target, inverse, t + 1) - law) > 10 * std / many**0.5
+    steps = np.diff([mass.mean_odds_exact(own, target, inverse, k) for k in (1, 2, 3, 9)])
+    assert steps[0] == pytest.approx(steps[1]) and steps[2] == pytest.approx(6 * steps[0])
+    assert mass.mean_odds_exact(own, target, inverse, 1) == pytest.approx((own * inverse).mean())
