@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import figures
-from attnlab.papers.dsf_ssm_equivalence.paper import DECAYS, FEATURES, RECALL, paper
+from attnlab.papers.dsf_ssm_equivalence.paper import DECAYS, FEATURES, MQAR, RECALL, paper
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.recurrent_forms.forms import DecaySetting, TruncationSetting, decays, truncations
+from attnlab.simulators.recurrent_forms.mqar import MqarSetting, mqar
 from attnlab.simulators.recurrent_forms.recall import RecallSetting, recall
+from attnlab.theory.attention_ablation.principles import bag_of_values_accuracy
 from attnlab.theory.recurrent_forms import gates
 from attnlab.theory.recurrent_forms import state as theory
 
@@ -93,5 +95,40 @@ def accuracies(setting: RecallSetting, lab: Lab) -> figures.Plate:
         accuracy = np.stack([runs["accuracy"] for runs in lab.simulate(recall, *cases)], 1)
         figures.measurement(panel, np.array(states), accuracy, name)
     panel.labels(x="states n of a query", y="accuracy")
+    plate.legend("below")
+    return plate
+
+
+@paper.figure(
+    "fig4",
+    caption="Multi-query recall after training against the number of pairs stored (points: means and 95 % intervals over "
+    "replicas): one layer of softmax attention and of linear attention with 4 numbers of a query, of a selective model with 2 "
+    "and 8 states per channel, and of gates with one. Lines: all, and the accuracy of naming the most frequent value",
+    source="MQAR, accuracy against load",
+    setting=MQAR,
+    claims=("softmax_recalls_any_load", "finite_states_fill_up", "expansion_beats_gates"),
+    scales=("desk", "paper"),
+    why_these_scales="networks are trained for 100 steps at smoke",
+)
+def recall_by_load(setting: MqarSetting, lab: Lab) -> figures.Plate:
+    plate, loads = figures.Plate(), (4, 8, 16)
+    panel = plate[0, 0]
+    figures.prediction(panel, loads, np.ones(3), "all")
+    bag = [bag_of_values_accuracy(N, setting.n_words) for N in loads]
+    figures.prediction(panel, loads, bag, "most frequent value")
+    kinds = {
+        "softmax": ("softmax", 4, (8, 16)),
+        "linear, 4 states": ("linear", 4, loads),
+        "selective, 8 states": ("ssd", 8, (8,)),
+        "selective, 2 states": ("ssd", 2, (8,)),
+        "gates": ("gated", 1, (8,)),
+    }
+    for number, (name, (form, n, shown)) in enumerate(kinds.items()):
+        cases = [replace(setting, form=form, n_state=n, n_pairs=N) for N in shown]
+        accuracy = np.stack([lab.simulate(mqar, case)["accuracy"] for case in cases], 1)
+        figures.measurement(panel, np.array(shown), accuracy, name, dodge=3 * number)
+    panel.scale(x="log")
+    panel.ticks(x=loads)
+    panel.labels(x="pairs stored", y="accuracy")
     plate.legend("below")
     return plate

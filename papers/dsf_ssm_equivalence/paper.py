@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attnlab.papers.lab.declare import Paper, Scales, Source
 from attnlab.simulators.recurrent_forms.forms import DecaySetting, FormSetting, RetentionSetting, TruncationSetting
+from attnlab.simulators.recurrent_forms.mqar import MqarSetting
 from attnlab.simulators.recurrent_forms.ranks import RankSetting
 from attnlab.simulators.recurrent_forms.recall import RecallSetting
 
@@ -54,4 +55,9 @@ FEATURES = Scales(TruncationSetting(n_replicas=4), TruncationSetting(), Truncati
 GATES = Scales(RetentionSetting(n_replicas=16), RetentionSetting(), RetentionSetting(n_rows=200_000, n_replicas=64))
 RECALL = Scales(
     RecallSetting(n_steps=60, n_replicas=4), RecallSetting(n_replicas=16), RecallSetting(n_steps=4000, n_replicas=32)
+)
+MQAR = Scales(
+    MqarSetting(n_steps=100, n_test=100, n_replicas=8),
+    MqarSetting(),
+    MqarSetting(n_words=64, n_channels=64, n_steps=10_000, n_replicas=32),
 )

@@ -76,3 +76,26 @@ def test_recall_on_planted_runs(positive, rescaled, outcomes):
         claim = paper.claims[name]
         found.append(claim.judge(claim.setting.desk, PlantedLab(runs)).outcome.value)
     assert tuple(found) == outcomes
+
+
+LOADS = {("softmax", 4, 8): 1.0, ("softmax", 4, 16): 0.99, ("linear", 4, 4): 0.88, ("linear", 4, 8): 0.63}
+LOADS |= {("linear", 4, 16): 0.37, ("gated", 1, 8): 0.32, ("ssd", 2, 8): 0.6, ("ssd", 8, 8): 0.8}
+
+
+@pytest.mark.parametrize(
+    ("changed", "value", "outcomes"),
+    [
+        (None, 0.0, ("HOLDS", "HOLDS", "HOLDS")),
+        (("softmax", 4, 16), 0.9, ("REFUTED", "HOLDS", "HOLDS")),
+        (("linear", 4, 8), 0.35, ("HOLDS", "REFUTED", "HOLDS")),
+        (("gated", 1, 8), 0.8, ("HOLDS", "HOLDS", "REFUTED")),
+    ],
+)
+def test_recall_by_load_on_planted_runs(changed, value, outcomes):
+    def runs(setting):
+        key = setting.form, setting.n_state, setting.n_pairs
+        return {"accuracy": around(value if key == changed else LOADS[key], setting), "start": around(0.06, setting, 2)}
+
+    names = ("softmax_recalls_any_load", "finite_states_fill_up", "expansion_beats_gates")
+    claims = [paper.claims[name] for name in names]
+    assert tuple(each.judge(each.setting.desk, PlantedLab(runs)).outcome.value for each in claims) == outcomes
