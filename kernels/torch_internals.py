@@ -81,6 +81,35 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     return core_aten_decompositions()
 
 
+def dispatches(x: Tensor) -> bool:
+    """Whether a tensor is of a subclass that answers operations itself (fake ones, wrappers): no numbers lie at its address."""
+    return type(x).__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl
+
+
+def without_memory(*tensors: Tensor) -> bool:
+    """Whether the numbers of a tensor do not lie at its address: only operations of torch are right."""
+    return any(x.is_meta or dispatches(x) for x in tensors)
+
+
+def mode_of(*tensors: Tensor) -> contextlib.AbstractContextManager:
+    """The mode that fake tensors belong to, so that what is made beside them is fake as well; nothing for others."""
+    return next((x.fake_mode for x in tensors if hasattr(x, "fake_mode")), contextlib.nullcontext())
+
+
+@contextlib.contextmanager
+def kept_tensors():
+    """Inside it new tensors are plain ones that later calls may use: of no transform, and not of inference mode."""
+    with plain_tensors(), torch.inference_mode(False):
+        yield
+
+
+def in_memory(x: Tensor) -> Tensor:
+    """The tensor with its numbers where its address says: without the negative bit, and not a zero that stands for many."""
+    if x.is_neg():
+        return x.resolve_neg()
+    return x.clone() if x._is_zerotensor() else x
+
+
 def plain_tensors() -> contextlib.AbstractContextManager:
     """Inside it new tensors are plain ones, also within transforms: what is kept must not belong to one of them."""
     return torch._C._DisableFuncTorch()
@@ -117,7 +146,7 @@ def all_finite(*tensors: Tensor) -> bool:
         return False
     with torch.no_grad(), plain_tensors():
         for x in map(_unwrapped, tensors):
-            if x.is_meta or is_batched_gradient(x) or not math.isfinite(x.detach().sum().item()):
+            if x.is_meta or dispatches(x) or is_batched_gradient(x) or not math.isfinite(x.detach().sum().item()):
                 return False
     return True
 
@@ -133,6 +162,10 @@ def _unwrapped(x: Tensor) -> Tensor:
     while is_wrapped(x):
         x = torch._C._functorch.get_unwrapped(x)
     return x
+
+
+#: Whether autocast is on for any type of device.
+autocast_active = torch._C._is_any_autocast_enabled
 
 
 def full_precision(device_type: str) -> contextlib.AbstractContextManager:

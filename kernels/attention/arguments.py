@@ -123,6 +123,7 @@ def may_ask(x: Tensor) -> bool:
         not torch_internals.tracing()
         and not torch_internals.is_wrapped(x)
         and not x.is_meta
+        and not torch_internals.dispatches(x)
         and not (x.is_cuda and torch.cuda.is_current_stream_capturing())
     )
 
@@ -151,18 +152,27 @@ def aligned(name: str, x: Tensor, lead: torch.Size) -> Tensor:
 
 
 def no_keys(
-    q: Tensor, k: Tensor, v: Tensor, lead: torch.Size, names: tuple[str, ...], score: ScoreMap
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, lead: torch.Size, names: tuple[str, ...], score: ScoreMap
 ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
     """What rows without any key give: zeros (for the log-normaliser, that of an empty sum), with gradients of zero."""
-    zero = torch.where(torch.zeros_like(q[..., :1], dtype=torch.bool), q[..., :1], 0.0).expand(*lead, q.shape[-2], 1)
+    zero = _zeros_of(q[..., :1]).expand(*lead, q.shape[-2], 1)
     zero = zero + (k.sum() + v.sum())  # sums over nothing, so that k and v have their gradients
-    found = {name: zero.squeeze(-1) if name not in OF_COLUMNS else zero[..., 0, :0] for name in names}
+    if bias is not None:
+        zero = zero + _zeros_of(bias).sum()
+    if isinstance(getattr(score, "sink", None), Tensor):
+        zero = zero + _zeros_of(score.sink).sum().to(zero)
+    found = {name: zero.squeeze(-1) if name not in OF_COLUMNS else zero.sum(-2)[..., :0] for name in names}
     if "log_sum_exp" in found:
         nothing = zero.expand(*lead, q.shape[-2], 1)[..., :0]
         log_z = score.weights(nothing, torch.ones_like(nothing, dtype=torch.bool))[1]
         found["log_sum_exp"] = found["log_sum_exp"] + log_z
     o = zero.expand(*lead, q.shape[-2], v.shape[-1]).clone()
     return (o, found) if names else o
+
+
+def _zeros_of(x: Tensor) -> Tensor:
+    """Zeros with a gradient of zero for x, whatever is there."""
+    return torch.where(torch.zeros_like(x, dtype=torch.bool), x, 0.0)
 
 
 def check_matrix(name: str, x: Tensor | None, n_q: int, n_k: int) -> None:

@@ -19,7 +19,7 @@ from torch.autograd import Function
 
 from attnlab.kernels import torch_internals
 from attnlab.kernels.attention import cpu, formulas, gpu, sdpa
-from attnlab.kernels.attention.function_pieces import mapped_in_front, pushed_forward, zeros_where_none
+from attnlab.kernels.attention.function_pieces import mapped_in_front, pulled_back, pushed_forward, zeros_where_none
 from attnlab.kernels.attention.problem import Problem
 
 #: Paths without second derivatives of their own; their forward pass keeps the output and a record of each row.
@@ -270,8 +270,8 @@ class Second(Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
         function, live, tensors = Second._again(ctx)
-        _, pull = torch.func.vjp(function, *(tensors[i] for i in live))
-        grads = dict(zip(live, pull(tuple(cotangents)), strict=True))
+        pulled = pulled_back(function, [tensors[i] for i in live], tuple(cotangents))
+        grads = dict(zip(live, pulled, strict=True))
         return None, None, None, *(grads.get(i) for i in range(9))
 
     @staticmethod

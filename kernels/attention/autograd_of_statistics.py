@@ -15,7 +15,7 @@ from torch.autograd import Function
 
 from attnlab.kernels import torch_internals
 from attnlab.kernels.attention import cpu, gpu
-from attnlab.kernels.attention.function_pieces import mapped_in_front, pushed_forward, zeros_where_none
+from attnlab.kernels.attention.function_pieces import mapped_in_front, pulled_back, pushed_forward, zeros_where_none
 from attnlab.kernels.attention.problem import Problem, on_device
 from attnlab.kernels.attention.reference import attention_reference
 from attnlab.kernels.attention.statistics import Mass
@@ -82,7 +82,7 @@ class StatisticsBackward(Function):
     ) -> tuple[Tensor, ...]:
         if torch_internals.is_batched_gradient(g) or torch_internals.is_batched_gradient(dstats):
             function, primals, _ = _raw(problem, (q, k, v, bias))
-            with torch.enable_grad():
+            with torch_internals.full_precision(q.device.type), torch.enable_grad():
                 leaves = [x.detach().requires_grad_() for x in primals]
                 grads = torch.autograd.grad(function(*leaves), leaves, (g, dstats))
             return grads if want_bias else grads[:3]
@@ -112,7 +112,7 @@ class StatisticsBackward(Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
         gradient, primals, live = StatisticsBackward._again(ctx)
-        dg, ddstats, *rest = torch.func.vjp(gradient, *primals)[1](tuple(cotangents))
+        dg, ddstats, *rest = pulled_back(gradient, primals, tuple(cotangents))
         grads = dict(zip(live, rest, strict=True))
         return None, None, None, *(grads.get(i) for i in range(4)), dg, ddstats, None, None, None
 

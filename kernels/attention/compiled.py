@@ -68,7 +68,7 @@ def attention(
     if type(score) is Softmax and isinstance(score.sink, Tensor):
         score = Softmax(sink=arguments.aligned_sink(score.sink, lead))
     if n_k == 0:
-        found = arguments.no_keys(q, k, v, lead, names, score)
+        found = arguments.no_keys(q, k, v, bias, lead, names, score)
         o, found = found if names else (found, {})
     elif _has_operator(score, q, v, path, names):
         number, parameter = cpu.map_of(score)
@@ -267,6 +267,11 @@ def _keep_second(ctx, inputs, output):
 def _second(ctx, *cotangents):
     """The derivative of the backward operator, by the reference: where torch asks for it (backend "eager")."""
     q, k, v, bias, g, graw, visible = ctx.saved_tensors
+    with torch_internals.full_precision(q.device.type):
+        return _second_derivatives(ctx, q, k, v, bias, g, graw, visible, cotangents)
+
+
+def _second_derivatives(ctx, q, k, v, bias, g, graw, visible, cotangents):
     live, o, raw = _differentiable(q, k, v, bias, visible, ctx.options)
     with torch.enable_grad():
         moving = [x.detach().requires_grad_() for x in (g, graw) if x is not None]

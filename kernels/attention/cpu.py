@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnlab.kernels import torch_internals
 from attnlab.kernels.attention.problem import Problem
 from attnlab.kernels.attention.scores.f_over_g import (
     Linear,
@@ -61,6 +62,7 @@ _NONE = (0, 0, 0, 0)
 _POINTER = struct.Struct("@Q")
 _PLACES = tuple(64 + 32 * i for i in range(16))  # of the bases of the views in the record
 _KEPT = 64  # ways to lie that a problem remembers
+_MANY = 2048  # problems, past which what is kept of a call is too large to keep much of it
 
 
 def map_of(score: ScoreMap) -> tuple[int, float] | None:
@@ -231,14 +233,21 @@ def _gradients(q: Tensor, k: Tensor, v: Tensor, want_bias: bool) -> tuple[Tensor
     )
 
 
-@functools.lru_cache(maxsize=1024)
-def _layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[np.ndarray, int, int, int]:
+def _layout(shape: torch.Size, strides: tuple[int, ...]) -> tuple[np.ndarray, int, int, int]:
     """Offset of every problem, in numbers, in row-major order of the leading axes; its address, and the last two strides."""
+    return (_few_offsets if shape[:-2].numel() <= _MANY else _many_offsets)(shape, strides)
+
+
+def _offsets(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[np.ndarray, int, int, int]:
     total = np.zeros(1, dtype=np.int64)
     for size, stride in zip(shape[:-2], strides[:-2], strict=True):
         total = (total[:, None] + np.arange(size, dtype=np.int64) * stride).reshape(-1)
     total = np.ascontiguousarray(total)
     return total, total.ctypes.data, strides[-2], strides[-1]
+
+
+_few_offsets = functools.lru_cache(maxsize=1024)(_offsets)
+_many_offsets = functools.lru_cache(maxsize=16)(_offsets)  # as large as the tensors of short sequences: keep few
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,18 +290,24 @@ class _Ready:
 def _run(function: str, order: int, problem: Problem, tensors: tuple[Tensor | None, ...]) -> None:
     """A kernel on tensors in the order of the views of ``task``."""
     counter = counters.active()
-    # the numbers of a tensor with the negative bit have the other sign in memory
-    tensors = [x.resolve_neg() if x is not None and x.is_neg() else x for x in tensors]
+    tensors = [x if x is None else torch_internals.in_memory(x) for x in tensors]
     key = (function, counter is None, tensors[0].dtype, *[x if x is None else (x.shape, x.stride()) for x in tensors])
     ready = problem.kept.get(key)
     if ready is None:
-        if len(problem.kept) > _KEPT:
-            problem.kept.clear()
-        ready = problem.kept[key] = _prepare(function, order, problem, tensors, counter is not None)
+        ready = _prepare(function, order, problem, tensors, counter is not None)
+        if ready.n_problems <= _MANY:
+            if len(problem.kept) > _KEPT:
+                problem.kept.clear()
+            problem.kept[key] = ready
     record = bytearray(ready.record)
     for place, x in zip(_PLACES, tensors, strict=True):
         if x is not None:
-            _POINTER.pack_into(record, place, x.data_ptr())
+            address = x.data_ptr()
+            if not address and x.numel():
+                raise ValueError(
+                    f"path='c' cannot read a tensor without memory ({type(x).__name__}); use path='reference'"
+                )
+            _POINTER.pack_into(record, place, address)
     call, task = functools.partial(carried_out, ready.call), bytes(record)
     threads = 1 if ready.groups <= 1 else min(torch.get_num_threads(), ready.groups)
     if threads <= 1:

@@ -78,12 +78,14 @@ def _run(q, k, v, bias, visible, scale, score, names, mass):
             log_w = log_w.masked_fill(hidden, 0.0)
         return w @ v, {name: _statistic(name, w, log_w, s, mass) for name in names}
     if kind is Sigmoid:
+        if hidden is not None:  # before the map: what is hidden may be NaN, and so would be its slope
+            s = s.masked_fill_(hidden, -torch.inf) if own and _fits(hidden, s) else s.masked_fill(hidden, -torch.inf)
         w = _sigmoid(s, own, score)
     elif kind is ReLU:
         w = s.relu_() if own else s.relu()
     else:
         w = s
-    if hidden is not None:
+    if hidden is not None and kind is not Sigmoid:
         w = w.masked_fill(hidden, 0.0)
     o = w @ v
     if kind is not Sigmoid and score.divide == "count":

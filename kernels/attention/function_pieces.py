@@ -7,6 +7,57 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+
+from attnlab.kernels import torch_internals
+
+
+def pulled_back(function: Callable[..., Any], primals: Sequence[Tensor], cotangents: Any) -> tuple[Tensor, ...]:
+    """Reverse-mode derivative, with autocast off: torch would round the products of the pull as well."""
+    with torch_internals.full_precision(primals[0].device.type):
+        return torch.func.vjp(function, *primals)[1](cotangents)
+
+
+def lowered(*tensors: Tensor | None) -> bool:
+    """Whether a backward pass of plain operations on these tensors may run under an autocast that rounds its products."""
+    return (
+        torch_internals.autocast_active()
+        and torch.is_grad_enabled()
+        and not torch_internals.transforms_active()
+        and not torch_internals.forward_mode_active()
+        and any(x is not None and x.requires_grad for x in tensors)
+    )
+
+
+class FullPrecision(Function):
+    """(run, tensors) -> run(*tensors), a tuple; its derivatives are computed with autocast off too, wherever backward is called.
+
+    Torch runs the derivatives of plain operations under the autocast of the place where backward is called, and rounds their
+    products. ``run`` must be a function of the tensors alone.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, run: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.run = run
+        ctx.save_for_backward(*tensors)
+        with torch_internals.full_precision(tensors[0].device.type):
+            return run(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        run, tensors = ctx.run, ctx.saved_tensors
+        n = len(tensors)
+
+        def gradient(*xs):
+            if any(
+                map(torch_internals.is_batched_gradient, xs[n:])
+            ):  # of the older vmap, which torch.func does not know
+                with torch.enable_grad():
+                    leaves = [x.detach().requires_grad_() for x in xs[:n]]
+                    return torch.autograd.grad(run(*leaves), leaves, xs[n:])
+            return torch.func.vjp(run, *xs[:n])[1](xs[n:])
+
+        return None, *FullPrecision.apply(gradient, *tensors, *cotangents)
 
 
 def mapped_in_front(info: Any, in_dims: Sequence[int | None], args: Sequence[Any]) -> list[Any]:
@@ -30,6 +81,11 @@ def zeros_where_none(tangents: Sequence[Tensor | None], primals: Sequence[Tensor
 
 def pushed_forward(function: Callable[..., Any], primals: Sequence[Tensor], tangents: Sequence[Tensor]) -> Any:
     """Forward-mode derivative by two reverse passes: torch does not nest its own forward mode here."""
+    with torch_internals.full_precision(primals[0].device.type):
+        return _pushed_forward(function, primals, tangents)
+
+
+def _pushed_forward(function: Callable[..., Any], primals: Sequence[Tensor], tangents: Sequence[Tensor]) -> Any:
     out, pull = torch.func.vjp(function, *primals)
     many = isinstance(out, tuple)
     zero = tuple(map(torch.zeros_like, out)) if many else (torch.zeros_like(out),)

@@ -180,6 +180,11 @@ class BlockSparse(Mask):
     block: int
 
     def __post_init__(self):
+        if not isinstance(self.layout, Tensor):
+            raise ValueError(
+                f"layout must be a boolean tensor (blocks of queries, blocks of keys), got {type(self.layout).__name__}"
+            )
+        object.__setattr__(self, "block", _whole("block", self.block))
         if self.layout.ndim != 2 or self.layout.dtype != torch.bool or self.block < 1:
             raise ValueError(
                 f"layout must be a boolean matrix and block >= 1, got {self.layout.dtype} of shape "

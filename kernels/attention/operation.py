@@ -34,11 +34,12 @@ from attnlab.kernels.attention.arguments import (
     scaled,
 )
 from attnlab.kernels.attention.biases import Bias, as_bias
+from attnlab.kernels.attention.function_pieces import FullPrecision, lowered
 from attnlab.kernels.attention.masks import Causal, Mask, as_visible
 from attnlab.kernels.attention.paths import path_of
 from attnlab.kernels.attention.problem import Problem, Rows, on_device, rows_of_mask, rows_of_visible, rows_with_sink
-from attnlab.kernels.attention.scores import score_map
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
+from attnlab.kernels.attention.scores.registry import has_no_tensors, score_map
 from attnlab.kernels.attention.statistics import OF_COLUMNS, Mass, check_names
 
 
@@ -129,8 +130,9 @@ def attention(
     if torch_internals.tracing():
         return compiled.attention(q, k, v, score, mask, bias, scale, statistics, path)
     q, k, v = checked_tensors(q, k, v)
-    if q.is_meta:  # shapes without numbers
-        return compiled.attention(q, k, v, score, mask, bias, scale, statistics, path)
+    if torch_internals.without_memory(q, k, v):
+        with torch_internals.mode_of(q, k, v):
+            return compiled.attention(q, k, v, score, mask, bias, scale, statistics, path)
     ordinary = not torch_internals.transforms_active() or torch_internals.transforms_of_a_function()
     key = None
     if path == "auto" and plain.only():
@@ -151,7 +153,6 @@ def attention(
     bias = as_bias(bias, n_q, n_k, q)
     rows, visible = _visibility(mask, n_q, n_k, q.device)
     check_matrix("bias", bias, n_q, n_k)
-    check_matrix("mask", visible, n_q, n_k)
     lead = leading_of_all(q, k, v, bias, visible)
     q, k = score.prepare(q, k)
     q, scale = scaled(q, scale, score, lead)
@@ -159,7 +160,7 @@ def attention(
     if type(score) is Softmax and isinstance(score.sink, Tensor):
         score = Softmax(sink=aligned_sink(score.sink, lead))
     if n_k == 0:
-        return no_keys(q, k, v, lead, names, score)
+        return no_keys(q, k, v, bias, lead, names, score)
     if type(score) is Softmax and isinstance(score.sink, Tensor):
         if path != "reference" and not names and ordinary:
             *other, sinkless = _sink_as_key(score.sink, q, k, v, rows, visible, bias)
@@ -226,7 +227,9 @@ def _visibility(mask, n_q: int, n_k: int, device) -> tuple[Rows | None, Tensor |
     if mask is None or (isinstance(mask, Mask) and by_value(mask)):
         return rows_of_mask(mask, n_q, n_k), None
     visible = as_visible(mask, n_q, n_k, device)
-    if visible.shape == (n_q, n_k) and not torch_internals.is_wrapped(visible):
+    check_matrix("mask", visible, n_q, n_k)
+    visible = visible.expand(*visible.shape[:-2], n_q, n_k)  # an axis of length 1 stands for all keys, or all queries
+    if visible.ndim == 2 and not torch_internals.is_wrapped(visible):
         return rows_of_visible(visible.clone()), None  # the caller may change it before the backward pass
     return None, visible
 
@@ -246,16 +249,48 @@ def _sink_as_key(sink: Tensor, q, k, v, rows, visible, bias):
 def _on_reference(problem: Problem, q, k, v, bias, lead):
     visible = problem.visible if problem.rows is None else on_device(problem.rows, q.device)
     visible = None if visible is None else visible.to(q.device)
-    own_tensor = isinstance(getattr(problem.score, "sink", None), Tensor)
     run = direct.direct_or_reference
-    if q.device.type == "cpu" and not own_tensor and len(lead) and q.shape[:-2] == k.shape[:-2] == v.shape[:-2] == lead:
+    if (
+        q.device.type == "cpu"
+        and has_no_tensors(problem.score)
+        and len(lead)
+        and q.shape[:-2] == k.shape[:-2] == v.shape[:-2] == lead
+    ):
         run = direct.attention_in_chunks
-    with torch_internals.full_precision(q.device.type):
-        o, found = run(q, k, v, bias, visible, problem.scale, problem.score, problem.names, problem.mass)
+    options = visible, problem.scale, problem.score, problem.names, problem.mass
+    if _derivatives_are_lowered(problem.score, q, k, v, bias):
+        o, found = _with_exact_derivatives(run, q, k, v, bias, options)
+    else:
+        with torch_internals.full_precision(q.device.type):
+            o, found = run(q, k, v, bias, *options)
     if o.shape[:-2] != lead:
         o = o.expand(*lead, *o.shape[-2:])
     found = {name: x if x.shape[:-1] == lead else x.expand(*lead, x.shape[-1]) for name, x in found.items()}
     return (o, found) if problem.names else o
+
+
+def _derivatives_are_lowered(score: ScoreMap, *tensors: Tensor | None) -> bool:
+    """Whether autocast would round a backward pass, and the map holds no tensor that could not be told apart."""
+    sink = getattr(score, "sink", None)
+    known = has_no_tensors(score) or type(score) is Softmax
+    return known and lowered(*tensors, sink if isinstance(sink, Tensor) else None)
+
+
+def _with_exact_derivatives(run, q, k, v, bias, options):
+    """``run`` with derivatives that autocast does not lower; a sink that is a tensor is one more argument."""
+    visible, scale, score, names, mass = options
+    sink = score.sink if type(score) is Softmax and isinstance(score.sink, Tensor) else None
+    more = [x for x in (bias, sink) if x is not None]
+
+    def plain_run(q, k, v, *more):
+        own = list(more)
+        moved = own.pop(0) if bias is not None else None
+        chosen = score if sink is None else Softmax(sink=own.pop(0))
+        o, found = run(q, k, v, moved, visible, scale, chosen, names, mass)
+        return (o, *(found[name] for name in names))
+
+    o, *rows = FullPrecision.apply(plain_run, q, k, v, *more)
+    return o, dict(zip(names, rows, strict=True))
 
 
 def _hiding(problem: Problem, device: torch.device) -> Tensor | None:

@@ -57,7 +57,7 @@ def rows_of_mask(mask: Mask | None, n_queries: int, n_keys: int) -> Rows:
     if mask is None:
         full = np.full(n_queries, n_keys, dtype=np.int32)
         return Rows(None, np.zeros(n_queries, dtype=np.int32), full, None, False, True, n_keys == 0)
-    with torch_internals.plain_tensors():  # a plain tensor, also inside torch.func transforms: it is kept
+    with torch_internals.kept_tensors():
         return rows_of_visible(mask.visible(n_queries, n_keys), causal=mask == Causal())
 
 
@@ -85,7 +85,7 @@ def rows_with_sink(rows: Rows) -> Rows:
     """The same rows with one more key at the end that every query sees."""
     if rows.full:
         return rows_of_mask(None, len(rows.first), int(rows.last.max(initial=0)) + 1)
-    with torch_internals.plain_tensors():
+    with torch_internals.kept_tensors():
         return rows_of_visible(torch.cat([rows.visible, torch.ones_like(rows.visible[:, :1])], -1))
 
 

@@ -86,7 +86,7 @@ def _four(x: Tensor, width: int) -> Tensor:
     """Four axes and a unit stride along the width: the operator reads neighbours in memory whatever the stride says."""
     if x.shape[-1] < width:
         x = torch.nn.functional.pad(x, (0, width - x.shape[-1]))
-    x = x.resolve_neg() if x.is_neg() else x
+    x = torch_internals.in_memory(x)
     x = x if x.stride(-1) == 1 else x.contiguous()
     return x.reshape(_lead_of_four(x.shape[:-2]) + x.shape[-2:])
 
@@ -109,9 +109,9 @@ def _mask(problem: Problem, like: Tensor, bias: Tensor | None) -> tuple[bool, Te
         key = "additive", like.dtype
         if key in problem.kept:
             return False, problem.kept[key]
-        mask = torch.zeros(rows.visible.shape, dtype=like.dtype, device=like.device).masked_fill(
-            ~rows.visible, -torch.inf
-        )
+        with torch_internals.kept_tensors():
+            mask = torch.zeros(rows.visible.shape, dtype=like.dtype, device=like.device)
+            mask = mask.masked_fill(~rows.visible, -torch.inf)
         if mask.numel() <= _KEEP:
             problem.kept[key] = mask
         return False, mask
@@ -128,7 +128,8 @@ def _plain(problem: Problem, *tensors: Tensor) -> bool:
     return (
         problem.scale > 0
         and not torch_internals.forward_mode_active()
-        and all(x.ndim == 4 and x.stride(-1) == 1 and x.shape[-1] == width and not x.is_neg() for x in tensors)
+        and all(x.ndim == 4 and x.stride(-1) == 1 and x.shape[-1] == width for x in tensors)
+        and all(torch_internals.in_memory(x) is x for x in tensors)
         and not torch_internals.transforms_active()
     )
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from attnlab.kernels import torch_internals
 from attnlab.kernels.attention.arguments import LOW, autocast_type, checked_tensors, may_ask
+from attnlab.kernels.attention.function_pieces import FullPrecision, lowered
 from attnlab.kernels.attention.reference import finite, finite_values, lost_values
 
 FORMS = ("chunked", "recurrent", "parallel")
@@ -66,11 +67,23 @@ def linear_attention(
     if state is None:
         state = q.new_zeros((*q.shape[:-2], q.shape[-1], v.shape[-1]))
     if q.shape[-2] == 0:  # no token: sums over nothing, so that q, k and v have their gradients
-        return v + (q.sum(-1, keepdim=True) + k.sum(-1, keepdim=True)), state
+        return v + (q.sum(-1, keepdim=True) + k.sum(-1, keepdim=True) + log_f[..., None]), state
+    chunk = q.shape[-2] if form == "parallel" else chunk
+    if torch_internals.tracing():
+        return _in_form(form, q, k, v, log_f, state, chunk)
+    if lowered(q, k, v, log_f, state):
+        return FullPrecision.apply(lambda *tensors: _in_form(form, *tensors, chunk), q, k, v, log_f, state)
+    with torch_internals.mode_of(q, k, v):
+        return _in_form(form, q, k, v, log_f, state, chunk)
+
+
+def _in_form(
+    form: str, q: Tensor, k: Tensor, v: Tensor, log_f: Tensor, state: Tensor, chunk: int
+) -> tuple[Tensor, Tensor]:
     with torch.autocast(autocast_type(q), enabled=False):  # the operands are of one type, and the sums keep it
         if form == "recurrent":
             return _recurrent(q, k, v, log_f, state)
-        return _chunked(q, k, v, log_f, state, q.shape[-2] if form == "parallel" else chunk)
+        return _chunked(q, k, v, log_f, state, chunk)
 
 
 def _checked_state(state: Tensor | None, q: Tensor, v: Tensor) -> Tensor | None:

@@ -205,3 +205,22 @@ def test_the_mark_of_a_constant_is_the_one_that_torch_sets_and_imports_no_compil
     assert vars(torch_internals.constant_when_compiled(ours)) == vars(torch.compiler.assume_constant_result(theirs))
     code = "import sys, attnlab.kernels.attention.operation; assert 'torch._dynamo' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], timeout=240).returncode == 0
+
+
+def test_tensors_whose_numbers_do_not_lie_at_their_address_are_seen():
+    with FakeTensorMode() as mode:
+        fake = torch.ones(2)
+    plain, zero = torch.ones(2), torch._efficientzerotensor((2,))
+    assert torch_internals.dispatches(fake) and not torch_internals.dispatches(torch.nn.Parameter(plain))
+    assert torch_internals.mode_of(plain, fake) is mode
+    assert torch_internals.without_memory(plain, torch.ones(2, device="meta")) and not torch_internals.without_memory(
+        plain
+    )
+    assert (
+        zero.data_ptr() == 0 != torch_internals.in_memory(zero).data_ptr() and torch_internals.in_memory(plain) is plain
+    )
+    with torch.inference_mode(), torch_internals.kept_tensors():
+        kept = torch.ones(2)
+    assert not kept.is_inference() and not torch_internals.autocast_active()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch_internals.autocast_active()

@@ -17,11 +17,17 @@ The maps that are not of this form (hard maxima, entmax, clipped and standardise
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
+
+
+def is_number(x: object) -> bool:
+    """Whether a parameter of a map is a finite real number."""
+    return isinstance(x, numbers.Real) and math.isfinite(x)
 
 
 class ScoreMap:
@@ -161,6 +167,10 @@ class Softpick(FOverG):
 
     eps: float = 1e-6
     name: ClassVar[str] = "softpick"
+
+    def __post_init__(self):
+        if not (is_number(self.eps) and self.eps >= 0):
+            raise ValueError(f"eps={self.eps!r} must be a number, at least 0; it is added to the sum that divides")
 
     def level(self, s: Tensor, visible: Tensor) -> Tensor:
         return _row_max(s, visible).clamp(min=0.0)
@@ -363,6 +373,16 @@ class Cosine(ScoreMap):
     inner: ScoreMap = Softmax()
     eps: float = 1e-12
     name: ClassVar[str] = "cosine"
+
+    def __post_init__(self):
+        if not isinstance(self.inner, ScoreMap):
+            raise ValueError(
+                f"inner={self.inner!r} must be a ScoreMap object, such as Softmax(); scores.score_map(name) gives one"
+            )
+        if not (is_number(self.eps) and self.eps >= 0):
+            raise ValueError(
+                f"eps={self.eps!r} must be a number, at least 0: the norm up to which a vector counts as zero"
+            )
 
     def prepare(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         def unit(x):

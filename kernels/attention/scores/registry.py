@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import math
 
+from torch import Tensor
+
 from attnlab.kernels.attention.scores.f_over_g import (
     Cosine,
     Linear,
@@ -72,6 +74,14 @@ def score_map(score: str | ScoreMap, *, divide: str | None = None, plus: float =
         )
     hint = did_you_mean(str(score), SCORE_MAPS)
     raise ValueError(f"score={score!r} is not a score map{hint} Known: {', '.join(SCORE_MAPS)}, or a ScoreMap object")
+
+
+_OURS = frozenset((FormulaMap, *map(type, SCORE_MAPS.values())))
+
+
+def has_no_tensors(score: ScoreMap) -> bool:
+    """Whether a map certainly depends on one logit row alone; a user's may hold numbers of other rows' problems."""
+    return type(score) in _OURS and not isinstance(getattr(score, "sink", None), Tensor)
 
 
 @functools.lru_cache(maxsize=256)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
+from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax, is_number
 
 
 def _top(s: Tensor) -> Tensor:
@@ -56,44 +56,47 @@ class Entmax(ScoreMap):
 
     ``alpha`` in (1, 4]; 2 is sparsemax, 1.5 has a smooth gradient, alpha -> 1 tends to softmax. tau is found by
     bisection and finished by two Newton steps that autograd sees: the first makes the first derivative exact, the
-    second the second one. The log-normaliser reported is tau.
+    second the second one. The log-normaliser reported is tau. Near alpha = 1 the power is :math:`e^{\log(1+y)/(\alpha-1)}`.
     """
 
     alpha: float = 1.5
     name: ClassVar[str] = "entmax"
 
     def __post_init__(self):
-        if not 1 < self.alpha <= 4:
-            raise ValueError(f"alpha={self.alpha!r} must lie in (1, 4]; use score='softmax' for alpha = 1")
+        if not (is_number(self.alpha) and 1 < self.alpha <= 4):
+            raise ValueError(f"alpha={self.alpha!r} must be a number in (1, 4]; use score='softmax' for alpha = 1")
 
     def weights(self, s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         s, visible, any_key = _hide(s, visible)
-        r = 1.0 / (self.alpha - 1)
+        a = self.alpha - 1
         with torch.no_grad():
             top = torch.where(any_key, _top(s.detach()), 0.0)
             top = torch.where(top == torch.inf, 0.0, top)
         # the weights do not change when a row is shifted: below its largest logit no digit of tau is lost
-        x = (torch.where(visible, s, top) - top) * (self.alpha - 1)
-        with torch.no_grad():
+        x = torch.where(visible, s, top) - top
+        with torch.no_grad():  # tau = a shift - 1; the top weight is at most 1, and at least 1 over the number of keys
             hidden = torch.where(visible, x.detach(), -torch.inf)
-            low, high = (
-                torch.full_like(top, -1.0),
-                torch.zeros_like(top),
-            )  # the top weight is at most 1; at tau = 0 the sum is 0
+            n = visible.sum(-1, keepdim=True).clamp(min=1).to(s.dtype)
+            low, high = torch.zeros_like(top), -torch.expm1(-a * n.log()) / a
             for _ in range(60 if s.dtype == torch.float64 else 30):
                 mid = (low + high) / 2
-                heavy = ((hidden - mid).clamp(min=0) ** r).sum(-1, keepdim=True) >= 1
+                heavy = self._root((a * (hidden - mid)).clamp(min=-1)).sum(-1, keepdim=True) >= 1
                 low, high = torch.where(heavy, mid, low), torch.where(heavy, high, mid)
-            support = hidden > low
-        tau = low
+            support = 1 + a * (hidden - low) > 0
+        shift = low
         for _ in range(2):
-            u = torch.where(support, x - tau, 1.0)
-            total = torch.where(support, u**r, 0.0).sum(-1, keepdim=True)
-            slope = torch.where(support, r * u ** (r - 1), 0.0).sum(-1, keepdim=True)
-            tau = tau + torch.where(any_key, (total - 1) / torch.where(any_key, slope, 1.0), 0.0)
-            support = support & (x > tau.detach())
-        weights = torch.where(support, torch.where(support, x - tau, 1.0) ** r, 0.0)
-        return weights, torch.where(any_key, tau + (self.alpha - 1) * top, -torch.inf).squeeze(-1)
+            y = torch.where(support, a * (x - shift), 0.0)
+            w = torch.where(support, self._root(y), 0.0)
+            slope = (w / (1 + y)).sum(-1, keepdim=True)
+            step = (w.sum(-1, keepdim=True) - 1) / torch.where(any_key, slope, 1.0)
+            shift = shift + torch.where(any_key, step, 0.0)
+            support = support & (1 + a * (x - shift).detach() > 0)
+        weights = torch.where(support, self._root(torch.where(support, a * (x - shift), 0.0)), 0.0)
+        return weights, torch.where(any_key, a * (shift + top) - 1, -torch.inf).squeeze(-1)
+
+    def _root(self, y: Tensor) -> Tensor:
+        """(1 + y)^(1/(alpha - 1)); near alpha = 1 a high power, for which 1 + y has lost the digits of y."""
+        return (y.log1p() / (self.alpha - 1)).exp() if self.alpha < 1.5 else (1 + y) ** (1.0 / (self.alpha - 1))
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class Clipped(ScoreMap):
     name: ClassVar[str] = "clipped"
 
     def __post_init__(self):
-        if not (self.gamma <= 0 and self.zeta >= 1):
+        if not (is_number(self.gamma) and is_number(self.zeta) and self.gamma <= 0 and self.zeta >= 1):
             raise ValueError(f"need gamma <= 0 and zeta >= 1, got gamma={self.gamma!r}, zeta={self.zeta!r}")
 
     def weights(self, s: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,6 +134,10 @@ class Standardised(ScoreMap):
     eps: float = 1e-3
     name: ClassVar[str] = "standardised"
 
+    def __post_init__(self):
+        if not (is_number(self.eps) and self.eps > 0):
+            raise ValueError(f"eps={self.eps!r} must be a positive number; it is added to the standard deviation")
+
     def default_scale(self, head_dim: int) -> float:
         return 1.0
 
@@ -138,8 +145,19 @@ class Standardised(ScoreMap):
         visible = visible & (s != -torch.inf)
         s = torch.where(visible, s, 0.0)
         n = visible.sum(-1, keepdim=True).clamp(min=1).to(s.dtype)
+        unit = _unit(s.detach())
+        s = s / unit
         centred = torch.where(visible, s - s.sum(-1, keepdim=True) / n, 0.0)
         variance = (centred * centred).sum(-1, keepdim=True) / n
         flat = variance == 0  # the root has no slope there: weights are 0
-        spread = torch.where(flat, 0.0, torch.where(flat, 1.0, variance).sqrt()) + self.eps
-        return torch.where(visible, self.gain * centred / spread + self.offset, 0.0), spread.log().squeeze(-1)
+        spread = torch.where(flat, 0.0, torch.where(flat, 1.0, variance).sqrt()) + self.eps / unit
+        weights = torch.where(visible, self.gain * centred / spread + self.offset, 0.0)
+        return weights, (spread.log() + unit.log()).squeeze(-1)
+
+
+def _unit(s: Tensor) -> Tensor:
+    """1, or for rows whose squares would leave the range the largest size of a logit."""
+    if not s.shape[-1]:
+        return s.new_ones((*s.shape[:-1], 1))
+    size = s.abs().amax(-1, keepdim=True)
+    return torch.where(size > torch.finfo(s.dtype).max ** 0.25, size, 1.0)

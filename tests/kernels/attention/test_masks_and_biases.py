@@ -8,6 +8,7 @@ import torch
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.biases import ALiBi, ForgetGate, RelativePosition
 from attnlab.kernels.attention.masks import BlockSparse, Causal, KeySubsample, Neighbourhood, Window
+from attnlab.kernels.attention.scores.f_over_g import Softmax
 
 EPS = torch.finfo(torch.float64).eps
 
@@ -172,3 +173,17 @@ def test_bad_masks_and_biases_say_what_was_expected(build, message):
     with pytest.raises(ValueError) as error:
         build()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("n", [1, 9])
+@pytest.mark.parametrize("score", ["softmax", "relu", "linear", "sigmoid", "sink"])
+def test_an_axis_of_one_in_a_mask_stands_for_all(score, n, make, needs_c):
+    """Also where the visible keys are counted, and where a sink becomes one more key."""
+    score = Softmax(sink=torch.zeros(n, dtype=torch.float64)) if score == "sink" else score
+    q, k, v = make(7, (n, 4, 3), (n, 5, 3), (n, 5, 2))
+    column, row = torch.tensor([[True], [False], [True], [True]]), torch.tensor([[True, False, True, True, False]])
+    for mask in (column, column.expand(n, 4, 1), row, row.expand(n, 1, 5), torch.ones(1, 1, dtype=torch.bool)):
+        whole = mask.expand(n, 4, 5).clone()
+        right = attention(q, k, v, score=score, path="reference", bias=torch.where(whole, 0.0, -torch.inf).double())
+        for path in ("auto", "reference"):
+            assert (attention(q, k, v, score=score, mask=mask, path=path) - right).abs().max() < 1e-12

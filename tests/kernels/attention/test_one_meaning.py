@@ -353,3 +353,61 @@ def test_minus_infinity_of_a_bias_hides_whatever_the_product_is(make, needs_c):
     k[:, 3] = INF
     for path in PATHS:
         assert (attention(q, k, v, bias=bias, path=path) - right).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("score", ["softmax", "sigmoid", "relu", "softpick", "entmax"])
+@pytest.mark.parametrize("n", [1, 9])
+def test_a_hidden_logit_that_is_no_number_has_no_derivative(score, n, make, needs_c):
+    """Keys and queries are finite: the bias is NaN there, or the product is infinity minus infinity."""
+    q, k, v = make(30, (n, 4, 3), (n, 4, 3), (n, 4, 3))
+    q = q.abs()
+    seen = torch.ones(4, 4, dtype=torch.bool)
+    seen[:, 3] = False
+    right = value_and_gradients((q, k, v), score=score, mask=seen, scale=0.7, path="reference")
+    far = k.clone()
+    far[:, 3] = torch.tensor([1e308, -1e308, 0.0], dtype=torch.float64)
+    nan = torch.where(seen, 0.0, NAN).double()
+    for path in ("auto", "c", "reference"):
+        for keys, unit, bias in ((k, 1.0, nan), (far, 1e10, None)):
+            if able(path, score):
+                options = {"mask": seen, "scale": 0.7 / unit, "bias": bias, "score": score, "path": path}
+                o, grads = value_and_gradients((q * unit, keys, v), **options)
+                assert (o - right[0]).abs().max() < 1e-9, path
+                assert (grads[0] * unit - right[1][0]).abs().max() < 1e-8, path
+                assert (grads[2] - right[1][2]).abs().max() < 1e-9 and bool((grads[1][:, 3] == 0).all()), path
+
+
+@pytest.mark.parametrize("names", [(), ("entropy", "log_sum_exp")])
+@pytest.mark.parametrize("path", ["auto", "c", "reference"])
+def test_without_a_key_everything_that_was_given_has_a_gradient_of_zero(path, names, make, needs_c):
+    q, k, v = (x.requires_grad_() for x in make(31, (2, 3, 4), (2, 0, 4), (2, 0, 5)))
+    number = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    for options in ({"bias": ALiBi(number)}, {"scale": number}, {"score": Softmax(sink=number)}):
+        found = attention(q, k, v, path=path, statistics=names, **options)
+        total = found[0].sum() + found[1]["entropy"].sum() if names else found.sum()
+        grads = torch.autograd.grad(total, (q, k, v, number))
+        assert [x.shape for x in grads] == [x.shape for x in (q, k, v, number)]
+        assert all(bool((x == 0).all()) for x in grads)
+
+
+@pytest.mark.parametrize("score", ["softmax", "sigmoid", "softpick", "entmax", "softmax_plus_one"])
+@pytest.mark.parametrize("n", [1, 9])
+def test_a_backward_pass_under_autocast_is_not_rounded(score, n, make, needs_c):
+    """Torch rounds the products of plain operations there; on every path the derivatives are those without autocast."""
+    q, k, v, bias = make(32, *[(n, 6, 4)] * 3, (6, 6), dtype=torch.float32)
+    number = torch.zeros(n, requires_grad=True)
+    chosen = Softmax(sink=number) if score == "softmax_plus_one" else score
+    leaves = [x.requires_grad_() for x in (q, k, v, bias)] + [number] * (chosen != score)
+
+    def first_and_second(path):
+        found = attention(q, k, v, bias=bias, score=chosen, path=path, statistics=("entropy",))
+        loss = found[0].sin().sum() + found[1]["entropy"].sin().sum()
+        first = torch.autograd.grad(loss, leaves, create_graph=True)
+        return (*first, *torch.autograd.grad(sum(x.square().sum() for x in first), leaves))
+
+    for path in ("auto", "reference"):
+        right = first_and_second(path)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = first_and_second(path)
+        for a, b in zip(found, right, strict=True):
+            assert (a - b).abs().max() < 1e-4 * (1 + b.abs().max())  # 300 roundings of float32; bfloat16 is off by 1e-2

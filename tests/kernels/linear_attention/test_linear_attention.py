@@ -134,9 +134,11 @@ def test_no_token_and_no_sequence_have_gradients(form, make):
         q, k, v, state = (
             x.requires_grad_() for x in make(21, (n, tokens, 3), (n, tokens, 3), (n, tokens, 2), (n, 3, 2))
         )
-        o, last = linear_attention(q, k, v, state=state, form=form)
+        gates = torch.zeros(tokens, dtype=torch.float64, requires_grad=True)
+        o, last = linear_attention(q, k, v, log_decay=gates, state=state, form=form)
         assert o.shape == v.shape and last.shape == state.shape
-        grads = torch.autograd.grad(o.sum() + last.sum(), (q, k, v, state))
+        grads = torch.autograd.grad(o.sum() + last.sum(), (q, k, v, state, gates))
+        assert grads[4].shape == gates.shape and bool((grads[4] == 0).all())
         assert bool((grads[3] == 1).all()) and [x.shape for x in grads[:3]] == [q.shape, k.shape, v.shape]
 
 
@@ -168,3 +170,22 @@ def test_autocast_takes_the_widest_type(make):
     right = linear_attention(q, k.bfloat16().float(), v)[0]
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(linear_attention(q, k.bfloat16(), v)[0], right)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_backward_pass_under_autocast_is_not_rounded(form, make):
+    tensors = [x.requires_grad_() for x in make(24, (2, 7, 3), (2, 7, 3), (2, 7, 2), (2, 3, 2), dtype=torch.float32)]
+    gate = torch.full((7,), -0.3, requires_grad=True)
+    leaves = [*tensors, gate]
+
+    def first_and_second():
+        *qkv, state = tensors
+        o, last = linear_attention(*qkv, log_decay=gate, state=state, form=form, chunk=3)
+        first = torch.autograd.grad(o.sin().sum() + last.sin().sum(), leaves, create_graph=True)
+        return (*first, *torch.autograd.grad(sum(x.square().sum() for x in first), leaves))
+
+    right = first_and_second()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = first_and_second()
+    for a, b in zip(found, right, strict=True):
+        assert (a - b).abs().max() < 1e-4 * (1 + b.abs().max())

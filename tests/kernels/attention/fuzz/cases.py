@@ -43,22 +43,35 @@ SCORES = [
     ("hardmax", {}),
     ("hardmax", {"ties": "average"}),
     ("entmax", {"alpha": 1.5}),
+    ("entmax", {"alpha": 1.1}),
     ("entmax", {"alpha": 2.0}),
     ("standardised", {}),
 ]
 COMPILED = ("softmax", "softpick", "sigmoid", "linear", "relu", "power", "softplus", "signed", "cosine")
-MODES = ("value", "reverse", "jvp", "dual", "twice", "forward of reverse", "vmap", "batched", "transposed vmap")
+MODES = (
+    "value",
+    "reverse",
+    "jvp",
+    "dual",
+    "twice",
+    "forward of reverse",
+    "vmap",
+    "batched",
+    "transposed vmap",
+    "linearize",
+)
+MODES += ("checkpoint", "after inference")
 LAYOUTS = ("plain", "plain", "turned", "gaps", "shared", "negative", "reversed", "column")
 
 
 def random_case(seed, wide=False, triton=False):
     """The case of a seed: a dictionary of plain values."""
     r = random.Random(seed)
-    lead = tuple(r.choice((1, 2, 3)) for _ in range(r.choice((0, 1, 1, 2, 2, 3))))
+    lead = tuple(r.choice((1, 2, 3)) for _ in range(r.choice((0, 1, 1, 2, 2, 3, 5))))
     if r.random() < 0.4:
         lead = (r.choice((4, 9, 17)), *lead[1:])
     n_k = r.choice((1, 2, 3, 4, 5, 7, 8, 9, 17))
-    n_q = n_k if r.random() < 0.6 else r.choice((1, 2, 3, 5, 8))
+    n_q = n_k if r.random() < 0.6 else r.choice((0, 1, 2, 3, 5, 8))
     score, options = r.choice([s for s in SCORES if not triton or s[0] in COMPILED])
     d, dv = r.choice(((3, 2), (3, 2), (3, 3)) if not wide else ((3, 2), (3, 3), (1, 1), (5, 4), (8, 1), (16, 16)))
     path = "gpu" if triton else r.choice(("auto", "auto", "c", "c", "reference", "sdpa"))
@@ -80,8 +93,12 @@ def random_case(seed, wide=False, triton=False):
         if score == "softmax" and path not in ("sdpa", "gpu")
         else None,
         "scale": r.choice((None, None, 0.7, -0.4, 0.0, 3.0, "tensor")),
-        "mask": r.choice((None, None, "causal", "causal", "window", "dilated", "subsample", "shared", "own", "own")),
-        "bias": r.choice((None, None, None, "tensor", "column", "holes", "alibi", "forget", "closed", "relative")),
+        "mask": r.choice(
+            (None, None, "causal", "causal", "window", "dilated", "subsample", "shared", "own", "own", "flat", "tall")
+        ),
+        "bias": r.choice(
+            (None, None, None, "tensor", "column", "holes", "nan", "alibi", "forget", "closed", "relative")
+        ),
         "layout": [r.choice(LAYOUTS) for _ in range(3)],
         "poison": r.random() < 0.15,
         "statistics": r.sample(KNOWN, r.choice((0, 0, 0, 1, 2, 4))),
@@ -90,6 +107,7 @@ def random_case(seed, wide=False, triton=False):
     }
     if path == "sdpa":
         case["statistics"], case["bias"] = r.choice(([], ["column_sum"])), r.choice((None, None, "tensor", "holes"))
+        case["n_q"] = max(case["n_q"], 1)
         if case["bias"] or case["mask"] == "own":
             case["mode"] = r.choice(("value", "reverse", "twice"))
     return tidy(case)
@@ -105,6 +123,7 @@ def tidy(case):
         "jvp",
         "dual",
         "forward of reverse",
+        "linearize",
     ):  # torch's forward mode takes no stride 0 and no negative bit
         case["layout"] = ["plain" if x in ("shared", "column", "negative") else x for x in case["layout"]]
     if case["mode"] in ("twice", "forward of reverse") and case["score"][0] == "power":
@@ -163,6 +182,11 @@ class Call:
         self.lead = lead if any(case["own"]) else ()
         self.seen, self.mask = self._mask(case["mask"], rng, n_q, n_k)
         self.bias, self.bias_option = self._bias(case["bias"], make, rng, n_q, n_k)
+        if case["bias"] == "nan":  # where no problem sees it
+            hidden = ~np.broadcast_to(self.seen, (*np.shape(self.seen)[:-2], n_q, n_k)).any(
+                tuple(range(self.seen.ndim - 2))
+            )
+            self.bias.data[..., torch.from_numpy(hidden)] = torch.nan
         if case["poison"] and n_k > 1:
             self.seen = np.array(np.broadcast_to(self.seen, (*np.shape(self.seen)[:-2], n_q, n_k)))
             self.seen[..., n_k // 2] = False
@@ -188,8 +212,9 @@ class Call:
         self.statistics = (*self.names, *((Mass(self.masses),) if "mass" in case["statistics"] else ()))
 
     def _mask(self, kind, rng, n_q, n_k):
-        if kind == "shared" or kind == "own":
-            seen = rng.random((*(self.lead if kind == "own" else ()), n_q, n_k)) < 0.6
+        if kind in ("shared", "own", "flat", "tall"):  # flat: one row for all queries; tall: one column for all keys
+            shape = 1 if kind == "flat" else n_q, 1 if kind == "tall" else n_k
+            seen = rng.random((*(self.lead if kind == "own" else ()), *shape)) < 0.6
             if self.case["path"] == "sdpa":
                 seen[..., -1] = True
             return seen, torch.from_numpy(seen.copy())
@@ -209,7 +234,7 @@ class Call:
         """The tensor that moves, and what is passed; the oracle reads ``bias_matrix``."""
         if kind is None:
             return None, None
-        if kind in ("tensor", "column", "holes"):
+        if kind in ("tensor", "column", "holes", "nan"):
             bias = make(*self.lead[1:], n_q, 1 if kind == "column" else n_k)
             if kind == "holes":
                 holes = torch.from_numpy(rng.random(tuple(bias.shape)) < 0.25)
@@ -233,7 +258,7 @@ class Call:
     def bias_matrix(self, x):
         """The bias of a parameter, for the oracle: by sums over the tokens between."""
         kind, n_q, n_k = self.case["bias"], self.case["n_q"], self.case["n_k"]
-        if kind is None or kind in ("tensor", "column", "holes"):
+        if kind is None or kind in ("tensor", "column", "holes", "nan"):
             return None if kind is None else x
         i, j = np.arange(n_q)[:, None] + n_k - n_q, np.arange(n_k)[None, :]
         if kind == "alibi":

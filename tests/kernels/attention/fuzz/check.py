@@ -11,6 +11,7 @@ import torch
 from cases import Call
 from oracle import REAL
 from oracle import attention as oracle
+from torch.utils.checkpoint import checkpoint
 
 from attnlab.kernels.attention import attention
 
@@ -64,7 +65,7 @@ def _compare(name, found, right, allowed):
 def _arguments(call, tensors, bias, scale, sink):
     option = call.bias_option
     if bias is not None:
-        option = bias if call.case["bias"] in ("tensor", "column", "holes") else type(option)(bias)
+        option = bias if call.case["bias"] in ("tensor", "column", "holes", "nan") else type(option)(bias)
     more = {"scale": scale} if scale is not None else {}
     return {
         "score": call.score(sink),
@@ -122,11 +123,16 @@ def _derivative(call, mode):
         with torch.autograd.forward_ad.dual_level():
             duals = [torch.autograd.forward_ad.make_dual(x.detach(), t) for x, t in zip(live, directions, strict=True)]
             return torch.autograd.forward_ad.unpack_dual(loss(*duals)).tangent
+    if mode == "linearize":
+        return torch.func.linearize(loss, *(x.detach() for x in live))[1](*directions)
+    if mode == "after inference":  # what such a call keeps must serve a backward pass
+        with torch.inference_mode():
+            _run(call, [x.detach() + 0 for x in live])
     if mode == "forward of reverse":
         slope = torch.func.grad(loss, argnums=tuple(range(len(live))))
         tangents = torch.func.jvp(slope, tuple(x.detach() for x in live), tuple(directions))[1]
         return _dot(tangents, directions)
-    value = loss(*live)
+    value = checkpoint(loss, *live, use_reentrant=False) if mode == "checkpoint" else loss(*live)
     if mode == "batched":
         scales = torch.tensor([1.0, -2.0], dtype=value.dtype)
         grads = torch.autograd.grad(value, live, scales, is_grads_batched=True, allow_unused=True)
@@ -135,7 +141,7 @@ def _derivative(call, mode):
             raise Wrong("gradients of a batch of cotangents are not proportional to the cotangents")
         return _dot(first, directions)
     grads = torch.autograd.grad(value, live, create_graph=mode == "twice", allow_unused=True)
-    if mode == "reverse":
+    if mode != "twice":
         return _dot(grads, directions)
     inner = _dot(grads, directions)
     if not inner.requires_grad:

@@ -1,10 +1,22 @@
 """Hard maxima, entmax, clipped and standardised rows: closed forms and limits."""
 
+from dataclasses import dataclass
+
+import mpmath
 import pytest
 import torch
 
-from attnlab.kernels.attention import attention
-from attnlab.kernels.attention.scores import Clipped, Entmax, Hardmax, Standardised, score_map
+from attnlab.kernels.attention import attention, direct
+from attnlab.kernels.attention.scores import (
+    Clipped,
+    Cosine,
+    Entmax,
+    Hardmax,
+    ScoreMap,
+    Softpick,
+    Standardised,
+    score_map,
+)
 
 EPS = torch.finfo(torch.float64).eps
 ALL = torch.ones(4, dtype=torch.bool)
@@ -91,3 +103,73 @@ def test_fully_masked_rows_are_zero_for_every_map(make):
 def test_bad_parameters_are_errors(build):
     with pytest.raises(ValueError):
         build()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("alpha", [1.5, 1.1, 1.001, 1.00001, 1.0000001])
+def test_entmax_keeps_its_digits_as_alpha_tends_to_one(alpha, dtype):
+    """Against bisection in 40 digits; a twin that computes 1 + y first is off by eps / (alpha - 1)."""
+    s = torch.tensor([[0.3, -1.0, 2.0, 1.2, 0.0]], dtype=dtype)
+    with mpmath.workdps(40):
+        a = mpmath.mpf(alpha) - 1
+        x = [a * mpmath.mpf(y) for y in s[0].tolist()]
+        low, high = max(x) - 1, max(x)
+        for _ in range(150):
+            tau = (low + high) / 2
+            heavy = sum(max(y - tau, 0) ** (1 / a) for y in x) >= 1
+            low, high = (tau, high) if heavy else (low, tau)
+        right = torch.tensor([float(max(y - low, 0) ** (1 / a)) for y in x], dtype=torch.float64)
+    w, _ = Entmax(alpha).weights(s, torch.ones_like(s, dtype=torch.bool))
+    eps = torch.finfo(dtype).eps
+    assert (w[0].double() - right).abs().max() < 50 * eps
+    leaf = s.clone().requires_grad_()
+    w, _ = Entmax(alpha).weights(leaf, torch.ones_like(s, dtype=torch.bool))
+    (slope,) = torch.autograd.grad(w[0, 2], leaf)  # W_i' (delta_ij - W_j' / sum W'), W' = W^(2 - alpha)
+    p = torch.where(right > 0, right ** (2 - alpha), 0.0)
+    assert (slope[0].double() - p[2] * (torch.eye(5)[2] - p / p.sum())).abs().max() < 200 * eps
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("size", [1e-30, 1e-3, 1.0, 1e9, 1e18, 1e20, 1e37])
+def test_standardised_rows_of_any_size(size, dtype):
+    s = torch.tensor([[0.3, -1.0, 2.0, 1.2, 0.0]], dtype=dtype) * size
+    w, log_z = Standardised().weights(s, torch.ones_like(s, dtype=torch.bool))
+    x = s[0].double()
+    spread = (x - x.mean()).square().mean().sqrt() + 1e-3
+    eps = torch.finfo(dtype).eps
+    assert (w[0] - (x - x.mean()) / spread).abs().max() < 50 * eps
+    assert (log_z - spread.log()).abs().max() < 50 * eps * (1 + spread.log().abs())
+
+
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("eps", lambda: Softpick(eps=-1.0)),
+        ("eps", lambda: Softpick(eps="a")),
+        ("eps", lambda: Standardised(eps=0.0)),
+        ("eps", lambda: Cosine(eps=-1.0)),
+        ("inner", lambda: Cosine(inner="sigmoid")),
+        ("alpha", lambda: Entmax(alpha="a")),
+        ("alpha", lambda: Entmax(alpha=torch.nan)),
+        ("gamma", lambda: Clipped(gamma="a")),
+    ],
+)
+def test_parameters_of_maps_are_named_where_they_are_given(name, build):
+    with pytest.raises(ValueError, match=name):
+        build()
+
+
+def test_a_map_of_the_users_own_with_a_number_per_replica_is_not_cut(make, monkeypatch):
+    """Long contexts are computed in pieces of the first axis, where a map holds nothing that belongs to that axis."""
+
+    @dataclass(frozen=True, eq=False)
+    class Gain(ScoreMap):
+        gain: torch.Tensor
+
+        def weights(self, s, visible):
+            return torch.where(visible, torch.sigmoid(s * self.gain), 0.0), s.sum(-1)
+
+    q, k, v, gain = make(6, (4, 8, 3), (4, 8, 3), (4, 8, 3), (4, 1, 1))
+    whole = attention(q, k, v, score=Gain(gain))
+    monkeypatch.setattr(direct, "CHUNK_BYTES", 600)
+    assert torch.equal(attention(q, k, v, score=Gain(gain)), whole)
