@@ -320,7 +320,9 @@ def test_autocast_changes_no_number(score, make, needs_c):
             mixed = attention(q, k.bfloat16(), v, score=score)
         assert o.dtype == torch.float32 and torch.equal(o, right)
         grads = torch.autograd.grad(o.sin().sum(), (q, k, v))
-        assert all(torch.equal(a, b) for a, b in zip(grads, first, strict=True))
+        # the backward pass of a plain formula is taken apart under autocast: its sums may come in another order
+        near = 16 * torch.finfo(torch.float32).eps
+        assert all((a - b).abs().max() <= near * b.abs().max() for a, b in zip(grads, first, strict=True))
         assert torch.equal(mixed, attention(q, k.bfloat16().float(), v, score=score))
     with pytest.raises(ValueError, match="one floating-point dtype"):
         attention(q, k.bfloat16(), v)
