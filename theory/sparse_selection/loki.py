@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from attnlab.theory.checks import check_share
 from attnlab.theory.costs.visible import all_pairs
 
 
@@ -32,6 +33,15 @@ def jaccard_limit(correlation: float, share: float) -> float:
     t = stats.norm.isf(share)
     both = stats.multivariate_normal([0, 0], [[1, correlation], [correlation, 1]]).cdf([-t, -t]) / share
     return both / (2 - both)
+
+
+def movement_speed_up(directions_share: float, kept_share: float) -> float:
+    r"""Numbers of the cache that full attention reads per step over those read here, :math:`1/(\tfrac12 r/d + k_f)`.
+
+    Of 2 d per key, r for the approximate scores and :math:`k_f \cdot 2 d` for the keys and values that are kept.
+    """
+    check_share(directions_share=directions_share, kept_share=kept_share)
+    return 1 / (directions_share / 2 + kept_share)
 
 
 def multiply_adds(sizes: Any, *, causal: bool = False, keep: int = 3, directions: int = 2) -> int:

@@ -50,6 +50,22 @@ def proxy_mass_limit(score_std: float, share: float, correlation: float) -> floa
     return _NORMAL.cdf(correlation * score_std - _NORMAL.inv_cdf(1 - share))
 
 
+def proxy_mass_std(score_std: float, share: float, correlation: float, n_keys: int) -> float:
+    r"""Standard deviation of that mass in one row of n keys, to leading order (the number of kept keys is fixed).
+
+    .. math:: n\,\mathrm{Var} = e^{s^2} ((1-g)^2 h + g^2 (1-h)) - 2 c\, g (1-g) + c^2 f (1-f), \qquad h = \Phi(2 \rho s - t),
+
+    with :math:`c = e^{\rho s t - \rho^2 s^2/2}` the mean weight at the threshold: the influence is :math:`(1_K - g) w - c
+    (1_K - f)`.
+    """
+    check_count(n_keys=n_keys)
+    g, t = proxy_mass_limit(score_std, share, correlation), _NORMAL.inv_cdf(1 - share)
+    x = correlation * score_std
+    h, c = _NORMAL.cdf(2 * x - t), math.exp(x * t - x**2 / 2)
+    spread = math.exp(score_std**2) * ((1 - g) ** 2 * h + g**2 * (1 - h))
+    return math.sqrt((spread - 2 * c * g * (1 - g) + c**2 * share * (1 - share)) / n_keys)
+
+
 def stale_mass_limit(score_std: float, share: float, correlation: float, lag: int) -> float:
     r"""The same with a choice made ``lag`` steps ago, scores of autocorrelation rho per step: proxy of correlation rho^lag."""
     check_count(at_least=0, lag=lag)

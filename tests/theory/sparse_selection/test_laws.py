@@ -435,3 +435,33 @@ def test_keys_below_the_threshold_change_nothing():
     clean = (rng.normal(size=(4000, 50)) < 2).all(1).astype(float)
     assert abs(clean.mean() - threshold_relative.no_false_survivor_exact(2.0, 50)) < error(clean)
     assert threshold_relative.horizon(3.0) == pytest.approx(740.8, abs=0.1)
+
+
+def test_autocorrelation_of_a_subset_s_error():
+    """Errors of rows at pairs of queries of correlation r, many keys; 400 pairs scatter by less than 2 relative. Twin: r itself."""
+    rng, d, std, n, m = np.random.default_rng(5), 16, 0.8, 3000, 1500
+    K = rng.standard_normal((n, d))
+    q = rng.standard_normal((400, d))
+
+    def rows(x):
+        w = np.exp(std * x @ K.T / d**0.5)
+        sparse = np.where(np.arange(n) < m, w / w[:, :m].sum(1, keepdims=True), 0.0)
+        return w / w.sum(1, keepdims=True) - sparse
+
+    first = rows(q)
+    for r in (0.0, 0.6):
+        other = rows(r * q + (1 - r**2) ** 0.5 * rng.standard_normal(q.shape))
+        found = (first * other).sum() / (first**2).sum()
+        law = float(delta.subset_autocorrelation_limit(r, d, std))
+        assert abs(found / law - 1) < 4 * 0.35 / 20 < abs(found / max(r, 0.01) - 1)
+    assert delta.subset_autocorrelation_limit(1.0, d, std) == pytest.approx(1)
+    wide = float(delta.subset_autocorrelation_limit(0.5, 10**6, std))
+    assert wide == pytest.approx(math.exp(-(std**2) / 2), rel=1e-4)
+    assert delta.recomputed_ratio_exact(4) == 0.75 and loki.movement_speed_up(0.25, 0.25) == pytest.approx(8 / 3)
+    assert (
+        0
+        == delta.subset_ratio_dropped_approx(1.0, 0.7, 100, 200)
+        < delta.subset_ratio_dropped_approx(0.0, 0.7, 100, 200)
+    )
+    with pytest.raises(ValueError, match="below sqrt"):
+        delta.subset_autocorrelation_limit(0.5, 4, 2.0)

@@ -1,0 +1,1 @@
+"""Five ways to cheaper attention: products reordered, cosines, leading directions, cached keys, corrections from anchors."""
