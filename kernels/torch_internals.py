@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,7 @@ def mode_of(*tensors: Tensor) -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def kept_tensors():
+def kept_tensors() -> Iterator[None]:
     """Inside it new tensors are plain ones that later calls may use: of no transform, and not of inference mode."""
     with plain_tensors(), torch.inference_mode(False):
         yield
