@@ -167,25 +167,29 @@ def nothing_to_judge(verdict: Verdict, unit: str) -> Verdict:
     return replace(verdict, outcome=Outcome.VACUOUS, n=0, reason=f"no {unit} to judge: the condition is never met")
 
 
-def out_of_reach(verdict: Verdict, twin: Twin, distance: float | None) -> Verdict:
+def out_of_reach(verdict: Verdict, twin: Twin, distance: float | None, within: Any = None) -> Verdict:
     """Says precisely when no data, or not these data, can tell an equivalence claim from its twin.
 
     ``distance`` is how far the twin's prediction lies from the claim's (None: it has no other prediction). Within the
     margin, data equal to the prediction could not refute the twin: VACUOUS, whatever n (INVALID, if the data were seen
-    to fit both). Within twice the margin, values in the overlap decide nothing, and ``reason`` says so.
+    to fit both). Where it is the piece ``replicas`` of the budget ``within`` that reaches so far, more replicas tell the
+    two apart: UNDECIDED. Within twice the margin, values in the overlap decide nothing, and ``reason`` says so.
     """
     if verdict.twin_outcome is Outcome.REFUTED or verdict.outcome in (Outcome.REFUTED, Outcome.VACUOUS):
         return verdict
     if distance is None or verdict.margin is None:
         return verdict
+    wants = ""
     advice = f"choose within below {distance / 2:.4g}, by a smaller error budget (replicas, size, step), or a twin further away"
     if distance <= verdict.margin:
         outcome = Outcome.INVALID if verdict.outcome is Outcome.INVALID else Outcome.VACUOUS
+        if isinstance(within, Budget) and 2 * within.beside_replicas < distance:
+            outcome, wants = Outcome.UNDECIDED, "replicas"
         reason = (
             f"within={verdict.margin:.4g} reaches the twin at distance {distance:.4g}: even data equal to the "
             f"prediction could not tell it from its twin ({twin.label}); {advice}"
         )
-        return replace(verdict, outcome=outcome, reason=reason, wants="")
+        return replace(verdict, outcome=outcome, reason=reason, wants=wants)
     if distance <= 2 * verdict.margin:
         return replace(verdict, reason=f"{verdict.reason}; the margins of claim and twin overlap: {advice}")
     return verdict

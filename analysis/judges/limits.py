@@ -98,7 +98,7 @@ def converges(
         )
 
     verdict = judge(check, arguments, twin, vary=lambda e: {"rate": rate * (1 + e)})
-    return out_of_reach(verdict, twin, rival_distance("rate", rate, twin))
+    return out_of_reach(verdict, twin, rival_distance("rate", rate, twin), within)
 
 
 def _deterministic(blank: Verdict, n: np.ndarray, g: np.ndarray, floor: float) -> Verdict:

@@ -176,7 +176,8 @@ def share(
 
     vary = None if within is None else (lambda e: {"predicted": min(max(predicted * (1 + e), 0.0), 1.0)})
     verdict = judge(check, arguments, twin, vary=vary, null=as_null("share", null, arguments, "successes"))
-    return out_of_reach(verdict, twin, None if within is None else rival_distance("predicted", predicted, twin))
+    distance = None if within is None else rival_distance("predicted", predicted, twin)
+    return out_of_reach(verdict, twin, distance, within)
 
 
 def _unpaired(a: np.ndarray, b: np.ndarray, error: float) -> Located:

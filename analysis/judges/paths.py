@@ -132,7 +132,7 @@ def follows(
     verdict = judge(check, arguments, rival, null=as_null("follows", null, arguments, "trajectories"))
     if resolving() and verdict.outcome not in (Outcome.REFUTED, Outcome.VACUOUS):
         verdict = with_resolution(verdict, max(_resolutions(check, arguments, reference, clock)))
-    return _too_near(verdict, twin, reference, clock, unit_of_length)
+    return _too_near(verdict, twin, reference, clock, unit_of_length, within)
 
 
 def frozen(trajectories: ArrayLike) -> np.ndarray:
@@ -298,12 +298,14 @@ def _turned(angles: np.ndarray, by: float) -> np.ndarray:
     return 2 * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
 
 
-def _too_near(verdict: Verdict, twin: Twin, reference: np.ndarray, clock: np.ndarray | None, size: float) -> Verdict:
+def _too_near(
+    verdict: Verdict, twin: Twin, reference: np.ndarray, clock: np.ndarray | None, size: float, within: float
+) -> Verdict:
     """The verdict, knowing how far the twin's trajectory is from the claim's."""
     if set(twin.arguments) != {"predicted"} or verdict.predicted is None:
         return verdict
     apart = float(np.max(np.abs(_path("predicted", twin.arguments["predicted"], clock) - reference))) / size
-    near = out_of_reach(replace(verdict, margin=verdict.predicted), twin, apart)
+    near = out_of_reach(replace(verdict, margin=verdict.predicted), twin, apart, within)
     return replace(near, margin=None)
 
 

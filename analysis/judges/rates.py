@@ -114,7 +114,7 @@ def exponent(
         vary=changed("predicted", predicted, scale, twin),
         null=as_null("exponent", null, arguments, "y"),
     )
-    return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin))
+    return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin), within)
 
 
 def trend(

@@ -115,4 +115,4 @@ def settles(
         vary=changed("predicted", predicted, scale, twin),
         null=as_null("settles", null, arguments, "curves"),
     )
-    return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin))
+    return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin), within)

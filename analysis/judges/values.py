@@ -109,7 +109,7 @@ def agrees(
         vary=changed("predicted", predicted, scale, twin, kind),
         null=as_null("agrees", null, arguments, "measured"),
     )
-    return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin, kind))
+    return out_of_reach(verdict, twin, rival_distance("predicted", predicted, twin, kind), within)
 
 
 def bounded(

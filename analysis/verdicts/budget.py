@@ -48,6 +48,11 @@ class Budget:
     def __float__(self) -> float:
         return math.fsum(piece.size for piece in self.pieces)
 
+    @property
+    def beside_replicas(self) -> float:
+        """What remains of the margin however many replicas run."""
+        return math.fsum(piece.size for piece in self.pieces if piece.name != "replicas")
+
     def __str__(self) -> str:
         parts = " + ".join(f"{piece.name} {piece.size:.3g}" for piece in self.pieces)
         return f"{float(self):.3g} = {parts}" if len(self.pieces) > 1 else parts

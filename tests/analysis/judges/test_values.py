@@ -11,6 +11,7 @@ from scipy import stats
 from attnlab.analysis import Outcome, Twin, agrees, bounded
 from attnlab.analysis.judges.resolution import unresolved
 from attnlab.analysis.statistics.intervals import skew_guard
+from attnlab.analysis.verdicts.budget import Piece, budget, replicas
 
 SAMPLE = np.array([0.2, 0.5, 0.4, 0.3, 0.6, 0.45, 0.35, 0.4])  # mean 0.4, standard error 0.0423
 samples = st.lists(st.floats(-1, 1).map(lambda x: round(x, 4)), min_size=3, max_size=20).filter(
@@ -281,3 +282,16 @@ def test_a_one_sided_quantile_needs_only_the_end_it_uses():
     assert verdict.interval[0] == -math.inf
     assert verdict.outcome is Outcome.UNDECIDED  # the twin is not refuted by an open end
     assert verdict.twin_outcome is Outcome.UNDECIDED
+
+
+def test_a_margin_that_reaches_the_twin_for_want_of_replicas_alone_asks_for_them():
+    rounding, few = Piece("rounding", 1e-3), replicas(0.13, 8, confidence=0.99)
+    assert few.size > 0.05
+    wanting = agrees(SAMPLE, 0.4, within=budget(rounding, few), twin=0.45)
+    assert wanting.outcome is Outcome.UNDECIDED and wanting.wants == "replicas" and "reaches the twin" in wanting.reason
+    # the same margin from a piece that replicas do not shrink: no data can tell
+    blunt = agrees(SAMPLE, 0.4, within=budget(rounding, Piece("1/d", few.size)), twin=0.45)
+    assert blunt.outcome in (Outcome.VACUOUS, Outcome.INVALID) and not blunt.wants
+    # nor can more replicas where the rest alone takes up half of the distance
+    half = agrees(SAMPLE, 0.4, within=budget(Piece("1/d", 0.0251), few), twin=0.45)
+    assert half.outcome in (Outcome.VACUOUS, Outcome.INVALID)
