@@ -39,13 +39,15 @@ def theorem(
     claim: Any, level: str | None = None, budget: int = 100_000, seed: int = 0, expect: str = "HOLDS"
 ) -> pytest.MarkDecorator:
     """Mark a test function as the test of a claim; ``expect="REFUTED"`` is for a published statement known to be
-    false. ``budget`` counts evaluations. Raises ``pytest.UsageError`` inside a pytest run that has not loaded the plugin:
-    the mark would be ignored, and the claim pass unjudged."""
+    false. ``budget`` counts evaluations. Raises ``pytest.UsageError`` without a claim, and inside a pytest run that has
+    not loaded the plugin: the mark would be ignored, and the claim pass unjudged."""
     if os.environ.get("PYTEST_VERSION") and not _LOADED:
         raise pytest.UsageError(
             "@theorem needs its plugin, which this pytest run has not loaded: run pytest with -p "
             "attnlab.analysis.pytest_plugin, or add it to pytest_plugins in the top conftest.py"
         )
+    if not hasattr(claim, "instances"):  # the function itself: the mark would take its place, and no test be left
+        raise pytest.UsageError(f"@theorem needs a claim, @theorem(claim, level=...), got {claim!r}")
     return pytest.mark.theorem(claim, level=level, budget=budget, seed=seed, expect=expect)
 
 

@@ -116,8 +116,9 @@ claim = for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1)
             "class TestIt(unittest.TestCase):\n    @theorem(claim)\n    def test_it(self): pass\n",
             "*would not be judged on a method of a unittest.TestCase*",
         ),
+        ("@theorem\ndef test_it(): pass\n", "*@theorem needs a claim*"),
     ],
-    ids=["level", "expectation", "budget", "unittest"],
+    ids=["level", "expectation", "budget", "unittest", "no claim"],
 )
 def test_what_would_pass_unjudged_is_an_error_at_collection(pytester, body, words):
     result = _run(pytester, "--collect-only", "-q", suite=HEAD + body)
