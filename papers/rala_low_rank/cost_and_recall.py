@@ -79,6 +79,7 @@ LINEAR = tuple(variant for variant in VARIANTS if variant != "softmax")
 
 @paper.claim(
     "recall_bound",
+    undecided_at_smoke="weighted heads end above the bound of a quarter of the buffer, too, at every scale",
     source="not in the paper; follows from the size of the buffer",
     statements=[4, 5],
     kind="extrapolation",

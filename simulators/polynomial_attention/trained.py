@@ -140,7 +140,7 @@ def trained(setting: TrainedSetting, seeds: Sequence[np.random.SeedSequence], de
         task,
         Adam(setting.rate, schedule=cosine(setting.n_steps)),
         seeds,
-        Plan(setting.n_steps, loss_steps=(setting.n_steps - 1, setting.n_steps), label=setting.head, device=device),
+        Plan(setting.n_steps, loss_steps=(setting.n_steps - 1, setting.n_steps), label=setting.head),
     )
     with torch.no_grad():
         return {

@@ -206,7 +206,6 @@ def mqar(setting: MqarSetting, seeds: Sequence[np.random.SeedSequence], device: 
             setting.n_steps,
             loss_steps=(setting.n_steps - tenth, setting.n_steps),
             label=setting.form,
-            device=device,
             path="autograd",
         ),
     )

@@ -174,7 +174,7 @@ def lookup(setting: LookupSetting, seeds: Sequence[np.random.SeedSequence], devi
         task,
         Adam(setting.rate, schedule=cosine(setting.n_steps)),
         seeds,
-        Plan(setting.n_steps, loss_steps=(setting.n_steps,), label=setting.layer, device=device),
+        Plan(setting.n_steps, loss_steps=(setting.n_steps,), label=setting.layer),
     )
     trained = {name: x.cpu() for name, x in run.parameters.items()}
     names = ("nats", "start_nats", "odds", "mass", "start_mass", "inverse", "inverse2")

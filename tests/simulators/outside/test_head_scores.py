@@ -57,11 +57,14 @@ def test_two_moments_serve_gaussian_keys_and_not_two_clusters():
     gap = (found.log_mean - found.mean - found.variance / 2).mean(-1)
     bias = -math.expm1(1.0) / (2 * found.n_bulk.mean())
     assert abs(gap.mean() - bias) < 5 * gap.std(ddof=1) / math.sqrt(60) + 0.5 * abs(bias)  # next order; spread of v
-    apart = np.where(np.random.default_rng(3).random((60, 120, 1)) < 0.1, 2.5, 0.0)
+    q, k = gaussian(2, 240)
+    apart = np.where(np.random.default_rng(3).random((240, 120, 1)) < 0.1, 2.5, 0.0)
     q[..., 0], k = 2.0, k + apart * np.eye(32)[0]
     two = head_scores(q, k)
-    # a tenth of the keys 5 nats up: ln(.9 + .1 e^5) = 2.76 against .5 + .09 * 25 / 2 = 1.63, one Gaussian falls 1.1 short
-    assert (two.log_mean - two.mean - two.variance / 2).mean() > 0.5
+    # a tenth of the keys 5 nats up: ln(.9 + .1 e^5) = 2.76 against .5 + .09 * 25 / 2 = 1.63, one Gaussian falls 1.1 short with
+    # many keys, and less where four of 43 are up
+    short = (two.log_mean - two.mean - two.variance / 2).mean(-1)
+    assert short.mean() > 5 * short.std(ddof=1) / math.sqrt(240)
 
 
 def test_a_column_that_takes_all_and_rows_alike():
