@@ -7,6 +7,7 @@ mean-value form needs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -63,7 +64,7 @@ def torch_values(tape: Tape, outputs: Sequence[int], inputs: Mapping[str, Any]) 
         if op == "input":
             values.append(inputs[args[0]][:, args[1]].to(torch.float64))
         elif op in ("constant", "rounded"):
-            values.append(like + float(args[0]))
+            values.append(like + nearest_float(args[0]))
         elif op == "pi":
             values.append(like + torch.pi)
         elif op in EIGEN:
@@ -177,6 +178,14 @@ def sympy_values(tape: Tape, outputs: Sequence[int], symbol: Callable[[str, int]
         else:
             values.append(build[op](*(values[j] for j in args)))
     return [values[k] for k in outputs] if outputs is not ALL else values
+
+
+def nearest_float(value: Fraction) -> float:
+    """The float nearest to a rational; infinite where it is beyond their range."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def exact_ball(value: Fraction | float | int) -> arb:

@@ -27,7 +27,7 @@ import numpy as np
 from attnlab.analysis.exact.reading import highest, lowest
 from attnlab.analysis.exact.tape import NotTraceable, Tape
 from attnlab.analysis.theorems.engines.coordinates import support
-from attnlab.analysis.theorems.engines.definite import certainly_inside, entries
+from attnlab.analysis.theorems.engines.definite import entries
 from attnlab.analysis.theorems.engines.exact_form import (
     FAILURES,
     RecordedClaim,
@@ -100,7 +100,7 @@ def confirm(claim: Claim, point: Point, wanted: str = "violated") -> Confirmatio
     """
     for name, domain in claim.variables.items():
         value, base = np.asarray(point[name]), support(domain)
-        inside = certainly_inside(base, value) if isinstance(base, PositiveDefinite) else domain.contains(value)
+        inside = bool(entries(base, value)) if isinstance(base, PositiveDefinite) else domain.contains(value)
         if not inside:
             return Confirmation("outside", math.nan, math.nan, "", f"{name} lies outside {domain}")
     found = _confirm(claim, point, wanted)
@@ -209,7 +209,7 @@ def _coordinates(domain: Domain, value: np.ndarray) -> list[Any]:
         ends = {float(end): end for end in (domain.low, domain.high) if math.isfinite(end)}
         return [read_ball(ends[x]) if x in ends else arb(x) for x in map(float, value.ravel())]
     if isinstance(domain, PositiveDefinite):
-        return entries(domain, value)
+        return entries(domain, value) or []
     z = [arb(float(x)) for x in value.ravel()]
     if isinstance(domain, Sphere):
         length = sum((x * x for x in z), arb(0)).sqrt()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from attnlab.analysis.exact.tape import NotTraceable, Tape
+from attnlab.analysis.exact.values import nearest_float
 from attnlab.analysis.theorems.engines.coordinates import support
 from attnlab.analysis.theorems.engines.exact_form import record_claim, recorded_at
 from attnlab.analysis.theorems.statement.claim import Claim
@@ -220,15 +221,15 @@ def compared_constants(claim: Claim) -> list[float]:
         elif op == "mul" and len(args) == 2:
             for a, b in (args, args[::-1]):
                 if a in scaled and b in values and values[b]:
-                    scaled[k] = scaled[a] * float(values[b])
+                    scaled[k] = scaled[a] * nearest_float(values[b])
         elif op in ("add", "max", "min") and len(args) == 2:
             for a, b in (args, args[::-1]):
                 if a in scaled and b in values:
                     sign = -1 if op == "add" else 1
-                    out.setdefault(sign * float(values[b]) / scaled[a])
+                    out.setdefault(sign * nearest_float(values[b]) / scaled[a])
     for value in values.values():
-        out.setdefault(float(value))
-        out.setdefault(-float(value))
+        out.setdefault(nearest_float(value))
+        out.setdefault(-nearest_float(value))
     return [x for x in (out | written) if math.isfinite(x)][:MAX_CONSTANTS]
 
 

@@ -68,9 +68,8 @@ def tightness(claim: Claim, sides: Confirmation) -> tuple[str, dict[str, Any]]:
     return f"smallest slack {sides.upper - sides.lower:.3g}", numbers
 
 
-def closest(claim: Claim, points: list[dict[str, np.ndarray]]) -> Confirmation | None:
-    """The confirmation of the candidate whose sides come nearest: by ratio where both are positive, else by slack."""
-    seen = [confirm(claim, point) for point in points]
+def closest(seen: list[Confirmation]) -> Confirmation | None:
+    """The candidate whose sides come nearest: by ratio where both are positive, else by slack."""
     seen = [s for s in seen if s.status in ("met", "equal", "unclear") and s.lower == s.lower and s.upper == s.upper]
     ratios = [s for s in seen if s.lower > 0 and s.upper > 0]
     if ratios and len(ratios) == len(seen):

@@ -47,7 +47,12 @@ def searched(run: Run, claim: Claim, found: Found, evaluator: Evaluator) -> Verd
     if found.out_of_time:
         reason = "processor time ended ten times later than expected, before the budget of evaluations was spent"
         return replace(part, outcome=Outcome.UNDECIDED, reason="; ".join([reason, *notes]))
-    sides = closest(claim, _telling(found.candidates(KEPT), evaluator)[:SHOWN])
+    shown = _telling(found.candidates(KEPT), evaluator)[:SHOWN]
+    seen = [confirm(claim, point) for point in shown]
+    for point, one in zip(shown, seen, strict=True):
+        if one.violated:  # in floats it was none: numbers below their range, or lost in a sum
+            return refutation(run, claim, point, part, evaluator, "violation found that floats do not show")
+    sides = closest(seen)
     if sides is None:
         return replace(
             part, outcome=Outcome.UNDECIDED, reason="; ".join(["no point where both sides have a value", *notes])

@@ -367,7 +367,10 @@ def _check_names(claim: Claim, label: str, side: Any) -> None:
     elif isinstance(side, (str, bytes)) or side is None or np.iscomplexobj(side):
         raise ClaimError(f"the {label} must be a number, a sympy expression or a function, got {side!r}")
     else:
-        values = np.asarray(side, dtype=np.float64)
+        try:
+            values = np.asarray(side, dtype=np.float64)
+        except OverflowError:
+            raise ClaimError(f"the {label} is beyond the range of float64; divide both sides by its size") from None
         if np.isnan(values).any():
             raise ClaimError(f"the {label} is NaN; give a number")
         loose = []
