@@ -96,7 +96,6 @@ def figure_4_loss(setting: Setting, lab: Lab) -> Verdict:
 
 @paper.claim(
     "figure_4_map",
-    undecided_at_smoke="16 replicas leave the common mass a margin that takes in that after 10 updates",
     source="Figure 4, left, final map",
     statements=[6],
     kind="anchor",

@@ -203,10 +203,7 @@ def mqar(setting: MqarSetting, seeds: Sequence[np.random.SeedSequence], device: 
         seeds,
         # building a generated step takes longer than these short trainings, most of all for gates
         Plan(
-            setting.n_steps,
-            loss_steps=(setting.n_steps - tenth, setting.n_steps),
-            label=setting.form,
-            path="autograd",
+            setting.n_steps, loss_steps=(setting.n_steps - tenth, setting.n_steps), label=setting.form, path="autograd"
         ),
     )
     test = replace(task, batch=setting.n_test)

@@ -48,11 +48,11 @@ def searched(run: Run, claim: Claim, found: Found, evaluator: Evaluator) -> Verd
         reason = "processor time ended ten times later than expected, before the budget of evaluations was spent"
         return replace(part, outcome=Outcome.UNDECIDED, reason="; ".join([reason, *notes]))
     shown = _telling(found.candidates(KEPT), evaluator)[:SHOWN]
-    seen = [confirm(claim, point) for point in shown]
-    for point, one in zip(shown, seen, strict=True):
+    looks = [confirm(claim, point) for point in shown]
+    for point, one in zip(shown, looks, strict=True):
         if one.violated:  # in floats it was none: numbers below their range, or lost in a sum
             return refutation(run, claim, point, part, evaluator, "violation found that floats do not show")
-    sides = closest(seen)
+    sides = closest(looks)
     if sides is None:
         return replace(
             part, outcome=Outcome.UNDECIDED, reason="; ".join(["no point where both sides have a value", *notes])
