@@ -64,7 +64,9 @@ def limit_of_ranks(sigma_c: float | np.ndarray, n_prompts: int, alpha: float = 0
     """The bonus found with probability 0.8 by the rank test, for columns of spread ``sigma_c``; infinite for too few prompts."""
     z = float(-special.ndtri(alpha) + special.ndtri(0.8))
     share = 0.5 + z / np.sqrt(12 * n_prompts)
-    return np.asarray(np.sqrt(2) * np.asarray(sigma_c) * (special.ndtri(share) if share < 1 else np.inf))
+    if share >= 1:
+        return np.full(np.shape(sigma_c), np.inf)
+    return np.asarray(np.sqrt(2) * np.asarray(sigma_c) * special.ndtri(share))
 
 
 def figure(readings: Mapping[str, Reading]) -> object:
