@@ -22,13 +22,11 @@ def weight_of_one(strength: float, others: int) -> float:
 def match_weight_exact(previous: float, match: float, row: int, position: int) -> float:
     r"""Weight of the induction head in row i = ``row`` (0-based) on the one key at j = ``position`` whose previous token matches.
 
-    .. math:: \frac{e^{b_1 w_j}}{e^{b_1 w_j} + \sum_{k \le i,\, k \ne j} e^{b_1 r_k}}, \qquad w_j = \frac{e^{b_0}}{e^{b_0} + j},
-    \qquad
-              r_k = \frac{n_k}{e^{b_0} + k},
+    .. math:: \frac{e^{b_1 w_j}}{e^{b_1 w_j} + \sum_{k \le i,\, k \ne j} e^{b_1 r_k}}, \qquad
+              w_j = \frac{e^{b_0}}{e^{b_0} + j}, \qquad r_k = \frac{n_k}{e^{b_0} + k},
 
     n_k copies of the query's token among keys 0..k that are not k's previous one: with its earlier copy at j - 1 > 0 and no
-    other,
-    1 for k = j - 1 and j < k < i, 2 for k = i, else 0. To first order in e^(-b_0) it is :math:`e^{b_1 w}/(e^{b_1 w} + i)`.
+    other, 1 for k = j - 1 and j < k < i, 2 for k = i, else 0. To first order in e^(-b_0) it is :math:`e^{b_1 w}/(e^{b_1 w} + i)`.
     """
     check_count(at_least=2, position=position)
     check_count(at_least=position + 1, row=row)

@@ -77,8 +77,8 @@ def massive_at(phi: float, dim: int) -> float:
 def gaussian_phi_quantile_bound(dim: int, level: float) -> float:
     r"""A quantile of the largest coordinate over rms of a Gaussian state, from above, by a sum over coordinates.
 
-    .. math:: D\, P\bigl(|t_{D-1}| > q\sqrt{(D-1)/(D-q^2)}\bigr) = 1 - \text{level}, \qquad x_1/\mathrm{rms} = \sqrt D\,
-    t/\sqrt{t^2 + D - 1}.
+    .. math:: D\, P\bigl(|t_{D-1}| > q\sqrt{(D-1)/(D-q^2)}\bigr) = 1 - \text{level}, \qquad
+              x_1/\mathrm{rms} = \sqrt D\, t/\sqrt{t^2 + D - 1}.
 
     Two coordinates pass together with about half the square of 1 - level: so near is the true quantile's level.
     """
