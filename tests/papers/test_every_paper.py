@@ -101,8 +101,8 @@ def test_smoke_says_nothing_wrong_and_a_second_run_reads_the_same_records_and_dr
     assert {c["id"] for c in first["claims"]} == {claim.id for claim in claims if "smoke" in claim.scales}
     for claim in first["claims"]:
         declared = paper.claims[claim["id"].split(".")[1]]
-        # a search may run out of time on a busy machine; what a claim says of its small runs may stand, but no refutation
-        blunt = ("VACUOUS", "INVALID") if declared.undecided_at_smoke else ()
+        # a search may run out of time on a busy machine; small runs may be too few for the twin where the claim says so
+        blunt = ("INVALID",) if declared.undecided_at_smoke else ()
         assert claim["verdict"] in (declared.expected, "UNDECIDED", *blunt), claim
     figures = {path: path.read_bytes() for path in (tmp_path / "figures").rglob("fig*")}
     assert len(figures) == 4 * sum("smoke" in figure.scales for figure in paper.figures.values())

@@ -250,4 +250,9 @@ def test_no_verdict_is_wrong_at_other_sizes_and_seeds(tmp_path, changes):
     )
     assert done.returncode in (0, 3), done.stderr  # 3: undecided is no wrong verdict
     # INVALID says that at these sizes the margin reaches the twin: too weak a check, and no wrong statement
-    assert all(claim["verdict"] != "REFUTED" for claim in json.loads(done.stdout)["claims"])
+    assert {claim["verdict"] for claim in json.loads(done.stdout)["claims"]} <= {
+        "HOLDS",
+        "UNDECIDED",
+        "VACUOUS",
+        "INVALID",
+    }
