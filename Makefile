@@ -29,9 +29,9 @@ bench: install
 	$(BIN)/attnlab bench kernels
 	$(BIN)/attnlab bench training
 
-# the fast tests; SLOW_SHARE=24 adds one in 24 of the slow ones, which ones the commit's hash chooses
+# the fast tests and one in 60 of the slow ones, which ones the commit's hash chooses; SLOW_SHARE=0 leaves these out
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
-SLOW_SHARE ?= 0
+SLOW_SHARE ?= 60
 test: install
 	$(PYTEST) --slow-share $(SLOW_SHARE) --commit "$(COMMIT)"
 
@@ -46,10 +46,12 @@ campaign: install
 	$(BIN)/python -m tests.campaign.sweep
 	$(BIN)/python -m tests.campaign.scale
 
-# the suite under other instruction sets, libraries, thread counts and loads: all that this machine can, or VARIANTS="zen loaded"
+# the suite under other instruction sets, libraries, thread counts and loads: all that this machine can, or VARIANTS="zen loaded";
+# a slice of the fast tests only with SHARE="--fast-share 6 --commit HASH"
 VARIANTS ?=
+SHARE    ?=
 test-portable: install
-	$(BIN)/python tests/portable.py $(VARIANTS)
+	$(BIN)/python tests/portable.py $(VARIANTS) $(if $(SHARE),-- $(SHARE))
 
 # the checks of the Triton code on another version of it, e.g. `make test-triton VERSION=3.9.0`; .venv stays as it is.
 # Triton 3.6 interprets loops only with numpy before 2.4.

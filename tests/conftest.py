@@ -23,13 +23,14 @@ def chosen(name, commit, share):
 
 def pytest_collection_modifyitems(config, items):
     """Without ``-m`` the slow tests are left out, but for the commit's slice, which gets the time it needs; of the fast ones
-    all run, or the commit's slice."""
+    all run, or the commit's slice. Of a test marked ``sampled(N)`` one case in N is fast, which ones the commit chooses."""
     if config.option.markexpr:
         return
     commit, share, fast, left_out = config.option.commit, config.option.slow_share, config.option.fast_share, []
     for item in items:
-        if item.get_closest_marker("slow") is None:
-            if not (fast == 1 or chosen(item.nodeid, commit, fast)):
+        sampled = item.get_closest_marker("sampled")
+        if item.get_closest_marker("slow") is None and (sampled is None or chosen(item.nodeid, commit, *sampled.args)):
+            if not (fast == 1 or chosen(f"{item.nodeid} fast", commit, fast)):
                 left_out.append(item)
             continue
         if chosen(item.nodeid, commit, share):

@@ -28,6 +28,7 @@ def run(*arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_device_it_says_so_and_how_to_go_on():
     done = run()
@@ -40,6 +41,7 @@ def test_a_bad_argument_is_named(arguments, reason):
     assert done.returncode == 2 and reason in done.stderr
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 @pytest.mark.parametrize(
     "only", [("graphs",), pytest.param(tuple(gpu_check.SECTIONS), marks=pytest.mark.slow)], ids=["one", "all"]

@@ -53,6 +53,7 @@ def belongs(folder):
     return {"attnlab/" + str(path.relative_to(folder)) for path in paths}
 
 
+@pytest.mark.slow
 def test_a_wheel_holds_what_the_folders_hold_and_no_ghost_of_an_older_build(clean, tmp_path):
     """setuptools packs all that lies in build/lib, so what a move left there would ship; setup.py clears it first."""
     copy = tmp_path / "stale"
@@ -64,6 +65,7 @@ def test_a_wheel_holds_what_the_folders_hold_and_no_ghost_of_an_older_build(clea
     assert names == belongs(clean) and "attnlab/theory/py.typed" in names
 
 
+@pytest.mark.slow
 def test_a_folder_without_init_is_missing_from_the_wheel_and_a_test_of_the_house_names_it(clean, tmp_path):
     copy = tmp_path / "forgotten"
     shutil.copytree(clean, copy)

@@ -1,5 +1,6 @@
 """The variants of ``make test-portable`` are well formed, chosen by the commit's hash, and reach the tests they run."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,14 @@ def test_the_commits_hash_chooses_one_that_this_machine_can_run(tmp_path):
         run("--by", digest, "--", "-n", "0", str(tmp_path / "test_one.py")).stdout.split(":")[0] for digest in "0f"
     }
     assert all(name.startswith("== ") for name in chosen)
+
+
+def test_a_commit_has_the_same_variant_on_every_machine_that_can_run_it():
+    portable = runpy.run_path(str(SCRIPT))
+    names, lacking = list(portable["VARIANTS"]), portable["lacking"]
+    for place, name in enumerate(names):
+        chosen = portable["by_hash"](f"{place:x}")
+        if lacking(portable["VARIANTS"][name]):
+            assert not lacking(portable["VARIANTS"][chosen])
+        else:
+            assert chosen == name

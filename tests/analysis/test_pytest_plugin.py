@@ -53,6 +53,7 @@ def _run(pytester, *arguments, suite=SUITE):
     return pytester.runpytest_subprocess(*_options(), "-p", "no:cacheprovider", *arguments)
 
 
+@pytest.mark.slow
 def test_a_suite_of_theorems_runs_prints_and_reports(pytester):
     result = _run(pytester, "--strict-markers", "-v", "--claims-report", "out/report.html")
     # mean: 2 sizes x (claim + twin), twice; false once failing, once expected
@@ -106,6 +107,7 @@ claim = for_all(x=Real(0, 1)).bound(lambda x: x, at_most=1)
 """
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -39,6 +39,7 @@ def private_names(text):
     return found
 
 
+@pytest.mark.slow
 def test_private_names_of_torch_stand_in_one_file_of_each_folder():
     found = {
         str(path.relative_to(ROOT)): names
@@ -192,6 +193,7 @@ def test_only_one_level_of_forward_mode_suits_a_function():
     assert seen == [True, False, False]
 
 
+@pytest.mark.slow
 def test_the_mark_of_a_constant_is_the_one_that_torch_sets_and_imports_no_compiler():
     import subprocess
     import sys

@@ -45,6 +45,7 @@ def seeds(n=2):
     return [np.random.SeedSequence(0, spawn_key=(i,)) for i in range(n)]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in ON_CUDA]
 )

@@ -35,6 +35,7 @@ def table():
         return [Row(**{name: kinds[name](text) for name, text in row.items()}) for row in csv.DictReader(file)]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("trial", EXACT, ids=names(EXACT))
 def test_a_judge_is_not_wrong_more_often_than_it_says(trial):
     # at confidence 0.9 each of the two errors may reach 5 %: 10 of 200 on average, 28 once in a million

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from attnlab.analysis.exact.torch_internals import DispatchMode, schema, unwatched
@@ -51,6 +52,7 @@ def test_unwatched_hides_operations_from_modes_and_from_subclasses():
     assert inside != "taken over" and inside.tolist() == [2.0, 2.0]
 
 
+@pytest.mark.slow
 def test_a_mode_does_not_load_the_compiler_of_torch():
     """Torch's own modes do, at their first operation: two seconds for every process that judges a claim for all inputs."""
     code = (

@@ -97,6 +97,7 @@ def test_saving_twice_writes_the_same_bytes_and_drawing_afterwards_is_refused(tm
         figures.prediction(plate[0], X, X, "late")
 
 
+@pytest.mark.slow
 def test_files_hold_no_date_no_version_and_fonts_that_journals_take(saved):
     png, pdf, svg, _ = (path.read_bytes() for path in saved)
     assert b"Software" not in png and b"IHDR" in png

@@ -9,6 +9,7 @@ from .checks import CHECKS, DRAWS
 MEMBERS = members()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("draws", ["few", pytest.param("all", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", MEMBERS)

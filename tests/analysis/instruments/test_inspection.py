@@ -78,6 +78,7 @@ def test_arrays_alone_say_what_was_not_asked_and_padding_is_dropped():
         inspect(bare, alpha=5)
 
 
+@pytest.mark.slow
 def test_the_page_is_one_file_that_asks_nothing_of_a_network():
     here, _ = subject("induction")
     record, readings = inspect(here)
@@ -88,6 +89,7 @@ def test_the_page_is_one_file_that_asks_nothing_of_a_network():
     assert "<td>L0H0</td>" in few and "<td>L0H1</td>" not in few
 
 
+@pytest.mark.slow
 def test_a_name_is_text_on_the_page_and_no_markup():
     here, _ = subject("uniform", n=4)
     record, readings = inspect(replace(here, name="<b>&x"))

@@ -97,6 +97,7 @@ def swallowed(subject):
         return {}
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("word", FALSE)
 def test_the_one_test_finds_the_false_word(word):
     made, check = FALSE[word]

@@ -35,6 +35,7 @@ def _sound(run, first, last):
     return counts
 
 
+@pytest.mark.slow
 def test_a_part_of_the_campaign_is_judged_soundly(run):
     counts = _sound(run, 6000, 6024)
     assert counts["refused"] == 0
@@ -58,6 +59,7 @@ def _judged(run, family, first, last):
     return counts
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("family", ["laws", "moved"])
 def test_laws_and_moved_entries_are_judged_soundly(run, family):
     counts = _judged(run, family, 0, 10)

@@ -69,6 +69,7 @@ def test_sampling_alone_misses_the_false_constant_and_says_that_its_check_is_inv
     assert verdict.outcome is Outcome.INVALID and verdict.parts[0].level == "sampled"
 
 
+@pytest.mark.slow
 def test_two_way_softmax_variance_is_certified_with_a_slack():
     claim = for_all(x=Vector(2, -10, 10)).bound(two_way, at_most=0.5 + 1e-3, twin=Twin.of("0.49", at_most=0.49))
     verdict = check(claim, "certified")
@@ -87,6 +88,7 @@ def test_two_way_softmax_variance_without_slack_is_never_certified_but_proved():
     assert {p.level: p.outcome for p in proved.parts}["certified"] is Outcome.UNDECIDED
 
 
+@pytest.mark.slow
 def test_a_claim_without_room_for_its_twin_is_undecided_or_invalid():
     claim = for_all(x=Real(0, 1)).bound(lambda x: x * (1 - x), at_most=0.3, twin=Twin.of("0.28", at_most=0.28))
     assert check(claim, "searched").outcome is Outcome.INVALID
@@ -98,12 +100,14 @@ def test_assumptions_that_are_never_met_make_the_claim_vacuous():
     assert verdict.outcome is Outcome.VACUOUS and "meets the assumptions" in verdict.reason
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("bound", [1e6, math.inf])
 def test_a_bound_that_nothing_could_refute_is_vacuous(bound):
     claim = for_all(x=Vector(3, -1, 1)).bound(lambda x: x.sum(), at_most=bound)
     assert check(claim, "searched").outcome is Outcome.VACUOUS
 
 
+@pytest.mark.slow
 def test_equality_on_a_sphere_is_not_refuted_by_rounding():
     """In float64 |x| exceeds 1 by an ulp at many points; the exact points of the sphere do not."""
     assert check(for_all(x=Sphere(5)).bound(lambda x: x.norm(), at_most=1), "searched").holds
@@ -112,6 +116,7 @@ def test_equality_on_a_sphere_is_not_refuted_by_rounding():
     )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("claim", "true"),
     [
@@ -151,6 +156,7 @@ def test_search_tells_true_from_false_on_every_kind_of_domain(claim, true):
     assert verdict.outcome is (Outcome.HOLDS if true else Outcome.REFUTED)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_verdict():
     first, second = (check(lipschitz(0.4, dim=2), "searched", seed=3).record() for _ in range(2))
     assert first == second
@@ -167,6 +173,7 @@ def test_existence_is_proved_by_an_example_and_refuted_by_a_certificate():
     assert check(exists(x=Real(0, 2)).such_that(lambda x: x * x, equals=2, within=1e-9)).holds
 
 
+@pytest.mark.slow
 def test_a_construction_is_checked_for_every_input():
     claim = for_all(x=Vector(4, -2, 2)).bound(
         lambda x, w: (x.softmax(-1) - w).abs().sum(),
@@ -185,6 +192,7 @@ def test_a_mean_over_a_law_is_judged_by_hoeffding():
     assert verdict.holds and verdict.interval[0] < 3.0 < verdict.interval[1]
 
 
+@pytest.mark.slow
 def test_a_law_without_its_support_holds_only_as_a_sample():
     """|z| <= 6 is false for a normal z, but seen once in 5 * 10^8 draws: only the mass of violations can be bounded."""
     tail = for_all(z=Distribution(lambda generator, n: generator.normal(size=n))).bound(lambda z: z.abs(), at_most=6)
@@ -219,6 +227,7 @@ def test_every_size_is_judged_and_a_smaller_counterexample_is_reported():
     assert verdict.witness["smaller_size"] == {"sizes": {"n": 1}, "point": {"x": [1.0]}}
 
 
+@pytest.mark.slow
 def test_a_sharp_decimal_constant_is_not_refuted_by_its_binary_neighbour():
     """0.2 is a little above 1/5 in binary; the collision probability of the uniform law is 1/5 exactly."""
     fifth = for_all(p=Simplex(5)).bound(lambda p: (p * p).sum(), at_least=0.2)
@@ -286,6 +295,7 @@ def test_search_reaches_the_analytic_maximum():
     assert abs(found.best_gap) < 1e-8 and Latent(claim).size == 6
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("level", ["sampled", "searched"])
 def test_a_claim_that_holds_without_a_twin_says_so(level):
     claim = for_all(x=Real(0, 1)).bound(lambda x: x * (1 - x), at_most=0.25)
@@ -295,6 +305,7 @@ def test_a_claim_that_holds_without_a_twin_says_so(level):
     assert "no twin" not in check(told, "searched").line()
 
 
+@pytest.mark.slow
 def test_a_proof_needs_no_twin():
     proved = check(for_all(x=Real(0, 1)).bound(lambda x: x * (1 - x), at_most=0.3), "certified")
     assert proved.holds and "no twin" not in proved.line()

@@ -204,6 +204,7 @@ def test_what_has_no_order_is_refused(left, right, words):
         check(for_all(x=UNIT).bound(left, at_most=right), budget=1000)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("name", "level"),
     [

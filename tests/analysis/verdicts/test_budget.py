@@ -64,6 +64,7 @@ def test_the_replicas_piece_is_the_interval_that_judges_use_and_three_standard_e
     assert replicas_piece(1.0, 12).size == pytest.approx(replicas_piece(1.0, 12, 0.99).size)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("of", ["mean over replicas", "mean over replicas of 900 draws", "median over replicas"])
 @pytest.mark.parametrize("n", [16, 32])
 def test_with_the_replicas_piece_a_true_prediction_holds_and_one_two_margins_away_does_not(of, n):

@@ -86,6 +86,7 @@ def test_gradient_is_that_of_softmax_with_the_cotangent_for_values(path, make, n
             assert (found - want).abs().max() < 100 * EPS and (found - twin).abs().max() > 1e-2
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("score", ["softmax", "sigmoid"])
 def test_second_derivatives_and_forward_mode(path, score, make, needs_c):

@@ -108,6 +108,7 @@ TRANSFORMS = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize(("options", "path"), cells())
 def test_functional_transforms_give_what_they_give_of_the_reference(transform, options, path, make, needs_c):
@@ -145,6 +146,7 @@ def test_derivatives_without_transforms(options, path, make, needs_c):
     assert near(all_of(path), all_of("reference"))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize(("options", "path"), cells())
 def test_torch_compile_has_no_graph_break(backend, options, path, make, needs_c):
@@ -154,6 +156,7 @@ def test_torch_compile_has_no_graph_break(backend, options, path, make, needs_c)
     assert near(whole(*arguments), run(*arguments)) and near(gradients(whole, arguments), gradients(run, arguments))
 
 
+@pytest.mark.slow
 def test_compiled_calls_change_size_and_go_through_transforms(make, needs_c):
     torch._dynamo.reset()
     x, larger = make(3, (8, 6, 4)), make(4, (9, 7, 4))
@@ -190,6 +193,7 @@ def test_what_the_operator_has_no_derivative_for_raises(make, needs_c):
         )
 
 
+@pytest.mark.slow
 def test_a_compiled_call_takes_another_number_for_its_scale(make, needs_c):
     torch._dynamo.reset()
     q, k, v = make(9, (9, 4, 3), (9, 4, 3), (9, 4, 2))
@@ -213,6 +217,7 @@ def test_a_compiled_call_with_statistics_has_second_derivatives(make, needs_c):
     assert all((a - b).abs().max() < 1e-10 * (1 + b.abs().max()) for a, b in zip(*second, strict=True))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_exported_program_holds_plain_operations(strict, make):
     class Model(torch.nn.Module):
@@ -226,6 +231,7 @@ def test_an_exported_program_holds_plain_operations(strict, make):
     assert all("attnlab" not in str(node.target) for node in program.graph.nodes)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("mode", ["fake", "symbolic"])
 def test_tracing_with_fake_tensors(mode, make):
     arguments = tensors(make)

@@ -201,6 +201,7 @@ def test_powers_near_zero_and_beside_negative_logits(needs_c):
             assert bool((one(Power(p, rectified=True), [-1e-9, -1.0], path) == 0).all())
 
 
+@pytest.mark.slow
 def test_second_derivatives_of_powers_at_zero(needs_c):
     """x^2/(x^2 + 5) has the second derivative 2/5 at 0, |x|^3/(|x|^3 + 9) has 0, and x^4/(x^4 + 17) too."""
     for p, right in ((2, 2 / 5), (3, 0.0), (4, 0.0)):
@@ -357,6 +358,7 @@ def test_minus_infinity_of_a_bias_hides_whatever_the_product_is(make, needs_c):
         assert (attention(q, k, v, bias=bias, path=path) - right).abs().max() < 1e-12
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("score", ["softmax", "sigmoid", "relu", "softpick", "entmax"])
 @pytest.mark.parametrize("n", [1, 9])
 def test_a_hidden_logit_that_is_no_number_has_no_derivative(score, n, make, needs_c):

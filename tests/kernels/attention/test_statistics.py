@@ -66,6 +66,7 @@ def test_empty_rows_have_zero_statistics(make, needs_c):
 MAPS = ("softmax_plus_one", "softpick", "sigmoid", "linear", "relu", "power", "relu_power", "softplus", "signed")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("score", MAPS)
 def test_statistics_of_every_map_and_their_gradients_agree_between_paths(score, make, needs_c):
     """Each statistic alone, so that none can hide behind another; a bias hides keys, one row is empty, causal and not."""

@@ -64,6 +64,7 @@ def test_generated_code_names_the_build_too(tmp_path, monkeypatch, needs_c):
     assert len(list((tmp_path / "cache" / "kernels").iterdir())) == 2
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "cc", [*(pytest.param(cc, marks=pytest.mark.slow) for cc in ("", "no-such-compiler")), "false"]
 )

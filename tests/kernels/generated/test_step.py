@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
+import pytest
 from made import known, made
 
 REPLICAS = 3
@@ -115,6 +116,7 @@ def tensors(seed):
     return {"a": normal(4, 6), "b": normal(6)}, {"x": normal(4, 6)}
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(programs())
 def test_a_random_program_and_its_gradient_are_those_of_torch(needs_c, program):

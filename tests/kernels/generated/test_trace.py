@@ -176,6 +176,7 @@ def found():
     return results
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", CASES)
 def test_an_operation_and_its_gradient_are_those_of_torch(needs_c, found, name):
     loss, gradient, expected, slope, used = found[name]

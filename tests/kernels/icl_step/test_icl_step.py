@@ -59,6 +59,7 @@ def test_loss_is_the_published_formula_summed_by_hand(causal, needs_c):
         assert abs(loss[0] - total / (2 * len(rows))) < 1e-13 * total
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "shape",
     [
@@ -83,6 +84,7 @@ def test_fused_gradient_is_the_gradient(shape, needs_c):
     assert max(np.abs(g).max() for g in expected.values()) > 1e-3
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", ["adam", "sgd"])
 @pytest.mark.parametrize("causal", [False, True])
 def test_fused_and_generic_agree_after_1_and_after_100_steps(kind, causal, needs_c):

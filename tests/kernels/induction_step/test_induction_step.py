@@ -107,6 +107,7 @@ def test_fused_gradient_is_the_gradient(shape, needs_c):
         assert shape.n_labels == 1 or name == "b" or np.abs(g).max() > 1e-4  # one label: nothing to learn
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("shape", [Shape(63, 8, 65, 32, 32), SMALL], ids=["published", "small"])
 def test_fused_and_generic_agree_after_1_and_after_100_steps_in_float32(shape, needs_c):
     """One step rounds a parameter once on each path, 2^-24 |p|, and moves it by rate g. A gradient is a chain of at most 30

@@ -14,6 +14,7 @@ MEMBERS = members()
 BIBLIOGRAPHY = (Path(__file__).resolve().parents[3] / "docs" / "references.bib").read_text(encoding="utf-8")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", MEMBERS)
 def test_what_an_operator_declares_is_true(name, check):

@@ -107,6 +107,7 @@ def test_every_case_has_a_finite_bound_and_two_kinds_of_keys():
         assert np.isfinite(series_weights.row_error_bound(p, B)) and 0 < hard(B, p).n_high < hard(B, p).n_keys
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "name", ["scores_are_bounded", "even_orders_are_positive", "slopes_are_bounded", "row_error", "one_key_has_at_most"]
 )

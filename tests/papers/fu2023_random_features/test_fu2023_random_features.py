@@ -114,6 +114,7 @@ def test_explicit_values_want_their_law(factor, holds):
     assert judged("explicit_values", make).holds is holds
 
 
+@pytest.mark.slow
 def test_exact_claims_hold_without_runs():
     assert all(judged(name, None).holds for name in ("complexity", "norm_growth", "half_samples_growth"))
 

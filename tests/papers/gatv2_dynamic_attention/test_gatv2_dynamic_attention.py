@@ -106,6 +106,7 @@ def test_trained_heads(name, runs, outcome):
     assert judged(name, runs).outcome.value == outcome
 
 
+@pytest.mark.slow
 def test_for_all_claims_hold_with_a_short_search_and_their_twins_fail():
     for name in ("static_ranking", "two_keys"):
         claim = paper.claims[name]

@@ -23,6 +23,7 @@ def truly(setting):
     return recognise(setting, [None], "cpu")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "name",
     ["temporal_languages", "temporal_logic", "ties_do_not_matter", "counting", "three_counts", "permutation_closed"],

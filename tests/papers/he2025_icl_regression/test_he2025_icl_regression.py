@@ -73,6 +73,7 @@ def verdict(name, **changes):
     return paper.claims[name].function(SETTING, lab)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "name",
     [

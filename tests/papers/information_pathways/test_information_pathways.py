@@ -24,6 +24,7 @@ SPOILT = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", SPOILT)
 def test_live_runs_hold_and_fail_when_one_array_is_off(name):
     key, factor = SPOILT[name]

@@ -49,6 +49,7 @@ def test_the_example_reproduces_from_its_folder_and_edits_of_its_code_are_seen(r
     assert json.loads(attnlab(repository, *one)[1])["run"]["core_seconds"] > 0  # its code is another one
 
 
+@pytest.mark.slow
 def test_the_example_is_shown_and_cited_by_its_path(repository):
     status, out, _ = attnlab(repository, "show", "./gaussian_logits", "--full")
     assert status == 0 and "gaussian_logits.participation" in out and "Theorem 1" in out

@@ -152,6 +152,7 @@ def test_targets_keep_their_meaning_in_another_folder(tmp_path, monkeypatch):
     assert places.absolute("he2025.risk") == "he2025.risk"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "guard",
     [

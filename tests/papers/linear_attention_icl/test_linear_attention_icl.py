@@ -238,6 +238,7 @@ def test_the_peak_is_at_as_many_sequences_as_weights(shift, outcome):
     assert claim.function(claim.setting.desk, PlantedLab(make)).outcome == outcome
 
 
+@pytest.mark.slow
 def test_small_simulations_satisfy_their_claims():
     def run(setting):
         seeds = [np.random.SeedSequence(5, spawn_key=(r,)) for r in range(16)]

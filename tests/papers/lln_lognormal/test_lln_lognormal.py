@@ -66,6 +66,7 @@ def test_rows(factor, outcome):
         assert judged(name, make) == outcome, name
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("factor", "outcome"), [(1.0, "HOLDS"), (1.1, "REFUTED"), (0.9, "REFUTED")])
 def test_spectra(factor, outcome):
     def make(setting):
@@ -82,6 +83,7 @@ def test_spectra(factor, outcome):
     assert judged("second_eigenvalue", make, weights="tied") == "VACUOUS"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("factor", "outcome"), [(1.0, "HOLDS"), (1.15, "REFUTED"), (0.85, "REFUTED")])
 def test_sums(factor, outcome):
     queries = np.random.default_rng(2).standard_normal((32, 4, 64))
@@ -135,6 +137,7 @@ def test_own_keys(factor, outcome):
     assert judged("blocks_undo_dilution", make) == "HOLDS"
 
 
+@pytest.mark.slow
 def test_the_order_of_maps_is_refuted_if_reversed():
     def make(reverse):
         def planted(setting):

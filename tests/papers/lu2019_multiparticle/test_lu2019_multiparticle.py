@@ -118,6 +118,7 @@ def test_local_terms_are_told_from_their_rivals(name):
     assert paper.claims[name].function(SETTING, PlantedLab(with_terms(runs, wrong, "local", 2))).outcome == "REFUTED"
 
 
+@pytest.mark.slow
 def test_error_constants_are_told_from_local_errors_that_add_up():
     runs = planted(TRUE_LOCAL, TRUE_GLOBAL)
     system = common.systems(runs, SETTING)
@@ -133,6 +134,7 @@ def test_error_constants_are_told_from_local_errors_that_add_up():
     assert claim(SETTING, PlantedLab(with_terms(runs, vectors[1], "global", 1))).outcome == "REFUTED"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("factor, outcome", [(1.0, "HOLDS"), (1.01, "REFUTED"), (0.99, "REFUTED")])
 def test_an_error_constant_is_seen_to_one_per_cent(factor, outcome):
     runs = planted(TRUE_LOCAL, TRUE_GLOBAL)
@@ -180,6 +182,7 @@ def with_ratio(shift, n=96):
     return runs, ratio
 
 
+@pytest.mark.slow
 def test_ratios_of_errors_are_predicted_one_by_one():
     noise = 1e-4 * np.random.default_rng(2).normal(size=96)
     found = paper.claims["smaller_constant"].function(SETTING, PlantedLab(with_ratio(noise)[0]))

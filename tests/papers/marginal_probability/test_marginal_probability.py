@@ -24,6 +24,7 @@ EXACT = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("name", "array"), EXACT.items())
 def test_exact_claims_hold_on_live_runs_and_see_two_per_cent(name, array):
     claim = paper.claims[name]
@@ -63,6 +64,7 @@ def test_statistical_claims_on_planted_runs(factor, outcome):
         assert claim.judge(claim.setting.desk, PlantedLab(runs)).outcome.value == outcome, name
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("name", "array"), [("hard_attention_is_a_draw", "one"), ("marginals_are_not_the_structure", "one_to_one")]
 )

@@ -71,6 +71,7 @@ def planted(law, spread, factor=1.0):
     return law * factor * (1 + spread * z / z.std(ddof=1))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("factor", "outcome"), [(1.0, "HOLDS"), (1.15, "REFUTED"), (0.85, "REFUTED")])
 def test_outliers(factor, outcome):
     def make(s):

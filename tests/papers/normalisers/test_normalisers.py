@@ -112,6 +112,7 @@ EXACT = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", EXACT)
 def test_live_runs_hold_and_fail_when_one_array_is_three_per_cent_off(name):
     spoil = lambda runs: {key: 1.03 * x if key == EXACT[name] else x for key, x in runs.items()}  # noqa: E731

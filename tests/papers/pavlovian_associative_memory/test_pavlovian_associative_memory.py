@@ -52,6 +52,7 @@ SMALL = {
 COSTLY = [name for name in paper.claims if name not in SMALL or name in ("delta_rule", "chain", "redundancy")]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", [name for name in SMALL if name not in COSTLY])
 def test_true_claims_hold_on_small_runs(name):
     found = judged(name, **SMALL[name])
@@ -65,6 +66,7 @@ def test_the_other_claims_hold_at_smoke(name):
     assert found.holds or (found.outcome is Outcome.UNDECIDED and paper.claims[name].undecided_at_smoke), found
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("name", "array", "factor"),
     [
@@ -86,6 +88,7 @@ def test_spoilt_runs_refute_the_claim(name, array, factor):
     assert judged(name, scaled(array, factor), **SMALL[name]).outcome is Outcome.REFUTED
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("name", "module", "function", "factor"),
     [

@@ -38,6 +38,7 @@ LIVE = (
 )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", LIVE)
 def test_exact_claims_hold_as_they_run_and_fail_on_runs_that_are_3_percent_off(name):
     claim = paper.claims[name]

@@ -21,6 +21,7 @@ EXACT = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", EXACT)
 def test_exact_claims_hold_on_live_runs_and_fall_when_one_number_is_spoiled(name):
     claim, (field, change) = paper.claims[name], EXACT[name]

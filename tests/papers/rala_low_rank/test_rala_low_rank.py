@@ -112,6 +112,7 @@ def test_outside_their_conditions_claims_say_so_before_anything_runs(name, chang
     assert found.outcome == "VACUOUS" and words in found.reason
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_off_by_one_is_refuted():
     from attnlab.simulators.low_rank.exact_ranks import exact_ranks
 

@@ -187,6 +187,7 @@ def test_links_of_burstiness_are_judged_one_by_one():
     assert claim(base, PlantedLab(choose(0.86))).outcome is Outcome.REFUTED
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "name", ["saddle", pytest.param("plateau", marks=pytest.mark.slow), "nested_growth", "first_steps"]
 )
@@ -204,6 +205,7 @@ def test_the_population_follows_the_exact_flow_and_a_changed_rate_is_seen(name, 
     assert claim.function(setting, lab).outcome is Outcome.REFUTED
 
 
+@pytest.mark.slow
 def test_a_trained_beta2_is_read_by_the_flow():
     claim = paper.claims["nested_growth"]
     assert claim.function(replace(claim.setting.smoke, n_replicas=2, label_bias=True), LiveLab()).holds

@@ -286,6 +286,7 @@ def test_linear_programs_agree_with_the_least_distance_program_on_what_is_feasib
             assert separable(keys, queries, chosen) == svm.feasible(keys, queries, chosen)
 
 
+@pytest.mark.slow
 def test_many_selections_are_drawn_and_few_are_counted_out():
     runs = feasible_selections(Setting(n_inputs=3, n_tokens=7, dim=7), SEEDS[:2], "cpu")
     assert runs["selected"].shape == (2, 256, 3) and runs["feasible"].all()
@@ -349,6 +350,7 @@ def test_single_inputs_of_other_scores_are_predicted_by_their_flow():
     assert verdict("prompt_starts", always, setting).outcome == "REFUTED"
 
 
+@pytest.mark.slow
 def test_the_finite_parts_of_two_losses_are_read_from_the_scores():
     setting = replace(paper.claims["two_losses"].setting.desk, scores=(((0.0, 3.0), (0.0, 1.0)),), starts=((0.0, 0.0),))
     assert verdict("two_losses", LiveLab(), replace(setting, n_steps=2_000)).outcome in ("HOLDS", "VACUOUS")

@@ -149,6 +149,7 @@ def test_the_reduced_equations_are_what_training_does():
     assert np.abs(rival - path).max() > 0.1
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "name",
     [
@@ -166,6 +167,7 @@ def test_cheap_claims_come_out_as_declared(name):
     assert claim.function(claim.setting.smoke, LiveLab()).outcome == claim.expected
 
 
+@pytest.mark.slow
 def test_a_figure_has_the_same_bytes_when_it_is_drawn_again(tmp_path):
     figure, written = paper.figures["fig5"], []
     for name in ("first", "second"):

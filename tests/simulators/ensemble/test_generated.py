@@ -85,6 +85,7 @@ def run(rows, path="generated", n_steps=40, dtype=torch.float32, optimiser=None,
     return train(model, task or Batches(), optimiser, seeds, Plan(n_steps, dtype=dtype, path=path, **plan))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "optimiser",
     [
@@ -105,6 +106,7 @@ def test_generated_training_follows_autograd(optimiser):
         torch.testing.assert_close(made.parameters[name], value, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("optimiser", [Adam(0.02), Clipped(Adam(0.02), 0.1)], ids=["free", "clipped"])
 def test_bits_do_not_depend_on_the_replicas_beside(optimiser):
     whole = run(range(9), optimiser=optimiser)
@@ -143,6 +145,7 @@ def test_a_clipped_gradient_is_as_exact_as_that_of_autograd(size):
         assert (free > 1.5 * largest).all()
 
 
+@pytest.mark.slow
 def test_the_bound_of_a_gradient_is_part_of_what_ran_and_what_is_unknown_beneath_it_is_refused():
     paths = {
         run(range(2), n_steps=2, optimiser=each).path
@@ -169,6 +172,7 @@ def test_a_replica_that_diverges_leaves_the_others_alone():
         assert torch.equal(mixed.parameters["first"][row], calm.parameters["first"][row])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_generated_says_why():
     class Odd(Batches):
         def loss(self, model, parameters, numbers):
@@ -244,6 +248,7 @@ def test_two_builders_at_once_and_a_cache_that_cannot_be_written(tmp_path):
     assert kept.startswith("autograd")
 
 
+@pytest.mark.slow
 def test_without_a_compiler_training_goes_on():
     (found,) = in_processes({"ATTNLAB_CC": ""}, path="auto")
     assert found.startswith("autograd")

@@ -141,6 +141,7 @@ class Kept(Monitor):
         self.shown.append((step, n_steps, loss))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kill_at", np.random.default_rng(5).integers(1, 9, size=3).tolist())
 @pytest.mark.parametrize("optimiser", [Adam([1e-2, 2e-2, 3e-2]), GradientDescent(1e-2, momentum=0.9)])
 def test_a_killed_run_goes_on_with_the_same_bits(seeds, kill_at, optimiser):

@@ -46,6 +46,7 @@ class Given:
         return ((model(parameters, tokens, x[:, :, -1]) - y[:, :, -1]) ** 2).mean((-2, -1))
 
 
+@pytest.mark.sampled(4)
 @needs_compiler
 @pytest.mark.parametrize("kind", TASKS)
 @pytest.mark.parametrize("n_steps", [1, 100])

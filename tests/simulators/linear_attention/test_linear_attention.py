@@ -66,6 +66,7 @@ def test_token_features_give_the_prediction_of_the_layer_written_out(seeds):
         assert found[i].item() == pytest.approx(expected.item(), rel=1e-12)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "kind, heads, rank", [("merged", 3, 1), ("separate", 3, 1), ("separate", 2, 2), ("whole", 1, 1)]
 )

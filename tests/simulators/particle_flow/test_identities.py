@@ -45,6 +45,7 @@ def test_one_layer_needs_no_merging_and_two_differ_by_one_merged_step(seeds):
     )
 
 
+@pytest.mark.slow
 def test_with_exact_sub_flows_merged_and_conjugate_stacks_end_where_the_macaron_stack_does(seeds):
     runs = merged_stacks(replace(TINY, depths=(2, 4)), seeds(2))
     for name in ("merged_end", "conjugate_end"):

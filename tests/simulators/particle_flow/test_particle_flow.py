@@ -49,6 +49,7 @@ def test_a_product_acts_on_the_last_axis_whatever_lies_between(seeds):
     assert times(X[:, 0], W).shape == (2, 5, 6)
 
 
+@pytest.mark.slow
 def test_the_reference_is_the_solution_that_scipy_finds(seeds):
     weights, X = draw(TINY, seeds(1))
     system = as_system(weights, TINY)

@@ -96,6 +96,7 @@ def test_the_loss_is_the_relative_mean_square_and_zero_for_a_perfect_model():
     assert torch.equal(part.start, start[1:]) and part.numbers_per_step == 4
 
 
+@pytest.mark.slow
 def test_training_brings_the_end_nearer_and_a_replica_does_not_depend_on_those_beside_it(seeds):
     runs = train_stacks(TINY, seeds(2))
     longer = train_stacks(replace(TINY, n_steps=400), seeds(2))

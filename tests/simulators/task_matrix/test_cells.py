@@ -67,6 +67,7 @@ def test_the_rate_rises_for_fifty_steps_and_falls_in_the_last_thirty_per_cent():
     assert rate[849] == pytest.approx(0.51, abs=0.01) and (np.diff(rate[699:]) < 0).all()
 
 
+@pytest.mark.slow
 def test_what_counts_learns_to_count_and_a_mean_cannot_in_any_step():
     short = CellSetting("controls/sigmoid_sum", "count", 2e-2, budget=0.7, n_replicas=2)
     counted = cell(short, seeds(), "cpu")

@@ -54,6 +54,7 @@ def test_binary_sign_error_is_a_count_over_all_keys():
     assert signs.sign_error(n, d, "binary") == pytest.approx(np.mean(wrong), abs=1e-14)
 
 
+@pytest.mark.slow
 def test_spherical_sign_error_for_one_other_key_is_zero_and_for_two_an_integral():
     assert signs.sign_error(2, 8) == pytest.approx(0, abs=1e-9)
     d = 8

@@ -33,6 +33,7 @@ def test_participation_and_entropy_of_sampled_rows(score_std):
     assert abs(H - (math.log(n) - score_std**2)) > tolerance  # twin: without the half
 
 
+@pytest.mark.slow
 def test_frozen_rows_approach_their_law_from_above():
     """The correction is of order 1 / ln n; the spread of the rows allows 4 standard errors."""
     s, gaps = 8.0, []

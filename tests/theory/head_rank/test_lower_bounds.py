@@ -189,6 +189,7 @@ def test_best_errors_solve_the_normal_equations_and_respect_the_bound():
     assert errors[0] == pytest.approx(1 - kernels.target_agreement((Q[0] * K[0]).sum(), 6) ** 2)
 
 
+@pytest.mark.slow
 def test_no_descent_on_queries_and_keys_gets_below_the_scalar_bound():
     # steepest search on the exact error: random moves that are kept when they help
     rng, dim, n = np.random.default_rng(5), 4, 4

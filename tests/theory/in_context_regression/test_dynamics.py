@@ -110,6 +110,7 @@ def test_heads_of_one_sign_never_leave_the_one_head_loss():
     assert lowest_curvatures(-0.02)[0] < -0.01  # past zero the line is a saddle
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("solve", "factorised", "exponent"),
     [(reduced_flow, False, Fraction(-1, 6)), (factorised_flow, True, Fraction(-1, 5))],

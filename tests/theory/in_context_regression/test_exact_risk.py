@@ -88,6 +88,7 @@ def test_overlaps_of_two_examples_are_one_dimensional_integrals(s, other):
     assert abs(B - 0.5 - average(lambda u: (2 * expit(s * u) - 1) * (2 * expit(other * u) - 1) * u * u / 4)) < 1e-11
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("dim", "omega"), [(1, 0.5), (7, 0.5), (30, 0.2)])
 def test_average_over_the_query_is_that_of_adaptive_quadrature(dim, omega):
     def entry(r):
@@ -151,6 +152,7 @@ def best_pair():
     return best_symmetric_pair(heads_form_exact, *TASK)
 
 
+@pytest.mark.slow
 def test_finite_length_gives_the_pair_a_finite_best_scale_below_debiased_gradient_descent(best_pair):
     best = best_pair
     assert abs(best.omega[0] - 0.0712) < 2e-4

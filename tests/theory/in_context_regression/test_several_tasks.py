@@ -114,6 +114,7 @@ def mean_risk(matrices, supports, dim, n_context, noise_std):
     )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("n_heads", [2, 3, pytest.param(4, marks=pytest.mark.slow)])
 def test_three_tasks_with_few_heads_reach_the_best_targets_of_their_rank(n_heads):
     L, sigma = 48, 0.1**0.5

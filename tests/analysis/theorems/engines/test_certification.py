@@ -81,6 +81,7 @@ def test_a_bound_that_is_attained_inside_is_undecided_and_says_how_to_restate():
     assert "the two sides meet at" in result.advice and "slack" in result.advice and "symbolic" in result.advice
 
 
+@pytest.mark.slow
 def test_a_lipschitz_claim_is_told_to_bound_the_jacobian():
     claim = for_all(x=Vector(2, -1, 1), y=Vector(2, -1, 1)).bound(
         lambda x, y: (x.softmax(-1) - y.softmax(-1)).norm(), at_most=lambda x, y: 0.6 * (x - y).norm()
@@ -89,6 +90,7 @@ def test_a_lipschitz_claim_is_told_to_bound_the_jacobian():
     assert result.status == "undecided" and "both sides vanish" in result.advice and "Jacobian" in result.advice
 
 
+@pytest.mark.slow
 def test_the_restated_lipschitz_claim_is_certified():
     """The Jacobian diag p - p p^T of two-way softmax, as a quadratic form over unit vectors."""
 
@@ -132,6 +134,7 @@ def test_the_opposite_is_proved_strictly():
     assert certify(touching, negated=True).status != "proved"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("domain", [Simplex(4), Sphere(4), PositiveDefinite(2, 1, 3)], ids=str)
 def test_every_point_of_a_cover_lies_in_the_domain_and_reaches_all_of_it(domain):
     claim = for_all(x=domain).bound(lambda x: x.sum(), at_most=100)

@@ -32,6 +32,7 @@ def rotated(ends, n=40):
     return (found + np.swapaxes(found, 1, 2)) / 2
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("low", "high"), [(1, 2), (0.1, 10), (1, 1), (1e-3, 1e3), (Fraction(1, 3), Fraction(2, 3))])
 def test_rotated_matrices_at_the_ends_refute_what_is_false_and_nothing_else(low, high):
     """The matrix that is meant lies at most 1e-8 of the high end from the floats: bounds below that are not told apart."""

@@ -70,6 +70,7 @@ def test_a_function_with_a_zero_in_the_interval_has_no_sign():
     assert nonnegative((X - sympy.Rational(1, 2)) ** 2, UNIT)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("claim", "status"),
     [
@@ -109,6 +110,7 @@ def test_a_proof_that_takes_too_long_is_stopped(monkeypatch):
     assert result.status == "undecided" and "did not finish in 20 s" in result.reason
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("claim", "words"),
     [
@@ -141,6 +143,7 @@ JUMPS = {  # each fails between simple points, though its derivative has one sig
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", JUMPS)
 def test_derivatives_prove_nothing_across_a_jump(name):
     left, right = JUMPS[name]

@@ -36,6 +36,7 @@ LAWS = {  # the law, a bound that is attained exactly, a twin that fails somewhe
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", LAWS)
 @pytest.mark.parametrize("level", ["sampled", "searched"])
 def test_rounding_of_draws_refutes_no_bound_that_is_attained(name, level):

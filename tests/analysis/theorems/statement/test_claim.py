@@ -88,6 +88,7 @@ def test_a_side_that_is_nan_in_the_domain_names_the_variable():
         check(claim, "searched")
 
 
+@pytest.mark.slow
 def test_an_assumption_may_exclude_the_points_where_a_side_is_nan():
     claim = for_all(x=Real(-1, 1)).bound(lambda x: torch.sqrt(x), at_most=1.5, assuming=lambda x: x >= 0)
     assert check(claim, "searched").holds

@@ -79,6 +79,7 @@ def test_one_object_on_stdout_and_a_figure_with_its_data(what, quick, capsys, tm
     assert compiled and all(line["counted_over_model"] == 1 for line in compiled)
 
 
+@pytest.mark.slow
 def test_tables_stand_on_stdout_without_json(quick, capsys, tmp_path):
     assert cli.main(["bench", "kernels", "--rounds", "2", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
@@ -92,6 +93,7 @@ def test_tables_stand_on_stdout_without_json(quick, capsys, tmp_path):
         assert part in out
 
 
+@pytest.mark.slow
 def test_bounds_are_those_of_the_model_at_the_measured_rates(quick, tmp_path):
     record, _ = bench.bench("kernels", tmp_path, 2, 1)
     line = next(r for r in record["timings"] if r["mask"] == "causal")

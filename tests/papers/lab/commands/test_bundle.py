@@ -6,6 +6,7 @@ import zipfile
 import pytest
 
 
+@pytest.mark.slow
 def test_a_bundle_is_judged_again_without_a_simulation_and_gives_the_same_verdicts(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, packed, err = cli(
@@ -23,6 +24,7 @@ def test_a_bundle_is_judged_again_without_a_simulation_and_gives_the_same_verdic
         assert json.loads(archive.read("environment.json"))["packages"]["numpy"]
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_bytes_of_blocks(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a.zip", "b.zip"):
@@ -31,6 +33,7 @@ def test_the_same_results_give_the_same_bytes_of_blocks(cli, tmp_path, monkeypat
         assert all(a.read(n) == b.read(n) for n in a.namelist() if n.startswith("blocks"))
 
 
+@pytest.mark.slow
 def test_a_bundle_that_lacks_a_block_fails_that_claim_and_says_so(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cli("bundle", "toy.drift", "--scale", "smoke", "--workers", 1, "--to", "a.zip")
@@ -41,6 +44,7 @@ def test_a_bundle_that_lacks_a_block_fails_that_claim_and_says_so(cli, tmp_path,
     assert status == 3 and "has no replicas" in judged["now"]["claims"][0]["reason"]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("harm", ["absent", "no zip", "torn", "foreign"])
 def test_a_file_that_is_no_bundle_is_refused(cli, tmp_path, monkeypatch, harm):
     monkeypatch.chdir(tmp_path)

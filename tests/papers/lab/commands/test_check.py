@@ -53,11 +53,13 @@ def check(cli, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_good_paper_passes(check):
     status, found, err = check("checked_good", GOOD)
     assert status == 0 and found["problems"] == [] and found["claims"][0]["verdict"] == "HOLDS", err
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_is_found_and_named(check, fault):
     old, new, words = FAULTS[fault]

@@ -22,6 +22,7 @@ def records(result):
     return [{k: v for k, v in claim.items() if k != "seconds"} for claim in result["claims"]]
 
 
+@pytest.mark.slow
 def test_expected_verdicts_exit_0_and_json_is_one_object_with_finite_numbers(cli, tmp_path):
     status, result, err = cli("reproduce", "toy2026", "--scale", "smoke", "--json", *QUICK)
     assert status == 0, err
@@ -44,6 +45,7 @@ def test_results_do_not_depend_on_workers_or_on_how_many_replicas_were_asked_for
     assert blocks(few).items() < blocks(one).items()
 
 
+@pytest.mark.slow
 def test_a_setting_changes_what_is_run_and_an_unread_one_does_not(cli, tmp_path):
     out = tmp_path / "results"
     cli("reproduce", "toy.drift", "--scale", "smoke", *QUICK)
@@ -54,6 +56,7 @@ def test_a_setting_changes_what_is_run_and_an_unread_one_does_not(cli, tmp_path)
     assert status == 0 and result["claims"][0]["predicted"] == 2.5 and len(blocks(out)) == 2 * len(before)
 
 
+@pytest.mark.slow
 def test_an_undecided_claim_gets_more_replicas_until_it_is_decided_unless_their_number_is_fixed(cli):
     status, result, _ = cli("reproduce", "toy.close", "--json", *QUICK)
     claim = result["claims"][0]
@@ -76,6 +79,7 @@ def test_a_contradiction_exits_1_and_divergence_3(cli):
     assert status in (1, 3) and result["claims"][0]["diverged"] and result["claims"][0]["n"] == 6
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "harm", [lambda d: d[:-9], pytest.param(lambda d: d[:200] + bytes([d[200] ^ 4]) + d[201:], marks=pytest.mark.slow)]
 )
@@ -120,6 +124,7 @@ def test_twenty_kills_at_random_moments_leave_bit_identical_records(start, cli, 
     assert cli("store", "verify", out=out)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_from_its_checkpoint(start, cli, tmp_path, monkeypatch):
     out, clean, count = tmp_path / "killed", tmp_path / "clean", tmp_path / "count"
     command = ("reproduce", "toy.drift", "pause=0.1", "--replicas", 4, "--json", "--workers", 1)
@@ -154,6 +159,7 @@ def test_a_damaged_checkpoint_is_not_used(start, cli, tmp_path):
     assert status in (0, 3) and records(result) == records(expected)
 
 
+@pytest.mark.slow
 def test_ctrl_c_exits_130_and_leaves_no_worker(start, tmp_path):
     out = tmp_path / "results"
     process = start("reproduce", "toy.drift", "pause=0.5", "--workers", 2)
@@ -219,6 +225,7 @@ def test_a_file_size_limit_stops_with_exit_2_and_keeps_what_is_finished(start, c
     assert cli("reproduce", "toy.drift", *QUICK)[0] == 0
 
 
+@pytest.mark.slow
 def test_list_show_cite_doctor_and_store_answer_in_text_and_json(cli):
     cli("reproduce", "toy.drift", "--scale", "smoke", *QUICK)
     listed = cli("list", "--json")[1]
@@ -279,6 +286,7 @@ def test_every_command_is_a_file_that_configures_and_runs_and_help_lists_them_al
         assert status == 0 and out.startswith(f"usage: attnlab {name}")
 
 
+@pytest.mark.slow
 def test_a_mistyped_command_begins_nothing_and_a_living_run_is_not_resumed(cli, tmp_path, start):
     out = tmp_path / "results"
     assert cli("reproduce", "toy.drift", "drfit=3")[0] == 2

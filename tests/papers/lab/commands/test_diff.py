@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from attnlab.papers.lab.commands.diff import compared, text
 
 CLAIM = {
@@ -49,6 +51,7 @@ def test_claims_of_one_run_only_are_named():
     assert found["only_first"] == ["p.a"] and "only in run 1: p.a" in text(found)
 
 
+@pytest.mark.slow
 def test_runs_are_compared_by_number_or_file(cli, tmp_path):
     cli("reproduce", "toy.drift", "--scale", "smoke", "--workers", 1)
     status, result, _ = cli("reproduce", "toy.drift", "--scale", "smoke", "--seed", 1, "--workers", 1, "--json")

@@ -130,6 +130,7 @@ def fresh(bounds, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_true_claim_survives_every_form_and_saves_no_witness(command, tmp_path):
     status, text, _ = command("falsify", "toy2026_bounds.quarter")
     first, second = text.splitlines()
@@ -253,6 +254,7 @@ def test_a_damaged_or_foreign_witness_is_an_error(command, tmp_path):
     assert command("falsify", "--replay", file)[0] == 2
 
 
+@pytest.mark.slow
 def test_reproduce_judges_all_forms_once_and_tells_the_slack(command, monkeypatch):
     monkeypatch.setattr(quantified, "PROOF_BUDGET", 20_000)  # ample for the first; no budget decides the second
     status, result, err = command(

@@ -39,6 +39,7 @@ def test_every_instrument_that_fits_says_a_line(capsys):
     assert "\n  sinks/removal " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_planted_model_in_the_terminal_as_json_and_as_a_page(tmp_path, capsys):
     out = tmp_path / "page.html"
     assert cli.main(["inspect", "planted.sinks", "--prompts", "8", "--heads", "L1", "--out", str(out)]) == 0

@@ -88,6 +88,7 @@ def test_two_axes_are_judged_drawn_and_written_and_the_second_time_read(cli, tmp
     assert "n_steps" in text and "FAIL" in text and "6 HOLDS" in text
 
 
+@pytest.mark.slow
 def test_one_axis_is_a_curve_with_the_margin(cli):
     status, result, _ = cli(
         "map", "toy.drift", "n_steps=12", "--over", "drift=0:2:1", "--scale", "smoke", "--workers", 1, "--json"

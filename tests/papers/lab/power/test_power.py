@@ -130,6 +130,7 @@ def test_a_sharp_claim_refutes_what_a_blunt_one_lets_pass(theory):
     assert summary(sharp, counts)["large"]["by claims"] > summary(blunt, counts)["large"]["by claims"]
 
 
+@pytest.mark.slow
 def test_a_mutant_that_changes_no_value_is_equivalent(theory):
     known = claims(theory, 0.01)
     made = [m for m in mutants_of(theory) if m.function == "risk"]
@@ -182,6 +183,7 @@ class InProcess:
         return found[0] if len(found) == 1 else found
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ["hebbian", pytest.param("decay", marks=pytest.mark.slow)])
 def test_a_real_claim_refutes_every_mutant_that_moves_its_prediction_by_more_than_it_resolves(name):
     claim, lab = load("pavlovian_associative_memory").claims[name], InProcess()

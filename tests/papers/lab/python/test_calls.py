@@ -21,6 +21,7 @@ def toy_home(toy, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_results_hold_verdicts_numbers_runs_and_records_as_arrays(toy_home):
     results = reproduce("toy2026", scale="smoke", workers=1, progress=False)
     assert isinstance(results, Results) and results.status == 0 and results.as_expected
@@ -45,6 +46,7 @@ def test_results_hold_verdicts_numbers_runs_and_records_as_arrays(toy_home):
         results["drfit"]
 
 
+@pytest.mark.slow
 def test_the_arguments_are_those_of_the_command_line(toy_home, cli):
     results = reproduce(
         "toy2026.drift", scale="smoke", overrides={"drift": 2.5}, replicas=4, seed=3, workers=1, progress=False

@@ -207,6 +207,7 @@ def test_modules_picked_by_a_literal_name_and_tables_beside_a_package_count(tmp_
     forget()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("broken", [pytest.param("ATTNLAB_CACHE", marks=pytest.mark.slow), "ATTNLAB_CC"])
 def test_a_process_that_cannot_build_or_load_c_says_so_in_its_platform(tmp_path, broken):
     import os

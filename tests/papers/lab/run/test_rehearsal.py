@@ -19,6 +19,7 @@ def test_seconds_scale_with_the_sizes_and_the_nearest_block_counts():
     assert likely_seconds(Simulation, Setting, []) is None
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_blocks_and_runs_nothing(cli, tmp_path):
     out = tmp_path / "results"
     status, result, err = cli("reproduce", "toy2026", "--scale", "smoke", "--dry-run", "--workers", 1, "--json")

@@ -32,6 +32,7 @@ def test_one_item_that_fails_is_reported_and_all_others_have_their_verdicts(cli)
     assert cli("reproduce", "fails2026.fine", "--workers", 1)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_value_that_one_item_refuses_costs_the_others_nothing_and_one_that_all_refuse_begins_nothing(cli, tmp_path):
     status, result, _ = cli("reproduce", "fails2026.fine", "fails2026.few", "n_steps=30", "--json", "--workers", 1)
     assert status == 3, result
@@ -52,6 +53,7 @@ def test_a_folder_in_the_place_of_a_block_is_one_message_and_no_hang(killable_cl
     assert status == 2 and err.splitlines()[-1].startswith("attnlab: ") and "Traceback" not in err
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("delay", [0.3, 1.5, 3.0, 5.0])
 def test_ctrl_c_ends_in_seconds_whenever_it_comes(start, delay):
     process = start("reproduce", "toy2026", "fails2026", "pause=2.0", "--scale", "smoke", "--workers", 2)
