@@ -41,7 +41,7 @@ from attnlab.analysis.theorems.engines.exact_form import (
     whole_at,
     written_in,
 )
-from attnlab.analysis.theorems.statement.claim import Claim, is_sympy
+from attnlab.analysis.theorems.statement.claim import Claim
 from attnlab.analysis.theorems.statement.domains import (
     Box,
     Distribution,
@@ -51,6 +51,7 @@ from attnlab.analysis.theorems.statement.domains import (
     Simplex,
     Sphere,
 )
+from attnlab.analysis.theorems.statement.sides import is_sympy
 
 BITS = (256, 2048)
 SAME_DIGITS = 0.75  # sides that agree to this share of the bits are equal

@@ -32,7 +32,8 @@ from attnlab.analysis.theorems.engines.exact_form import (
     whole_at,
     written_in,
 )
-from attnlab.analysis.theorems.statement.claim import Claim, ClaimError, is_sympy, parameters
+from attnlab.analysis.theorems.statement.claim import Claim, ClaimError
+from attnlab.analysis.theorems.statement.sides import is_sympy, parameters
 
 ONE_BY_ONE = 20  # an evaluation outside a batch counts as this many
 AGREES = 1e-7  # relative difference between the exact form and the function that rounding may explain

@@ -20,8 +20,9 @@ from attnlab.analysis.exact.arrays import as_objects, infinite, lift
 from attnlab.analysis.exact.reading import lowest
 from attnlab.analysis.exact.tape import Condition, NotTraceable, Number, Tape
 from attnlab.analysis.theorems.engines.sympy_form import from_sympy
-from attnlab.analysis.theorems.statement.claim import Claim, is_sympy, parameters
+from attnlab.analysis.theorems.statement.claim import Claim
 from attnlab.analysis.theorems.statement.domains import Box, Domain, Simplex
+from attnlab.analysis.theorems.statement.sides import is_sympy, parameters
 
 FAILURES = (
     TypeError, RuntimeError, ValueError, AttributeError, NotImplementedError, IndexError, KeyError, ArithmeticError,

@@ -15,7 +15,7 @@ import numpy as np
 
 from attnlab.analysis.exact.tape import NotTraceable, Number, Tape
 from attnlab.analysis.exact.torch_entries import arc_tangent
-from attnlab.analysis.theorems.statement.claim import symbol_home
+from attnlab.analysis.theorems.statement.sides import symbol_home
 
 _UNARY = {
     **{name: name for name in "exp log tanh sin cos tan asin acos atan asinh acosh atanh erf erfc floor".split()},

@@ -11,7 +11,6 @@ it is written for one point, in torch or numpy. The claim is judged by :func:`at
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,17 +21,13 @@ import numpy as np
 
 from attnlab.analysis.suggestions import did_you_mean
 from attnlab.analysis.theorems.statement.domains import Distribution, Domain, Real
-from attnlab.analysis.theorems.statement.symbols import false_declaration
+from attnlab.analysis.theorems.statement.sides import ClaimError, check_side, distance, is_sympy
 from attnlab.analysis.theorems.statement.wording import written
 from attnlab.analysis.verdicts.verdict import Twin
 
 __all__ = ["Assumption", "Claim", "ClaimError", "Quantified", "Real", "exists", "for_all"]
 
 _SENSES = {"at_most": "<=", "at_least": ">=", "equals": "=="}
-
-
-class ClaimError(ValueError):
-    """The claim is malformed; the message names the variable or side, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ class Claim:
     def __post_init__(self) -> None:
         _check_variables(self)
         for label, side in self.parts().items():
-            _check_names(self, label, side)
+            check_side(label, side, self.variables, [*self.variables, *self.where, *self.sizes, *self.chosen])
         if self.quantifier == "average":
             _check_mean(self)
 
@@ -287,7 +282,7 @@ class Exists(Quantified):
         if equals is not None:
             if not within > 0:
                 raise ClaimError(f"an equation solved in floating point needs within > 0, got within={within!r}")
-            left, sense, right = _distance(left, equals), "at_most", within
+            left, sense, right = distance(left, equals), "at_most", within
         else:
             sense, right = _one_of(at_most=at_most, at_least=at_least)
         return self._claim(left, right, sense, (), None, twin, name, "", None)
@@ -301,34 +296,6 @@ def for_all(**variables: Domain) -> ForAll:
 def exists(**variables: Domain) -> Exists:
     """Claim that some point of the domains meets a condition: ``exists(w=Vector(3, -1, 1)).such_that(...)``."""
     return Exists(_domains(variables), "exists")
-
-
-def parameters(side: Callable[..., Any]) -> list[tuple[str, bool]]:
-    """Names of a side's parameters, and whether each must be given."""
-    try:
-        signature = inspect.signature(side)
-    except ValueError as error:
-        raise ClaimError(f"{side!r} does not tell its parameters; wrap it: lambda x: f(x)") from error
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
-    if any(p.kind in kinds for p in signature.parameters.values()):
-        raise ClaimError(f"{side!r} takes positional-only or starred parameters; wrap it: lambda x: f(x)")
-    return [(p.name, p.default is inspect.Parameter.empty) for p in signature.parameters.values()]
-
-
-def is_sympy(side: Any) -> bool:
-    """Whether a side is a sympy object (sympy is not imported for the question)."""
-    return any(kind.__module__.split(".")[0] == "sympy" for kind in type(side).__mro__)
-
-
-def symbol_home(symbol: str, names: Sequence[str]) -> tuple[str, int | None] | None:
-    """``x`` and ``x_3`` (or ``x3``) as (variable, position); None if no variable has the name."""
-    if symbol in names:
-        return symbol, None
-    for name in sorted(names, key=len, reverse=True):
-        rest = symbol[len(name) :].removeprefix("_")
-        if symbol.startswith(name) and rest.isdigit():
-            return name, int(rest)
-    return None
 
 
 def _domains(variables: Mapping[str, Any]) -> dict[str, Domain]:
@@ -353,35 +320,6 @@ def _check_variables(claim: Claim) -> None:
         raise ClaimError(f"variable {owner!r} has the open size {size!r}; give sizes={{{size!r}: (2, 16)}}")
 
 
-def _check_names(claim: Claim, label: str, side: Any) -> None:
-    """Every name that a part uses must be a variable, a definition or a size."""
-    known = [*claim.variables, *claim.where, *claim.sizes, *claim.chosen]
-    if is_sympy(side):
-        used = [str(s) for s in sorted(side.free_symbols, key=str) if "[" not in str(s)]
-        loose = [s for s in used if symbol_home(s, known) is None]
-        declared = "" if loose else false_declaration(claim.variables, side, lambda s: symbol_home(s, known))
-        if declared:
-            raise ClaimError(f"the {label} {declared}")
-    elif callable(side):
-        loose = [p for p, needed in parameters(side) if needed and p not in known]
-    elif isinstance(side, (str, bytes)) or side is None or np.iscomplexobj(side):
-        raise ClaimError(f"the {label} must be a number, a sympy expression or a function, got {side!r}")
-    else:
-        try:
-            values = np.asarray(side, dtype=np.float64)
-        except OverflowError:
-            raise ClaimError(f"the {label} is beyond the range of float64; divide both sides by its size") from None
-        if np.isnan(values).any():
-            raise ClaimError(f"the {label} is NaN; give a number")
-        loose = []
-    if loose:
-        what = "symbol" if is_sympy(side) else "parameter"
-        raise ClaimError(
-            f"the {label} has the free {what} {loose[0]!r} without a domain; add {loose[0]}=... to "
-            f"for_all({', '.join(claim.variables)}){did_you_mean(loose[0], known)}"
-        )
-
-
 def _check_mean(claim: Claim) -> None:
     """The right side of a claim on a mean must be one number."""
     try:
@@ -402,26 +340,6 @@ def _assumptions(given: Any) -> tuple[Assumption, ...]:
             f"two assumptions share a name: {names}; name them in a mapping, assuming={{'name': condition}}"
         )
     return tuple(out)
-
-
-def _distance(left: Any, right: Any) -> Any:
-    """``|left - right|`` as one side."""
-    if is_sympy(left) or is_sympy(right):
-        return abs(left - right)
-    names = [[p for p, _ in parameters(side)] if callable(side) else [] for side in (left, right)]
-
-    def distance(**given: Any) -> Any:
-        values = [
-            side(**{p: given[p] for p in used}) if callable(side) else side
-            for side, used in zip((left, right), names, strict=True)
-        ]
-        return abs(values[0] - values[1])
-
-    kind = inspect.Parameter.KEYWORD_ONLY
-    distance.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(p, kind) for p in dict.fromkeys(names[0] + names[1])]
-    )
-    return distance
 
 
 def _condition_name(condition: Any, k: int) -> str:

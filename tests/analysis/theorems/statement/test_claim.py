@@ -9,8 +9,9 @@ import torch
 
 from attnlab.analysis.theorems.check import check
 from attnlab.analysis.theorems.engines.evaluate import Evaluator, tensors
-from attnlab.analysis.theorems.statement.claim import ClaimError, exists, for_all, symbol_home
+from attnlab.analysis.theorems.statement.claim import ClaimError, exists, for_all
 from attnlab.analysis.theorems.statement.domains import Integer, Real, Vector
+from attnlab.analysis.theorems.statement.sides import symbol_home
 from attnlab.analysis.verdicts.verdict import Twin
 
 X = sympy.Symbol("x")
