@@ -20,6 +20,15 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# `make install EXTRAS=models,topology` adds extras, whose tests then run instead of being skipped with the reason
+EXTRAS ?=
+ifneq ($(EXTRAS),)
+install: $(BIN)/.installed-$(EXTRAS)
+$(BIN)/.installed-$(EXTRAS): $(BIN)/.installed
+	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --constraint constraints.txt --editable '.[dev,$(EXTRAS)]'
+	touch $@
+endif
+
 # exit status 3 says that some claims are undecided, which is an answer and no failure
 reproduce: install
 	$(BIN)/attnlab reproduce he2025 || [ $$? -eq 3 ]
