@@ -11,11 +11,17 @@ site                                    axes                            is
 ``L3.scores``, ``.pattern``             (batch, head, query, key)       before and after the softmax
 ``L3.z``                                (batch, head, token, head_dim)  pattern times v, *before* W_O
 ``L3.heads``                            (batch, head, token, dim)       z W_O
+``L3.received``, ``.received_late``     (batch, head, key)              sum of a key's weights over the queries; their
+                                                                        mean over the last n // 4
+``L3.late_scores``                      (batch, head, key)              mean score over the last n // 4 queries, nats
+``L3.first_weight``, ``.first_lead``    (batch, head, query)            weight of the first token; its score minus the
+                                                                        mean of the other visible ones, nats
 ``final``, ``logits``                   (batch, token, ...)             after the last norm; the output
 ======================================  ==============================  =========================================
 
 A *model* is a function ``run(inputs, sites=(), replace={}) -> {site: array}``: pure, no hook stays behind; ``replace`` maps a
-site to an array or to a function of the array. ``L3.H5.z`` is one head of a site.
+site to an array or to a function of the array. ``L3.H5.z`` is one head of a site. What is read from ``received`` to
+``first_lead`` takes no map: ``simulators.outside.sink_sites`` makes them on the fused kernels.
 
 Positions count from the first real token, and padded rows *and* columns are dropped before anything is read.
 """
@@ -36,6 +42,7 @@ Run = Callable[..., dict[str, np.ndarray]]
 
 MAPS = ("pattern", "scores")
 PER_HEAD = ("q", "k", "v", "z", "heads", *MAPS)
+REDUCED = ("received", "received_late", "late_scores", "first_weight", "first_lead")
 STREAM = ("pre", "mid", "post", "mlp", "bias")
 WHOLE = ("embed", "final", "logits")
 ROW_SUM = 2e-4  # a float32 row of 1024 keys is summed to within 1024 eps = 1.2e-4
@@ -81,7 +88,7 @@ class Readings:
             if not isinstance(array, np.ndarray) or array.ndim != axes or array.dtype.kind != "f":
                 got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
                 raise ValueError(f"site {name!r} must be a float array with {axes} axes, got {got}")
-            here = (array.shape[0], array.shape[2] if kind in PER_HEAD else array.shape[1])
+            here = (array.shape[0], array.shape[_token_axis(kind)])
             if shape is not None and here != shape:
                 raise ValueError(f"site {name!r} has (batch, token) = {here}, the sites before it {shape}")
             if kind in MAPS and array.shape[-1] != here[1]:
@@ -113,7 +120,7 @@ class Readings:
     def n_tokens(self) -> int:
         """Number of tokens of a prompt with its padding."""
         name, array = next(iter(self.sites.items()))
-        return array.shape[2] if _kind(name) in PER_HEAD else array.shape[1]
+        return array.shape[_token_axis(_kind(name))]
 
     @functools.cached_property
     def groups(self) -> tuple[Group, ...]:
@@ -153,6 +160,8 @@ class Readings:
         if group.at is None:
             return found
         found = found[group.prompts]
+        if kind in REDUCED:
+            return np.take_along_axis(found, group.at[:, None], 2)
         if kind not in PER_HEAD:
             return np.take_along_axis(found, group.at[:, :, None], 1)
         found = np.take_along_axis(found, group.at[:, None, :, None], 2)
@@ -249,14 +258,14 @@ def padded(readings: Readings, left: int, right: int) -> Readings:
     for name, array in readings.sites.items():
         kind = _kind(name)
         shape = list(array.shape)
-        shape[2 if kind in PER_HEAD else 1] = total
+        shape[_token_axis(kind)] = total
         if kind in MAPS:
             shape[3] = total
         made = np.full(shape, 1 / total if kind == "pattern" else 7.0, dtype=array.dtype)
         if kind in MAPS:
             made[:, :, inside] = 0.0
             made[:, :, inside, inside] = array
-        elif kind in PER_HEAD:
+        elif kind in PER_HEAD or kind in REDUCED:
             made[:, :, inside] = array
         else:
             made[:, inside] = array
@@ -291,10 +300,15 @@ def chosen(readings: Readings, prompts: np.ndarray) -> Readings:
 def _kind(name: str) -> str:
     found = _SITE.fullmatch(name)
     kind = found[2] if found else name
-    if kind not in ((*PER_HEAD, *STREAM) if found else WHOLE):
-        known = [*WHOLE, *(f"L0.{each}" for each in (*PER_HEAD, *STREAM))]
+    of_layer = (*PER_HEAD, *REDUCED, *STREAM)
+    if kind not in (of_layer if found else WHOLE):
+        known = [*WHOLE, *(f"L0.{each}" for each in of_layer)]
         raise ValueError(f"unknown site {name!r}{did_you_mean(name, known)}; sites are {', '.join(known)}")
     return kind
+
+
+def _token_axis(kind: str) -> int:
+    return 2 if kind in PER_HEAD or kind in REDUCED else 1
 
 
 def _where(group: Group, where: tuple[int, ...]) -> str:

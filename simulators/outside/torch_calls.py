@@ -29,6 +29,7 @@ Replacement = np.ndarray | Callable[[np.ndarray], np.ndarray]
 
 ATTENTION = F.scaled_dot_product_attention
 KINDS = ("q", "k", "v", "scores", "pattern", "z")
+ALL = slice(None)
 HIDDEN = -1e4  # a mask that adds this or less hides a key: e^-10000 is 0 in every dtype
 WITHIN = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 4 * 2.0**-10, torch.bfloat16: 4 * 2.0**-7}
 """Largest difference of A v and z, relative to the largest entry of z: 4 eps in half precision."""
@@ -38,7 +39,9 @@ WITHIN = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 4 * 2.0**-10
 class Call:
     """One call of attention: q (B, H, T, d), k, v (B, H or fewer, T, d), mask (bool or additive, None: all seen), scale, z.
 
-    ``softcap`` c makes scores c tanh(s/c); ``sinks`` (head,) are logits that take a share of every row and give no value.
+    ``softcap`` c makes scores c tanh(s/c); ``sinks`` (head,) are logits that take a share of every row and give no value;
+    ``causal`` stands for a causal mask that is not kept; ``budget``: of A v = z, None: by the dtype of q (:data:`WITHIN`).
+    Arrays of q and k alone have no z, and nothing to be checked by.
     """
 
     q: Tensor
@@ -46,48 +49,66 @@ class Call:
     v: Tensor
     mask: Tensor | None
     scale: float
-    z: Tensor
+    z: Tensor | None
     softcap: float | None = None
     sinks: Tensor | None = None
+    causal: bool = False
+    budget: float | None = None
 
-    def scores(self) -> Tensor:
-        """Scores with the mask, -inf on hidden keys, (B, H, T, T); in float32 at least."""
-        q, k = (_wide(x) for x in (self.q, self._per_head(self.k)))
+    def scores(self, rows: slice = ALL) -> Tensor:
+        """Scores of some queries with the mask, -inf on hidden keys, (B, H, rows, T); in float32 at least."""
+        q, k = wide(self.q[:, :, rows]), wide(self.per_head(self.k))
         s = self.scale * q @ k.mT
         s = s if self.softcap is None else self.softcap * torch.tanh(s / self.softcap)
-        if self.mask is None:
+        if self.mask is not None and self.mask.dtype != torch.bool:
+            s = s + (self.mask if self.mask.shape[-2] == 1 else self.mask[..., rows, :]).to(s.dtype)
+        if self.mask is None and not self.causal:
             return s
-        if self.mask.dtype != torch.bool:
-            s = s + self.mask.to(s.dtype)
-        return s.masked_fill(~self.visible(), -torch.inf)
+        return s.masked_fill(~self.visible(rows), -torch.inf)
 
-    def visible(self) -> Tensor:
-        """Which keys a query may see, (B or 1, H or 1, T, T)."""
+    def visible(self, rows: slice = ALL) -> Tensor:
+        """Which keys some queries may see, (B or 1, H or 1, rows, T)."""
+        n_q, n_k = self.q.shape[-2], self.k.shape[-2]
         if self.mask is None:
-            return torch.ones(1, 1, self.q.shape[-2], self.k.shape[-2], dtype=torch.bool, device=self.q.device)
+            places = torch.arange(n_q, device=self.q.device)[rows, None]
+            if not self.causal:
+                return torch.ones(1, 1, len(places), n_k, dtype=torch.bool, device=self.q.device)
+            return (torch.arange(n_k, device=self.q.device) <= places)[None, None]
         seen = self.mask if self.mask.dtype == torch.bool else self.mask > HIDDEN
-        return seen.reshape((1,) * (4 - seen.ndim) + seen.shape)
+        seen = seen.reshape((1,) * (4 - seen.ndim) + seen.shape)
+        return seen.expand(*seen.shape[:2], n_q, n_k)[:, :, rows]
 
     def weights(self) -> Tensor:
         """The pattern, (B, H, T, T); a row that sees no key is zero. Errors: ``ValueError`` where A v is not z."""
-        s = self.scores()
-        if self.sinks is not None:
-            s = torch.cat([s, self.sinks.to(s).view(1, -1, 1, 1).expand(*s.shape[:-1], 1)], -1)
-        a = torch.softmax(s.detach(), -1).nan_to_num(0.0)[..., : self.k.shape[-2]]
-        v, z = _wide(self._per_head(self.v)), _wide(self.z)
-        rows = (
-            a.sum(-1, keepdim=True) > 0
-        )  # a row that sees no key has no law: libraries give it zero, the mean, or NaN
-        off = torch.where(rows, a @ v - z, 0.0).abs().max()
-        gap = float(off / torch.where(rows, z, 0.0).abs().max().clamp_min(torch.finfo(z.dtype).tiny))
-        if not gap <= WITHIN[self.q.dtype]:
-            raise ValueError(
-                f"A v differs from the head outputs by {gap:.2g} of their size (budget {WITHIN[self.q.dtype]:.1g}): softcap, "
-                "sinks or a bias in the scores? This layer cannot be computed again from its arguments"
-            )
+        a = self.weights_of()
+        self.check(a @ wide(self.per_head(self.v)), a.sum(-1, keepdim=True) > 0)
         return a
 
-    def _per_head(self, x: Tensor) -> Tensor:
+    def weights_of(self, rows: slice = ALL) -> Tensor:
+        """The weights of some queries, (B, H, rows, T), not checked."""
+        s = self.scores(rows)
+        if self.sinks is not None:
+            s = torch.cat([s, self.sinks.to(s).view(1, -1, 1, 1).expand(*s.shape[:-1], 1)], -1)
+        return torch.softmax(s.detach(), -1).nan_to_num(0.0)[..., : self.k.shape[-2]]
+
+    def check(self, made: Tensor, rows: Tensor) -> None:
+        """``ValueError`` unless the head outputs that were ``made`` again are z, on the ``rows`` that see a key.
+
+        A row that sees none has no law: libraries give it zero, the mean, or NaN.
+        """
+        if self.z is None:
+            return
+        z, within = wide(self.z), WITHIN[self.q.dtype] if self.budget is None else self.budget
+        off = torch.where(rows, made - z, 0.0).abs().max()
+        gap = float(off / torch.where(rows, z, 0.0).abs().max().clamp_min(torch.finfo(z.dtype).tiny))
+        if not gap <= within:
+            raise ValueError(
+                f"A v differs from the head outputs by {gap:.2g} of their size (budget {within:.1g}): softcap, "
+                "sinks or a bias in the scores? This layer cannot be computed again from its arguments"
+            )
+
+    def per_head(self, x: Tensor) -> Tensor:
+        """Keys or values once per query head: query head h reads head h // group."""
         return x.repeat_interleave(self.q.shape[1] // x.shape[1], 1)
 
 
@@ -119,11 +140,10 @@ class Calls(TorchFunctionMode):
             raise ValueError(
                 f"attention call {number} drops weights (dropout_p={given['dropout_p']}); call model.eval() first"
             )
-        if given.get("is_causal"):
-            mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
         z = ATTENTION(*args, **kwargs)
         scale = given.get("scale")
-        self.calls.append(Call(q, k, v, mask, q.shape[-1] ** -0.5 if scale is None else scale, z))
+        scale = q.shape[-1] ** -0.5 if scale is None else scale
+        self.calls.append(Call(q, k, v, mask, scale, z, causal=bool(given.get("is_causal"))))
         return self.replace[number](z) if number in self.replace else z
 
     def _multi_head(self, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -176,7 +196,7 @@ class TorchModel:
         found = {}
         for name in sites:
             if name == "logits":
-                found[name] = _array(out)
+                found[name] = array_of(out)
                 continue
             layer, kind, head = self._parsed(name)
             if layer >= len(calls):
@@ -188,6 +208,14 @@ class TorchModel:
         if late := [layer for layer in changes if layer >= len(calls)]:
             raise ValueError(f"replace: the model made {len(calls)} attention calls, there is no L{late[0]}")
         return found
+
+    def calls(self, inputs: Any) -> list[Call]:
+        """The calls of attention that the model makes, with their arguments; no map."""
+        return self._run(inputs, {})[1]
+
+    def real(self, inputs: Any) -> np.ndarray | None:
+        """Which tokens are real, (batch, token), where the inputs say it; a torch module's do not."""
+        return None
 
     def n_layers(self, inputs: Any) -> int:
         """How many calls of attention the model makes."""
@@ -212,7 +240,7 @@ class TorchModel:
                 raise ValueError(
                     f"layers have different masks (L0 and L{number}); read them apart, each with its own visible="
                 )
-        return _array(first)
+        return array_of(first)
 
     def _run(self, inputs: Any, changes: Mapping[int, Callable[[Tensor], Tensor]]) -> tuple[Any, list[Call]]:
         with torch.no_grad(), Calls(changes) as watched:
@@ -238,12 +266,12 @@ class TorchModel:
 
 def _site(call: Call, kind: str, change: Callable[[Tensor], Tensor] | None) -> np.ndarray:
     if kind == "pattern":
-        return _array(call.weights())
+        return array_of(call.weights())
     if kind == "scores":
-        return _array(call.scores())
+        return array_of(call.scores())
     if kind == "z" and change is not None:
-        return _array(change(call.z))
-    return _array(getattr(call, kind))
+        return array_of(change(call.z))
+    return array_of(getattr(call, kind))
 
 
 def _edit(
@@ -252,7 +280,7 @@ def _edit(
     def edit(z: Tensor) -> Tensor:
         z = z if before is None else before(z)
         old = z if head is None else z[:, head]
-        made = given(_array(old)) if callable(given) else np.asarray(given)
+        made = given(array_of(old)) if callable(given) else np.asarray(given)
         if made.shape != tuple(old.shape):
             raise ValueError(f"replace[{name!r}] has shape {made.shape}, the site {tuple(old.shape)}")
         new = torch.as_tensor(np.ascontiguousarray(made)).to(device=z.device, dtype=z.dtype)
@@ -265,9 +293,11 @@ def _edit(
     return edit
 
 
-def _wide(x: Tensor) -> Tensor:
+def wide(x: Tensor) -> Tensor:
+    """Float32 for half precision, else as it is."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def _array(x: Tensor) -> np.ndarray:
-    return _wide(x.detach()).cpu().numpy()
+def array_of(x: Tensor) -> np.ndarray:
+    """The numbers of a tensor, in float32 at least."""
+    return wide(x.detach()).cpu().numpy()

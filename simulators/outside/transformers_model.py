@@ -49,6 +49,11 @@ class TransformersModel(TorchModel):
         sums = {name: array.sum(-1) for name, array in found.items() if name.endswith("pattern")}
         return {name: total for name, total in sums.items() if total.max() < 1 - 1e-3}
 
+    def real(self, inputs: Any) -> np.ndarray | None:
+        """Which tokens are real, (batch, token): the attention mask, None where there is none."""
+        mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+        return None if mask is None else np.asarray(mask).astype(bool)
+
     def predicts(self, inputs: Any) -> bool:
         """Whether the model has logits for every token, of the vocabulary."""
         return self.model.get_output_embeddings() is not None and super().predicts(inputs)
@@ -121,16 +126,15 @@ def _watched(model: Any, calls: list[Call], changes: Mapping[int, Callable[[Tens
         if kwargs.get("dropout"):
             raise ValueError(f"layer {len(calls)} drops weights (dropout={kwargs['dropout']}); call model.eval() first")
         out, weights = inner(module, q, k, v, mask, *args, **kwargs)
-        shown = mask
         causal = kwargs.get("is_causal")
         causal = getattr(module, "is_causal", True) if causal is None else causal
-        if mask is None and causal and base == "sdpa":
-            shown = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+        causal = bool(mask is None and causal and base == "sdpa")
         scale = kwargs.get("scaling")
         scale = q.shape[-1] ** -0.5 if scale is None else scale
         number, z = len(calls), out.transpose(1, 2)
         sinks = kwargs.get("s_aux")
-        calls.append(Call(q, k, v, shown, scale, z, kwargs.get("softcap"), sinks))
+        sinks = None if sinks is None else sinks.detach()
+        calls.append(Call(q, k, v, mask, scale, z, kwargs.get("softcap"), sinks, causal))
         if number in changes:
             out = changes[number](z).transpose(1, 2).contiguous()
         return out, weights

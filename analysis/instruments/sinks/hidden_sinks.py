@@ -45,7 +45,10 @@ def measure(readings: Readings) -> dict[str, Reading]:
 
     The interval is of one column's excess over the others, 95 %. Errors: ``ValueError`` for prompts of fewer than 8 tokens.
     """
-    found = readings.each_layer(readings.log_weights(), _strongest(readings.log_weights()))
+    kind = readings.log_weights()
+    if not readings.has(kind) and readings.has("late_scores"):
+        kind = "late_scores"  # means of columns, without any map
+    found = readings.each_layer(kind, _strongest(kind))
     score, error, t, count = found["score"], found["error"], found["t"], found["count"]
     half = -special.stdtrit(count - 2, 0.025) * error
     p = np.minimum(1.0, count * special.stdtr(count - 2, -t))
@@ -110,7 +113,8 @@ def _strongest(kind: str) -> Callable[[np.ndarray, np.ndarray, Group], dict[str,
             raise ValueError(
                 f"prompt {group.prompts[0]} has {group.length} real tokens; columns are compared from 8 on"
             )
-        means = column_means(x, kind).astype(np.float64)
+        few = x[..., : group.length - group.length // ROWS + 1] if kind == "late_scores" else column_means(x, kind)
+        means = few.astype(np.float64)
         means = means - means.mean(-1, keepdims=True)  # keeps digits in the sums of squares
         score, error, t = _studentised(means)
         at = t.argmax(-1)[..., None]

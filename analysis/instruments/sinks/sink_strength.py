@@ -43,17 +43,24 @@ ROWS = 4  # the last T // ROWS rows decide the rank
 def measure(readings: Readings) -> dict[str, Reading]:
     """``strength`` (nats) with the exact p of the ranks; ``alpha``, ``last``, ``without_self`` (weights): (layer, head) each.
 
-    Patterns of causal maps; a prompt needs at least 4 tokens.
+    Patterns of causal maps, or without any map ``received_late``, ``first_weight`` and ``first_lead``; a prompt needs at least 4
+    tokens.
     """
     needs_prompts(readings.n_prompts)
-    ranks = readings.each_layer("pattern", _ranks)
+    reduced = not readings.has("pattern") and readings.has("received_late", "first_weight", "first_lead")
+    ranks = (
+        readings.each_layer("received_late", _ranks_of_columns) if reduced else readings.each_layer("pattern", _ranks)
+    )
     counts = ranks["count"][:, 0, 0].astype(int)
     p = rank_p(ranks["rank"], counts)
-    contrast = target_contrast.per_prompt(readings, first_token)["contrast"]
+    if reduced:
+        contrast = readings.each_layer("first_lead", _leads)["contrast"]
+    else:
+        contrast = target_contrast.per_prompt(readings, first_token)["contrast"]
     assumed = "columns exchangeable within a prompt but for the first (test); prompts independent"
     made = {"strength": reading_of(contrast, "nats", AXES, assumed, null=0.0, p=p)}
     made["strength"] = replace(made["strength"], limit=_limit(made["strength"]))
-    weights = readings.each_layer("pattern", _weights)
+    weights = readings.each_layer("first_weight", _first) if reduced else readings.each_layer("pattern", _weights)
     for name in ("alpha", "last", "without_self"):
         null = weights[f"null {name}"].mean(0)
         made[name] = reading_of(weights[name], "", AXES, assumed, null=null)
@@ -79,15 +86,34 @@ def _ranks(a: np.ndarray, seen: np.ndarray, group: Group) -> dict[str, np.ndarra
     if n < ROWS:
         raise ValueError(f"prompt {group.prompts[0]} has {n} real tokens; the rank of the first needs at least {ROWS}")
     rows = n // ROWS
-    columns = a[:, :, -rows:, : n - rows + 1].mean(-2)  # (b, H, column), which all of the last rows see
+    return _ranks_of_columns(a[:, :, -rows:].mean(-2), seen, group)
+
+
+def _ranks_of_columns(columns: np.ndarray, seen: np.ndarray, group: Group) -> dict[str, np.ndarray]:
+    """The place of the first column among those that all of the last rows see; columns (b, H, n): mean weights over them."""
+    n = group.length
+    columns = columns[..., : n - n // ROWS + 1]
     first = columns[..., :1]
     rank = (columns < first).sum(-1) + 0.5 * ((columns == first).sum(-1) - 1)
     return {"rank": rank, "count": np.full(rank.shape, float(columns.shape[-1]))}
 
 
+def _leads(lead: np.ndarray, seen: np.ndarray, group: Group) -> dict[str, np.ndarray]:
+    """The contrast of column 0 from what its score leads by, on the rows that see it and another key."""
+    used = np.broadcast_to(seen[..., 0] & (seen.sum(-1) > 1), lead.shape)
+    rows = used.sum(-1)
+    if (rows == 0).any():
+        prompt = group.prompts[int(np.argwhere(rows == 0)[0][0])]
+        raise ValueError(f"in prompt {prompt} no query sees the first token and another key; give longer prompts")
+    return {"contrast": np.where(used, lead, 0.0).sum(-1) / rows}
+
+
 def _weights(a: np.ndarray, seen: np.ndarray, group: Group) -> dict[str, np.ndarray]:
-    visible = np.broadcast_to(1 / seen.sum(-1), (*a.shape[:2], group.length))  # the null weight of any key, per row
-    column = np.where(seen[..., 0], a[..., 0], 0.0)
+    return _first(np.where(seen[..., 0], a[..., 0], 0.0), seen, group)
+
+
+def _first(column: np.ndarray, seen: np.ndarray, group: Group) -> dict[str, np.ndarray]:
+    visible = np.broadcast_to(1 / np.maximum(seen.sum(-1), 1), column.shape)  # the null weight of any key, per row
     null = np.where(seen[..., 0], visible, 0.0)
     found: dict[str, np.ndarray] = {}
     for sign, x in (("", column), ("null ", null)):

@@ -8,6 +8,8 @@ import torch
 
 from attnlab.analysis.instruments.inspection import Subject, inspect
 from attnlab.analysis.instruments.readings import Readings
+from attnlab.analysis.instruments.sinks import sink_strength
+from attnlab.simulators.outside.sink_sites import sites_of_model
 
 transformers = pytest.importorskip("transformers", reason='needs transformers: pip install "attnlab[models]"')
 
@@ -118,6 +120,21 @@ def test_sinks_take_a_share_of_the_rows_and_the_readings_know_it():
     with pytest.raises(ValueError, match="give mass="):
         Readings(found)
     Readings(found, mass=mass)
+
+
+@pytest.mark.parametrize("name", ["llama", "bert", "gpt_oss", "gemma2"])
+@pytest.mark.parametrize("side", [None, "left", "right"])
+def test_sinks_are_read_alike_without_maps(name, side):
+    model, given = TransformersModel(made(name)), inputs_of(name, side)
+    real = given["attention_mask"].bool().numpy()
+    found = model(given, ("L0.pattern", "L0.scores"))
+    visible = model.visible(given)
+    whole = Readings(found, real, visible, mass=model.mass(found))
+    few = Readings({k: x for k, x in sites_of_model(model, given).items() if k[:2] == "L0"}, real, visible)
+    want, got = sink_strength.measure(whole), sink_strength.measure(few)
+    for reading in want:
+        assert np.abs(want[reading].value - got[reading].value).max() < 1e-5, reading
+    assert np.abs(want["strength"].p - got["strength"].p).max() < 1e-9
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
