@@ -61,6 +61,7 @@ def inspect(subject: Subject, *, alpha: float = 0.05, margin: float = 1.0) -> tu
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie in (0, 1), got {alpha!r}")
     needs_prompts(subject.readings.n_prompts)
+    _needs_different_prompts(subject.readings)
     record: dict[str, Any] = {
         "name": subject.name,
         "ran": {**_ran(subject.readings), **subject.facts},
@@ -100,7 +101,8 @@ def identities(subject: Subject) -> list[dict[str, Any]]:
                 rows = readings.array(f"L{layer}.pattern", group).sum(-1, dtype=np.float64)
                 worst = max(worst, float(np.abs(rows - 1).max()))
     made.append({"name": "rows sum to 1", "gap": worst, "budget": ROWS, "holds": worst <= ROWS, "layer": ""})
-    words = {"values": "A v = z", "stream": "pre + heads + mlp = post"}
+    after = component_sums.norms_after(readings)
+    words = {"values": "A v = z", "stream": "sums before the norms" if after else "pre + heads + mlp = post"}
     if readings.has("pattern", "v", "z") or readings.has("pre", "heads", "post"):
         for name, reading in component_sums.measure(readings, subject.budget).items():
             at = int(reading.value.argmax())
@@ -149,6 +151,21 @@ def zeroed(subject: Subject) -> Reading:
             without = run(subject.inputs, sites=("logits",), replace={f"L{layer}.z": _without(head)})["logits"]
             values[:, row, head] = (_divergence(clean, without) * real).sum(1) / real.sum(1)
     return reading_of(values, "nats", ("layer", "head"), "prompts independent; the head's output is set to 0", null=0.0)
+
+
+def _needs_different_prompts(readings: Readings) -> None:
+    """``ValueError`` for prompts that are copies of each other: intervals and tests take prompts as independent."""
+    if readings.tokens is None:
+        return
+    real = np.ones(readings.tokens.shape, dtype=bool) if readings.real is None else readings.real
+    first: dict[bytes, int] = {}
+    for prompt, (tokens, kept) in enumerate(zip(readings.tokens, real, strict=True)):
+        before = first.setdefault(np.ascontiguousarray(tokens[kept]).tobytes(), prompt)
+        if before != prompt:
+            raise ValueError(
+                f"prompt {prompt} is the same as prompt {before}: a copy is no replication, and intervals over prompts "
+                "would be too short; give different prompts"
+            )
 
 
 def _without(head: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -12,7 +12,8 @@ import math
 import numpy as np
 from scipy import special
 
-from attnlab.analysis.statistics.intervals import EPS64
+ROUNDING = 16 * 2.0**-23
+"""What a mean of float32 numbers may be off by, relative to them: 16 eps, the square root of 256 terms."""
 
 POWER = 0.8
 """The chance with which a strength "would have been found"."""
@@ -37,11 +38,12 @@ def interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, 
 def p_above(values: np.ndarray, null: float | np.ndarray = 0.0) -> np.ndarray:
     """One-sided p of Student's test that the mean over prompts is at most ``null``.
 
-    Without spread over prompts the answer is 1 at or below the null and 0 above it by more than rounding.
+    Without spread over prompts the answer is 1 at or below the null and 0 above it by more than rounding: :data:`ROUNDING` of
+    the numbers, since models compute in float32 whatever the readings are kept in.
     """
     needs_prompts(len(values))
     gap, error = values.mean(0) - null, _error_of_mean(values)
-    rounding = 64 * EPS64 * (np.abs(values).max(0) + np.abs(null))
+    rounding = ROUNDING * (np.abs(values).max(0) + np.abs(null))
     sharp = error <= rounding
     tested = special.stdtr(len(values) - 1, -gap / np.where(sharp, 1.0, error))
     return np.where(sharp, np.where(gap > rounding, 0.0, 1.0), tested)

@@ -7,6 +7,8 @@ site                                    axes                            is
 ======================================  ==============================  =========================================
 ``embed``, ``L3.pre``, ``.mid``,        (batch, token, dim)             the residual stream; ``L3.mlp`` what the MLP
 ``.post``, ``.mlp``, ``.bias``                                          adds, ``L3.bias`` the constant of W_O
+``L3.attention_sum``, ``.mlp_sum``      (batch, token, dim)             what a LayerNorm that comes *after* attention,
+                                                                        after the MLP reads (BERT)
 ``L3.q``, ``.k``, ``.v``                (batch, head, token, head_dim)  as they enter the score (rotated)
 ``L3.scores``, ``.pattern``             (batch, head, query, key)       before and after the softmax
 ``L3.z``                                (batch, head, token, head_dim)  pattern times v, *before* W_O
@@ -43,9 +45,10 @@ Run = Callable[..., dict[str, np.ndarray]]
 MAPS = ("pattern", "scores")
 PER_HEAD = ("q", "k", "v", "z", "heads", *MAPS)
 REDUCED = ("received", "received_late", "late_scores", "first_weight", "first_lead")
-STREAM = ("pre", "mid", "post", "mlp", "bias")
+STREAM = ("pre", "mid", "post", "mlp", "bias", "attention_sum", "mlp_sum")
 WHOLE = ("embed", "final", "logits")
 ROW_SUM = 2e-4  # a float32 row of 1024 keys is summed to within 1024 eps = 1.2e-4
+ROW_SUM_OF_HALF = 1e-3  # every weight is rounded by half of eps = 9.8e-4, and the smallest by 2^-25 each
 INVISIBLE = 1e-8  # below the smallest weight that float32 resolves beside 1
 _SITE = re.compile(r"L(\d+)\.(\w+)")
 
@@ -153,10 +156,12 @@ class Readings:
         return all(any(name.rpartition(".")[2] == kind for name in self.sites) for kind in kinds)
 
     def array(self, name: str, group: Group) -> np.ndarray:
-        """A site on the real tokens of a group: padded rows dropped, and padded columns of maps."""
+        """A site on the real tokens of a group: padded rows dropped, and padded columns of maps; in float32 at least."""
         if name not in self.sites:
             raise ValueError(f"no site {name!r}{did_you_mean(name, self.sites)}; record it")
         found, kind = self.sites[name], _kind(name)
+        if found.dtype.itemsize < 4:  # sums of half precision are taken in float32
+            found = found.astype(np.float32)
         if group.at is None:
             return found
         found = found[group.prompts]
@@ -202,6 +207,20 @@ class Readings:
         """The kind of map from which differences of scores are read: ``"scores"`` if recorded, else ``"pattern"``."""
         return "scores" if self.has("scores") else "pattern"
 
+    def log_weights_of(self, a: np.ndarray, seen: np.ndarray, group: Group) -> np.ndarray:
+        """ln of weights (b, H, n, n) on the keys that are seen, 0 elsewhere.
+
+        Errors: ``ValueError`` for a weight of exactly 0 on a key that is seen: how small it was is lost (a float32 softmax
+        underflows 104 nats below the largest score), and any value in its place would be read as a strength.
+        """
+        if (lost := (a <= 0) & seen).any():
+            where = tuple(int(i) for i in np.argwhere(lost)[0])
+            raise ValueError(
+                f"{lost.sum()} weights on visible keys are exactly 0, the first at {_where(group, where)}: their logarithm is "
+                "lost; record scores beside the pattern, or give visible= if these keys are hidden"
+            )
+        return np.log(np.where(seen, a, 1.0))
+
     def _check(self, name: str) -> None:
         for group in self.groups:
             found = self.array(name, group)
@@ -228,8 +247,9 @@ class Readings:
                 wanted = self.mass[name] if group.at is None else self.mass[name][group.prompts]
                 wanted = wanted if group.at is None else np.take_along_axis(wanted, group.at[:, None], 2)
             gap = np.abs(total - wanted)
-            if (gap > ROW_SUM).any():
-                where = tuple(int(i) for i in np.argwhere(gap > ROW_SUM)[0])
+            budget = ROW_SUM if self.sites[name].dtype.itemsize >= 4 else ROW_SUM_OF_HALF
+            if (gap > budget).any():
+                where = tuple(int(i) for i in np.argwhere(gap > budget)[0])
                 raise ValueError(
                     f"a row of site {name!r} sums to {total[where]:.4g} at {_where(group, where)}; use eval mode (dropout "
                     "scales rows), or give mass= where a learned sink takes a share"

@@ -13,7 +13,7 @@ external kernels).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ class Call:
 
     ``softcap`` c makes scores c tanh(s/c); ``sinks`` (head,) are logits that take a share of every row and give no value;
     ``causal`` stands for a causal mask that is not kept; ``budget``: of A v = z, None: by the dtype of q (:data:`WITHIN`).
+    ``stream(kind)``: a site of the residual stream around the call, where the adapter knows the layer.
     Arrays of q and k alone have no z, and nothing to be checked by.
     """
 
@@ -54,6 +55,7 @@ class Call:
     sinks: Tensor | None = None
     causal: bool = False
     budget: float | None = None
+    stream: Callable[[str], Tensor] | None = None
 
     def scores(self, rows: slice = ALL) -> Tensor:
         """Scores of some queries with the mask, -inf on hidden keys, (B, H, rows, T); in float32 at least."""
@@ -172,6 +174,8 @@ class TorchModel:
     (``L0.H2.z``). Nothing is left behind on the module. Runs without gradients.
     """
 
+    kinds: tuple[str, ...] = KINDS
+
     def __init__(self, forward: Callable[[Any], Any]) -> None:
         if hasattr(forward, "_orig_mod"):
             raise ValueError(
@@ -192,7 +196,8 @@ class TorchModel:
         changes: dict[int, Callable[[Tensor], Tensor]] = {}
         for name, (layer, _, head) in edits.items():
             changes[layer] = _edit((replace or {})[name], head, changes.get(layer), name)
-        out, calls = self._run(inputs, changes)
+        wanted = {self._parsed(name)[1] for name in sites if name != "logits"}
+        out, calls = self._run(inputs, changes, wanted)
         found = {}
         for name in sites:
             if name == "logits":
@@ -242,7 +247,9 @@ class TorchModel:
                 )
         return array_of(first)
 
-    def _run(self, inputs: Any, changes: Mapping[int, Callable[[Tensor], Tensor]]) -> tuple[Any, list[Call]]:
+    def _run(
+        self, inputs: Any, changes: Mapping[int, Callable[[Tensor], Tensor]], wanted: Collection[str] = ()
+    ) -> tuple[Any, list[Call]]:
         with torch.no_grad(), Calls(changes) as watched:
             out = self.forward(inputs)
         if not watched.calls:
@@ -254,10 +261,11 @@ class TorchModel:
 
     def _parsed(self, name: str) -> tuple[int, str, int | None]:
         parts = name.split(".")
-        fits = len(parts) in (2, 3) and parts[0][:1] == "L" and parts[0][1:].isdecimal() and parts[-1] in KINDS
-        fits = fits and (len(parts) == 2 or (parts[1][:1] == "H" and parts[1][1:].isdecimal()))
+        fits = len(parts) in (2, 3) and parts[0][:1] == "L" and parts[0][1:].isdecimal() and parts[-1] in self.kinds
+        per_head = parts[-1] in (*KINDS, "heads")
+        fits = fits and (len(parts) == 2 or (per_head and parts[1][:1] == "H" and parts[1][1:].isdecimal()))
         if not fits:
-            known = [f"L0.{kind}" for kind in KINDS]
+            known = [f"L0.{kind}" for kind in self.kinds]
             raise ValueError(
                 f"unknown site {name!r}{did_you_mean(name, known)}; sites are {', '.join(known)}, ..., logits"
             )
@@ -271,6 +279,8 @@ def _site(call: Call, kind: str, change: Callable[[Tensor], Tensor] | None) -> n
         return array_of(call.scores())
     if kind == "z" and change is not None:
         return array_of(change(call.z))
+    if kind not in KINDS:
+        return array_of(call.stream(kind))
     return array_of(getattr(call, kind))
 
 

@@ -12,9 +12,11 @@ and checked by A v = z. Needs transformers 5 (``pip install "attnlab[models]"``)
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attnlab.simulators.outside.torch_calls import Call, TorchModel
+from attnlab.simulators.outside import streams
+from attnlab.simulators.outside.torch_calls import KINDS, Call, TorchModel
 
 NAME = "attnlab"  # under which the watching function stands in the library's table, while a model runs
 READ = ("eager", "sdpa")
@@ -31,10 +34,14 @@ READ = ("eager", "sdpa")
 class TransformersModel(TorchModel):
     """A model of transformers; ``inputs`` is a mapping such as ``{"input_ids": ..., "attention_mask": ...}`` or token ids.
 
-    Sites and replacements are those of :class:`~attnlab.simulators.outside.torch_calls.TorchModel`. Where a decoder's prompts are
+    Sites and replacements are those of :class:`~attnlab.simulators.outside.torch_calls.TorchModel`, and the residual stream where
+    the layers are known (:mod:`~attnlab.simulators.outside.streams`): ``L0.pre``, ``.heads``, ``.bias``, ``.mlp``, ``.post``, and
+    of norms that come after (BERT) ``.attention_sum``, ``.mid``, ``.mlp_sum``. Where a decoder's prompts are
     padded, positions count from the first real token (without ``position_ids`` a left-padded GPT-2 is off by 7 in its logits).
     ``logits`` are the model's, or its last hidden state where it has none.
     """
+
+    kinds: tuple[str, ...] = (*KINDS, *streams.KINDS)
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -54,11 +61,22 @@ class TransformersModel(TorchModel):
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
         return None if mask is None else np.asarray(mask).astype(bool)
 
+    def streams(self) -> tuple[str, ...]:
+        """The kinds of sites of the residual stream that every layer has; none where the layers are not known."""
+        try:
+            layers = streams.layers_of(self.model)
+        except ValueError:
+            return ()
+        each = [streams.kinds_of(layout, layer) for layer, layout in layers]
+        return tuple(kind for kind in streams.KINDS if all(kind in kinds for kinds in each))
+
     def predicts(self, inputs: Any) -> bool:
         """Whether the model has logits for every token, of the vocabulary."""
         return self.model.get_output_embeddings() is not None and super().predicts(inputs)
 
-    def _run(self, inputs: Any, changes: Mapping[int, Callable[[Tensor], Tensor]]) -> tuple[Any, list[Call]]:
+    def _run(
+        self, inputs: Any, changes: Mapping[int, Callable[[Tensor], Tensor]], wanted: Collection[str] = ()
+    ) -> tuple[Any, list[Call]]:
         given = dict(inputs) if isinstance(inputs, Mapping) else {"input_ids": inputs}
         given = {name: torch.as_tensor(value) for name, value in given.items()}
         accepted = inspect.signature(self.model.forward).parameters
@@ -68,13 +86,32 @@ class TransformersModel(TorchModel):
         if "use_cache" in accepted or "kwargs" in accepted:
             given["use_cache"] = False
         calls: list[Call] = []
-        with torch.no_grad(), _watched(self.model, calls, changes):
+        layers = streams.layers_of(self.model) if set(wanted) & set(streams.KINDS) else []
+        kept: list[dict[str, Tensor]] = []
+        with torch.no_grad(), _watched(self.model, calls, changes), streams.watched(layers, kept):
             out = self.model(**given)
         if not calls:
             raise ValueError(
                 f"{type(self.model).__name__} does not use the library's table of attention functions; wrap it in "
                 "TorchModel, which watches calls of scaled_dot_product_attention"
             )
+        if layers and len(layers) != len(calls):
+            raise ValueError(
+                f"the residual stream is not known: {len(calls)} attention calls in {len(layers)} layers of known parts"
+            )
+        calls = (
+            [
+                replace(
+                    call,
+                    stream=functools.partial(
+                        streams.site, kept=each, layer=layer, layout=layout, n_heads=call.q.shape[1]
+                    ),
+                )
+                for call, each, (layer, layout) in zip(calls, kept, layers, strict=True)
+            ]
+            if layers
+            else calls
+        )
         return out.logits if hasattr(out, "logits") else out.last_hidden_state, calls
 
 

@@ -5,7 +5,13 @@ Formula: each identity as a relative gap ||left - right||_F/||right||_F over the
 .. math:: \text{pre} + \sum_h \text{heads}_h + \text{bias} + \text{mlp} = \text{post}, \qquad A v = z, \qquad
           \Bigl(\sum_c \text{component}_c\Bigr) \odot \sigma\, W_U = \text{logits},
 
-with the final norm's scale sigma taken once, from the whole state. Grouped keys and values are shared by heads h // group.
+with the final norm's scale sigma taken once, from the whole state. Where norms come *after* attention and MLP (BERT), every
+LayerNorm rescales what is before it, and the sums that are exact are those before each norm,
+
+.. math:: \text{pre} + \sum_h \text{heads}_h + \text{bias} = \text{attention\_sum}, \qquad
+          \text{mid} + \text{mlp} = \text{mlp\_sum};
+
+parts of the last state are not defined there, and refused. Grouped keys and values are shared by heads h // group.
 
 Null: the identities are exact; a gap is rounding, below the budget of the dtype: 1e-4 where sites are float32, 1e-10 in
 float64 (give ``budget=1e-6`` for models whose norm computes in float32 whatever their dtype).
@@ -38,11 +44,15 @@ FLOOR = 1e-17  # drawn in place of 0 on the log axis
 def measure(readings: Readings, budget: float | None = None) -> dict[str, Reading]:
     """``stream`` and ``values``, whichever the sites allow: the gap (layer,), and p = 0 where it exceeds the budget, else 1.
 
-    ``stream`` needs ``pre``, ``heads``, ``post`` (and takes ``mlp``, ``bias``); ``values`` needs ``pattern``, ``v``, ``z``.
+    ``stream`` needs ``pre``, ``heads``, ``post`` (and takes ``mlp``, ``bias``); with ``attention_sum``, ``mid``, ``mlp`` and
+    ``mlp_sum`` it is the larger gap of the two sums before norms. ``values`` needs ``pattern``, ``v``, ``z``.
     """
     made = {}
     if readings.has("pre", "heads", "post"):
-        made["stream"] = _reading(readings, _stream_gaps(readings), "post", budget)
+        if norms_after(readings):
+            made["stream"] = _reading(readings, _gaps_before_norms(readings), "the sums before the norms", budget)
+        else:
+            made["stream"] = _reading(readings, _stream_gaps(readings), "post", budget)
     if readings.has("pattern", "v", "z"):
         made["values"] = _reading(readings, _value_gaps(readings), "z", budget)
     if not made:
@@ -56,8 +66,14 @@ def measure(readings: Readings, budget: float | None = None) -> dict[str, Readin
 def components(readings: Readings) -> tuple[list[str], np.ndarray]:
     """The parts that sum to the state before the final norm: names, and arrays (component, batch, token, dim).
 
-    The embedding, every head and every MLP, in the order of the layers; prompts of one length.
+    The embedding, every head and every MLP, in the order of the layers; prompts of one length. Errors: ``ValueError`` where norms
+    come after attention and MLP: each rescales all before it, and no part of the last state is one component's.
     """
+    if norms_after(readings):
+        raise ValueError(
+            "norms come after attention and MLP (there is L0.attention_sum): components do not sum to the last state, "
+            "each LayerNorm rescales what is before it; read the sums before the norms with measure()"
+        )
     names, parts = ["embed"], [_whole(readings, "embed")]
     for layer in readings.layers("heads"):
         heads = _whole(readings, f"L{layer}.heads")
@@ -100,6 +116,32 @@ def _whole(readings: Readings, name: str) -> np.ndarray:
     if len(readings.groups) > 1:
         raise ValueError("components need prompts of one length; read prompts of other lengths apart")
     return readings.array(name, readings.groups[0])
+
+
+def norms_after(readings: Readings) -> bool:
+    """Whether the layers' norms come after attention and MLP, as the sites say."""
+    return readings.has("attention_sum") or readings.has("mlp_sum")
+
+
+def _gaps_before_norms(readings: Readings) -> list[float]:
+    found = []
+    for layer in readings.layers("heads"):
+        pairs = {"attention_sum": ("pre", "bias"), "mlp_sum": ("mid", "mlp")}
+        worst = 0.0
+        for kind, parts in pairs.items():
+            off, size = 0.0, 0.0
+            for group in readings.groups:
+                wanted = readings.array(f"L{layer}.{kind}", group).astype(np.float64)
+                total = np.zeros_like(wanted)
+                for part in parts:
+                    if part != "bias" or f"L{layer}.bias" in readings.sites:
+                        total = total + readings.array(f"L{layer}.{part}", group)
+                if kind == "attention_sum":
+                    total = total + readings.array(f"L{layer}.heads", group).sum(1, dtype=np.float64)
+                off, size = off + float(((total - wanted) ** 2).sum()), size + float((wanted**2).sum())
+            worst = max(worst, (off / max(size, np.finfo(float).tiny)) ** 0.5)
+        found.append(worst)
+    return found
 
 
 def _stream_gaps(readings: Readings) -> list[float]:

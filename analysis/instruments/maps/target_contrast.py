@@ -34,6 +34,7 @@ from attnlab.analysis.instruments.targets import Targets, first_token
 from attnlab.analysis.instruments.worlds import COLUMN_SD, SD, null_worlds, on_targets, read_scores, scores
 
 AXES = ("layer", "head")
+ROUNDING = 8  # eps of the logarithms: what a difference of equal means of them may come to
 CONTRAST = "keys exchangeable but for the targets; prompts independent"
 
 
@@ -46,8 +47,8 @@ def measure(readings: Readings, targets: Targets = first_token) -> dict[str, Rea
         "rank": reading_of(found["rank"], "", AXES, CONTRAST, null=0.5, tested=True),
     }
     if "mass" in found:
-        above = found["mass"] - found["null mass"]
-        tested = reading_of(above, "", AXES, CONTRAST, null=0.0, tested=True)
+        above = found["mass"] - found["null mass"] + null_mass  # prompts of other lengths have other nulls
+        tested = reading_of(above, "", AXES, CONTRAST, null=null_mass, tested=True)
         made["mass"] = reading_of(found["mass"], "", AXES, CONTRAST, null=null_mass, p=tested.p)
     return made
 
@@ -62,7 +63,7 @@ def per_prompt(readings: Readings, targets: Targets) -> dict[str, np.ndarray]:
     def differences(x: np.ndarray, seen: np.ndarray, group: Group) -> dict[str, np.ndarray]:
         hit, other = _sets(readings, group, seen, targets)
         if kind == "pattern":
-            x = np.log(np.maximum(x, np.finfo(x.dtype).tiny))
+            x = readings.log_weights_of(x, seen, group)
         n_hit, n_other = hit.sum(-1), other.sum(-1)
         used = (n_hit > 0) & (n_other > 0)  # (b or 1, H or 1, query)
         rows = used.sum(-1)
@@ -73,6 +74,8 @@ def per_prompt(readings: Readings, targets: Targets) -> dict[str, np.ndarray]:
         at_target = (x * hit).sum(-1) / np.maximum(n_hit, 1)
         elsewhere = (x * other).sum(-1) / np.maximum(n_other, 1)
         contrast = ((at_target - elsewhere) * used).sum(-1) / rows
+        size = (np.abs(at_target) * used).sum(-1) / rows
+        contrast = np.where(np.abs(contrast) <= ROUNDING * np.finfo(x.dtype).eps * size, 0.0, contrast)
         below = ((x < at_target[..., None]) & other).sum(-1) + 0.5 * ((x == at_target[..., None]) & other).sum(-1)
         rank = (below / np.maximum(n_other, 1) * used).sum(-1) / rows
         return {"contrast": contrast, "rank": rank}

@@ -48,7 +48,7 @@ def measure(readings: Readings) -> dict[str, Reading]:
     kind = readings.log_weights()
     if not readings.has(kind) and readings.has("late_scores"):
         kind = "late_scores"  # means of columns, without any map
-    found = readings.each_layer(kind, _strongest(kind))
+    found = readings.each_layer(kind, _strongest(readings, kind))
     score, error, t, count = found["score"], found["error"], found["t"], found["count"]
     half = -special.stdtrit(count - 2, 0.025) * error
     p = np.minimum(1.0, count * special.stdtr(count - 2, -t))
@@ -80,13 +80,11 @@ def sink_columns(log_weights: np.ndarray, level: float = 0.05) -> list[int]:
     return sorted(found)
 
 
-def column_means(x: np.ndarray, kind: str) -> np.ndarray:
-    """Mean of ln A over the last T // 4 rows, (..., column), of the columns that they all see; from scores or patterns."""
+def column_means(x: np.ndarray) -> np.ndarray:
+    """Mean of scores or of ln A over the last T // 4 rows, (..., column), of the columns that they all see."""
     n = x.shape[-1]
     rows = n // ROWS
-    cut = x[..., -rows:, : n - rows + 1]
-    cut = np.log(np.maximum(cut, np.finfo(cut.dtype).tiny)) if kind == "pattern" else cut
-    return cut.mean(-2)
+    return x[..., -rows:, : n - rows + 1].mean(-2)
 
 
 def figure(readings: Mapping[str, Reading]) -> object:
@@ -107,13 +105,15 @@ def _studentised(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return excess, error, np.divide(excess, error, out=np.zeros_like(excess), where=error > 0)
 
 
-def _strongest(kind: str) -> Callable[[np.ndarray, np.ndarray, Group], dict[str, np.ndarray]]:
+def _strongest(readings: Readings, kind: str) -> Callable[[np.ndarray, np.ndarray, Group], dict[str, np.ndarray]]:
     def read(x: np.ndarray, seen: np.ndarray, group: Group) -> dict[str, np.ndarray]:
         if group.length - group.length // ROWS + 1 < LEAST:
             raise ValueError(
                 f"prompt {group.prompts[0]} has {group.length} real tokens; columns are compared from 8 on"
             )
-        few = x[..., : group.length - group.length // ROWS + 1] if kind == "late_scores" else column_means(x, kind)
+        if kind == "pattern":
+            x = readings.log_weights_of(x, seen, group)
+        few = x[..., : group.length - group.length // ROWS + 1] if kind == "late_scores" else column_means(x)
         means = few.astype(np.float64)
         means = means - means.mean(-1, keepdims=True)  # keeps digits in the sums of squares
         score, error, t = _studentised(means)
@@ -152,7 +152,7 @@ def _without_the_first(rng: np.random.Generator) -> np.ndarray:
     """The rival that drops the first column found: how many of two planted sinks it keeps; the truth is 2."""
     s = scores(rng, "column effects", (1, 1, 40, _SHAPE[-1]))
     s[..., [20, 40]] += 8.0
-    found = [sink_columns(each) for each in column_means(s, "scores")[0, 0]]
+    found = [sink_columns(each) for each in column_means(s)[0, 0]]
     return np.array([len(each[1:]) for each in found], dtype=float)
 
 

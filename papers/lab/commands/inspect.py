@@ -241,7 +241,8 @@ def _saved(folder: Path, n_prompts: int, seed: int) -> Subject:
 
 def _of_calls(name: str, model: Any, inputs: Any, extras: dict, facts: dict) -> Subject:
     """A torch module: the sites of all its calls of attention, and the mask that they were given."""
-    sites = [f"L{layer}.{kind}" for layer in range(model.n_layers(inputs)) for kind in ("pattern", "v", "z")]
+    kinds = ("pattern", "scores", "v", "z", *(model.streams() if hasattr(model, "streams") else ()))
+    sites = [f"L{layer}.{kind}" for layer in range(model.n_layers(inputs)) for kind in kinds]
     given = {"visible": model.visible(inputs), **extras}
     subject = _recorded(name, model, inputs, given, facts, (*sites, "logits"), None)
     return subject if model.predicts(inputs) else replace(subject, run=None)

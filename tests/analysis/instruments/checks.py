@@ -223,6 +223,25 @@ def refuses_by_name(name, instrument, n):
         raise AssertionError("took readings without its sites")
 
 
+def raises_no_alarm_on_even_maps(name, instrument, n):
+    """All keys alike in all prompts: no spread, and nothing to be found, whatever the precision and the order in memory."""
+    if instrument.needs != ("pattern",):
+        return
+    even = np.tri(12) / np.arange(1, 13)[:, None]
+    for dtype in (np.float64, np.float32, np.float16):
+        maps = np.broadcast_to(even, (4, 3, 12, 12)).astype(dtype)
+        subject = Readings({"L0.pattern": maps}, periods=np.array([3, 4, 5, 4]))
+        for key, reading in instrument.measure(subject).items():
+            assert np.isfinite(reading.value).all(), (key, dtype)
+            if dtype != np.float16:  # which is off by 5e-4 of every weight, alike in all prompts
+                assert reading.p is None or (reading.p > instrument.level).all(), (key, dtype, reading.p)
+    planted = instrument.planted(generator(name, "order in memory"), instrument.strengths[1])
+    if isinstance(planted, Readings):
+        turned = replace(planted, sites={key: np.asfortranarray(array) for key, array in planted.sites.items()})
+        plain, other = (instrument.measure(each)[instrument.main].value for each in (planted, turned))
+        assert np.abs(plain - other).max() <= 1e-12 * max(1.0, np.abs(plain).max())
+
+
 def draws_a_figure_and_says_what_it_is(name, instrument, n):
     made = [
         instrument.measure(instrument.planted(generator(name, "figure"), instrument.strengths[1])) for _ in range(2)
@@ -249,6 +268,7 @@ CHECKS = {
         finds_what_it_says_it_would_find,
         tells_its_rivals_apart,
         refuses_by_name,
+        raises_no_alarm_on_even_maps,
         draws_a_figure_and_says_what_it_is,
     )
 }

@@ -94,3 +94,12 @@ def test_a_name_is_text_on_the_page_and_no_markup():
     here, _ = subject("uniform", n=4)
     record, readings = inspect(replace(here, name="<b>&x"))
     assert "<b>&x" not in page(record, readings, here.readings, KINDS)
+
+
+def test_copies_of_a_prompt_are_refused():
+    here, _ = subject("sinks", n=4, run=False)
+    readings = here.readings
+    tokens = readings.tokens.copy()
+    tokens[3] = tokens[1]
+    with pytest.raises(ValueError, match="prompt 3 is the same as prompt 1: a copy is no replication"):
+        inspect(replace(here, readings=replace(readings, tokens=tokens)))

@@ -142,7 +142,7 @@ def test_two_hidden_sinks_are_found_exactly_and_none_in_noise():
     rng = np.random.default_rng(4)
     s = rng.standard_normal((1, 1, 50, 64, 64))
     s[..., [20, 40]] += 4
-    found = [hidden_sinks.sink_columns(each) for each in hidden_sinks.column_means(s, "scores")[0, 0]]
+    found = [hidden_sinks.sink_columns(each) for each in hidden_sinks.column_means(s)[0, 0]]
     assert sum(each == [20, 40] for each in found) >= 45  # each column after them falls at 5 %
     assert all({20, 40} <= set(each) for each in found)
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from attnlab.analysis.instruments.maps import target_contrast
 from attnlab.analysis.instruments.readings import Readings, chosen, maps, padded
+from attnlab.analysis.instruments.sinks import hidden_sinks, sink_strength
 from attnlab.analysis.instruments.worlds import causal_softmax
 
 
@@ -76,3 +78,28 @@ def test_layers_of_other_numbers_of_heads_are_read_apart():
     readings = Readings({"L0.pattern": a[:, 0], "L1.pattern": a[:, 1, :1]})
     with pytest.raises(ValueError, match="read layers with other numbers of heads apart"):
         readings.each_layer("pattern", lambda x, seen, group: {"first": x[..., 0].mean(-1)})
+
+
+def test_a_weight_of_zero_on_a_visible_key_has_no_logarithm():
+    rng = np.random.default_rng(0)
+    scores = np.where(np.tri(12, dtype=bool), rng.standard_normal((4, 1, 2, 12, 12)), -np.inf)
+    scores[:, :, 1, 5:, 0] -= 200.0  # a float32 softmax underflows there
+    weights = np.exp(scores - scores.max(-1, keepdims=True)).astype(np.float32)
+    weights /= weights.sum(-1, keepdims=True)
+    for measure in (target_contrast.measure, sink_strength.measure, hidden_sinks.measure):
+        with pytest.raises(ValueError, match=r"exactly 0.*record scores"):
+            measure(maps(weights))
+    exact = target_contrast.measure(maps(weights, scores.astype(np.float32)))["contrast"]
+    assert -200 < exact.value[0, 1] < -100 < exact.value[0, 0]
+
+
+def test_maps_in_half_precision_are_read_in_float32_and_a_dropped_row_is_still_refused():
+    rng = np.random.default_rng(0)
+    weights = rng.random((4, 1, 2, 12, 12)) * np.tri(12) + 0.01 * np.tri(12)
+    weights /= weights.sum(-1, keepdims=True)
+    half, single = (
+        sink_strength.measure(maps(weights.astype(dtype)))["strength"] for dtype in (np.float16, np.float32)
+    )
+    assert 0 < np.abs(half.value - single.value).max() < 2e-3  # logarithms of numbers rounded by half of eps = 9.8e-4
+    with pytest.raises(ValueError, match="sums to"):
+        maps((1.002 * weights).astype(np.float16))
