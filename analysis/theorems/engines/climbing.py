@@ -1,4 +1,4 @@
-"""Moves of a search: Adam from all climbers at once, L-BFGS polishing, moves into thin assumptions, discrete moves.
+"""Moves of a search: Adam from all climbers at once, L-BFGS polishing, moves into thin assumptions and along them, discrete ones.
 
 Climbers may be tied: some keep equal coordinates equal, or coordinates at zero or at an end of their box, so that a claim
 that fails only there is climbed there.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import optimize
 
 from attnlab.analysis.theorems.engines.coordinates import Latent
 from attnlab.analysis.theorems.engines.evaluate import arrays, tensors
@@ -19,7 +20,10 @@ from attnlab.analysis.theorems.engines.objective import INSIDE, Objective
 from attnlab.analysis.theorems.statement.domains import Integer, Permutation
 
 STEPS = 60  # gradient steps per climber
+CONDITIONS = 16  # with more margins than this no quadratic programs are solved
+BORDER_BOXES = 1e-3, 1e-2, 1e-1, 1.0  # sizes of their boxes, in widths of the domain
 Point = dict[str, np.ndarray]
+Function = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -162,25 +166,109 @@ def polish(
     return feasible_first(latent, objective, out, late, steps=30) if objective.margin_scale is not None else out
 
 
-def feasible_first(
-    latent: Latent, objective: Objective, points: Point, late: Callable[[], bool], steps: int = 60, inside: float = 0.0
+def along_border(
+    latent: Latent, objective: Objective, points: Point, absolute: bool, late: Callable[[], bool]
 ) -> Point:
-    """Move points that miss the assumptions (or are not ``inside`` by that much) into them, by descending on what is
-    missing."""
+    """Sequential quadratic programs (scipy's SLSQP) from each point, with the assumptions as constraints: a violation that
+    lives where they are just met is climbed along their border, which a penalty blurs. Programs in boxes of four sizes
+    around the best point so far, since how thin the assumptions are is not known."""
+    if objective.margin_scale is None or len(objective.margin_scale) > CONDITIONS:
+        return points
+    kind, scale = torch.tensor([absolute]), objective.margin_scale
+    ends = []
+    for row, z in enumerate(latent.pack(points)):
+        fixed = {name: torch.as_tensor(v[row : row + 1]) for name, v in points.items()}
+
+        def height(t: torch.Tensor, fixed: dict[str, torch.Tensor] = fixed) -> torch.Tensor:
+            return objective.climbing(latent.unpack(t, fixed), kind, weight=0.0)
+
+        def room(t: torch.Tensor, fixed: dict[str, torch.Tensor] = fixed) -> torch.Tensor:
+            return (objective.evaluator.margins(latent.unpack(t, fixed)) / scale)[0]
+
+        for size in BORDER_BOXES if _has_slope(height, z) and _has_slope(room, z) else ():
+            if not late():
+                z = _programmed(height, room, z, latent, size)
+        ends.append(z)
+    return arrays(latent.unpack(torch.as_tensor(np.stack(ends)), tensors(points)))
+
+
+def _programmed(height: Function, room: Function, z: np.ndarray, latent: Latent, size: float) -> np.ndarray:
+    """The end of one program in a box of ``size`` times the domain around z, if it is higher and as feasible, else z."""
+    radius = size * np.clip(latent.high - latent.low, 1e-12, 1e2)
+    low, high = np.maximum(latent.low - z, -radius) / radius, np.minimum(latent.high - z, radius) / radius
+
+    def scaled(function: Function) -> tuple[Callable, Callable]:
+        unit = float(np.abs(_slopes(function, z) * radius).sum(axis=1).max()) or 1.0
+        return (
+            lambda u: _value(function, z + radius * u) / unit,
+            lambda u: _slopes(function, z + radius * u) * radius / unit,
+        )
+
+    (up, up_slope), (inside, inside_slope) = scaled(height), scaled(room)
+    found = optimize.minimize(
+        lambda u: -up(u)[0],
+        np.zeros(len(z)),
+        jac=lambda u: -up_slope(u)[0],
+        method="SLSQP",
+        bounds=list(zip(low, high, strict=True)),
+        constraints={"type": "ineq", "fun": lambda u: inside(u) - INSIDE, "jac": inside_slope},
+        options={"maxiter": 20, "ftol": 1e-12},
+    ).x
+    end = np.clip(z + radius * found, latent.low, latent.high)
+    if not np.isfinite(end).all() or _value(room, end).min() < min(0.0, _value(room, z).min()):
+        return z
+    return end if _value(height, end)[0] > _value(height, z)[0] else z
+
+
+def inward(latent: Latent, objective: Objective, point: Point, depth: float) -> Point:
+    """The point moved until every margin is ``depth`` on its scale, by Newton steps along the margin that lacks most."""
+    fixed, scale = {name: torch.as_tensor(np.asarray(v))[None] for name, v in point.items()}, objective.margin_scale
+    z = latent.pack({name: np.asarray(v)[None] for name, v in point.items()})[0]
+
+    def room(t: torch.Tensor) -> torch.Tensor:
+        return (objective.evaluator.margins(latent.unpack(t, fixed)) / scale)[0]
+
+    for _ in range(8 if _has_slope(room, z) else 0):
+        lacking = depth - _value(room, z)
+        worst = int(lacking.argmax())
+        slope = _slopes(room, z)[worst]
+        if not lacking[worst] > 0 or not slope.any():
+            break
+        z = np.clip(z + 1.01 * lacking[worst] * slope / (slope @ slope), latent.low, latent.high)
+    return {name: v[0] for name, v in arrays(latent.unpack(torch.as_tensor(z)[None], fixed)).items()}
+
+
+def _has_slope(function: Function, z: np.ndarray) -> bool:
+    return function(torch.as_tensor(z)[None].requires_grad_(True)).requires_grad
+
+
+def _value(function: Function, z: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return function(torch.as_tensor(z)[None]).nan_to_num(nan=-1e300).numpy()
+
+
+def _slopes(function: Function, z: np.ndarray) -> np.ndarray:
+    """One row of derivatives per value, zero where there is none."""
+    t = torch.as_tensor(z)[None].requires_grad_(True)
+    rows = [torch.autograd.grad(v, t, retain_graph=True, allow_unused=True)[0] for v in function(t)]
+    return np.stack([np.zeros(len(z)) if r is None else np.nan_to_num(r[0].numpy()) for r in rows])
+
+
+def feasible_first(
+    latent: Latent, objective: Objective, points: Point, late: Callable[[], bool], steps: int = 60
+) -> Point:
+    """Move points that miss the assumptions into them, by descending on what is missing."""
     if not latent.size:
         return points
     fixed = tensors(points)
     misses = ~objective.evaluator.meets(fixed)
-    if inside:
-        with torch.no_grad():
-            misses = misses | (objective.missing(fixed, inside) > 0)
     outside = torch.nonzero(misses).ravel()
     if not len(outside):
         return points
     rows = {name: t[outside] for name, t in fixed.items()}
 
     def missing(z: torch.Tensor) -> torch.Tensor:
-        return objective.missing(latent.unpack(z, rows), max(INSIDE, inside))
+        return objective.missing(latent.unpack(z, rows), INSIDE)
 
     start = torch.as_tensor(latent.pack({name: t.numpy() for name, t in rows.items()}))
     probe = start.clone().requires_grad_(True)

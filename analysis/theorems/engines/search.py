@@ -4,7 +4,8 @@ The objective is the violation itself on one scale for the whole claim, in half 
 the point, as bounds on ratios need. A round looks at points of structure and at draws of many scales, climbs from the best
 and from random ones (Adam, then L-BFGS in the free coordinates, some of them with tied or fixed coordinates), and
 follows the inner parts of the recorded statement that hide slopes: the argument of an exponential, the two sides of a
-maximum, the margin of a case. Where assumptions hold on a thin set, points are first moved into it. Rounds end when the
+maximum, the margin of a case. Where assumptions hold on a thin set, points are first moved into it, and the best ones
+are followed along its border. Rounds end when the
 budget of evaluations is spent, or when a violation is confirmed; the result depends on the seed and the budget alone.
 """
 
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from attnlab.analysis.theorems.engines.climbing import Ties, ascend, feasible_first, polish
+from attnlab.analysis.theorems.engines.climbing import Ties, along_border, ascend, feasible_first, inward, polish
 from attnlab.analysis.theorems.engines.confirmation import Confirmation, confirm
 from attnlab.analysis.theorems.engines.coordinates import FARTHEST, Latent
 from attnlab.analysis.theorems.engines.evaluate import Evaluator, tensors
@@ -35,9 +36,17 @@ SECONDS_PER_EVALUATION = 4e-5  # of processor time, expected; the cap is ten tim
 LEAST_SECONDS = 20.0
 STARTS = 64  # climbers per round
 POLISHED = 16  # best points refined by L-BFGS per round and objective
+BORDERED = 3  # and of these, points followed along the border of the assumptions
 EXHAUSTED = 12  # times the budget: claims about so few whole numbers are tried at all of them, in large batches
 KEPT = 40  # candidates kept per ranking
-DEPTHS = 1e-10, 1e-8, 1e-6, 1e-4  # how far inside its assumptions a violation at their border is looked for
+DEPTHS = (
+    1e-14,
+    1e-12,
+    1e-10,
+    1e-8,
+    1e-6,
+    1e-4,
+)  # how far inside its assumptions a violation at their border is looked for
 CONFIRMED = 12  # candidates looked at in higher precision per round
 
 
@@ -197,6 +206,10 @@ class _Run:
                 if best:
                     start = {name: np.stack([p[name] for p in best]) for name in best[0]}
                     self._keep(polish(self.latent, objective, start, absolute_kind, self.late))
+                if best and objective.margin_scale is not None:
+                    best = [p for _, p in (found.absolute if absolute_kind else found.relative)[:BORDERED]]
+                    start = {name: np.stack([p[name] for p in best]) for name in best[0]}
+                    self._keep(along_border(self.latent, objective, start, absolute_kind, self.late))
         self._snap(generator)
         if self.confirming:
             self._confirm()
@@ -308,10 +321,8 @@ class _Run:
         """A violation at the border of the assumptions, looked at a little further inside, where they are certain."""
         if not self.latent.size or self.objective.margin_scale is None:
             return point, seen
-        batch = {name: np.asarray(v)[None] for name, v in point.items()}
         for depth in DEPTHS:
-            moved = feasible_first(self.latent, self.objective, batch, lambda: False, steps=20, inside=depth)
-            inner = {name: v[0] for name, v in moved.items()}
+            inner = inward(self.latent, self.objective, point, depth)
             if self.objective.gap_at(inner) > 0:
                 again = confirm(self.claim, inner)
                 if again.violated:
