@@ -26,7 +26,7 @@ def make():
     return tensors
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs_c():
     """Skip with a reason where no C compiler works."""
     report = compiler.compiler_report()

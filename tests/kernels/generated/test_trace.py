@@ -136,7 +136,7 @@ def tensors(n=5, dtype=torch.float64):
 
 
 @pytest.fixture(scope="module")
-def found():
+def found(needs_c):
     """Of each case: the loss and gradients that are generated and known, and whether its rule was used.
 
     A dozen cases are one step: each has parameters of its own, and a factor whose gradient is the case's loss.

@@ -47,9 +47,8 @@ def axes(operator):
     for x in main_tensors(bad).values():
         x[1] = math.nan
     spoilt = operator.apply(bad, parameters, draw=draw)
-    assert torch.equal(spoilt[0], run(operator, inputs, parameters, draw=draw)[0]), (
-        "a NaN of one replica reaches another"
-    )
+    # to rounding: without C kernels a NaN anywhere makes the whole call take the guarded form of the formula
+    assert close(spoilt[0], run(operator, inputs, parameters, draw=draw)[0]), "a NaN of one replica reaches another"
 
 
 def _edges(inputs, b):
