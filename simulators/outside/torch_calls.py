@@ -87,11 +87,12 @@ class Call:
         return a
 
     def weights_of(self, rows: slice = ALL) -> Tensor:
-        """The weights of some queries, (B, H, rows, T), not checked."""
+        """The weights of some queries, (B, H, rows, T), not checked; a row that sees no key is zero, one of NaN stays NaN."""
         s = self.scores(rows)
+        none = torch.isneginf(s).all(-1, keepdim=True)
         if self.sinks is not None:
             s = torch.cat([s, self.sinks.to(s).view(1, -1, 1, 1).expand(*s.shape[:-1], 1)], -1)
-        return torch.softmax(s.detach(), -1).nan_to_num(0.0)[..., : self.k.shape[-2]]
+        return torch.where(none, 0.0, torch.softmax(s.detach(), -1)[..., : self.k.shape[-2]])
 
     def check(self, made: Tensor, rows: Tensor) -> None:
         """``ValueError`` unless the head outputs that were ``made`` again are z, on the ``rows`` that see a key.
@@ -181,9 +182,8 @@ class TorchModel:
             raise ValueError(
                 "the model is compiled by torch.compile, whose kernels cannot be watched; give the module itself"
             )
-        if getattr(forward, "training", False):
-            raise ValueError("the module is in training mode, so dropout may act; call .eval() first")
         self.forward = forward
+        self._needs_eval()
 
     def __call__(
         self, inputs: Any, sites: Sequence[str] = (), replace: Mapping[str, Replacement] | None = None
@@ -196,6 +196,7 @@ class TorchModel:
         changes: dict[int, Callable[[Tensor], Tensor]] = {}
         for name, (layer, _, head) in edits.items():
             changes[layer] = _edit((replace or {})[name], head, changes.get(layer), name)
+        self._needs_eval()
         wanted = {self._parsed(name)[1] for name in sites if name != "logits"}
         out, calls = self._run(inputs, changes, wanted)
         found = {}
@@ -258,6 +259,15 @@ class TorchModel:
                 "kernel; ask for its sdpa attention"
             )
         return getattr(out, "logits", out), watched.calls
+
+    def _needs_eval(self) -> None:
+        """``ValueError`` where the module or a part of it trains: dropout would act on what is read, another draw on each run."""
+        if getattr(self.forward, "training", False):
+            raise ValueError("the module is in training mode, so dropout may act; call .eval() first")
+        parts = self.forward.named_modules() if isinstance(self.forward, torch.nn.Module) else ()
+        for name, part in parts:
+            if part.training and "dropout" in type(part).__name__.lower() and getattr(part, "p", 1.0) > 0:
+                raise ValueError(f"{name} drops (p={getattr(part, 'p', '?')}) in training mode; call .eval() first")
 
     def _parsed(self, name: str) -> tuple[int, str, int | None]:
         parts = name.split(".")

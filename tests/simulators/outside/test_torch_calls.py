@@ -8,6 +8,7 @@ from torch import nn
 
 from attnlab.analysis.instruments.inspection import Subject, inspect
 from attnlab.analysis.instruments.readings import Readings
+from attnlab.simulators.outside.sink_sites import sites_of_model
 from attnlab.simulators.outside.torch_calls import TorchModel
 
 VOCABULARY, DIM, HEADS, KV = 11, 12, 4, 2
@@ -216,3 +217,41 @@ def test_nothing_is_left_behind_in_torch_also_after_an_error():
     with pytest.raises(ValueError, match="whole sequences"):
         TorchModel(lambda x: attention(x, x[:, :3], x[:, :3])[0])(x, ("logits",))
     assert F.scaled_dot_product_attention is before
+
+
+def test_a_part_that_went_back_to_training_is_refused_at_the_next_run():
+    layer = nn.TransformerEncoderLayer(12, 4, 24, dropout=0.1, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    run = TorchModel(model)
+    x = torch.randn(2, 6, 12)
+    assert run(x, ("L0.pattern",))["L0.pattern"].shape == (2, 4, 6, 6)
+    model.layers[1].dropout2.train()  # dropout of what is added, which no attention call shows
+    with pytest.raises(ValueError, match=r"layers\.1\.dropout2 drops \(p=0\.1\)"):
+        run(x, ("L0.pattern",))
+    model.train()
+    with pytest.raises(ValueError, match="training mode"):
+        run(x, ("L0.pattern",))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_modules_in_half_precision_are_read_in_float32_with_and_without_maps(dtype):
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(32, 4, batch_first=True).eval().to(dtype)
+    run = TorchModel(lambda x: attention(x, x, x, need_weights=False)[0])
+    x = torch.randn(3, 16, 32).to(dtype)
+    a = run(x, ("L0.pattern",))["L0.pattern"]
+    assert a.dtype == np.float32 and np.abs(a.sum(-1) - 1).max() < 1e-5
+    assert np.abs(sites_of_model(run, x)["L0.received"] - a.sum(2)).max() < 1e-5
+
+
+def test_activations_that_are_not_finite_are_refused():
+    attention = nn.MultiheadAttention(12, 4, batch_first=True).eval()
+    run = TorchModel(lambda x: attention(x, x, x, need_weights=False)[0])
+    x = torch.randn(2, 6, 12)
+    x[1, 2, 3] = float("nan")
+    found = run(x, ("L0.pattern",))
+    assert np.isfinite(found["L0.pattern"][0]).all() and np.isnan(found["L0.pattern"][1]).any()
+    with pytest.raises(ValueError, match=r"L0\.pattern' is nan at prompt 1.*diverged"):
+        Readings(found, visible=np.ones((1, 1, 6, 6), bool))
+    with pytest.raises(ValueError, match="A v differs from the head outputs by nan"):
+        sites_of_model(run, x)
