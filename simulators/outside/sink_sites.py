@@ -15,11 +15,10 @@ first key's weight is the output at a value that is 1 there and 0 elsewhere, and
 
 .. math:: \operatorname{mean}_j S_{ij} = \sigma\, q_i \cdot \operatorname{mean}_j k_j,
 
-so no map of a head is made: what grows as n^2 is the mask alone, once for all prompts and heads. Peak memory at 12 heads of width
-64 and two prompts of 512, 1024, 2048 tokens: 32, 60, 138 MB, by way of maps 72, 291, 1161 MB. Capped scores and additive biases
-are read in chunks of :data:`CHUNK` queries. Either way the outputs must be those that the model computed, A v = z within the
-budget of :mod:`~attnlab.simulators.outside.torch_calls`, or the layer is refused; as it is where ``real`` hides keys that the
-model saw.
+so no map of a head is made: what grows as n^2 is the mask alone, once for all prompts and heads. Capped scores and additive
+biases are read in chunks of :data:`CHUNK` queries. Either way the outputs must be those that the model computed, A v = z within
+the budget of :mod:`~attnlab.simulators.outside.torch_calls`, or the layer is refused; as it is where ``real`` hides keys that
+the model saw.
 """
 
 from __future__ import annotations
