@@ -22,3 +22,8 @@ def in_short(value: Any, most: int = 200) -> str:
     """A value of a setting as people read it: weights and tables longer than ``most`` characters are cut, and that is said."""
     text = str(value)
     return text if len(text) <= most else f"{text[: most - 40]} … ({len(text)} characters)"
+
+
+def counted(n: int, noun: str) -> str:
+    """``1 claim``, ``2 claims``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -166,8 +166,14 @@ def _paper(name: str, item: str, known: Sequence[str]) -> str:
                 raise UsageError(
                     f"unknown paper {name!r}: what lies here is a path, written {path}; see `attnlab list`"
                 )
-        raise UsageError(f"unknown paper {name!r}{did_you_mean(name, known)}; see `attnlab list`")
+        raise UsageError(f"unknown paper {name!r}{_near_key(name, known)}; see `attnlab list`")
     return _unique(name, known, "paper")
+
+
+def _near_key(name: str, known: Sequence[str]) -> str:
+    """The nearest key, or the nearest first word that names one paper only: ``he2025`` for ``he2026``."""
+    first = [key.partition("_")[0] for key in known]
+    return did_you_mean(name, known) or did_you_mean(name, [word for word in first if first.count(word) == 1])
 
 
 def address(key: str, targets: Sequence[str], known: Collection[str]) -> str:

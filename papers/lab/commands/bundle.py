@@ -12,8 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from attnlab.papers.lab import places
 from attnlab.papers.lab.commands.options import add_executor, add_out, count, folder, natural, show
 from attnlab.papers.lab.errors import UsageError
+from attnlab.papers.lab.plain import counted
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "tokens", nargs="*", metavar="TARGET|KEY=VALUE", help="papers and claims; a token with = is a setting"
     )
-    parser.add_argument("--to", metavar="FILE", help="the file to write (default: the first target's name and .zip)")
+    parser.add_argument(
+        "--to", metavar="FILE", help="the file to write (default: the first target, or its key, and .zip)"
+    )
     parser.add_argument("--judge", metavar="FILE", help="judge a bundle again instead of writing one")
     parser.add_argument("--scale", choices=("smoke", "desk", "paper"), default="desk", help="default: desk")
     parser.add_argument("--replicas", type=count, metavar="N", help="replicas per simulation (default: the setting's)")
@@ -40,7 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _pack(arguments: argparse.Namespace) -> int:
-    from attnlab.papers.lab import places
     from attnlab.papers.lab.commands.describe import description
     from attnlab.papers.lab.overrides import split_tokens
     from attnlab.papers.lab.registry import select
@@ -62,12 +65,24 @@ def _pack(arguments: argparse.Namespace) -> int:
         return made[-1]
 
     result = _carried_out(plan, arguments, folder(arguments), bench)
-    file = Path(arguments.to or f"{targets[0].strip('./').replace('/', '_')}.zip")
-    texts = description(plan["targets"], select(plan["targets"]), {})[1]
+    selection = select(plan["targets"])
+    file = Path(arguments.to or f"{_name(targets[0], selection)}.zip")
+    texts = description(plan["targets"], selection, {})[1]
     number = write_bundle(file, result, texts, _environment(), made[0])
-    said = f"{file}: {len(result['claims'])} claims, {number} blocks, {file.stat().st_size / 1024:.0f} KiB"
+    said = (
+        f"{file}: {counted(len(result['claims']), 'claim')}, {counted(number, 'block')}, "
+        f"{file.stat().st_size / 1024:.0f} KiB; judge it again by `attnlab bundle --judge {file}`"
+    )
     show(arguments, {"file": str(file), "blocks": number, **result}, said)
     return result["run"]["status"]
+
+
+def _name(target: str, selection: Any) -> str:
+    """What a bundle is called: the target, or the key (and claim) that the first target's path stands for."""
+    if not places.is_path(target):
+        return target
+    item = target.partition("::")[2]
+    return ".".join(part for part in (selection.papers[0].key, item) if part)
 
 
 def _judge(arguments: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnlab.papers.lab.commands.options import add_executor, add_out, count, folder, natural, show
+from attnlab.papers.lab.plain import counted
 
 if TYPE_CHECKING:
     from attnlab.papers.lab.declare import Claim, Paper
@@ -68,7 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     ran = f", {len(verdicts)} judged at {arguments.scale}" if verdicts else ""
     ran += "".join(f", {row['refuted']} of {row['tried']} wrong theories refuted" for row in mutants.values())
     lines.append(
-        f"{len(papers)} papers, {number} claims{ran}: {len(found)} problems" if found else f"{number} claims{ran}: ok"
+        f"{counted(len(papers), 'paper')}, {counted(number, 'claim')}{ran}: {counted(len(found), 'problem')}"
+        if found
+        else f"{counted(number, 'claim')}{ran}: ok"
     )
     show(arguments, {"problems": found, "claims": verdicts, "mutants": mutants}, "\n".join(lines))
     return 1 if found else 0

@@ -22,6 +22,7 @@ EXIT = """exit status:
   0  every verdict as expected      1  a verdict contradicts what is expected
   2  usage or environment error     3  something undecided, vacuous, invalid, failed, or replicas that diverged
   130  interrupted (attnlab resume goes on)"""
+_CHOICE = re.compile(r"invalid choice: '(.*?)' \(choose from (.*)\)")
 _DOCSTRING = re.compile(r'r?"""``attnlab (\w+)``: (.+?)(?:\.\s|\."""|\n\n|""")', re.DOTALL)
 
 
@@ -65,7 +66,7 @@ def _main(words: list[str]) -> int:
     if left and hasattr(arguments, "tokens") and not any(token.startswith("-") for token in left):
         arguments.tokens += left  # argparse takes no positional argument after an option
     elif left:
-        parser.error(f"unrecognized arguments: {' '.join(left)}")
+        _refuse(parser, wanted, left)
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2
@@ -101,10 +102,27 @@ def commands(folder: Path = Path(__file__).parent) -> dict[str, str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Usage errors in the same one-line form as all others."""
+    """Usage errors in the same one-line form as all others, with the nearest word where one of several was expected."""
 
     def error(self, message: str) -> Any:
+        choice = _CHOICE.search(message)
+        if choice:
+            from attnlab.papers.lab.errors import did_you_mean
+
+            message += did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2]))
         self.exit(2, f"attnlab: {message}; see `{self.prog} --help`\n")
+
+
+def _refuse(parser: argparse.ArgumentParser, command: str | None, left: Sequence[str]) -> None:
+    """An error for words that no argument takes, with the nearest option, from the parser of the command where there is one."""
+    from attnlab.papers.lab.errors import did_you_mean
+
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) and command is not None:
+            parser = action.choices[command]
+    strange = next((word for word in left if word.startswith("-")), "").partition("=")[0]
+    near = did_you_mean(strange, [name for name in parser._option_string_actions if name.startswith("--")])
+    parser.error(f"unrecognized arguments: {' '.join(left)}{near}")
 
 
 class _Version(argparse.Action):

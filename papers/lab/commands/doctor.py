@@ -5,33 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import platform as machine
-from importlib.metadata import PackageNotFoundError, version
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
 from attnlab.papers.lab.commands.options import add_out, folder, show
 from attnlab.papers.lab.errors import UsageError
 
-_REQUIRED = (
-    "numpy",
-    "scipy",
-    "sympy",
-    "matplotlib",
-    "torch",
-    "rich",
-    "jinja2",
-    "clarabel",
-    "python-flint",
-    "threadpoolctl",
-)
-_PACKAGES = {
-    "required": _REQUIRED,
-    "gpu": ("triton",),
-    "cluster": ("distributed",),
-    "cc": ("ziglang",),
-    "export": ("duckdb",),
-    "dev": ("pytest", "pytest-xdist", "hypothesis", "ruff"),
-}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +47,7 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
     """A record of the installation and the same as text, with advice where something is missing."""
     import torch
 
-    packages = {extra: {name: _version(name) for name in names} for extra, names in _PACKAGES.items()}
+    packages = {extra: {name: _version(name) for name in names} for extra, names in declared().items()}
     from attnlab.kernels.compiled.compiler import compiler_report
 
     report = compiler_report()
@@ -110,8 +93,17 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
         f"results folder {folder} ({'writable' if writable else 'not writable'})",
     ]
     for extra, names in packages.items():
-        lines.append(f"{extra + ':':<10}" + "  ".join(f"{name} {found or 'missing'}" for name, found in names.items()))
+        lines.append(f"{extra + ':':<12}" + "  ".join(f"{name} {found or 'missing'}" for name, found in names.items()))
     return record, "\n".join([*lines, *(f"→ {line}" for line in advice)])
+
+
+def declared() -> dict[str, list[str]]:
+    """The packages that attnlab needs, under ``required``, and those of each extra, as its installed metadata lists them."""
+    found: dict[str, list[str]] = {"required": []}
+    for line in requires("attnlab") or []:
+        name, extra = _NAME.match(line), _EXTRA.search(line)
+        found.setdefault(extra[1] if extra else "required", []).append(name[0] if name else line)
+    return found
 
 
 def _version(name: str) -> str | None:

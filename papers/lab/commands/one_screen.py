@@ -43,7 +43,11 @@ def one_screen(paper: Paper, latest: dict[str, Any], address: str = "") -> str:
             lines += _wrap(text, f"  {name + ':':<10}", " " * 12) if text else []
         others = sum(claim.setting is not settings for claim in paper.claims.values())
         if others:
-            lines += _wrap(f"{others} claims have settings of their own", " " * 12, " " * 12)
+            lines += _wrap(
+                "1 claim has settings of its own" if others == 1 else f"{others} claims have settings of their own",
+                " " * 12,
+                " " * 12,
+            )
     if paper.figures:
         lines += _wrap(", ".join(paper.figures), "  figures:  ", " " * 12)
     lines += [

@@ -42,7 +42,8 @@ def summary(result: dict[str, Any]) -> str:
         lines.append("")
         for figure in result["figures"]:
             word, where = ("figure", figure["files"][0]) if figure["files"] else ("FAILED", figure["failed"])
-            lines.append(f"{word:<10} {figure['id']:<{width}}  {where}")
+            line = f"{word:<10} {figure['id']:<{width}}  {where}"
+            lines += [line] if figure["files"] else textwrap.wrap(line, WIDTH, subsequent_indent="           ")
     total = count_by_kind(claims)
     run = result["run"]
     lines += [

@@ -19,7 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "tokens",
         nargs="*",
         metavar="TARGET|KEY=VALUE",
-        help="paper, paper.claim, paper.figN or all; a token with = overrides a field of the setting",
+        help="paper, paper.claim, paper.figN, a path (./paper.py, ./paper.py::claim) or all; a token with = overrides "
+        "a field of the setting",
     )
     parser.add_argument(
         "--scale",

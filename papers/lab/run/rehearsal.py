@@ -10,6 +10,7 @@ from typing import Any
 from attnlab.papers.lab.declare import Claim, Item
 from attnlab.papers.lab.errors import ItemError, UsageError
 from attnlab.papers.lab.overrides import apply
+from attnlab.papers.lab.plain import counted
 from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run.reproduce import Options
 from attnlab.papers.lab.run.workbench import Lab, Workbench
@@ -96,12 +97,14 @@ def text(result: Mapping[str, Any], workers: int) -> str:
     total = sum(row["seconds"] for row in rows)
     blocks, unknown = (sum(row[name] for row in rows) for name in ("blocks", "unknown"))
     if result["searches"]:
-        lines.append(f"{result['searches']} claims about all inputs are searched or proved in this process")
+        are = "is" if result["searches"] == 1 else "are"
+        said = f"{counted(result['searches'], 'claim')} about all inputs {are} searched or proved in this process"
+        lines.append(f"{said}; how long that takes is not kept")
     if not blocks:
         lines.append("nothing to simulate: everything is in the store")
     else:
-        known = f"about {total / workers:.0f} s on {workers} workers" if total else "no time is known yet"
-        lines.append(
-            f"{blocks} blocks to run, {known}" + (f"; {unknown} blocks were never measured" if unknown else "")
-        )
+        known = f"about {total / workers:.0f} s on {counted(workers, 'worker')}" if total else "no time is known yet"
+        were = "was" if unknown == 1 else "were"
+        never = f"; {counted(unknown, 'block')} {were} never measured" if unknown else ""
+        lines.append(f"{counted(blocks, 'block')} to run, {known}{never}")
     return "\n".join(lines)

@@ -2,8 +2,11 @@
 
 import json
 import zipfile
+from types import SimpleNamespace
 
 import pytest
+
+from attnlab.papers.lab.commands import bundle
 
 
 @pytest.mark.slow
@@ -31,6 +34,19 @@ def test_the_same_results_give_the_same_bytes_of_blocks(cli, tmp_path, monkeypat
         cli("bundle", "toy.drift", "--scale", "smoke", "--workers", 1, "--to", name)
     with zipfile.ZipFile("a.zip") as a, zipfile.ZipFile("b.zip") as b:
         assert all(a.read(n) == b.read(n) for n in a.namelist() if n.startswith("blocks"))
+
+
+@pytest.mark.parametrize(
+    "target, name",
+    [
+        ("he2025.drift", "he2025.drift"),
+        ("./my/paper.py", "toy2026_walk"),
+        ("/x/paper.py::drift", "toy2026_walk.drift"),
+        (".", "toy2026_walk"),
+    ],
+)
+def test_a_bundle_is_named_by_the_target_or_by_the_key_that_a_path_stands_for(target, name):
+    assert bundle._name(target, SimpleNamespace(papers=[SimpleNamespace(key="toy2026_walk")])) == name
 
 
 @pytest.mark.slow

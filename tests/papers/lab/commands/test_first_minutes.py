@@ -1,12 +1,16 @@
 """What a newcomer types: --version, a misspelt verb, list and show of one paper, completion, the README."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+from attnlab.papers.lab.commands import doctor
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -20,6 +24,31 @@ def test_the_version_is_printed(cli):
 def test_a_misspelt_verb_gets_the_nearest_one(cli, typed, meant):
     status, _, err = cli(typed, "he2025")
     assert status == 2 and f"did you mean '{meant}'" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("list", "he2026"), "did you mean 'he2025'"),  # the first word of a key is what people type
+        (("show", "he2025", "--fulll"), "did you mean '--full'?; see `attnlab show --help`"),
+        (("list", "--markdwn"), "did you mean '--markdown'?; see `attnlab list --help`"),
+        (("store", "verfy"), "did you mean 'verify'?; see `attnlab store --help`"),
+    ],
+)
+def test_a_misspelt_paper_option_or_choice_gets_the_nearest_one(cli, words, said):
+    status, _, err = cli(*words)
+    assert status == 2 and said in err and err.count("\n") == 1
+
+
+def test_a_word_like_nothing_gets_no_suggestion(cli):
+    assert "did you mean" not in cli("list", "zzzz")[2] + cli("list", "--qqqq")[2]
+
+
+def test_doctor_lists_every_package_that_the_project_file_declares():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = {"required": project["dependencies"], **project["optional-dependencies"]}
+    names = {extra: {re.match(r"[\w.-]+", line)[0] for line in lines} for extra, lines in groups.items()}
+    assert {extra: set(found) for extra, found in doctor.declared().items()} == names
 
 
 def test_list_takes_papers(cli):

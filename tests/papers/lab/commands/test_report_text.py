@@ -1,6 +1,7 @@
 """What ends a run: kinds of claims are counted apart."""
 
-from attnlab.papers.lab.commands.report_text import count_by_kind
+from attnlab.papers.lab.commands.report_text import count_by_kind, summary
+from attnlab.papers.lab.plain import counted
 
 
 def row(verdict, kind="published", expected="HOLDS"):
@@ -15,3 +16,17 @@ def test_only_published_statements_count_as_holds_of_a_paper_and_as_published_an
     )
     assert count_by_kind([row("HOLDS", "anchor")]) == "no published statement; anchors: 1 HOLDS"
     assert count_by_kind([]) == "no claims"
+
+
+def test_a_figure_that_failed_says_why_within_the_width_of_the_table():
+    why = (
+        "NotImplementedError: learned_gain/theory.py: write first_prediction_exact, the predicted number (theory.py:15)"
+    )
+    run = {"id": 1, "out": "attnlab-results", "core_seconds": 1.0, "error_budget": 0.01}
+    figure = {"id": "learned_gain.fig1", "files": [], "failed": why}
+    text = summary({"claims": [], "elsewhere": [], "figures": [figure], "run": run})
+    assert max(map(len, text.splitlines())) <= 100 and why in " ".join(text.split())
+
+
+def test_one_is_not_plural():
+    assert [counted(n, "claim") for n in (0, 1, 2)] == ["0 claims", "1 claim", "2 claims"]
