@@ -88,7 +88,10 @@ def dispatches(x: Tensor) -> bool:
 
 def without_memory(*tensors: Tensor) -> bool:
     """Whether the numbers of a tensor do not lie at its address: only operations of torch are right."""
-    return any(x.is_meta or dispatches(x) for x in tensors)
+    for x in tensors:
+        if x.is_meta or (type(x) is not Tensor and dispatches(x)):
+            return True
+    return False
 
 
 def mode_of(*tensors: Tensor) -> contextlib.AbstractContextManager:

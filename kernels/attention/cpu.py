@@ -10,9 +10,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,10 +60,13 @@ _CACHE = 5 << 19  # operands of 16 problems past so many bytes leave the cache: 
 #: The record ``task`` of score_maps.h: sizes, scale, parameter, four pointers, and (base, offset, row, col) of each view.
 _TASK = struct.Struct("@2q2d4Q64q")
 _NONE = (0, 0, 0, 0)
-_POINTER = struct.Struct("@Q")
-_PLACES = tuple(64 + 32 * i for i in range(16))  # of the bases of the views in the record
+_POINTER = struct.Struct("@Q").pack_into
+_FIRST_VIEW, _VIEW = 64, 32  # bytes before the views in the record, and of each
+#: Which views of the record a kernel reads, and which it writes.
+_READS = {"forward": (0, 1, 2, 3), "backward": (0, 1, 2, 3, 4, 15), "second": tuple(range(9))}
+_WRITES = {"forward": (9, 12, 14), "backward": (10, 11, 12, 13), "second": (9, 10, 11, 12, 13)}
 _KEPT = 64  # ways to lie that a problem remembers
-_MANY = 2048  # problems, past which what is kept of a call is too large to keep much of it
+MANY = 2048  # problems, past which what is kept of a call is too large to keep much of it
 
 
 def map_of(score: ScoreMap) -> tuple[int, float] | None:
@@ -185,8 +189,7 @@ def forward(
     o = q.new_empty((*rows, v.shape[-1]))
     stats = q.new_empty((*rows, len(RAW))) if with_stats else None
     columns = k.new_empty((*k.shape[:-1], 1)) if with_columns else None
-    none = (None,) * 5
-    _run("forward", 1, problem, (q, k, v, bias, *none, o, None, None, columns, None, stats, None))
+    _run("forward", 1, problem, (q, k, v, bias), (o, columns, stats))
     return o, stats, None if columns is None else columns.squeeze(-1)
 
 
@@ -202,7 +205,7 @@ def backward(
 ) -> tuple[Tensor | None, ...]:
     """Gradients (dq, dk, dv, dbias or None) for cotangents of the output and of the raw statistics."""
     out = _gradients(q, k, v, want_bias)
-    _run("backward", 1, problem, (q, k, v, bias, g, *(None,) * 5, *out, None, dstats))
+    _run("backward", 1, problem, (q, k, v, bias, g, dstats), out)
     return out
 
 
@@ -219,23 +222,21 @@ def second(
     """As ``formulas.second``: (tangent,) or (tangent, dq, dk, dv, dbias or None)."""
     o = q.new_empty((*q.shape[:-1], v.shape[-1]))
     out = (None,) * 4 if g is None else _gradients(q, k, v, want_bias)
-    _run("second", 2, problem, (q, k, v, bias, g, *tangents, o, *out, None, None))
+    _run("second", 2, problem, (q, k, v, bias, g, *tangents), (o, *out))
     return (o,) if g is None else (o, *out)
 
 
 def _gradients(q: Tensor, k: Tensor, v: Tensor, want_bias: bool) -> tuple[Tensor | None, ...]:
     """Room for dq, dk, dv, and dbias if wanted."""
     return (
-        q.new_empty(q.shape),
-        k.new_empty(k.shape),
-        v.new_empty(v.shape),
+        *(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)),
         q.new_empty((*q.shape[:-1], k.shape[-2])) if want_bias else None,
     )
 
 
 def _layout(shape: torch.Size, strides: tuple[int, ...]) -> tuple[np.ndarray, int, int, int]:
     """Offset of every problem, in numbers, in row-major order of the leading axes; its address, and the last two strides."""
-    return (_few_offsets if shape[:-2].numel() <= _MANY else _many_offsets)(shape, strides)
+    return (_few_offsets if shape[:-2].numel() <= MANY else _many_offsets)(shape, strides)
 
 
 def _offsets(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[np.ndarray, int, int, int]:
@@ -276,52 +277,101 @@ def _fixed(problem: Problem, n_k: int) -> _Fixed:
 
 
 @dataclass(frozen=True, eq=False)
-class _Ready:
+class Ready:
     """A call of tensors that lie in one way, but for where: the record without its pointers, and the parts of the work."""
 
-    call: Callable[[bytes, int, int], int]
+    call: Callable[[int, int, int], int]
     built: ctypes.CDLL
     record: bytes
+    places: tuple[int, ...]  # of the pointers in the record
     keep: tuple[np.ndarray, ...]  # the offsets that the record points to
     n_problems: int
     groups: int  # of lanes, or 1 where a second thread does not pay
+    free: list[tuple[bytearray, int]]  # copies of the record that no call is using, and their addresses
+
+    def carry_out(self, addresses: Sequence[int]) -> None:
+        """The kernel on tensors at these addresses, what it reads before what it writes."""
+        try:
+            mine = self.free.pop()
+        except IndexError:
+            mine = _with_address(self.record)
+        record, task = mine
+        for place, address in zip(self.places, addresses, strict=True):
+            _POINTER(record, place, address)
+        threads = 1 if self.groups <= 1 else min(torch.get_num_threads(), self.groups)
+        if threads <= 1:
+            carried_out(self.call, task, 0, self.n_problems)
+        else:
+            lanes, n = n_lanes(self.built), self.n_problems
+            cuts = [min(lanes * (self.groups * i // threads), n) for i in range(threads)] + [n]
+            run_parts(functools.partial(carried_out, self.call, task), cuts)
+        self.free.append(mine)
 
 
-def _run(function: str, order: int, problem: Problem, tensors: tuple[Tensor | None, ...]) -> None:
-    """A kernel on tensors in the order of the views of ``task``."""
+def _with_address(record: bytes) -> tuple[bytearray, int]:
+    own = bytearray(record)
+    return own, ctypes.addressof(ctypes.c_char.from_buffer(own))
+
+
+def _run(
+    function: str, order: int, problem: Problem, reads: tuple[Tensor | None, ...], writes: tuple[Tensor | None, ...]
+) -> None:
+    """A kernel on tensors in the order of ``_READS`` and ``_WRITES``; what it writes is new, and lies in row-major order."""
+    for x in reads:
+        if x is not None and (x.is_neg() or x._is_zerotensor()):
+            reads = tuple(x if x is None else torch_internals.in_memory(x) for x in reads)
+            break
     counter = counters.active()
-    tensors = [x if x is None else torch_internals.in_memory(x) for x in tensors]
-    key = (function, counter is None, tensors[0].dtype, *[x if x is None else (x.shape, x.stride()) for x in tensors])
-    ready = problem.kept.get(key)
-    if ready is None:
-        ready = _prepare(function, order, problem, tensors, counter is not None)
-        if ready.n_problems <= _MANY:
-            if len(problem.kept) > _KEPT:
-                problem.kept.clear()
-            problem.kept[key] = ready
-    record = bytearray(ready.record)
-    for place, x in zip(_PLACES, tensors, strict=True):
-        if x is not None:
-            address = x.data_ptr()
-            if not address and x.numel():
+    ready = ready_for(function, order, problem, reads, writes, counter is not None)
+    present = [x for x in (*reads, *writes) if x is not None]
+    addresses = [x.data_ptr() for x in present]
+    if not all(addresses):
+        for x in present:
+            if x.numel() and not x.data_ptr():
                 raise ValueError(
                     f"path='c' cannot read a tensor without memory ({type(x).__name__}); use path='reference'"
                 )
-            _POINTER.pack_into(record, place, address)
-    call, task = functools.partial(carried_out, ready.call), bytes(record)
-    threads = 1 if ready.groups <= 1 else min(torch.get_num_threads(), ready.groups)
-    if threads <= 1:
-        call(task, 0, ready.n_problems)
-        if counter is not None:
-            counters.collect(ready.built, counter)
-        return
-    lanes = n_lanes(ready.built)
-    cuts = [min(lanes * (ready.groups * i // threads), ready.n_problems) for i in range(threads)] + [ready.n_problems]
-    run_parts(functools.partial(call, task), cuts)
+    ready.carry_out(addresses)
+    if counter is not None:
+        counters.collect(ready.built, counter)
 
 
-def _prepare(function: str, order: int, problem: Problem, tensors: list[Tensor | None], count: bool) -> _Ready:
-    q, k, v, *_ = tensors
+def ready_for(
+    function: str,
+    order: int,
+    problem: Problem,
+    reads: tuple[Tensor | None, ...],
+    writes: tuple[Tensor | None, ...],
+    count: bool = False,
+) -> Ready:
+    """What is kept of a call of tensors that lie like these, or is worked out now."""
+    lies: list[Any] = [function, count, reads[0].dtype]
+    for x in reads:
+        if x is None:
+            lies.append(None)
+        else:
+            lies += x.shape, x.stride()
+    lies += [x is None for x in writes]
+    key = tuple(lies)
+    ready = problem.kept.get(key)
+    if ready is None:
+        ready = _prepare(function, order, problem, reads, writes, count)
+        if ready.n_problems <= MANY:
+            if len(problem.kept) > _KEPT:
+                problem.kept.clear()
+            problem.kept[key] = ready
+    return ready
+
+
+def _prepare(
+    function: str,
+    order: int,
+    problem: Problem,
+    reads: tuple[Tensor | None, ...],
+    writes: tuple[Tensor | None, ...],
+    count: bool,
+) -> Ready:
+    q, k, v, *_ = reads
     n_problems, n_q, n_k = q.shape[:-2].numel(), q.shape[-2], k.shape[-2]
     widths, fixed = (q.shape[-1], v.shape[-1]), _fixed(problem, n_k)
     narrow = is_narrow(n_problems, n_q, n_k, q.dtype, *widths)
@@ -330,10 +380,14 @@ def _prepare(function: str, order: int, problem: Problem, tensors: list[Tensor |
         raise RuntimeError(
             "path='c' needs a working C compiler; see attnlab.kernels.compiled.compiler.compiler_report()"
         )
-    layouts = [None if x is None else _layout(x.shape, x.stride()) for x in tensors]
-    views = [number for layout in layouts for number in (_NONE if layout is None else (0, *layout[1:]))]
-    record = _TASK.pack(n_q, n_k, *fixed.numbers, *views)
+    views, places, keep = [_NONE] * 16, [], []
+    for place, x in zip((*_READS[function], *_WRITES[function]), (*reads, *writes), strict=True):
+        if x is not None:
+            offsets, *lies = _layout(x.shape, x.stride())
+            views[place] = 0, *lies
+            places.append(_FIRST_VIEW + _VIEW * place)
+            keep.append(offsets)
+    record = _TASK.pack(n_q, n_k, *fixed.numbers, *(number for view in views for number in view))
     work = n_problems * fixed.pairs * sum(widths)
     groups = -(-n_problems // n_lanes(built)) if work > _THREAD_WORK and not count else 1
-    keep = tuple(layout[0] for layout in layouts if layout is not None)
-    return _Ready(getattr(built, function), built, record, keep, n_problems, groups)
+    return Ready(getattr(built, function), built, record, tuple(places), tuple(keep), n_problems, groups, [])

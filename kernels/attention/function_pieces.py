@@ -33,7 +33,9 @@ class FullPrecision(Function):
     """(run, tensors) -> run(*tensors), a tuple; its derivatives are computed with autocast off too, wherever backward is called.
 
     Torch runs the derivatives of plain operations under the autocast of the place where backward is called, and rounds their
-    products. ``run`` must be a function of the tensors alone.
+    products. ``run`` must be a function of the tensors alone. First derivatives come from the same operations, in the same
+    order, as without autocast, and are the same bit for bit (where one tensor is given twice, its parts are added in another
+    order).
     """
 
     @staticmethod
@@ -46,18 +48,42 @@ class FullPrecision(Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
         run, tensors = ctx.run, ctx.saved_tensors
-        n = len(tensors)
+        n, wanted = len(tensors), [i for i, need in enumerate(ctx.needs_input_grad[1:]) if need]
 
         def gradient(*xs):
-            if any(
-                map(torch_internals.is_batched_gradient, xs[n:])
-            ):  # of the older vmap, which torch.func does not know
-                with torch.enable_grad():
-                    leaves = [x.detach().requires_grad_() for x in xs[:n]]
-                    return torch.autograd.grad(run(*leaves), leaves, xs[n:])
-            return torch.func.vjp(run, *xs[:n])[1](xs[n:])
+            own = _apart(xs[:n], wanted)
+            with torch.enable_grad():
+                out = run(*own)
+            return _slopes(out, [own[i] for i in wanted], xs[n:], torch.is_grad_enabled())
 
-        return None, *FullPrecision.apply(gradient, *tensors, *cotangents)
+        if torch_internals.transforms_active():  # a transform around backward: this class has no rule for it
+            return None, *pulled_back(run, tensors, cotangents)
+        grads = dict(zip(wanted, FullPrecision.apply(gradient, *tensors, *cotangents), strict=True))
+        return None, *(grads.get(i) for i in range(n))
+
+
+def _apart(tensors: Sequence[Tensor], wanted: Sequence[int]) -> list[Tensor]:
+    """The tensors, those that a derivative is wanted of each a variable of its own, also where two are the same tensor."""
+    graph = torch.is_grad_enabled()
+
+    def one(i: int, x: Tensor) -> Tensor:
+        if graph and x.requires_grad:
+            return x.view_as(x)
+        return x.detach().requires_grad_(i in wanted)
+
+    return [one(i, x) for i, x in enumerate(tensors)]
+
+
+def _slopes(
+    out: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor], graph: bool
+) -> tuple[Tensor, ...]:
+    """Reverse-mode derivatives, zeros where nothing depends on a leaf."""
+    pairs = [(x, g) for x, g in zip(out, cotangents, strict=True) if x.requires_grad]
+    if not pairs:
+        return tuple(map(torch.zeros_like, leaves))
+    moving, pulled = zip(*pairs, strict=True)
+    found = torch.autograd.grad(moving, leaves, pulled, create_graph=graph, allow_unused=True)
+    return tuple(torch.zeros_like(x) if g is None else g for x, g in zip(leaves, found, strict=True))
 
 
 def mapped_in_front(info: Any, in_dims: Sequence[int | None], args: Sequence[Any]) -> list[Any]:

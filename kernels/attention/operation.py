@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels import torch_internals
-from attnlab.kernels.attention import autograd, autograd_of_statistics, column_sum, compiled, cpu, direct, plain
+from attnlab.kernels.attention import autograd, autograd_of_statistics, column_sum, compiled, cpu, direct, plain, seen
 from attnlab.kernels.attention.arguments import (
     LOW,
     PATHS,
@@ -36,7 +36,7 @@ from attnlab.kernels.attention.arguments import (
 from attnlab.kernels.attention.biases import Bias, as_bias
 from attnlab.kernels.attention.function_pieces import FullPrecision, lowered
 from attnlab.kernels.attention.masks import Causal, Mask, as_visible
-from attnlab.kernels.attention.paths import path_of
+from attnlab.kernels.attention.paths import needs_derivative, path_of
 from attnlab.kernels.attention.problem import Problem, Rows, on_device, rows_of_mask, rows_of_visible, rows_with_sink
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 from attnlab.kernels.attention.scores.registry import has_no_tensors, score_map
@@ -129,19 +129,28 @@ def attention(
     """
     if torch_internals.tracing():
         return compiled.attention(q, k, v, score, mask, bias, scale, statistics, path)
+    if bias is None and not statistics:
+        known = seen.answer(q, k, v, score, mask, scale, path)
+        if known is not None:
+            return known
     q, k, v = checked_tensors(q, k, v)
     if torch_internals.without_memory(q, k, v):
         with torch_internals.mode_of(q, k, v):
             return compiled.attention(q, k, v, score, mask, bias, scale, statistics, path)
+    q, k, v = (torch_internals.unwrap_if_dead(x) if torch_internals.is_wrapped(x) else x for x in (q, k, v))
     ordinary = not torch_internals.transforms_active() or torch_internals.transforms_of_a_function()
     key = None
     if path == "auto" and plain.only():
         path = "reference"
-    if ordinary and bias is None and not statistics and not isinstance(scale, Tensor) and by_value(mask):
-        key = q.shape, k.shape, v.shape, q.dtype, q.device, score, mask, scale, path
+    derivative = not statistics or autograd.wanted(q, k, v)  # statistics alone have a table of their own
+    if ordinary and _is_plain(bias) and not isinstance(scale, Tensor) and by_value(mask):
+        moved = None if bias is None else (bias.shape, bias.dtype, needs_derivative(bias))
+        key = q.shape, k.shape, v.shape, q.dtype, q.device, score, mask, scale, path, statistics, derivative, moved
         plan = _known(key)
         if plan is not None:
-            return _carry_out(plan, q, k, v, None)
+            if bias is None and not statistics:
+                _remember(plan, q, k, v, score, mask, scale, path)
+            return _carry_out(plan, q, k, v, None if bias is None else bias.to(q))
     if q.dtype in LOW and q.device.type == "cpu" and path != "gpu":
         return _in_single(q, k, v, score, mask, bias, scale, statistics, path)
     score = score_map(score)
@@ -167,7 +176,7 @@ def attention(
             wanted = path_of("auto" if path == "sdpa" else path, sinkless, q, other[1], lead, *other[2:], names)
             if wanted in ("c", "gpu"):
                 (k, v, rows, visible, bias), score, key = other, sinkless, None
-    derivative = not names or autograd.wanted(q, k, v, bias)  # statistics alone have a table of their own
+    derivative = derivative or autograd.wanted(q, bias)  # also of a scale and a bias
     chosen = path_of(path, score, q, v, lead, rows, visible, bias, names, derivative)
     plan = Plan(chosen if ordinary else "reference", Problem(scale, score, rows, visible, names, mass), lead)
     if key is not None and whole is score:
@@ -205,6 +214,16 @@ def _keep(key: tuple, plan: Plan) -> None:
         _plans[key] = plan
     except TypeError:
         return
+
+
+def _is_plain(bias: object) -> bool:
+    """Whether there is no bias, or a tensor of which shape, type and need of a derivative decide everything."""
+    return bias is None or (isinstance(bias, Tensor) and bias.layout is torch.strided and not bias.is_nested)
+
+
+def _remember(plan: Plan, q: Tensor, k: Tensor, v: Tensor, score, mask, scale, path: str) -> None:
+    if plan.path == "c" and plan.lead == q.shape[:-2] and not torch_internals.transforms_active():
+        seen.keep(q, k, v, score, mask, scale, path, plan.problem)
 
 
 def _carry_out(plan: Plan, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None):

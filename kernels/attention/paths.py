@@ -35,7 +35,7 @@ def path_of(
         and set(names) <= set(OF_COLUMNS)
         and lead.numel() * q.shape[-2] > 0
         and not (rows is not None and rows.some_empty)
-        and (bias is None or not _needs_derivative(bias))
+        and (bias is None or not needs_derivative(bias))
         and (visible is None or not torch_internals.transforms_active())
     )
     if path == "c" and not can_c:
@@ -68,7 +68,8 @@ def path_of(
     return "sdpa" if can_sdpa else "reference"
 
 
-def _needs_derivative(bias: Tensor) -> bool:
+def needs_derivative(bias: Tensor) -> bool:
+    """Whether anything may ask for a derivative with respect to a bias."""
     return (
         (bias.requires_grad and torch.is_grad_enabled())
         or torch_internals.transforms_active()

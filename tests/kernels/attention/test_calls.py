@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from attnlab.kernels.attention import attention, cpu
+from attnlab.kernels.attention import attention, cpu, plain, seen
 from attnlab.kernels.attention import operation as package
 from attnlab.kernels.attention.masks import BlockSparse, Window
 from attnlab.kernels.attention.scores.f_over_g import Softmax
-from attnlab.kernels.compiled import compiler
+from attnlab.kernels.compiled import compiler, counters
 
 EPS = torch.finfo(torch.float64).eps
 
@@ -15,6 +15,7 @@ EPS = torch.finfo(torch.float64).eps
 @pytest.fixture(autouse=True)
 def _forget():
     package._plans.clear()
+    seen._calls.clear()
 
 
 def near(a, b):
@@ -39,6 +40,69 @@ def test_a_repeated_call_gives_the_same_bits_and_options_are_not_mixed_up(make):
     for option, o in zip(options, again, strict=True):
         assert near(o, attention(q, k, v, **{**option, "path": "reference"}))
     assert not near(again[0], again[1]) and not near(again[0], again[3])  # the twin: one plan for all
+
+
+def test_a_call_like_an_earlier_one_gives_its_bits_whatever_lies_how(make, needs_c):
+    """Third calls are looked up; each way to lie has an entry, and what the look-up cannot tell takes the whole way."""
+    q, k, v = make(3, *[(9, 6, 4)] * 3)
+    turned, strided = q.mT.contiguous().mT, make(4, (9, 6, 9), (1,))[0][..., 1::2]
+    negative, zero = (
+        torch.complex(torch.zeros_like(q), q).conj().imag,
+        torch._efficientzerotensor((9, 6, 4), dtype=q.dtype),
+    )
+    part = torch._efficientzerotensor((12, 6, 4), dtype=q.dtype)[3:]  # a part of nothing has an address, and no memory
+    kinds = {
+        "plain": (q, k, v), "turned": (turned, k, v), "strided": (strided, k, v), "shared": (q, k[:1].expand_as(k), v),
+        "negative": (negative, k, v), "zero": (q, zero, v), "part": (q, k, part), "parameter": (torch.nn.Parameter(q), k, v),
+    }  # fmt: skip
+    for options in ({}, {"mask": "causal"}, {"mask": Window(2), "scale": 0.5, "score": "relu"}):
+        for name, tensors in kinds.items():
+            right = attention(*(x.detach().clone().contiguous() for x in tensors), **options, path="reference")
+            for _ in range(4):
+                with torch.inference_mode():
+                    attention(*tensors, **options)
+                assert near(attention(*tensors, **options), right), name
+            with torch.no_grad():
+                known = seen.answer(
+                    *tensors, options.get("score", "softmax"), options.get("mask"), options.get("scale"), "auto"
+                )
+            assert (known is None) == (name in ("negative", "zero", "part")), name
+            assert known is None or near(known, right)
+    assert not near(
+        attention(turned, k, v), attention(torch.as_strided(turned, q.shape, q.stride()), k, v)
+    )  # the twin: strides unread
+
+
+def test_a_look_up_is_no_way_around_modes_and_transforms(make, needs_c):
+    q, k, v, t = make(5, *[(9, 6, 4)] * 4)
+    for _ in range(3):
+        right = attention(q, k, v)
+    slope = torch.func.jvp(lambda x: attention(x, k, v, path="reference"), (q,), (t,))[1]
+    with torch.autograd.forward_ad.dual_level():
+        dual = attention(torch.autograd.forward_ad.make_dual(q, t), k, v)
+        assert near(torch.autograd.forward_ad.unpack_dual(dual).tangent, slope)
+    assert near(torch.func.jvp(lambda x: attention(x, k, v), (q,), (t,))[1], slope)
+    assert near(torch.func.vmap(lambda x: attention(x, k, v))(torch.stack((q, t)))[0], right)
+    with counters.counting() as work:
+        attention(q, k, v)
+    assert work.exponentials > 0
+    with plain.plain_formulas():
+        assert near(attention(q, k, v), right) and not torch.equal(attention(q, k, v), right)
+    assert attention(q.to("meta"), k.to("meta"), v.to("meta")).is_meta
+    with pytest.raises(ValueError, match="move them to one device"):
+        attention(q, k.to("meta"), v)
+    with pytest.raises(ValueError, match="dense"):
+        attention(q.to_sparse(), k, v)
+    kept = []
+    torch.func.jvp(lambda x: (kept.append(x * 1), x.sum())[1], (q,), (t,))  # a wrapper that has outlived its transform
+    assert near(attention(kept[0], k, v), right)
+    q.requires_grad_()
+    first, second = (
+        torch.autograd.grad(attention(q, k, v, path=p).sin().sum(), q, create_graph=True)[0]
+        for p in ("auto", "reference")
+    )
+    assert near(first, second)
+    assert near(*(torch.autograd.grad(x.square().sum(), q)[0] for x in (first, second)))
 
 
 def test_a_good_call_does_not_open_the_door_to_a_bad_one(make):

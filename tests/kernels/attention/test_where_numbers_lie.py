@@ -78,4 +78,4 @@ def test_what_is_kept_of_calls_with_many_problems_stays_small(make, needs_c):
         assert attention(q, k[:, :n].contiguous(), v[:, :n].contiguous(), path="c").shape == (5000, 1, 2)
     kept = cpu._many_offsets.cache_info()
     assert kept.currsize <= kept.maxsize <= 16 and before <= 16
-    assert 8 * cpu._MANY * cpu._few_offsets.cache_info().maxsize <= 1 << 24  # bytes
+    assert 8 * cpu.MANY * cpu._few_offsets.cache_info().maxsize <= 1 << 24  # bytes
