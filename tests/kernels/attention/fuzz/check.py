@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from attnlab.kernels.attention import attention
 
 STEP = 1e-5
-VALUES = ("value", "vmap", "transposed vmap")
+VALUES = ("value", "again", "vmap", "transposed vmap")
 
 
 class Wrong(AssertionError):
@@ -105,6 +105,9 @@ def _loss(call, found):
 def _mapped(call, mode):
     if mode == "value":
         return _run(call, call.live)
+    if mode == "again":
+        with torch.no_grad():
+            return [_run(call, call.live) for _ in range(3)][-1]
 
     def one(*tensors):
         return _run(call, (*tensors, *call.live[3:]))
@@ -128,6 +131,9 @@ def _derivative(call, mode):
     if mode == "after inference":  # what such a call keeps must serve a backward pass
         with torch.inference_mode():
             _run(call, [x.detach() + 0 for x in live])
+    if mode == "reverse again":
+        for _ in range(2):
+            _run(call, live)
     if mode == "forward of reverse":
         slope = torch.func.grad(loss, argnums=tuple(range(len(live))))
         tangents = torch.func.jvp(slope, tuple(x.detach() for x in live), tuple(directions))[1]
