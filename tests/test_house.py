@@ -44,6 +44,7 @@ TESTS_OF_A_ROOM = {
     "kernels/attention/test_infinities.py": "infinities that a query sees, on every path",
     "kernels/attention/test_masks_and_biases.py": "masks and biases together, on every path",
     "kernels/attention/test_one_meaning.py": "what is not finite, hidden, aligned or stored oddly, on every path",
+    "kernels/attention/test_autocast.py": "values and derivatives under autocast, on every path",
     "kernels/attention/test_where_numbers_lie.py": "tensors whose numbers do not lie at their address, on every path",
     "kernels/attention/test_refusals.py": "arguments of the face that are refused or mean the same",
     "kernels/attention/test_traces_and_maps.py": "mapped masks, traces, tensors without numbers, forks",
