@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "papers": {"papers", "theory", "kernels", "simulators", "analysis"},
 }
 SHARED = {
-    "theory": {"costs", "preconditioned_regression"},
+    "theory": {"costs", "preconditioned_regression", "score_ensembles"},
     "simulators": {"ensemble", "models", "planted", "serving", "tasks"},
 }
 """Rooms of theory/ and simulators/ that every subject may use: what two subjects share, named after what it is."""

@@ -164,6 +164,24 @@ class Limit:
     causal: bool = False
 
 
+@dataclass(frozen=True)
+class Approximation:
+    """That an operator approximates softmax attention on the same queries and keys, whatever these are.
+
+    ``ladders(sizes)``: by name, operators of growing cost and accuracy at these sizes. ``reaches``: "exact" if ``at_last(sizes)``
+    is softmax attention to rounding, "limit" if it comes within a tenth of it (as random features do with their number), "no"
+    if no number brings it there.
+    """
+
+    ladders: Callable[[Sizes], Mapping[str, tuple[Operator, ...]]]
+    at_last: Callable[[Sizes], Operator]
+    reaches: str = "exact"
+
+    def __post_init__(self) -> None:
+        if self.reaches not in ("exact", "limit", "no"):
+            raise ValueError(f"reaches={self.reaches!r}; use 'exact', 'limit' or 'no'")
+
+
 class Operator:
     """The protocol; members are frozen dataclasses that override what differs from these defaults."""
 
@@ -173,6 +191,8 @@ class Operator:
     limits: ClassVar[tuple[Limit, ...]] = ()
     no_matrix: ClassVar[str] = ""
     frozen_parameters: ClassVar[tuple[str, ...]] = ()
+    #: How an operator approximates softmax attention; or, of one whose numbers can make it that, why it is no approximation.
+    approximates: ClassVar[Approximation | str | None] = None
     least_heads: ClassVar[int] = 1  # with fewer heads a part of the operator has nothing to do
     budget: ClassVar[float] = 1e-5  # float32 against float64, relative to the largest output
 

@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from attnlab.theory.checks import check_count, check_not_negative
+from attnlab.theory.hashing.sampling import caught_square_limit
+from attnlab.theory.score_ensembles.law import ScoreLaw
+from attnlab.theory.score_ensembles.sampling import shared_samples_error
 
 
 def row_sum_variance_exact(weights: ArrayLike, n_samples: int) -> np.ndarray:
@@ -49,6 +52,19 @@ def kappa_limit(largest_query: float, smallest_query: float, key_std: float) -> 
     r"""Largest over smallest row sum without a mask, :math:`e^{b (|q|_{max}^2 - |q|_{min}^2)/2}`, many keys."""
     check_not_negative(largest_query=largest_query, smallest_query=smallest_query)
     return math.exp(key_std**2 * (largest_query**2 - smallest_query**2) / 2)
+
+
+def map_error(law: ScoreLaw, *, block: int = 2, samples: int = 2, bits: int = 3) -> float:
+    """Relative Frobenius error of the map: the own block of sorted hashes exactly, samples for the rest.
+
+    For as many buckets as blocks, n/b = 2^bits: what larger blocks catch is known only between two limits.
+    """
+    if 2**bits * block != law.n_keys:
+        raise ValueError(
+            f"block={block!r}, bits={bits!r}: need 2^bits blocks, n_keys = {2**bits * block}, not {law.n_keys}"
+        )
+    caught = caught_square_limit(law, block)
+    return shared_samples_error(law, samples, exact_share=caught, exact_keys=block / law.n_keys)
 
 
 def multiply_adds(sizes: Any, *, causal: bool = False, block: int = 2, samples: int = 2, bits: int = 3) -> int:

@@ -11,8 +11,10 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import roots_genlaguerre, roots_hermitenorm
 
 from attnlab.theory.checks import check_count, check_positive, check_share
+from attnlab.theory.score_ensembles.law import ScoreLaw
 
 
 def gray_rank(bits: ArrayLike) -> np.ndarray:
@@ -44,6 +46,32 @@ def caught_mass_limit(caught: float, planted: float, share: float) -> float:
     """
     check_share(caught=caught, planted=planted, share=share)
     return caught * planted + (1 - planted) * share
+
+
+def caught_square_limit(law: ScoreLaw, block: int) -> float:
+    r"""Share of :math:`\sum_j P_j^2` in the own block, Gaussian queries and keys of equal lengths, many tokens.
+
+    Under weights :math:`P_j^2` a key is normal around 2 v x, with v = s / sqrt(nu) per direction: its part along the query is
+    :math:`2 v |x| + \sqrt v\, z`, that across is :math:`\sqrt v\, \chi_{\nu - 1}`. The mean of :func:`caught_limit`
+    over the angle between them; an upper limit, as blocks do not begin where buckets do.
+    """
+    check_count(at_least=2, width=law.width)
+    levels = math.log2(law.n_keys / block)
+    if law.width < 2 * levels:
+        raise ValueError(
+            f"width={law.width}: {levels:g} hyperplanes cut so few directions into cells of very unequal mass; the limit is for "
+            f"widths from {2 * levels:g} on"
+        )
+    if not (levels >= 0 and levels == round(levels)):
+        raise ValueError(f"n_keys={law.n_keys!r} over block={block!r} must be a power of two")
+    variance, weight = law.variances()
+    weight = weight * np.exp(variance)  # queries by their sum of squares
+    z, chance = roots_hermitenorm(32)
+    t, share = roots_genlaguerre(32, (law.width - 3) / 2)
+    along = (2 * np.sqrt(variance)[:, None] + z)[..., None]  # over sqrt v, as v |x|^2 = s_q^2
+    caught = (1 - np.arctan2(np.sqrt(2 * t), along) / math.pi) ** levels
+    mean = np.einsum("izt,z,t->i", caught, chance / chance.sum(), share / share.sum())
+    return float(weight @ mean / weight.sum())
 
 
 def sampled_product_error_exact(weights: ArrayLike, values: ArrayLike, n_samples: int, chances: ArrayLike) -> float:

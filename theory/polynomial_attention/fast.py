@@ -12,6 +12,8 @@ from scipy import optimize
 
 from attnlab.theory.checks import check_count, check_positive
 from attnlab.theory.costs.linear_form import in_chunks, two_products
+from attnlab.theory.score_ensembles.law import ScoreLaw
+from attnlab.theory.score_ensembles.series import series_error
 
 
 def participation(score_std: float) -> float:
@@ -62,9 +64,14 @@ def rank(dim: int, n_tokens: int, standardised: bool = True, order: int = 2) -> 
     return min(n_tokens, on_sphere if standardised else n_features(dim, order))
 
 
-def multiply_adds(
-    sizes: Any, *, causal: bool = False, order: int = 2, scale: float | None = None, epsilon: float = 1e-12
-) -> int:
+def map_error(law: ScoreLaw, *, order: int = 2, standardise: bool = False, **numbers: Any) -> float:
+    """Relative Frobenius error of the map against softmax of the same scores, tokens as they are."""
+    if standardise:
+        raise ValueError("standardise=True: softmax of standardised tokens is another map; take standardise=False")
+    return series_error(law, order)
+
+
+def multiply_adds(sizes: Any, *, causal: bool = False, order: int = 2, **numbers: Any) -> int:
     """Multiply-adds of one call for all heads: linear attention with C(d + p, p) features and a column of ones."""
     m, width = n_features(sizes.d, order), sizes.d_v + 1
     per_head = in_chunks(sizes.n, m, width) if causal else two_products(sizes.queries, sizes.n, m, width)

@@ -12,6 +12,8 @@ from scipy.special import hyp1f1
 
 from attnlab.theory.checks import check_count, check_not_negative, check_positive
 from attnlab.theory.costs.linear_form import two_products
+from attnlab.theory.score_ensembles.features import features_error_approx
+from attnlab.theory.score_ensembles.law import ScoreLaw
 
 
 def positive_error(kernel: float, sum_norm: float, n_features: int) -> float:
@@ -48,7 +50,16 @@ def orthogonal_error(kernel: float, sum_norm: float, n_features: int, dim: int) 
     return positive_error(kernel, sum_norm, n_features) + (1 - 1 / n_features) * covariance
 
 
-def multiply_adds(sizes: Any, *, causal: bool = False, n_features: int = 8) -> int:
+def map_error(law: ScoreLaw, *, n_features: int = 8, orthogonal: bool = False) -> float:
+    """Relative Frobenius error of the map, independent rows, first order in 1/m, queries and keys of equal lengths."""
+    if orthogonal:
+        raise ValueError(
+            "orthogonal=True: the covariance of two keys under orthogonal rows is not known here; take independent ones"
+        )
+    return features_error_approx(law, n_features)
+
+
+def multiply_adds(sizes: Any, *, causal: bool = False, n_features: int = 8, orthogonal: bool = True) -> int:
     """Multiply-adds of one call for all heads: features (n_q + n) m d, then two products; causal, the map times values."""
     features = (sizes.queries + sizes.n) * n_features * sizes.d
     if causal:
@@ -62,6 +73,6 @@ def crossover_length(dim: int, value_dim: int, n_features: int) -> float:
     return 2 * n_features * (dim + value_dim + 1) / (dim + value_dim)
 
 
-def state_numbers(sizes: Any, *, n_features: int = 8) -> int:
+def state_numbers(sizes: Any, *, n_features: int = 8, orthogonal: bool = True) -> int:
     """Numbers per head of the state: m running maxima and m (d_v + 1) sums."""
     return n_features * (sizes.d_v + 2)

@@ -15,6 +15,8 @@ from scipy import stats
 
 from attnlab.theory.checks import check_share
 from attnlab.theory.costs.visible import all_pairs
+from attnlab.theory.score_ensembles.law import ScoreLaw
+from attnlab.theory.score_ensembles.selection import selection_error
 
 
 def score_correlation_exact(query: np.ndarray, spectrum: np.ndarray, directions: int) -> float:
@@ -42,6 +44,16 @@ def movement_speed_up(directions_share: float, kept_share: float) -> float:
     """
     check_share(directions_share=directions_share, kept_share=kept_share)
     return 1 / (directions_share / 2 + kept_share)
+
+
+def map_error(law: ScoreLaw, *, keep: int = 3, directions: int = 2) -> float:
+    """Relative Frobenius error of the map where the directions hold all of the keys, so that scores are ranked exactly."""
+    if directions < law.width:
+        raise ValueError(
+            f"directions={directions!r} below width={law.width}: the law is for scores that are ranked exactly, keys of rank at "
+            f"most {directions}"
+        )
+    return selection_error(law, keep, law.n_keys)
 
 
 def multiply_adds(sizes: Any, *, causal: bool = False, keep: int = 3, directions: int = 2) -> int:

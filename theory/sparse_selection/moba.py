@@ -10,12 +10,29 @@ from __future__ import annotations
 from typing import Any
 
 from attnlab.theory.costs.visible import all_pairs
+from attnlab.theory.score_ensembles.law import ScoreLaw
+from attnlab.theory.score_ensembles.selection import selection_error
 from attnlab.theory.sparse_selection.routing_hits import mean_hit_exact
 
 
 def hit_exact(score: float, score_std: float, block: int, n_blocks: int, keep: int) -> float:
     """Probability that a key of score A in one of n_b candidate blocks is among the k kept, independent Gaussian scores."""
     return mean_hit_exact(score, score_std, block, n_blocks, keep)
+
+
+def map_error(law: ScoreLaw, *, block: int = 2, keep: int = 2) -> float:
+    r"""Relative Frobenius error of the map: the own block whatever it holds, and the best k - 1 of the others by mean keys.
+
+    The score of a mean key has correlation :math:`1/\sqrt B` with that of each key of its block.
+    """
+    blocks = -(-law.n_keys // block)
+    if blocks * block != law.n_keys:
+        raise ValueError(f"block={block!r} does not divide n_keys={law.n_keys}: the law is for blocks of one size")
+    if keep >= blocks:
+        return 0.0
+    if keep < 2:
+        raise ValueError(f"keep={keep!r}: only the own block is kept, which no score chooses; take keep >= 2")
+    return selection_error(law, keep - 1, blocks - 1, correlation=block**-0.5, always=1 / blocks)
 
 
 def multiply_adds(sizes: Any, *, causal: bool = False, block: int = 2, keep: int = 2) -> int:

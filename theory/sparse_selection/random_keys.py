@@ -14,6 +14,8 @@ import numpy as np
 
 from attnlab.theory.checks import check_count
 from attnlab.theory.costs.visible import all_pairs
+from attnlab.theory.score_ensembles.law import ScoreLaw
+from attnlab.theory.score_ensembles.sampling import subset_error
 
 
 def subset_factor(n_keys: int, n_kept: int) -> float:
@@ -33,6 +35,13 @@ def output_bias_approx(weights: np.ndarray, values: np.ndarray, n_kept: int) -> 
     """Mean of the output over subsets less the full output, per channel, to the same order."""
     gap = values - weights @ values
     return -subset_factor(len(weights), n_kept) * (weights**2 @ gap)
+
+
+def map_error(law: ScoreLaw, *, reduction: int = 2, own: bool = False) -> float:
+    """Relative Frobenius error of the map on scores of this law, without the query's own key."""
+    if own:
+        raise ValueError("own=True: a law of scores does not tell that of the query's own key; take own=False")
+    return subset_error(law, -(-law.n_keys // reduction))
 
 
 def multiply_adds(sizes: Any, *, causal: bool = False, reduction: int = 2, own: bool = True) -> int:

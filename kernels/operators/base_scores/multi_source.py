@@ -12,7 +12,17 @@ from torch import Tensor
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import beside_problems
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
+from attnlab.kernels.operators.operator import (
+    QKV,
+    Approximation,
+    Facts,
+    Limit,
+    Operator,
+    Parameters,
+    Sizes,
+    checked,
+    normal,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,7 @@ class MultiSource(Operator):
     hidden: int = 8
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "libovicky2017"
+    approximates: ClassVar[Approximation | str | None] = "one source is plain attention, several read other tokens"
     facts: ClassVar[Facts] = Facts(
         row_sum=1.0, causal="none", content="pair",
         causal_reason="cross-attention: the sources are complete, and early queries would see no key of later ones",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
+from attnlab.kernels.operators.operator import QKV, Approximation, Facts, Limit, Operator, Parameters, checked
 
 SUMMARIES = ("max", "mean", "counted")
 
@@ -32,6 +32,9 @@ class Combiner(Operator):
     summary: str = "max"
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "ren2021"
+    approximates: ClassVar[Approximation | str | None] = (
+        "a summary stands for its span whatever the query asks: only the place of a key decides"
+    )
     limits: ClassVar[tuple[Limit, ...]] = (
         Limit("one span holds all tokens", lambda: Combiner(8), lambda: DotProduct()),
         Limit("spans of one token", lambda: Combiner(1, "counted"), lambda: DotProduct()),

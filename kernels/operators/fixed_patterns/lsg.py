@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
+from attnlab.kernels.operators.operator import QKV, Approximation, Facts, Limit, Operator, Parameters, checked
 
 CHOICES = ("norm", "stride")
 
@@ -30,6 +30,7 @@ class LSG(Operator):
     choice: str = "norm"
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "condevaux2022"
+    approximates: ClassVar[Approximation | str | None] = "only the place of a key decides whether it is seen"
     facts: ClassVar[Facts] = Facts(
         row_sum=1.0,
         causal="mask",

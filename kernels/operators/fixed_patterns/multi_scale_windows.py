@@ -11,7 +11,7 @@ from torch import Tensor
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.masks import Window
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
+from attnlab.kernels.operators.operator import QKV, Approximation, Facts, Limit, Operator, Parameters, checked
 
 SCALES = (0.25, 0.5, 1.0, 2.0)
 
@@ -29,6 +29,7 @@ class MultiScaleWindows(Operator):
     depth: float = 1.0
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "xu2025"
+    approximates: ClassVar[Approximation | str | None] = "only the place of a key decides whether it is seen"
     least_heads: ClassVar[int] = 2
     limits: ClassVar[tuple[Limit, ...]] = (
         Limit("windows as long as the sequence", lambda: MultiScaleWindows(400), lambda: DotProduct()),

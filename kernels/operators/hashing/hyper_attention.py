@@ -14,7 +14,17 @@ from torch.nn.functional import pad
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import beside_problems
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
+from attnlab.kernels.operators.operator import (
+    QKV,
+    Approximation,
+    Facts,
+    Limit,
+    Operator,
+    Parameters,
+    Sizes,
+    checked,
+    normal,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,18 @@ class HyperAttention(Operator):
     bits: int = 3
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "han2024hyper"
+    approximates: ClassVar[Approximation | str | None] = Approximation(
+        lambda sizes: {
+            name: tuple(
+                HyperAttention(block(sizes.n, m), m, 7) for m in (max(2, sizes.n // part) for part in (32, 16, 8, 4))
+            )
+            for name, block in (
+                ("small blocks", lambda n, m: max(1, n // 128)),
+                ("blocks of as many keys as samples", lambda n, m: m),
+            )
+        },
+        lambda sizes: HyperAttention(block=sizes.n),
+    )
     frozen_parameters: ClassVar[tuple[str, ...]] = ("planes",)
     limits: ClassVar[tuple[Limit, ...]] = (
         Limit("one block holds all keys", lambda: HyperAttention(block=99), lambda: DotProduct()),

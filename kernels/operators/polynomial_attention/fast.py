@@ -14,7 +14,7 @@ from torch import Tensor
 from attnlab.kernels.linear_attention import linear_attention
 from attnlab.kernels.operators.axes import past
 from attnlab.kernels.operators.convolutions import with_ones
-from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, State, checked
+from attnlab.kernels.operators.operator import QKV, Approximation, Facts, Operator, Parameters, State, checked
 
 
 def monomials(x: Tensor, order: int) -> Tensor:
@@ -34,24 +34,40 @@ class Fast(Operator):
 
     Queries and keys lose their mean over the features and are divided by their standard deviation; s = q . k / sqrt(d)
     (whether the root stays after standardising is not said; ``scale`` replaces it). ``order`` p is even, so that no
-    weight is negative (the paper has 1, too). Strongly negative scores gain weight again. Gerami et al. 2024 (arXiv
+    weight is negative (the paper has 1, too). With ``standardise=False`` tokens stay as they are: the series of softmax
+    attention itself. Strongly negative scores gain weight again. Gerami et al. 2024 (arXiv
     2402.07901), equations 9 to 12.
     """
 
     order: int = 2
     scale: float | None = None
     epsilon: float = 1e-12
+    standardise: bool = True
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "gerami2024"
-    facts: ClassVar[Facts] = Facts(
-        1.0, causal="prefix", content="pair", equivariant=("permutation",),
-        rank=lambda sizes: min(sizes.n, sizes.d * (sizes.d + 1) // 2 - 1),
-    )  # fmt: skip
+    approximates: ClassVar[Approximation | str | None] = Approximation(
+        lambda sizes: {"series": tuple(Fast(order, standardise=False) for order in (2, 4))},
+        lambda sizes: Fast(16, standardise=False),
+        "limit",
+    )
     budget: ClassVar[float] = 1e-4
 
     def __post_init__(self):
         if not (isinstance(self.order, int) and self.order >= 2 and self.order % 2 == 0):
             raise ValueError(f"order={self.order!r} must be even and at least 2: odd orders have negative weights")
+
+    @property
+    def facts(self) -> Facts:  # type: ignore[override]
+        """Standardised tokens lose a dimension, and the rotations that move the ones."""
+        if not self.standardise:
+            return Facts(
+                1.0, causal="prefix", content="pair", equivariant=("permutation", "rotation"),
+                rank=lambda sizes: min(sizes.n, math.comb(sizes.d + self.order, self.order)),
+            )  # fmt: skip
+        return Facts(
+            1.0, causal="prefix", content="pair", equivariant=("permutation",),
+            rank=lambda sizes: min(sizes.n, sizes.d * (sizes.d + 1) // 2 - 1),
+        )  # fmt: skip
 
     def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
@@ -83,5 +99,7 @@ class Fast(Operator):
         """Queries and keys whose product is s."""
         d = inputs.q.shape[-1]
         root = (d**-0.5 if self.scale is None else self.scale) ** 0.5
+        if not self.standardise:
+            return root * inputs.q, root * inputs.k
         away = (x - x.mean(-1, keepdim=True) for x in (inputs.q, inputs.k))
         return tuple(root * x / (x.square().mean(-1, keepdim=True) + self.epsilon).sqrt() for x in away)

@@ -10,7 +10,7 @@ from torch import Tensor
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.masks import Window
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
+from attnlab.kernels.operators.operator import QKV, Approximation, Facts, Limit, Operator, Parameters, checked
 from attnlab.kernels.operators.rotary import rotated
 from attnlab.kernels.operators.selection import query_places
 
@@ -30,6 +30,7 @@ class AlternatingPositions(Operator):
     base: float = 10000.0
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "yang2025"
+    approximates: ClassVar[Approximation | str | None] = "positions are a part of the scores"
     limits: ClassVar[tuple[Limit, ...]] = (
         Limit("a layer without positions", lambda: AlternatingPositions(4), lambda: DotProduct()),
     )

@@ -11,7 +11,17 @@ from torch import Tensor
 
 from attnlab.kernels.operators.axes import beside_problems
 from attnlab.kernels.operators.linear_variants.log_normal import LogNormal
-from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, Sizes, State, checked, normal
+from attnlab.kernels.operators.operator import (
+    QKV,
+    Approximation,
+    Facts,
+    Operator,
+    Parameters,
+    Sizes,
+    State,
+    checked,
+    normal,
+)
 
 
 @dataclass(frozen=True)
@@ -19,14 +29,23 @@ class Performer(Operator):
     r"""Weights :math:`\hat w_{ij} = \frac1m \sum_c e^{w_c \cdot (x_i + y_j) - |x_i|^2/2 - |y_j|^2/2}`, divided by their row sum.
 
     x = q / d^{1/4}, y = k / d^{1/4}, ``n_features`` Gaussian rows w (``projection``, frozen), orthogonal within blocks of d with
-    the lengths of Gaussian rows: an unbiased estimate of e^{x . y} each, not of the ratio. Features are kept as logarithms, so
-    that nothing underflows. Causal by explicit pairs here, n^2 m numbers; by prefix sums as a state. Choromanski et al. 2021
-    (arXiv 2009.14794), equation 6 and section 2.4.
+    the lengths of Gaussian rows (``orthogonal=False``: independent): an unbiased estimate of e^{x . y} each, not of the
+    ratio. Features are kept as logarithms, so that nothing underflows. Causal by explicit pairs here, n^2 m numbers; by
+    prefix sums as a state. Choromanski et al. 2021 (arXiv 2009.14794), equation 6 and section 2.4.
     """
 
     n_features: int = 8
+    orthogonal: bool = True
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "choromanski2021"
+    approximates: ClassVar[Approximation | str | None] = Approximation(
+        lambda sizes: {
+            name: tuple(Performer(max(2, sizes.n // part), kind) for part in (32, 8, 4, 2))
+            for name, kind in (("independent rows", False), ("orthogonal rows", True))
+        },
+        lambda sizes: Performer(400 * sizes.n),
+        "limit",
+    )
     facts: ClassVar[Facts] = Facts(
         1.0, causal="prefix", content="pair", equivariant=("permutation",), rank=lambda sizes: min(sizes.n, 8)
     )
@@ -35,6 +54,8 @@ class Performer(Operator):
 
     def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         d, blocks = sizes.d, -(-self.n_features // sizes.d)
+        if not self.orthogonal:
+            return {"projection": normal(generators, (self.n_features, d), 1.0, torch.float64).to(dtype)}
         square = normal(generators, (blocks, d, d), 1.0, torch.float64)
         length = normal(generators, (blocks, d, d), 1.0, torch.float64).norm(dim=-1, keepdim=True)
         Q, R = torch.linalg.qr(square)

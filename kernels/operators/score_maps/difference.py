@@ -13,7 +13,17 @@ from torch.nn.functional import gelu
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import beside_problems
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
+from attnlab.kernels.operators.operator import (
+    QKV,
+    Approximation,
+    Facts,
+    Limit,
+    Operator,
+    Parameters,
+    Sizes,
+    checked,
+    normal,
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class Difference(Operator):
     width: int = 4
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "wu2025"
+    approximates: ClassVar[Approximation | str | None] = "two trained maps that start as one"
     facts: ClassVar[Facts] = Facts(1.0, causal="mask", content="pair", equivariant=("permutation",))
     limits: ClassVar[tuple[Limit, ...]] = (
         Limit("adapters at their start, U = 0", lambda: Difference(), lambda: DotProduct()),

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked
+from attnlab.kernels.operators.operator import QKV, Approximation, Facts, Limit, Operator, Parameters, Sizes, checked
 from attnlab.kernels.operators.selection import masked_softmax, visible_past
 
 
@@ -32,6 +32,7 @@ class MultiToken(Operator):
     weights_too: bool = False
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "golovneva2025"
+    approximates: ClassVar[Approximation | str | None] = "trained kernels that start as the identity"
     limits: ClassVar[tuple[Limit, ...]] = (
         Limit("kernels at their start", lambda: MultiToken(weights_too=True), lambda: DotProduct()),
     )

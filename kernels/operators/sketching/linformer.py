@@ -12,7 +12,17 @@ from torch import Tensor
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import beside_problems
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
+from attnlab.kernels.operators.operator import (
+    QKV,
+    Approximation,
+    Facts,
+    Limit,
+    Operator,
+    Parameters,
+    Sizes,
+    checked,
+    normal,
+)
 
 
 def _identities(inputs, parameters):
@@ -32,6 +42,11 @@ class Linformer(Operator):
     n_projected: int = 3
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "wang2020linformer"
+    approximates: ClassVar[Approximation | str | None] = Approximation(
+        lambda sizes: {"random projections": tuple(Linformer(max(2, sizes.n // part)) for part in (16, 8, 4, 2))},
+        lambda sizes: Linformer(16 * sizes.n),
+        "no",
+    )
     facts: ClassVar[Facts] = Facts(
         "free", causal="none", content="pair", equivariant=("rotation",), rank=lambda sizes: min(sizes.n, 3),
         causal_reason="projections mix all tokens, later ones too",

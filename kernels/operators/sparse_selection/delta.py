@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
+from attnlab.kernels.operators.operator import QKV, Approximation, Facts, Limit, Operator, Parameters, checked
 from attnlab.kernels.operators.selection import one_query_per_key, query_places
 
 
@@ -28,6 +28,10 @@ class Delta(Operator):
     gap: int = 3
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "willette2025"
+    approximates: ClassVar[Approximation | str | None] = Approximation(
+        lambda sizes: {"": tuple(Delta(max(2, sizes.n // 32), gap=gap) for gap in (16, 8, 4, 2))},
+        lambda sizes: Delta(gap=1),
+    )
     facts: ClassVar[Facts] = Facts(row_sum=1.0, causal="mask", content="pair", equivariant=("rotation",))
     limits: ClassVar[tuple[Limit, ...]] = (
         Limit("an anchor per query", lambda: Delta(gap=1), lambda: DotProduct()),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
+from attnlab.kernels.operators.operator import QKV, Approximation, Facts, Limit, Operator, Parameters, checked
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Groups(Operator):
     rounds: int = 2
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "liang2023"
+    approximates: ClassVar[Approximation | str | None] = Approximation(
+        lambda sizes: {"": tuple(Groups(max(2, sizes.n // part)) for part in (64, 32, 16, 8))},
+        lambda sizes: Groups(sizes.n),
+    )
     limits: ClassVar[tuple[Limit, ...]] = (Limit("one group per key", lambda: Groups(99), lambda: DotProduct()),)
 
     def __post_init__(self):

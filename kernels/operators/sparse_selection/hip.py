@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Cache, Facts, Limit, Parameters
+from attnlab.kernels.operators.operator import Approximation, Cache, Facts, Limit, Parameters
 from attnlab.kernels.operators.selection import Selecting, query_places
 
 
@@ -26,6 +26,9 @@ class HiP(Selecting):
     keep: int = 2
     representative: str = "centre"
     source: ClassVar[str] = "lee2024"
+    approximates: ClassVar[Approximation | str | None] = Approximation(
+        lambda sizes: {"": tuple(HiP(max(2, sizes.n // part)) for part in (64, 32, 16, 8))}, lambda sizes: HiP(sizes.n)
+    )
     facts: ClassVar[Facts] = Facts(
         row_sum=1.0, causal="mask", content="pair", equivariant=("rotation",), smooth=False,
         skips={"rank": "keys that no query finds have empty columns"},

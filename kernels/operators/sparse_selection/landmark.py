@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, checked
+from attnlab.kernels.operators.operator import QKV, Approximation, Facts, Operator, Parameters, checked
 from attnlab.kernels.operators.selection import largest, masked_softmax, one_query_per_key, query_places
 
 
@@ -27,6 +27,7 @@ class Landmark(Operator):
     keep: int | None = None
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "mohtashami2023"
+    approximates: ClassVar[Approximation | str | None] = "landmarks are trained tokens"
 
     def __post_init__(self):
         if self.block < 2 or (self.keep is not None and self.keep < 0):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Cache, Facts, Limit, Parameters, Sizes, normal
+from attnlab.kernels.operators.operator import Approximation, Cache, Facts, Limit, Parameters, Sizes, normal
 from attnlab.kernels.operators.selection import Selecting, largest, visible_past
 
 
@@ -26,6 +26,13 @@ class Loki(Selecting):
     keep: int = 3
     directions: int = 2
     source: ClassVar[str] = "singhania2024"
+    approximates: ClassVar[Approximation | str | None] = Approximation(
+        lambda sizes: {
+            name: tuple(Loki(max(2, sizes.n // part), directions) for part in (32, 16, 8, 4))
+            for name, directions in (("all directions", sizes.d), ("a quarter of the directions", -(-sizes.d // 4)))
+        },
+        lambda sizes: Loki(sizes.n),
+    )
     frozen_parameters: ClassVar[tuple[str, ...]] = ("basis",)
     facts: ClassVar[Facts] = Facts(
         row_sum=1.0, causal="mask", content="pair", equivariant=("permutation",), smooth=False,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Cache, Facts, Limit, Parameters
+from attnlab.kernels.operators.operator import Approximation, Cache, Facts, Limit, Parameters
 from attnlab.kernels.operators.selection import (
     Selecting,
     largest,
@@ -40,6 +40,10 @@ class LongHeads(Selecting):
     sinks: int = 0
     recent: int = 1
     source: ClassVar[str] = "lu2024"
+    approximates: ClassVar[Approximation | str | None] = Approximation(
+        lambda sizes: {"": tuple(LongHeads(max(2, sizes.n // 32), total) for total in (2, 4, 8, 16))},
+        lambda sizes: LongHeads(2, sizes.n),
+    )
     facts: ClassVar[Facts] = Facts(row_sum=1.0, causal="mask", content="pair", equivariant=("rotation",), smooth=False)
     limits: ClassVar[tuple[Limit, ...]] = (Limit("all chunks fit", lambda: LongHeads(2, 99), lambda: DotProduct()),)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Cache, Facts, Limit, Parameters
+from attnlab.kernels.operators.operator import Approximation, Cache, Facts, Limit, Parameters
 from attnlab.kernels.operators.selection import Selecting, block_means, largest, of_blocks, query_places, visible_past
 
 
@@ -24,6 +24,10 @@ class MoBA(Selecting):
     block: int = 2
     keep: int = 2
     source: ClassVar[str] = "lu2025"
+    approximates: ClassVar[Approximation | str | None] = Approximation(
+        lambda sizes: {"": tuple(MoBA(max(2, sizes.n // 32), keep) for keep in (2, 4, 8, 16))},
+        lambda sizes: MoBA(2, sizes.n),
+    )
     facts: ClassVar[Facts] = Facts(row_sum=1.0, causal="mask", content="pair", equivariant=("rotation",), smooth=False)
     limits: ClassVar[tuple[Limit, ...]] = (Limit("all blocks are kept", lambda: MoBA(2, 99), lambda: DotProduct()),)
 

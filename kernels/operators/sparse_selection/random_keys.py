@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, checked
+from attnlab.kernels.operators.operator import QKV, Approximation, Facts, Limit, Operator, Parameters, checked
 from attnlab.kernels.operators.selection import largest, query_places, visible_past
 
 
@@ -28,6 +28,9 @@ class RandomKeys(Operator):
     own: bool = True
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "hussain2023"
+    approximates: ClassVar[Approximation | str | None] = Approximation(
+        lambda sizes: {"": tuple(RandomKeys(part, own=False) for part in (16, 8, 4, 2))}, lambda sizes: RandomKeys(1)
+    )
     facts: ClassVar[Facts] = Facts(
         row_sum=1.0, causal="mask", content="pair", equivariant=("rotation",),
         n_uniform=lambda sizes: sizes.queries * sizes.n,

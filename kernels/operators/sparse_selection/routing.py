@@ -11,7 +11,17 @@ from torch import Tensor
 
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
+from attnlab.kernels.operators.operator import (
+    QKV,
+    Approximation,
+    Facts,
+    Limit,
+    Operator,
+    Parameters,
+    Sizes,
+    checked,
+    normal,
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,9 @@ class Routing(Operator):
     clusters: int = 2
     kind: ClassVar[str] = "qkv"
     source: ClassVar[str] = "roy2021"
+    approximates: ClassVar[Approximation | str | None] = Approximation(
+        lambda sizes: {"": tuple(Routing(clusters) for clusters in (16, 8, 4, 2))}, lambda sizes: Routing(1)
+    )
     facts: ClassVar[Facts] = Facts(
         row_sum="at most 1", causal="none", causal_reason="tokens compete with later ones for the places of a cluster",
         content="pair", equivariant=("permutation",), smooth=False,

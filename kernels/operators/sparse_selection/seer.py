@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Cache, Facts, Limit, Parameters, Sizes, normal
+from attnlab.kernels.operators.operator import Approximation, Cache, Facts, Limit, Parameters, Sizes, normal
 from attnlab.kernels.operators.rotary import rotated
 from attnlab.kernels.operators.selection import (
     Selecting,
@@ -40,6 +40,7 @@ class Seer(Selecting):
     width: int = 4
     form: str = "prefill"
     source: ClassVar[str] = "gao2024"
+    approximates: ClassVar[Approximation | str | None] = "blocks are chosen by trained gates"
     frozen_parameters: ClassVar[tuple[str, ...]] = ("gate_query", "gate_key")
     limits: ClassVar[tuple[Limit, ...]] = (Limit("all blocks are kept", lambda: Seer(2, 99), lambda: DotProduct()),)
 

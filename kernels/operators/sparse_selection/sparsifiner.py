@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Cache, Facts, Limit, Parameters, Sizes, normal
+from attnlab.kernels.operators.operator import Approximation, Cache, Facts, Limit, Parameters, Sizes, normal
 from attnlab.kernels.operators.selection import Selecting, largest
 
 
@@ -28,6 +28,7 @@ class Sparsifiner(Selecting):
     rank: int = 2
     n_max: int = 16
     source: ClassVar[str] = "wei2023"
+    approximates: ClassVar[Approximation | str | None] = "keys are chosen by trained low-rank scores"
     frozen_parameters: ClassVar[tuple[str, ...]] = ("into_query", "into_key", "tokens", "basis")
     limits: ClassVar[tuple[Limit, ...]] = (Limit("every entry is kept", lambda: Sparsifiner(99), lambda: DotProduct()),)
 

@@ -1,0 +1,1 @@
+"""Controlled ensembles of queries and keys, and what approximations of softmax attention err on them."""
