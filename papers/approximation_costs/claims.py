@@ -57,10 +57,22 @@ DROPPED = {
     "mean": 1.2,
 }
 LEAST = at_least(256, why="the terms of order 1/n that are dropped are known from there on")
-GAUSSIAN = {"ensemble": one_of("gaussian", why="scores are normal given the query"), "n_tokens": LEAST, "dim": DECLARED}
-PLANTED = {"ensemble": one_of("planted"), "n_tokens": LEAST, "dim": DECLARED, "spread": DECLARED, "height": at_least(4)}
+GAUSSIAN = {
+    "ensemble": one_of("gaussian", why="scores are normal given the query"),
+    "n_tokens": LEAST,
+    "dim": DECLARED,
+    "rung": DECLARED,
+}
+PLANTED = {
+    "ensemble": one_of("planted"),
+    "n_tokens": LEAST,
+    "dim": DECLARED,
+    "spread": DECLARED,
+    "height": at_least(4),
+    "rung": DECLARED,
+}
 JUDGED = "squared error over the square of the law, mean over replicas; spread and leading term in 1/n from other seeds"
-READS = ("ensemble", "n_tokens", "dim", "spread", "operator", "ladder")
+READS = ("ensemble", "n_tokens", "dim", "spread", "operator", "ladder", "rung")
 
 
 def on_the_law(
@@ -291,7 +303,7 @@ def needle_by_series(setting: EnsembleSetting, lab: Lab) -> Verdict:
     formula="the law of the best keys at r = rank of the keys, at (r/(2 d) + m/n) of the cost",
     judged=JUDGED,
     reads=(*READS, "rank"),
-    covers={"ensemble": one_of("low_rank"), "n_tokens": LEAST, "dim": DECLARED, "rank": DECLARED, "spread": DECLARED},
+    covers=GAUSSIAN | {"ensemble": one_of("low_rank"), "rank": DECLARED, "spread": DECLARED},
 )
 def few_directions(setting: EnsembleSetting, lab: Lab) -> Verdict:
     """As many directions as the rank of the keys find the best keys. Twin: a proxy that explains r/d of the variance."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import figures
+from attnlab.analysis.statistics.intervals import mean_interval
 from attnlab.papers.approximation_costs.paper import FIGURE, STOPS, paper
 from attnlab.papers.approximation_costs.predictions import HAVE_A_LAW, costs_of, has_a_law, law_of, predicted_errors
 from attnlab.papers.approximation_costs.stops import DEPARTURES, TOLERATED, walks
@@ -31,15 +32,26 @@ FIELDS = {
 }
 
 
+INTERVAL = "95 % t intervals of the mean logarithm over replicas, points geometric means"
+RANGES = {"planted": (0.1, 10)}
+"""Ranges of errors shown, where they are not those of all ensembles."""
+
+
 def short(operator: str, ladder: str) -> str:
     """The name of a series."""
     name = operator.partition("/")[2].replace("_", " ")
     return f"{name}, {ladder}" if ladder else name
 
 
+def geometric(panel: figures.Panel, x: np.ndarray, y: np.ndarray, name: str) -> None:
+    """Points on a logarithmic axis: geometric means over replicas, ``y`` of shape (replica, points)."""
+    low, high = np.exp([mean_interval(each, 0.95) for each in np.log(y).T]).T
+    figures.estimate(panel, x, np.exp(np.log(y).mean(0)), low, high, name, interval=INTERVAL, series=name)
+
+
 def errors_against_cost(setting: EnsembleSetting, lab: Lab, with_a_law: bool) -> figures.Plate:
     """Five panels, one per ensemble."""
-    plate = figures.Plate(rows=2, columns=3, width=9.0, height=6.4, share_x=True, share_y=True)
+    plate = figures.Plate(rows=2, columns=3, width=9.0, height=6.4, share_x=True)
     chosen = [
         key
         for key in ladders(sizes_of(setting))
@@ -53,12 +65,12 @@ def errors_against_cost(setting: EnsembleSetting, lab: Lab, with_a_law: bool) ->
             known = ~np.isnan(law)
             if known.any():
                 figures.prediction(panel, cost[known], law[known], name)
-            figures.measurement(panel, cost, np.sqrt(run["error2"]), name, series=name)
+            geometric(panel, cost, np.sqrt(run["error2"]), name)
         figures.reference(panel, "zero", y=1.0)
         figures.reference(panel, "mean", y=mean_of_values_error_limit(law_of(replace(setting, ensemble=ensemble))))
-        panel.heading(NAMES[ensemble] + ("" if ensemble in HAVE_A_LAW else " (Gaussian law)"))
+        panel.heading(NAMES[ensemble] + ("" if ensemble in HAVE_A_LAW or not with_a_law else " (Gaussian law)"))
         panel.labels(x="cost (softmax attention is 1)", y="relative error ε of the map")
-        panel.limits(x=(0.02, 30), y=(0.005, 60))
+        panel.limits(x=(0.02, 30), y=RANGES.get(ensemble, (0.005, 60)))
     plate[5].hide()
     plate.legend("below")
     return plate
@@ -67,7 +79,7 @@ def errors_against_cost(setting: EnsembleSetting, lab: Lab, with_a_law: bool) ->
 CAPTION = (
     "Relative Frobenius error of the map against multiply-adds over those of softmax attention, {what}, on five ensembles of "
     "scores of spread 1/2. Lines: laws of the operators ({where}); points: measured against float64 softmax. Grey: an answer of "
-    "zero (1), and the mean of all values, which reads no score"
+    "zero (1), and the law of the mean of all values, which reads no score"
 )
 
 
@@ -119,7 +131,7 @@ def where_laws_stop(setting: EnsembleSetting, lab: Lab) -> figures.Plate:
         known = ~np.isnan(walk.ratio).any(1)
         if known.any():
             values = np.array(walk.values, dtype=float)[known]
-            figures.measurement(panels[walk.field], values, walk.ratio[known].T, short(walk.operator, walk.ladder))
+            geometric(panels[walk.field], values, walk.ratio[known].T, short(walk.operator, walk.ladder))
     plate[5].hide()
     plate.legend("below")
     return plate

@@ -7,6 +7,7 @@ Nothing is listed: operators that declare to approximate softmax attention are m
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from attnlab.kernels.operators.operator import Operator, Sizes
 from attnlab.simulators.score_ensembles.ensembles import EnsembleSetting
-from attnlab.simulators.score_ensembles.map_errors import ladders, sizes_of
+from attnlab.simulators.score_ensembles.map_errors import rungs_of, sizes_of
 from attnlab.theory.costs.visible import all_pairs
 from attnlab.theory.score_ensembles.law import ScoreLaw
 
@@ -29,11 +30,7 @@ def law_of(setting: EnsembleSetting) -> ScoreLaw:
     return ScoreLaw(setting.n_tokens, setting.spread, width, height)
 
 
-def rungs_of(setting: EnsembleSetting) -> tuple[Operator, ...]:
-    """The operators of the setting's ladder."""
-    return ladders(sizes_of(setting))[setting.operator, setting.ladder]
-
-
+@cache
 def predicted_error(operator: Operator, law: ScoreLaw) -> tuple[float, str]:
     """Relative error of an operator's map, or NaN with the reason why no law covers it."""
     module = _theory(operator)

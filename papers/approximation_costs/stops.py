@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attnlab.analysis.statistics.intervals import mean_interval
-from attnlab.papers.approximation_costs.predictions import has_a_law, law_of, predicted_error, rungs_of
+from attnlab.papers.approximation_costs.predictions import has_a_law, law_of, predicted_error
 from attnlab.papers.lab.run.workbench import Lab
 from attnlab.simulators.score_ensembles.ensembles import EnsembleSetting
 from attnlab.simulators.score_ensembles.map_errors import ladders, map_errors, sizes_of
@@ -56,18 +56,22 @@ def walks(setting: EnsembleSetting, lab: Lab) -> Iterator[Walk]:
     """All ladders with a law along all departures, against the Gaussian law of the same spread and width.
 
     The law does not know of clusters, tails and planted keys; what is shown is the third rung, or the first of a short ladder.
+    Where no law covers a value nothing is run.
     """
     for operator, ladder in predicted_ladders(setting):
+        rungs = ladders(sizes_of(setting))[operator, ladder]
+        at = 0 if len(rungs) < 4 else 2
         for field, (ensemble, values) in DEPARTURES.items():
             settings = [
-                replace(setting, ensemble=ensemble, operator=operator, ladder=ladder, **{field: value})
+                replace(setting, ensemble=ensemble, operator=operator, ladder=ladder, rung=at, **{field: value})
                 for value in values
             ]
-            runs = lab.simulate(map_errors, *settings)
-            ratio = []
-            for each, run in zip(settings, runs, strict=True):
-                rungs = rungs_of(each)
-                at = 0 if len(rungs) < 4 else 2
-                predicted = predicted_error(rungs[at], replace(law_of(each), height=None))[0]
-                ratio.append(np.sqrt(run["error2"][:, at]) / predicted)
-            yield Walk(operator, ladder, field, values, np.array(ratio))
+            laws = [predicted_error(rungs[at], replace(law_of(each), height=None))[0] for each in settings]
+            covered = [each for each, law in zip(settings, laws, strict=True) if not np.isnan(law)]
+            given = lab.simulate(map_errors, *covered) if covered else []
+            runs = dict(zip(covered, [given] if len(covered) == 1 else given, strict=True))
+            ratio = [np.sqrt(runs[each]["error2"][:, 0]) / law if each in runs else None
+                     for each, law in zip(settings, laws, strict=True)]  # fmt: skip
+            n = next((len(each) for each in ratio if each is not None), 1)
+            yield Walk(operator, ladder, field, values,
+                       np.array([np.full(n, np.nan) if each is None else each for each in ratio]))  # fmt: skip

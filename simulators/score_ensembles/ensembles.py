@@ -33,7 +33,8 @@ ENSEMBLES = ("gaussian", "clustered", "heavy_tailed", "low_rank", "planted")
 class EnsembleSetting:
     """An ensemble by name with its numbers, the ``operator`` of the atlas by name and which of its ``ladder`` is climbed.
 
-    ``n_draws`` seeds of the operator per draw of queries and keys; ``n_replicas`` draws of these.
+    ``rung`` is the only rung that is measured, -1 for all. ``n_draws`` seeds of the operator per draw of queries and keys;
+    ``n_replicas`` draws of these.
     """
 
     ensemble: str = "gaussian"
@@ -47,6 +48,7 @@ class EnsembleSetting:
     height: float = 5.0
     operator: str = "sparse_selection/random_keys"
     ladder: str = ""
+    rung: int = -1
     n_draws: int = 1
     n_replicas: int = 32
 

@@ -34,16 +34,10 @@ def sizes_of(setting: EnsembleSetting) -> Sizes:
     return Sizes(n=setting.n_tokens, d=setting.dim, d_v=setting.dim)
 
 
-@simulation(
-    name="score_ensembles.map_errors",
-    block=4,
-    code_of=lambda setting: (f"attnlab.kernels.operators.{setting.operator.replace('/', '.')}",),
-)
-def map_errors(setting: EnsembleSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
-    """``error2 (replica, rung)``: squared Frobenius error of the map over that of softmax, mean over ``n_draws`` seeds.
+def rungs_of(setting: EnsembleSetting) -> Ladder:
+    """The operators of the setting's ladder, or the one of its ``rung``.
 
-    What is measured is the operator's own ``apply`` on unit values. ``mean2 (replica,)``: the same of the map 1/n;
-    ``participation``: n times the mean over rows of the sum of squared weights; ``spread``: root mean square score.
+    Errors: ``ValueError`` for an operator or a ladder that is not declared, and for a rung that the ladder does not have.
     """
     given = ladders(sizes_of(setting))
     if (setting.operator, setting.ladder) not in given:
@@ -52,6 +46,26 @@ def map_errors(setting: EnsembleSetting, seeds: Sequence[np.random.SeedSequence]
             f"operator={setting.operator!r} ladder={setting.ladder!r} is no approximation; use one of {known}"
         )
     rungs = given[setting.operator, setting.ladder]
+    if not -1 <= setting.rung < len(rungs):
+        raise ValueError(
+            f"rung={setting.rung!r}: the ladder {setting.ladder!r} of {setting.operator!r} has rungs 0 to {len(rungs) - 1}; "
+            "use one of them, or -1 for all"
+        )
+    return rungs if setting.rung < 0 else (rungs[setting.rung],)
+
+
+@simulation(
+    name="score_ensembles.map_errors",
+    block=2,
+    code_of=lambda setting: (f"attnlab.kernels.operators.{setting.operator.replace('/', '.')}",),
+)
+def map_errors(setting: EnsembleSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+    """``error2 (replica, rung)``: squared Frobenius error of the map over that of softmax, mean over ``n_draws`` seeds.
+
+    What is measured is the operator's own ``apply`` on unit values. ``mean2 (replica,)``: the same of the map 1/n;
+    ``participation``: n times the mean over rows of the sum of squared weights; ``spread``: root mean square score.
+    """
+    rungs = rungs_of(setting)
     found: dict[str, list] = {name: [] for name in ("error2", "mean2", "participation", "spread")}
     for seed in seeds:
         tokens, chance = (np.random.default_rng(_child(seed, each)) for each in (0, 1))

@@ -52,3 +52,13 @@ def test_maps_of_exact_operators_and_of_seeds():
 def test_what_is_no_approximation_is_named_with_what_is():
     with pytest.raises(ValueError, match=r"ladder='wide'.*sparse_selection/moba"):
         map_errors(replace(SMALL, ladder="wide"), SEEDS)
+    with pytest.raises(ValueError, match=r"rung=4: .* has rungs 0 to 3"):
+        map_errors(replace(SMALL, rung=4), SEEDS)
+
+
+def test_one_rung_is_that_of_the_whole_ladder():
+    setting = replace(SMALL, operator="sparse_selection/loki", ladder="all directions")
+    whole, one = (map_errors(replace(setting, rung=rung), SEEDS[:1])["error2"] for rung in (-1, 2))
+    assert one.shape == (1, 1)
+    assert one[0, 0] == pytest.approx(whole[0, 2], rel=1e-9)  # exact ranks: nothing is drawn
+    assert not one[0, 0] == pytest.approx(whole[0, 1], rel=0.1)
