@@ -164,7 +164,7 @@ def table(rows: list[dict]) -> str:
     lines += [
         f"- {n} x {family}, {detail}, asked {asked}: {outcome}"
         for (family, detail, asked, outcome), n in missed.most_common()
-    ]
+    ] or ["- none"]
     seconds = sum(r["seconds"] for r in rows)
     lines += ["", f"Command: `python tests/analysis/theorems/campaign/run.py {len(rows)}` ({seconds / 60:.0f} minutes of one core; the "
               "verdicts depend on the seed alone).", ""]  # fmt: skip

@@ -3,6 +3,8 @@
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -284,6 +286,18 @@ def test_every_command_is_a_file_that_configures_and_runs_and_help_lists_them_al
         assert callable(module.configure) and callable(module.run) and f"    {name}" in text
         status, out, _ = cli(name, "--help")
         assert status == 0 and out.startswith(f"usage: attnlab {name}")
+
+
+def test_no_command_loads_torch_to_tell_how_it_is_used():
+    code = (
+        "import argparse, importlib, sys\n"
+        "from attnlab.papers.lab.commands.cli import commands\n"
+        "for name in commands():\n"
+        "    importlib.import_module(f'attnlab.papers.lab.commands.{name}').configure(argparse.ArgumentParser())\n"
+        "    assert 'torch' not in sys.modules, name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
