@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -84,6 +86,29 @@ def on_the_law(
     return agrees(measured / law**2, 1.0, within=within, twin=Twin.of("the rival", predicted=(rival / law) ** 2))
 
 
+def rung_by_rung(
+    setting: EnsembleSetting,
+    lab: Lab,
+    rival: Callable[[Any], float],
+    stds: Mapping[int, float],
+    dropped: float,
+    named: Callable[[Any], str],
+) -> Verdict:
+    """:func:`on_the_law` at each rung in ``stds``: its operator's rival error, its standard deviation, its name."""
+    runs, laws, rungs = lab.simulate(map_errors, setting), predicted_errors(setting), rungs_of(setting)
+    return all_of(
+        *(
+            on_the_law(runs["error2"][:, k], laws[k], rival(rungs[k]), std, setting, dropped).named(named(rungs[k]))
+            for k, std in stds.items()
+        )
+    )
+
+
+def _kept(setting: EnsembleSetting, operator: Any) -> int:
+    """How many keys random keys keep of each row."""
+    return -(-setting.n_tokens // operator.reduction)
+
+
 @paper.claim(
     "keys_at_random",
     source="the operator of Hussain et al. 2023; derived here",
@@ -98,13 +123,14 @@ def on_the_law(
 )
 def keys_at_random(setting: EnsembleSetting, lab: Lab) -> Verdict:
     """Random keys per query err by sqrt(n/m - 1), whatever the scores, to leading order. Twin: keys drawn with replacement."""
-    runs, laws, parts = lab.simulate(map_errors, setting), predicted_errors(setting), []
-    for rung, operator in enumerate(rungs_of(setting)):
-        m = -(-setting.n_tokens // operator.reduction)  # type: ignore[attr-defined]
-        rival = sampling.shared_samples_error(law_of(setting), m)
-        found = on_the_law(runs["error2"][:, rung], laws[rung], rival, RANDOM_STD[rung], setting, DROPPED["random"])
-        parts.append(found.named(f"m = {m}"))
-    return all_of(*parts)
+    return rung_by_rung(
+        setting,
+        lab,
+        lambda operator: sampling.shared_samples_error(law_of(setting), _kept(setting, operator)),
+        dict(enumerate(RANDOM_STD)),
+        DROPPED["random"],
+        lambda operator: f"m = {_kept(setting, operator)}",
+    )
 
 
 @paper.claim(
@@ -143,12 +169,14 @@ def shared_samples(setting: EnsembleSetting, lab: Lab) -> Verdict:
 )
 def best_keys(setting: EnsembleSetting, lab: Lab) -> Verdict:
     """Softmax over the best keys errs by the squares left out and by the growth of those kept. Twin: the growth forgotten."""
-    runs, laws, law, parts = lab.simulate(map_errors, setting), predicted_errors(setting), law_of(setting), []
-    for rung, operator in enumerate(rungs_of(setting)):
-        rival = _left_out(law, operator.keep)  # type: ignore[attr-defined]
-        found = on_the_law(runs["error2"][:, rung], laws[rung], rival, BEST_STD[rung], setting, DROPPED["best"])
-        parts.append(found.named(f"m = {operator.keep}"))  # type: ignore[attr-defined]
-    return all_of(*parts)
+    return rung_by_rung(
+        setting,
+        lab,
+        lambda operator: _left_out(law_of(setting), operator.keep),
+        dict(enumerate(BEST_STD)),
+        DROPPED["best"],
+        lambda operator: f"m = {operator.keep}",
+    )
 
 
 @paper.claim(
@@ -165,14 +193,21 @@ def best_keys(setting: EnsembleSetting, lab: Lab) -> Verdict:
 )
 def best_blocks(setting: EnsembleSetting, lab: Lab) -> Verdict:
     """A mean key ranks its block's keys with correlation 1/sqrt(B), and that is worth little. Twin: blocks at random."""
-    runs, laws, law, parts = lab.simulate(map_errors, setting), predicted_errors(setting), law_of(setting), []
-    for rung, std in BLOCKS_STD.items():
-        operator = rungs_of(setting)[rung]
-        blocks, keep = setting.n_tokens // operator.block, operator.keep  # type: ignore[attr-defined]
-        rival = selection.selection_error(law, keep - 1, blocks - 1, correlation=0.0, always=1 / blocks)
-        found = on_the_law(runs["error2"][:, rung], laws[rung], rival, std, setting, DROPPED["blocks"])
-        parts.append(found.named(f"{keep} of {blocks} blocks"))
-    return all_of(*parts)
+
+    def at_random(operator: Any) -> float:
+        blocks = setting.n_tokens // operator.block
+        return selection.selection_error(
+            law_of(setting), operator.keep - 1, blocks - 1, correlation=0.0, always=1 / blocks
+        )
+
+    return rung_by_rung(
+        setting,
+        lab,
+        at_random,
+        BLOCKS_STD,
+        DROPPED["blocks"],
+        lambda operator: f"{operator.keep} of {setting.n_tokens // operator.block} blocks",
+    )
 
 
 @paper.claim(
@@ -234,15 +269,15 @@ def positive_features(setting: EnsembleSetting, lab: Lab) -> Verdict:
 )
 def needle_at_random(setting: EnsembleSetting, lab: Lab) -> Verdict:
     """Beside a planted key random keys err by two cases, kept or lost. Twin: the Gaussian law of the other scores."""
-    runs, laws, law, parts = lab.simulate(map_errors, setting), predicted_errors(setting), law_of(setting), []
-    for rung, operator in enumerate(rungs_of(setting)):
-        m = -(-setting.n_tokens // operator.reduction)  # type: ignore[attr-defined]
-        rival = sampling.subset_error(replace(law, height=None), m)
-        found = on_the_law(
-            runs["error2"][:, rung], laws[rung], rival, PLANTED_RANDOM_STD[rung], setting, DROPPED["planted_random"]
-        )
-        parts.append(found.named(f"m = {m}"))
-    return all_of(*parts)
+    law = replace(law_of(setting), height=None)
+    return rung_by_rung(
+        setting,
+        lab,
+        lambda operator: sampling.subset_error(law, _kept(setting, operator)),
+        dict(enumerate(PLANTED_RANDOM_STD)),
+        DROPPED["planted_random"],
+        lambda operator: f"m = {_kept(setting, operator)}",
+    )
 
 
 @paper.claim(
@@ -259,14 +294,14 @@ def needle_at_random(setting: EnsembleSetting, lab: Lab) -> Verdict:
 )
 def needle_by_score(setting: EnsembleSetting, lab: Lab) -> Verdict:
     """Ranked by score a planted key is kept, and the rest decides. Twin: the growth of the kept weights forgotten."""
-    runs, laws, law, parts = lab.simulate(map_errors, setting), predicted_errors(setting), law_of(setting), []
-    for rung, operator in enumerate(rungs_of(setting)):
-        rival = _left_out(law, operator.keep)  # type: ignore[attr-defined]
-        found = on_the_law(
-            runs["error2"][:, rung], laws[rung], rival, PLANTED_BEST_STD[rung], setting, DROPPED["planted_best"]
-        )
-        parts.append(found.named(f"m = {operator.keep}"))  # type: ignore[attr-defined]
-    return all_of(*parts)
+    return rung_by_rung(
+        setting,
+        lab,
+        lambda operator: _left_out(law_of(setting), operator.keep),
+        dict(enumerate(PLANTED_BEST_STD)),
+        DROPPED["planted_best"],
+        lambda operator: f"m = {operator.keep}",
+    )
 
 
 @paper.claim(
@@ -283,14 +318,15 @@ def needle_by_score(setting: EnsembleSetting, lab: Lab) -> Verdict:
 )
 def needle_by_series(setting: EnsembleSetting, lab: Lab) -> Verdict:
     """A low-order series flattens a planted key. Twin: it is lost altogether."""
-    runs, laws, law, parts = lab.simulate(map_errors, setting), predicted_errors(setting), law_of(setting), []
-    lost = law.relative(lambda variance, p, Q: p**2 + Q * (1 / (1 - p) - 1) ** 2)
-    for rung, operator in enumerate(rungs_of(setting)):
-        found = on_the_law(
-            runs["error2"][:, rung], laws[rung], lost, PLANTED_SERIES_STD[rung], setting, DROPPED["planted_series"]
-        )
-        parts.append(found.named(f"order {operator.order}"))  # type: ignore[attr-defined]
-    return all_of(*parts)
+    lost = law_of(setting).relative(lambda variance, p, Q: p**2 + Q * (1 / (1 - p) - 1) ** 2)
+    return rung_by_rung(
+        setting,
+        lab,
+        lambda operator: lost,
+        dict(enumerate(PLANTED_SERIES_STD)),
+        DROPPED["planted_series"],
+        lambda operator: f"order {operator.order}",
+    )
 
 
 @paper.claim(
@@ -307,13 +343,14 @@ def needle_by_series(setting: EnsembleSetting, lab: Lab) -> Verdict:
 )
 def few_directions(setting: EnsembleSetting, lab: Lab) -> Verdict:
     """As many directions as the rank of the keys find the best keys. Twin: a proxy that explains r/d of the variance."""
-    runs, laws, law, parts = lab.simulate(map_errors, setting), predicted_errors(setting), law_of(setting), []
-    for rung, operator in enumerate(rungs_of(setting)):
-        keep, proxy = operator.keep, math.sqrt(operator.directions / setting.dim)  # type: ignore[attr-defined]
-        rival = selection.selection_error(law, keep, setting.n_tokens, correlation=proxy)
-        found = on_the_law(runs["error2"][:, rung], laws[rung], rival, FEW_STD[rung], setting, DROPPED["few"])
-        parts.append(found.named(f"m = {keep}"))
-    return all_of(*parts)
+
+    def blurred(operator: Any) -> float:
+        proxy = math.sqrt(operator.directions / setting.dim)
+        return selection.selection_error(law_of(setting), operator.keep, setting.n_tokens, correlation=proxy)
+
+    return rung_by_rung(
+        setting, lab, blurred, dict(enumerate(FEW_STD)), DROPPED["few"], lambda operator: f"m = {operator.keep}"
+    )
 
 
 @paper.claim(

@@ -57,9 +57,13 @@ def test_random_keys_lose_to_the_mean():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ON_LAWS)
 def test_live_runs_hold_and_fail_when_errors_are_off(name):
-    blunt = {"UNDECIDED"} if paper.claims[name].undecided_at_smoke else set()
-    assert judged(name, LiveLab(), "smoke") in {"HOLDS"} | blunt
-    assert judged(name, LiveLab(lambda runs: runs | {"error2": 1.3 * runs["error2"]}), "smoke") in {"REFUTED"} | blunt
+    claim = paper.claims[name]
+    blunt = {"UNDECIDED"} if claim.undecided_at_smoke else set()
+    found = claim.judge(claim.setting.smoke, LiveLab())
+    assert found.outcome.value in {"HOLDS"} | blunt
+    factor = max(1.3, 1 + 2 * (found.resolves or 0))  # a claim must see twice what it says that it resolves
+    spoilt = LiveLab(lambda runs: runs | {"error2": factor * runs["error2"]})
+    assert judged(name, spoilt, "smoke") in {"REFUTED"} | blunt
 
 
 @pytest.mark.parametrize("name", ["keys_at_random", "best_keys", "few_directions"])
