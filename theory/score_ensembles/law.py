@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import roots_genlaguerre
+from scipy.linalg import eigh_tridiagonal
 
 from attnlab.theory.checks import check_count, check_positive
 
@@ -60,9 +60,14 @@ class ScoreLaw:
         return left ** (-self.width / 2)
 
     def variances(self) -> tuple[np.ndarray, np.ndarray]:
-        r"""Nodes :math:`s_q^2` and weights of the rule for means over queries, both of shape (node,)."""
-        x, weight = roots_genlaguerre(NODES, self.width / 2 - 1)
-        return 2 * self.spread**2 * x / self.width, weight / weight.sum()
+        r"""Nodes :math:`s_q^2` and weights of the rule for means over queries, both of shape (node,).
+
+        From the recurrence of the Laguerre polynomials (Golub and Welsch 1969): weights with their sum divided out do not
+        overflow in wide heads, where :math:`\Gamma(\nu/2)` does.
+        """
+        k, a = np.arange(NODES), self.width / 2 - 1
+        x, vectors = eigh_tridiagonal(2 * k + 1 + a, np.sqrt(k[1:] * (k[1:] + a)))
+        return 2 * self.spread**2 * x / self.width, vectors[0] ** 2
 
     def planted_weight(self, variance: np.ndarray) -> np.ndarray:
         """Weight p of the planted key in rows of these variances; 0 without one."""

@@ -59,6 +59,15 @@ def test_drawn_rows_show_the_terms_of_order_one_over_n(shared):
     assert abs(ratio - first) > noise  # the twin: the leading order alone
 
 
+def test_rows_of_one_spread_follow_the_stated_expansion_term_by_term():
+    for n, m, s in ((512, 128, 0.5), (128, 16, 0.7), (64, 48, 0.3)):
+        f = n * (n - m) / ((n - 1) * m)
+        eta, kappa = f * math.expm1(s**2) / n, f * math.expm1(2 * s**2) / n
+        stated = n / m - 1 + (3 * n / m - 2) * eta - 2 * (n / m - 1) * kappa
+        # in heads of width nu, s_q^2 has relative variance 2/nu
+        assert subset_error(ScoreLaw(n, s, 10**10), m) ** 2 == pytest.approx(stated, rel=1e-8)
+
+
 def test_known_keys_take_their_part_away():
     law = ScoreLaw(512, 0.5, 16)
     whole, part = shared_samples_error(law, 64), shared_samples_error(law, 64, exact_share=0.5, exact_keys=0.1)
