@@ -35,8 +35,9 @@ def check(
     """The verdict on a claim, with its level, tightness, witness and the twin's verdict.
 
     ``level`` is ``"sampled"``, ``"searched"``, ``"certified"``, ``"symbolic"`` or None for all; ``budget`` the number of
-    evaluations for the claim at each size, and for each twin: not seconds, so that a busy machine gives the same verdict.
-    ``confidence`` of the sampled level comes from the current error ledger unless given. A claim with several sizes is
+    evaluations for the claim at each size, and for each twin: not seconds, so that a busy machine gives the same verdict;
+    before a demanded proof the search takes at most 100,000 of them. ``confidence`` of the sampled level comes from the
+    current error ledger unless given. A claim with several sizes is
     judged at each; all must hold. Raises :class:`ClaimError` if the claim is malformed.
     """
     if level is not None and level not in LEVELS:
@@ -92,7 +93,7 @@ def _for_all(run: Run, claim: Claim) -> Verdict:
         parts.append(sampled(run, claim, drawn, evaluator))
         if parts[-1].outcome is Outcome.REFUTED or run.level == "sampled":
             return _combined(run, claim, parts, drawn, None)
-    found = search(claim, run.budget, run.seed, evaluator, also=[point for _, point in drawn.worst[:32]])
+    found = search(claim, run.search_budget, run.seed, evaluator, also=[point for _, point in drawn.worst[:32]])
     if drawn.n == 0 and not found.absolute:
         return _never_met(run, claim, drawn, found)
     part = searched(run, claim, found, evaluator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LEVELS = ("sampled", "searched", "certified", "symbolic")
+PROOFS = ("certified", "symbolic")
 BUDGET = 100_000  # evaluations of a claim
 LEAST_BUDGET = 1000
 SAMPLES = 20_000
@@ -23,3 +24,8 @@ class Run:
     def wants(self, level: str) -> bool:
         """Whether a level runs."""
         return self.level in (None, level)
+
+    @property
+    def search_budget(self) -> int:
+        """Evaluations of the search: before a demanded proof, which is what decides, no more than ``BUDGET``."""
+        return min(self.budget, BUDGET) if self.level in PROOFS else self.budget

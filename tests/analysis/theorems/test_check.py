@@ -269,6 +269,29 @@ def test_bad_levels_and_budgets_are_errors():
         check(claim, budget=20)
 
 
+@pytest.mark.parametrize(
+    ("level", "budget", "spent"),
+    [
+        ("certified", 10**6, 10**5),
+        ("symbolic", 10**6, 10**5),
+        ("certified", 5000, 5000),
+        ("searched", 200_000, 200_000),
+    ],
+)
+def test_the_search_before_a_demanded_proof_is_short_and_a_demanded_search_is_not(monkeypatch, level, budget, spent):
+    import attnlab.analysis.theorems.check as module
+
+    budgets = []
+
+    def counted(claim, budget, *rest, **also):
+        budgets.append(budget)
+        return search(claim, 2000, *rest, **also)
+
+    monkeypatch.setattr(module, "search", counted)
+    check(for_all(x=Real(0, 1)).bound(lambda x: x * (1 - x), at_most=0.26), level, budget=budget)
+    assert budgets == [spent]
+
+
 def test_batched_lbfgs_finds_the_constrained_minimum_of_each_row():
     """Oracle: a convex quadratic with a diagonal Hessian has its box-constrained minimum at the clipped free
     minimum."""
