@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ def too_few(
     condition: np.ndarray, what: str, *, least: int = 2, wants: str = "training", unit: str = "replica"
 ) -> Verdict | None:
     """UNDECIDED if fewer than ``least`` replicas meet a condition; ``wants`` says what brings it about, or more of them."""
-    met = int(np.sum(condition))
+    met = int(condition.sum())
     if met >= least:
         return None
     return Verdict(

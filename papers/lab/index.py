@@ -7,8 +7,10 @@ source, lies in the cache folder, holds plain JSON, and only ever describes: wha
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -46,7 +48,8 @@ def homes() -> dict[str, Callable[[], Paper]]:
     """How to get each paper for describing it: those of this package from the index, others by loading them."""
     known = registry.homes_of_papers()
     own = set(registry.own_keys())
-    return {key: partial(_described, key) if key in own else load for key, load in known.items()}
+    index = functools.cache(_records)  # the sources are looked at once for all papers
+    return {key: partial(_described, key, index) if key in own else load for key, load in known.items()}
 
 
 def sources_hash() -> str:
@@ -56,8 +59,12 @@ def sources_hash() -> str:
     digest = hashlib.sha256(f"{FORMAT}".encode())
     for room in _ROOMS:
         for place in importlib.import_module(f"attnlab.{room}").__path__:
-            for path in sorted(Path(place).rglob("*.py")):
-                digest.update(f"{room}/{path.relative_to(place)}\0".encode() + path.read_bytes() + b"\0")
+            for folder, inner, names in os.walk(place):
+                inner[:] = sorted(set(inner) - {"__pycache__"})
+                here = f"{room}{folder.removeprefix(place)}".replace(os.sep, "/")
+                for name in sorted(name for name in names if name.endswith(".py")):
+                    with open(f"{folder}{os.sep}{name}", "rb") as source:
+                        digest.update(f"{here}/{name}\0".encode() + source.read() + b"\0")
     return digest.hexdigest()
 
 
@@ -139,8 +146,8 @@ class _Documented:
 _read: dict[Path, dict[str, Any]] = {}
 
 
-def _described(key: str) -> Paper:
-    records = _records()
+def _described(key: str, index: Callable[[], dict[str, Any]]) -> Paper:
+    records = index()
     return from_record(records[key]) if key in records else registry.homes_of_papers()[key]()
 
 

@@ -41,6 +41,13 @@ def test_every_source_file_is_in_the_name_of_the_index(tmp_path, monkeypatch):
     assert len({before, added, index.sources_hash()}) == 3
 
 
+def test_one_listing_looks_at_the_sources_once(monkeypatch):
+    looks = []
+    monkeypatch.setattr(index, "_records", lambda: looks.append(None) or {key: None for key in registry.own_keys()})
+    monkeypatch.setattr(index, "from_record", lambda record: record)
+    assert {load() for load in index.homes().values()} == {None} and len(looks) == 1
+
+
 def test_listing_from_the_index_imports_no_paper_and_little_else(tmp_path, monkeypatch):
     monkeypatch.setenv("ATTNLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(registry, "own_keys", lambda: KEYS)
@@ -53,7 +60,7 @@ def test_listing_from_the_index_imports_no_paper_and_little_else(tmp_path, monke
         f"registry.own_keys = lambda: {KEYS!r}\n"
         "from attnlab.papers.lab.commands.cli import main\n"
         f"for words in (['list', *{KEYS!r}], ['show', 'rala_low_rank']): assert main(words) == 0\n"
-        "heavy = {'torch', 'scipy', 'sympy', 'matplotlib', 'attnlab.papers.rala_low_rank'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'sympy', 'matplotlib', 'attnlab.papers.rala_low_rank'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "from pathlib import Path\n"
         "status = Path('/proc/self/status')\n"
