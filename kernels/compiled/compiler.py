@@ -9,10 +9,11 @@ is checked before it is loaded. Without a compiler, or if anything fails, ``load
 A library is code that runs with all rights of the user. The cache is therefore private: a folder or file that another user
 owns, or that others may write, is refused, and so is a build whose hash does not match.
 
-``ATTNLAB_CACHE`` names the cache folder (default ``$XDG_CACHE_HOME/attnlab`` or ``~/.cache/attnlab``), ``ATTNLAB_CC``
-the compiler (default ``clang``, then that of the package ziglang, ``pip install attnlab[cc]``, then ``cc``, ``gcc``); an empty
-``ATTNLAB_CC`` switches C off, ``zig`` asks for the package's. Clang joins a product and a sum into one rounding where one
-expression of the source has both and nowhere else, so that its bits do not depend on the width of the vectors.
+``ATTNLAB_CACHE`` names the cache folder (default ``$XDG_CACHE_HOME/attnlab`` or ``~/.cache/attnlab``; a user without a home
+has one in the folder for temporary files), ``ATTNLAB_CC`` the compiler (default ``clang``, then that of the package ziglang,
+``pip install attnlab[cc]``, then ``cc``, ``gcc``); an empty ``ATTNLAB_CC`` switches C off, ``zig`` asks for the package's. Clang
+joins a product and a sum into one rounding where one expression of the source has both and nowhere else, so that its bits do
+not depend on the width of the vectors.
 ``ATTNLAB_ARCH`` names the instruction set that builds are made for, as ``-march`` takes it (default
 ``native``; ``x86-64-v3`` for a build that other machines can use).
 """
@@ -76,7 +77,13 @@ class Compiler:
         places = {f"ZIG_{kind}_CACHE_DIR": str(cache_folder() / "zig") for kind in ("GLOBAL", "LOCAL")} if zig else {}
         command = [*self.command, f"-march={arch}", *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, check=False, env={**os.environ, **places}
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+            env={**os.environ, **places},
         )
 
 
@@ -94,7 +101,7 @@ def working_target() -> tuple[str | None, str]:
     if compiler is None:
         return None, reason
     probe = load(HEADERS / "probe.c", ANSWER=42)
-    if probe is None or probe.answer() != 42:
+    if probe is None or not hasattr(probe, "answer") or probe.answer() != 42:
         return None, _failures.get("probe.c", "the probe does not answer")
     return compiler.target[:12], ""
 
@@ -124,7 +131,10 @@ def cache_folder() -> Path:
     if given:
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "attnlab"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "attnlab"
+    except RuntimeError:  # a user without a home (a container run under any number): a folder that is this user's
+        return Path(tempfile.gettempdir()) / f"attnlab-cache-{os.getuid()}"
 
 
 @functools.lru_cache(maxsize=256)
@@ -184,7 +194,10 @@ def _find(cc: str | None, arch: str) -> tuple[Compiler | None, str]:
         )
     found = Compiler(command, "", "", arch)
     try:
-        version = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+        said = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, errors="replace", timeout=60, check=True
+        )
+        version = said.stdout
         macros = found.run("-dM", "-E", "-x", "c", os.devnull, timeout=60)
         macros.check_returncode()
     except (OSError, subprocess.SubprocessError) as error:

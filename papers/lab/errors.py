@@ -24,6 +24,8 @@ _ENVIRONMENT = {
     errno.ENODEV: "the device is gone; mount it again and run the same command: finished blocks are kept",
     errno.ESTALE: "the folder's file system is gone; mount it again and run the same command: finished blocks are kept",
     errno.EISDIR: "a folder stands in the place of a file; move it away and run the same command again",
+    errno.ENAMETOOLONG: "a name in the path is too long; choose another folder with --out DIR or ATTNLAB_HOME",
+    errno.ELOOP: "a link in the path leads to itself; choose another folder with --out DIR or ATTNLAB_HOME",
     errno.ENOENT: "no such file or folder; choose another folder with --out DIR or ATTNLAB_HOME",
 }
 
@@ -41,6 +43,12 @@ def environment_error(error: OSError, doing: str) -> UsageError:
     advice = _ENVIRONMENT.get(error.errno or 0, error.strerror or str(error))
     where = f" ({error.filename})" if error.filename and str(error.filename) not in doing else ""
     return UsageError(f"cannot {doing}{where}: {advice}")
+
+
+def of_the_system(error: OSError) -> str | None:
+    """How to go on after an error that is the system's, whatever was done; None for one that the code may have caused."""
+    missing = (errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)  # a path that the program got wrong, perhaps
+    return None if error.errno in missing else _ENVIRONMENT.get(error.errno or 0)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from attnlab.papers.lab.declare import Paper
-from attnlab.papers.lab.errors import UsageError
+from attnlab.papers.lab.errors import UsageError, environment_error
 
 GROUP = "attnlab.papers"
 """Entry points of this group name papers in installed packages: ``KEY = "package.module"``."""
@@ -42,7 +42,7 @@ def absolute(target: str) -> str:
     if not is_path(target):
         return target
     name, mark, item = target.partition("::")
-    return f"{Path(name).expanduser().resolve()}{mark}{item}"
+    return f"{_at_home(Path(name)).resolve()}{mark}{item}"
 
 
 def paper_files(place: Path) -> dict[str, Path]:
@@ -51,8 +51,8 @@ def paper_files(place: Path) -> dict[str, Path]:
     A folder is searched with all below it but hidden folders, ``tests`` and build folders. Raises :class:`UsageError` if the
     place is not there or holds no paper, or the same key twice.
     """
-    place = place.expanduser()
-    if not place.exists():
+    place = _at_home(place)
+    if not os.path.exists(place):
         raise UsageError(f"no file or folder {place}; a target with a slash or the ending .py is a path to a paper")
     found: dict[str, Path] = {}
     for file in [place] if place.is_file() else _python_files(place):
@@ -164,23 +164,45 @@ def is_theory(module: str) -> bool:
     return "theory" in module.split(".")
 
 
-def _python_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and path.name not in _NOT_SEARCHED and not path.name.startswith("."):
-            yield from _python_files(path)
-        elif path.suffix == ".py" and not path.name.startswith(("test_", "conftest")):
+def _at_home(place: Path) -> Path:
+    """The path with ``~`` as the home folder."""
+    try:
+        return place.expanduser()
+    except RuntimeError:
+        raise UsageError(f"no home folder is known for {place}; write the path in full") from None
+
+
+def _python_files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """The modules of a folder and of those below it; hidden ones, links to nothing and links back up are passed over."""
+    above |= {folder.resolve()}
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise environment_error(error, f"search {folder} for papers") from error
+    for path in inside:
+        if path.name.startswith((".", "test_", "conftest")):
+            continue
+        if path.is_dir():
+            if path.name not in _NOT_SEARCHED and path.resolve() not in above:
+                yield from _python_files(path, above)
+        elif path.suffix == ".py" and path.is_file():
             yield path
 
 
 @functools.lru_cache(maxsize=4096)
 def _keys(file: Path, changed: int) -> tuple[str, ...]:
-    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise environment_error(error, f"read {file}") from error
     if "Paper(" not in text:
         return ()
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
-        raise UsageError(f"{file}, line {error.lineno}: {error.msg}") from None
+        raise UsageError(f"{file}, line {error.lineno or 1}: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise UsageError(f"{file} is no Python that can be read: {error}") from None
     calls = [node.value for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value]
     return tuple(
         keyword.value.value

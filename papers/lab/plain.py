@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 from attnlab.analysis.verdicts.plain import plain
@@ -16,6 +17,16 @@ def plain_setting(setting: Any) -> dict[str, Any]:
 def fields_of(setting: Any) -> dict[str, Any]:
     """The fields of a setting; one that comes from the index is a record already."""
     return setting if isinstance(setting, dict) else dataclasses.asdict(setting)
+
+
+def as_json(record: Any, encoding: str = "utf-8") -> str:
+    """The record as JSON that any reader takes: null for what is not finite, escapes for what ``encoding`` cannot write."""
+    text = json.dumps(plain(record), indent=1, allow_nan=False, ensure_ascii=False, default=str)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:  # also a file name that is no text
+        return json.dumps(plain(record), indent=1, allow_nan=False, default=str)
+    return text
 
 
 def in_short(value: Any, most: int = 200) -> str:

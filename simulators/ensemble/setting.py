@@ -106,7 +106,7 @@ def parsed(name: str, text: str, hint: Any) -> Any:
         if hint is float:
             return float(text)
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise ValueError(f"{name}={text!r} is not {_described(hint)}") from None
     return value if isinstance(value, (tuple, list)) else (value,)
 

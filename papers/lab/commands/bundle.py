@@ -7,6 +7,7 @@ FILE.zip`` judges what is packed with the claims as they are here, and simulates
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -50,6 +51,8 @@ def _pack(arguments: argparse.Namespace) -> int:
     from attnlab.papers.lab.run.bundle import NotingBench, write_bundle
 
     targets, overrides = split_tokens(arguments.tokens)
+    if arguments.to is not None:
+        _check_file(Path(arguments.to))  # before anything is computed
     plan = {
         "targets": [places.absolute(target) for target in targets],
         "overrides": overrides,
@@ -77,6 +80,14 @@ def _pack(arguments: argparse.Namespace) -> int:
     return result["run"]["status"]
 
 
+def _check_file(file: Path) -> None:
+    """Refuse a place where no bundle can be written."""
+    if os.path.isdir(file):
+        raise UsageError(f"--to {file} is a folder; name a file in it, for example {file / 'bundle.zip'}")
+    if not os.access(file.absolute().parent, os.W_OK):
+        raise UsageError(f"--to {file}: its folder is not there or cannot be written; make it, or name another file")
+
+
 def _name(target: str, selection: Any) -> str:
     """What a bundle is called: the target, or the key (and claim) that the first target's path stands for."""
     if not places.is_path(target):
@@ -91,12 +102,11 @@ def _judge(arguments: argparse.Namespace) -> int:
     from attnlab.papers.lab.commands.diff import compared
     from attnlab.papers.lab.commands.diff import text as difference
     from attnlab.papers.lab.commands.report_text import summary
-    from attnlab.papers.lab.run.bundle import BundleBench, open_bundle
+    from attnlab.papers.lab.run.bundle import PLAN, BundleBench, open_bundle
 
     with open_bundle(Path(arguments.judge)) as archive, tempfile.TemporaryDirectory() as place:
         packed = json.loads(archive.read("record.json"))
-        names = ("targets", "overrides", "scale", "replicas", "seed", "device")
-        plan = {name: packed["run"][name] for name in names}
+        plan = {name: packed["run"][name] for name in PLAN}
         result = _carried_out(plan, arguments, Path(place), lambda *a, **k: BundleBench(archive, *a, **k))
         found = compared(packed, result)
     show(

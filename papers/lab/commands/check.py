@@ -11,7 +11,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnlab.papers.lab.commands.options import add_executor, add_out, count, folder, natural, show
+from attnlab.papers.lab.commands.options import add_executor, add_out, count, folder, natural, share, show
 from attnlab.papers.lab.plain import counted
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="wrong theories that claims must refute (default 20; 0: none)",
     )
     parser.add_argument(
-        "--power", type=float, default=0.5, metavar="SHARE", help="share of them that must be refuted (default 0.5)"
+        "--power", type=share, default=0.5, metavar="SHARE", help="share of them that must be refuted (default 0.5)"
     )
     add_executor(parser)
     add_out(parser)

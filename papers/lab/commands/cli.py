@@ -33,12 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # the workers are the parallelism; a BLAS pool in each would fight for cores
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
+    _write_any_letter()
     try:
         with interrupt.watched():
-            status = _main(list(sys.argv[1:] if argv is None else argv))
+            status = _written(_main(list(sys.argv[1:] if argv is None else argv)))
     except KeyboardInterrupt:
         print(interrupt.MESSAGE, file=sys.stderr)
         status = 130
+    except SystemExit as end:  # of argparse: --help, --version, a usage error
+        raise SystemExit(_written(end.code)) from None
     if (
         argv is None and status and threading.active_count() > 1
     ):  # a judge in the middle of a search: do not wait for it
@@ -49,9 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _main(words: list[str]) -> int:
-    from attnlab.papers.lab.errors import UsageError
-
+def _answer(words: list[str]) -> int:
+    """Find the command among the words, and let it run."""
     if "_ARGCOMPLETE" in os.environ:
         from attnlab.papers.lab.commands.completion import complete, words_typed
 
@@ -70,20 +72,60 @@ def _main(words: list[str]) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2
+    arguments.stdout = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
+        return arguments.run(arguments)  # with --json only the command's own answer reaches standard output
+
+
+def _main(words: list[str]) -> int:
+    """The exit status of the command; what goes wrong on the way is said in one line, or is an error of ours."""
+    from attnlab.papers.lab.errors import UsageError
+
     try:
-        return arguments.run(arguments)
+        return _answer(words)
     except UsageError as error:
         print(f"attnlab: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # `attnlab list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception:  # Python's own status for a crash, 1, would read as a contradiction
+    except Exception as error:  # Python's own status for a crash, 1, would read as a contradiction
         import traceback
 
+        from attnlab.papers.lab.errors import of_the_system
+
+        if isinstance(error, OSError) and of_the_system(error):
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f" ({error.filename})" if error.filename else ""
+            print(
+                f"attnlab: cannot go on{where}: {of_the_system(error)} [{Path(place.filename).name}:{place.lineno}]",
+                file=sys.stderr,
+            )
+            return 2
         traceback.print_exc()
         print("attnlab: this is an error in attnlab or in the paper module, not a verdict", file=sys.stderr)
         return 2
+
+
+def _write_any_letter() -> None:
+    """A letter that a terminal's encoding lacks, or a file name that is no text, is written as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            if stream.errors != "backslashreplace":
+                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _written(status: Any) -> Any:
+    """The exit status, once standard output is written: 2 if it cannot be; a reader that has gone changes nothing."""
+    from attnlab.papers.lab.commands.options import mute
+
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        mute(sys.stdout)
+    except (OSError, ValueError) as error:
+        mute(sys.stdout)
+        print(f"attnlab: cannot write on standard output: {error}", file=sys.stderr)
+        return 2
+    return status
 
 
 def main_of(package: str, argv: Sequence[str] | None = None) -> int:
@@ -134,7 +176,9 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version
 
-        print(f"attnlab {version('attnlab')}")
+        from attnlab.papers.lab.commands.options import tell
+
+        tell(f"attnlab {version('attnlab')}")
         parser.exit()
 
 

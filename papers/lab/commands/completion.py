@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+from attnlab.papers.lab.commands.options import show
 from attnlab.papers.lab.errors import UsageError
 
 HOW = {
@@ -28,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         import argcomplete
     except ImportError:
         raise UsageError("completion needs argcomplete: pip install 'attnlab[completion]'") from None
-    print(argcomplete.shellcode(["attnlab"], shell=arguments.shell))
+    code = argcomplete.shellcode(["attnlab"], shell=arguments.shell)
+    show(arguments, {"shell": arguments.shell, "code": code}, code)
     return 0
 
 

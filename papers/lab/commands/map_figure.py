@@ -32,6 +32,7 @@ def draw(
     counts = {word: sum(point["verdict"] == word for point in points) for word in MARKS}
     said = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
     fixed = "".join(f", {key}={value}" for key, value in options.overrides.items())
+    fixed += f", {options.replicas} replicas" if options.replicas else ""
     ns = [point["n"] for point in points if point["n"]]
     n = f", n = {min(ns)}" + (f" to {max(ns)}" if max(ns) > min(ns) else "") if ns else ""
     over = columns.key if rows is None else f"{columns.key} and {rows.key}"

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import keyword
+import os
+import sys
 from pathlib import Path
 
+from attnlab.papers.lab.commands.options import show
 from attnlab.papers.lab.errors import UsageError
 
 PARTS = ("paper", "task", "operator", "cost", "instrument")
@@ -35,18 +40,25 @@ def run(arguments: argparse.Namespace) -> int:
     root = checkout(arguments.folder)
     files, then = _files(arguments, root)
     home = root or arguments.folder
-    there = sorted(str(home / path) for path in files if (home / path).exists())
+    if os.path.exists(home / "conftest.py"):
+        files.pop("conftest.py", None)  # any conftest.py lets the tests beside it import from its folder
+    there = sorted(str(home / path) for path in files if os.path.exists(home / path))
     if there:
         raise UsageError(f"{there[0]} is there already; nothing was written, take another name")
+    made: list[Path] = []
     try:
         for path, text in files.items():
             target = home / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
+            made.append(target)
     except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror}") from error
-    print(*(f"wrote {home / path}" for path in files), sep="\n")
-    print(*(f"next  {line}" for line in then), sep="\n")
+        for written in made:  # all of them or none, so that the same command can be given again
+            written.unlink(missing_ok=True)
+        raise UsageError(f"cannot write {target}: {error.strerror}; nothing was written") from error
+    wrote = [str(home / path) for path in files]
+    lines = [*(f"wrote {path}" for path in wrote), *(f"next  {line}" for line in then)]
+    show(arguments, {"wrote": wrote, "next": then}, "\n".join(lines))
     return 0
 
 
@@ -64,13 +76,10 @@ def _files(arguments: argparse.Namespace, root: Path | None) -> tuple[dict[str, 
     part, name = arguments.part, arguments.name
     if part == "paper":
         title = arguments.title or name.replace("_", " ").capitalize()
-        words = {
-            "title": title.replace('"', "'"),
-            "authors": arguments.authors.replace('"', "'"),
-            "year": str(arguments.year),
-        }
+        words = {"title": _text(title), "authors": _text(arguments.authors), "year": str(arguments.year)}
         subject = _plain(arguments.subject or _plain(name))
         if root is None:
+            _free(name)
             made = paper.elsewhere(name, words)
             where = arguments.folder / name / "paper.py"
             return made, _steps(f"./{arguments.folder / name}", f"{name}/theory.py", "tests", str(where))
@@ -121,6 +130,21 @@ def _steps(target: str, theory: str, tests: str, claims: str) -> list[str]:
 
 def _plain(name: str) -> str:
     """The name, if it can be that of a module."""
-    if not (name.isidentifier() and name == name.lower() and not name.startswith("_")):
+    if keyword.iskeyword(name):
+        raise UsageError(f"{name!r} is a word of Python, and no name of a module; take another name")
+    if not (name.isidentifier() and name == name.lower() and not name.startswith("_") and len(name) <= 100):
         raise UsageError(f"{name!r} is not a name of a module; use lower case letters, digits and underscores")
     return name
+
+
+def _free(name: str) -> None:
+    """Refuse a name under which Python would import something else, or nothing."""
+    if name == "tests" or name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
+        raise UsageError(
+            f"{name!r} is the name of another module already, which Python would import; take another name"
+        )
+
+
+def _text(words: str) -> str:
+    """Words as they can stand between the quotation marks of a Python text."""
+    return " ".join(words.split()).replace("\\", "\\\\").replace('"', "'")

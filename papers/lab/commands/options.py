@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
+import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from attnlab.papers.lab.errors import UsageError
+from attnlab.papers.lab.plain import as_json
 
 
 def count(text: str) -> int:
     """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > 30 or not 1 <= int(text) < 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def natural(text: str) -> int:
-    """A whole number of at least 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    """A whole number of at least 0 that the catalogue can keep (64 bits)."""
+    if not text.isdecimal() or len(text) > 30 or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0 and below 2^63")
     return int(text)
 
 
@@ -30,6 +35,17 @@ def seconds(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value
+
+
+def share(text: str) -> float:
+    """A number between 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
     return value
 
 
@@ -64,4 +80,27 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
 
 def show(arguments: argparse.Namespace, record: Any, text: str) -> None:
     """Print the record as JSON if ``--json`` asks for it, else the text."""
-    print(json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) if arguments.json else text)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    tell(as_json(record, encoding) if arguments.json else text, getattr(arguments, "stdout", None))
+
+
+def tell(text: str, stream: TextIO | None = None) -> None:
+    """Print on standard output. A reader that has gone (``| head``) changes nothing; what cannot be written is an error."""
+    stream = sys.stdout if stream is None else stream
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        mute(stream)
+    except OSError as error:
+        mute(stream)
+        raise UsageError(
+            f"cannot write on standard output: {error.strerror}; what was computed is kept in the results folder"
+        ) from error
+
+
+def mute(stream: Any) -> None:
+    """Let a stream that cannot be written end in nothing, so that the end of the process does not stumble over it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from typing import Any
 
@@ -28,15 +29,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def command_of(plan: dict[str, Any]) -> str:
-    """The command that a run's plan stands for."""
-    words = ["attnlab map" if "over" in plan else "attnlab reproduce", *plan.get("targets", [])]
+    """The command that a run's plan stands for, as a shell takes it."""
+    words = list(plan.get("targets", []))
     words += ["--over", *plan["over"]] if "over" in plan else []
     words += [f"{key}={value}" for key, value in (plan.get("overrides") or {}).items()]
     for name, usual in (("scale", "desk"), ("replicas", None), ("seed", 0), ("device", "auto")):
         value = plan.get(name, usual)
         if value != usual:
-            words.append(f"--{name} {value}")
-    return " ".join(words)
+            words += [f"--{name}", str(value)]
+    return " ".join(["attnlab", "map" if "over" in plan else "reproduce", *map(shlex.quote, words)])
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -45,6 +46,8 @@ def _line(row: dict[str, Any]) -> str:
         state = f"finished, status {row['status']}"
     elif state == "running":
         state = f"running, process {row['pid']} on {row['host']}"
+    if state == "altered":
+        return f"{row['id']:>5}  {row['note']}"
     started = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["started"])) if row["started"] else ""
     note = f"  ({row['note']})" if row["note"] else ""
     return f"{row['id']:>5}  {started:<16}  {state:<28}  {row['command']}{note}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from attnlab.papers.lab.commands.options import add_out, days, folder, show
 from attnlab.papers.lab.errors import UsageError
+from attnlab.papers.lab.plain import counted
 
 _ACTIONS = """what to do:
   list               blocks
@@ -59,16 +60,16 @@ def _list(place: Path, arguments: argparse.Namespace) -> Said:
 
     names = ("key", "simulation", "first", "size", "seed", "bytes", "seconds", "created", "sha256")
     catalogue = Catalogue(place, write=False)
-    rows = catalogue.rows("blocks", "order by created, key", columns=names)
+    good, altered = catalogue.sound("blocks", "order by created, key")
     marked = {key for (key,) in catalogue.query("select key from marks")}
     catalogue.close()
+    rows = [tuple(row[name] for name in names) for row in good]
     total = f"{len(rows)} blocks, {sum(row[5] for row in rows) / 2**20:.1f} MiB in {place}"
+    if altered:
+        total += f"\n{counted(len(altered), 'row')} of the catalogue altered; `attnlab store verify` tells more"
     if arguments.json:
-        return (
-            {"blocks": [dict(zip(names, row, strict=True)) | {"damaged": row[0] in marked} for row in rows]},
-            total,
-            0,
-        )
+        told = [dict(zip(names, row, strict=True)) | {"damaged": row[0] in marked} for row in rows]
+        return {"blocks": [*told, *({"key": str(row[0]), "damaged": True} for row in altered)]}, total, 0
     lines = [
         f"{key[:12]}  {simulation:<40} replicas {first}–{first + size - 1}  seed {seed}  {held / 1024:8.1f} KiB  "
         f"{seconds:7.1f} s  {_day(created)}{'  DAMAGED' if key in marked else ''}"
@@ -81,10 +82,13 @@ def _show(place: Path, arguments: argparse.Namespace) -> Said:
     from attnlab.papers.lab.run.store import DamagedBlock, Store
 
     store, (start,) = Store(place, write=False), arguments.arguments
-    keys = [key for (key,) in store.catalogue.rows("blocks", columns=("key",)) if start and key.startswith(start)]
+    keys = [key for (key,) in store.catalogue.rows("blocks", columns=("key",)) if start and str(key).startswith(start)]
     if len(keys) != 1:
         raise UsageError(f"{len(keys)} blocks have a key that starts with {start!r}; see `attnlab store list`")
-    row = next(row for row in store.rows() if row["key"] == keys[0])
+    row = next((row for row in store.rows() if row["key"] == keys[0]), None)
+    if row is None:
+        said = f"{keys[0]}: its row in the catalogue is altered; `attnlab store repair` mends it"
+        return {"block": {"key": keys[0]}, "damaged": said}, said, 3
     ran = json.loads(store.catalogue.rows("blocks", "where key = ?", keys, columns=("ran",))[0][0])
     try:
         arrays = {name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in store.get(row["key"]).items()}
@@ -160,9 +164,12 @@ def _export(place: Path, arguments: argparse.Namespace) -> Said:
 
     target, simulation = Path(arguments.arguments[0]), (*arguments.arguments[1:], None)[0]
     store = Store(place, write=False)
-    rows = export(store, target, simulation)
+    rows, left_out = export(store, target, simulation)
     store.close()
-    return {"file": str(target), "rows": rows}, f"{rows} rows in {target}", 0
+    text = f"{rows} rows in {target}"
+    if left_out:
+        text += f"; {counted(left_out, 'damaged row')} left out, see `attnlab store verify`"
+    return {"file": str(target), "rows": rows, "left_out": left_out}, text, 3 if left_out else 0
 
 
 def _merge(place: Path, arguments: argparse.Namespace) -> Said:

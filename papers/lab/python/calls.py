@@ -152,8 +152,8 @@ def _target(each: Target) -> str:
 
 def _seeds(seed: int | Sequence[int]) -> list[int]:
     seeds = [seed] if isinstance(seed, int) else list(seed)
-    if not seeds or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
-        raise UsageError(f"seed={seed!r} must be a whole number of at least 0, or several of them")
+    if not seeds or not all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**63 for s in seeds):
+        raise UsageError(f"seed={seed!r} must be a whole number of at least 0 and below 2^63, or several of them")
     return seeds
 
 

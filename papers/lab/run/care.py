@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -32,7 +33,7 @@ def verify(store: Store) -> dict[str, Any]:
                 store.checked(row)
                 record["intact"] += 1
             except DamagedBlock as damage:
-                record["damaged"].append({"key": row[0], "simulation": row[1], "found": str(damage)})
+                record["damaged"].append({"key": str(row[0]), "simulation": str(row[1]), "found": str(damage)})
     except UsageError as error:
         record["catalogue"].append(str(error))
     record["unknown"] = [str(p) for p in (store.folder / "blocks").glob("*/*.npz") if p.stem not in known]
@@ -49,7 +50,7 @@ def collect(store: Store, days: float, dry_run: bool) -> dict[str, Any]:
         old = time.time() - days * _DAY
         rows = store.rows()
         stale = [row for row in rows if row["created"] < old and _is_stale(row)]
-        known = {row["key"] for row in rows}
+        known = {key for (key,) in store.catalogue.rows("blocks", columns=("key",))}
         orphans = [
             path
             for path in (store.folder / "blocks").glob("*/*.npz")
@@ -101,7 +102,8 @@ def repair(folder: Path) -> dict[str, Any]:
                     store.checked(block)
                     _unmark(store, block[0])
                 except DamagedBlock as damage:
-                    record["forgotten"].append({"key": block[0], "simulation": block[1], "found": str(damage)})
+                    lost = {"key": str(block[0]), "simulation": str(block[1]), "found": str(damage)}
+                    record["forgotten"].append(lost)
                     with store.catalogue.transaction():
                         store.catalogue.remove_inside("blocks", [block[0]])
             known = {row[0] for row in store.catalogue.rows("blocks", columns=("key",))}
@@ -218,7 +220,7 @@ def _rebuild(folder: Path) -> dict[str, list[dict[str, Any]]]:
         database.close()
     except sqlite3.DatabaseError:
         pass
-    number = len(list(folder.glob("catalogue.damaged-*.sqlite"))) + 1
+    number = next(n for n in itertools.count(1) if not list(folder.glob(f"catalogue.damaged-{n}.sqlite*")))
     for ending in ("", "-wal", "-shm"):
         path = folder / f"{NAME}{ending}"
         if path.exists():
@@ -241,7 +243,7 @@ def _is_stale(row: dict[str, Any]) -> bool:
         return True  # of an attnlab that did not keep what it ran
     try:
         return code_fingerprint(*row["roots"]) != row["identity"].get("code")
-    except (ModuleNotFoundError, SyntaxError, OSError):
+    except (ImportError, ValueError, SyntaxError, OSError, RecursionError):
         return False
 
 

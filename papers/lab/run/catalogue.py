@@ -88,6 +88,19 @@ class Catalogue:
         with self._lock, explained(f"read the catalogue of {self.folder}"):
             return self._db.execute(f"select {names} from {table} {where}", tuple(values)).fetchall()
 
+    def sound(
+        self, table: str, where: str = "", values: Sequence[Any] = ()
+    ) -> tuple[list[dict[str, Any]], list[tuple]]:
+        """Rows as records by name, those whose checksum is right; and the others, which were altered, as tuples."""
+        good: list[dict[str, Any]] = []
+        altered: list[tuple] = []
+        for *found, checksum in self.rows(table, where, values):
+            if checksum_of(found) == checksum:
+                good.append(dict(zip(TABLES[table], found, strict=True)))
+            else:
+                altered.append(tuple(found))
+        return good, altered
+
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[tuple]:
         """The rows of a statement that only reads."""
         with self._lock, explained(f"read the catalogue of {self.folder}"):
@@ -270,8 +283,8 @@ class Catalogue:
 
 
 def checksum_of(values: Sequence[Any]) -> str:
-    """64 bits of the SHA-256 of a row, as hexadecimal digits."""
-    text = json.dumps(list(values), separators=(",", ":"), ensure_ascii=True)
+    """64 bits of the SHA-256 of a row, as hexadecimal digits. A value of a kind that no row has (bytes) is taken as written."""
+    text = json.dumps(list(values), separators=(",", ":"), ensure_ascii=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

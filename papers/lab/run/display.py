@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -40,7 +41,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError, ValueError):  # nobody reads: that is no reason to end the run
             if self._live is not None:
                 self._live.console.print(text, markup=False, highlight=False)
             else:
@@ -51,12 +52,14 @@ class Display:
         self._items = items
         if self._quiet:
             return
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
-            self._live.start()
+            live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+            with contextlib.suppress(OSError, ValueError):
+                live.start()
+                self._live = live
         self._ticking = threading.Thread(target=self._tick, daemon=True)
         self._ticking.start()
 
@@ -98,7 +101,8 @@ class Display:
             self._ticking.join(2)
         with self._lock:
             if self._live is not None:
-                self._live.stop()
+                with contextlib.suppress(OSError, ValueError):
+                    self._live.stop()
                 self._live = None
 
     def lines(self) -> list[str]:
@@ -113,7 +117,7 @@ class Display:
 
     def _tick(self) -> None:
         while not self._closed.wait(0.25):
-            with self._lock:
+            with self._lock, contextlib.suppress(OSError, ValueError):
                 if self._live is not None:
                     self._live.update(self._fitted(self.lines()), refresh=True)
                 elif time.monotonic() - self._told > _EVERY:

@@ -36,12 +36,15 @@ def latest_verdicts(folder: Path, declared: Declared) -> dict[str, dict[str, Any
         standard: dict[str, dict[str, int]] = {}
         rows = catalogue.rows("verdicts", "order by run, rowid", columns=_COLUMNS)
         for order, (claim, scale, setting, seed, replicas, rowid) in enumerate(rows):
+            told = _told(setting)
+            if told is None or not isinstance(seed, int | None) or not isinstance(replicas, str):
+                continue  # altered: `store verify` says so
             if (claim, scale) not in texts:
                 found = declared(claim, scale)
                 texts[claim, scale] = None if found is None else (_canonical(found), found)
             known = texts[claim, scale]
             same = known is not None and known[0] == setting
-            differs = {} if same or known is None else _difference(known[1], json.loads(setting))
+            differs = {} if same or known is None else _difference(known[1], told)
             differs |= ({"seed": seed} if seed else {}) | ({"replicas": replicas} if replicas != "None" else {})
             if differs:
                 others[claim] = others.get(claim, 0) + 1
@@ -85,11 +88,17 @@ def words(differs: dict[str, Any]) -> str:
 
 
 def _record(catalogue: Catalogue, rowid: int) -> dict[str, Any] | None:
-    (found,) = catalogue.rows("verdicts", "where rowid = ?", [rowid], columns=("record",))
+    good, _ = catalogue.sound("verdicts", "where rowid = ?", [rowid])
+    return json.loads(good[0]["record"]) if good else None  # altered: `store verify` says so
+
+
+def _told(setting: Any) -> dict[str, Any] | None:
+    """The setting of a row, or None if it is none."""
     try:
-        return json.loads(found[0])
-    except ValueError:  # damaged: `store verify` says so
+        told = json.loads(setting)
+    except (ValueError, TypeError):
         return None
+    return told if isinstance(told, dict) else None
 
 
 def _difference(declared: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:

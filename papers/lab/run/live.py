@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,21 +36,38 @@ class RunLock:
             for path, exclusive in ((self._path.parent / "folder", False), (self._path, True)):
                 number = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
                 self._files.append(number)
-                if fcntl is not None:
-                    fcntl.flock(number, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+                if fcntl is not None and exclusive:
+                    _taken(number)
+                elif fcntl is not None:
+                    fcntl.flock(number, fcntl.LOCK_SH)
+        except BlockingIOError:
+            self.close(remove=False)
+            raise UsageError(f"run {run} is going on in another process; see `attnlab runs`") from None
         except OSError as error:
             self.close()
             raise environment_error(error, f"lock {self._path}") from error
 
-    def close(self) -> None:
-        """Give the lock back and remove its file."""
+    def close(self, *, remove: bool = True) -> None:
+        """Give the lock back and ``remove`` its file."""
         for number in self._files:
             with contextlib.suppress(OSError):
                 os.close(number)
-        if self._files:
+        if self._files and remove:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
         self._files = []
+
+
+def _taken(number: int) -> None:
+    """Take a file's lock alone; ``BlockingIOError`` if another run has it. Whoever only looks at it gives it back at once."""
+    deadline = time.monotonic() + 1.0
+    while True:
+        try:
+            return fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def is_alive(folder: Path, run: int, host: str | None, pid: int | None) -> bool:

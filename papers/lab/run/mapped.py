@@ -17,7 +17,8 @@ from attnlab.papers.lab.registry import select
 from attnlab.papers.lab.run.address import check_address
 from attnlab.papers.lab.run.cluster import Cluster
 from attnlab.papers.lab.run.display import Display
-from attnlab.papers.lab.run.reproduce import Options
+from attnlab.papers.lab.run.latest import words
+from attnlab.papers.lab.run.reproduce import Options, path_of
 from attnlab.papers.lab.run.store import Store
 from attnlab.papers.lab.run.sweep import grid, parsed_axis, sweep
 from attnlab.papers.lab.run.workbench import Workbench
@@ -83,9 +84,11 @@ def carry_out_map(
 
 
 def _save(plate: Any, points: list[dict[str, Any]], place: Path, claim: str, plan: dict[str, Any]) -> list[str]:
-    """The figure's files and ``..._points.csv``: one row per point."""
+    """The figure and ``..._points.csv``, a row per point; another seed, fixed fields or replicas have a folder of their own."""
     paper, _, name = claim.partition(".")
-    folder = place / "maps" / paper / plan["scale"]
+    differs = dict(plan["overrides"]) | ({"seed": plan["seed"]} if plan["seed"] else {})
+    differs |= {"replicas": plan["replicas"]} if plan["replicas"] else {}
+    folder = place / "maps" / paper / plan["scale"] / path_of(words(differs))
     keys = list(points[0]["point"])
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

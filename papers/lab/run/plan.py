@@ -62,9 +62,9 @@ def carry_out(
         log.info("run %d: %s at %s scale, seed %d", run, " ".join(plan["targets"]), options.scale, options.seed)
         result = reproduce(selection, options, bench, run, prepared)
         status = exit_status(result["claims"], result["figures"])
-        store.end_run(run, status)
         result["run"] = run_record(run, plan, store, bench, status) | {"code": codes_of(selection, bench)}
         write_record(place, result)
+        store.end_run(run, status)  # last: a run whose record is not kept has not finished
         for claim in result["claims"]:
             log.info("%s %s", claim["verdict"], claim["id"])
     finally:

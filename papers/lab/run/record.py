@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from attnlab.analysis.writing import write_atomically
 from attnlab.papers.lab.errors import UsageError, environment_error
+from attnlab.papers.lab.plain import as_json
 
 FOLDER = "runs"
+_CLAIM = (
+    *(
+        "id",
+        "verdict",
+        "expected",
+        "as_expected",
+        "excuse",
+        "measured",
+        "interval",
+        "predicted",
+        "margin",
+        "level",
+        "n",
+    ),
+    *("parts", "diverged", "reason", "twin", "twin_verdict"),
+)
+"""What ``attnlab diff`` reads of a claim."""
 
 
 def write_record(place: Path, result: dict[str, Any]) -> Path:
@@ -17,8 +36,7 @@ def write_record(place: Path, result: dict[str, Any]) -> Path:
     file = place / FOLDER / f"{result['run']['id']}.json"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False)
-        write_atomically(file, text.encode())
+        write_atomically(file, as_json(result).encode())
     except OSError as error:
         raise environment_error(error, f"write the record of the run into {file.parent}") from error
     return file
@@ -30,7 +48,7 @@ def read_record(name: str, place: Path) -> dict[str, Any]:
     Raises :class:`UsageError` if there is none, or the file holds something else.
     """
     file = place / FOLDER / f"{int(name)}.json" if name.isdecimal() else Path(name)
-    if not file.is_file():
+    if not os.path.isfile(file):
         known = sorted(int(each.stem) for each in (place / FOLDER).glob("*.json") if each.stem.isdecimal())
         kept = (
             f"records are kept of the runs {', '.join(map(str, known))}" if known else f"no run of {place} has a record"
@@ -38,8 +56,25 @@ def read_record(name: str, place: Path) -> dict[str, Any]:
         raise UsageError(f"no record of the run {name!r} ({file}); {kept}, or name a file made with --json")
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        if not {"claims", "run"} <= set(record):
-            raise ValueError("no 'claims' and 'run' in it")
-    except (ValueError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise environment_error(error, f"read {file}") from error
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} is not the record of a run: {error}") from None
+    lacks = lacking(record)
+    if lacks:
+        raise UsageError(f"{file} is not the record of a run: {lacks}")
     return record
+
+
+def lacking(record: Any) -> str:
+    """What the record of a run must have and this one lacks, or ``""``."""
+    if not isinstance(record, dict) or not isinstance(record.get("run"), dict):
+        return "no 'run' in it"
+    claims = record.get("claims")
+    if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
+        return "no 'claims' in it"
+    for claim in claims:
+        missing = [name for name in _CLAIM if name not in claim]
+        if missing:
+            return f"the claim {claim.get('id', '?')} has no {missing[0]!r}"
+    return ""

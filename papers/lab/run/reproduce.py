@@ -17,7 +17,7 @@ from attnlab.analysis.figures.caption import describe
 from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict, percent
 from attnlab.papers.lab.declare import Claim, Item, PaperFigure, Scale
-from attnlab.papers.lab.errors import ItemError, UsageError, environment_error
+from attnlab.papers.lab.errors import ItemError, UsageError, environment_error, of_the_system
 from attnlab.papers.lab.overrides import apply, check_known, known_fields
 from attnlab.papers.lab.plain import plain_setting
 from attnlab.papers.lab.registry import Selection
@@ -91,6 +91,7 @@ def reproduce(
         prepared = prepare(selection, options)
     settings, claims, figures = prepared.settings, prepared.claims, prepared.figures
     papers = selection.papers
+    claims_of = {claim.id: claim for paper in papers for claim in paper.claims.values()}
     ledger = ErrorLedger(BUDGET)
     share = {paper.key: BUDGET / len(papers) / max(1, paper.judged_parts()) for paper in papers}
 
@@ -111,7 +112,7 @@ def reproduce(
         plate = figure.function(settings[figure.id], lab)
         seeds = f"seed {options.seed}" if lab.used else ""
         conditions = drawn_at(options, settings[figure.id])
-        judged = _judged_by(figure, judging_of, bench, options.scale)
+        judged = _judged_by(figure, judging_of, bench, options, claims_of)
         caption = plate.caption or describe(plate, " ".join(filter(None, [figure.caption, conditions, judged])), seeds)
         variant = variant_of(figure, options, settings[figure.id])
         if variant and plate.caption:
@@ -134,7 +135,7 @@ def reproduce(
             if item.id in prepared.refused:
                 raise ItemError(prepared.refused[item.id])
             record = judge(item, lab) if isinstance(item, Claim) else draw(item, lab)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = why_failed(error)
             bench.display.say(f"{item.id} failed: {reason}")
             if isinstance(item, Claim):
@@ -243,9 +244,11 @@ def exit_status(records: list[dict[str, Any]], figures: Sequence[dict[str, Any]]
     return 3 if open_ or any(figure.get("failed") for figure in figures) else 0
 
 
-def why_failed(error: Exception) -> str:
+def why_failed(error: Exception | SystemExit) -> str:
     """Why one item failed; errors of the environment, and being stopped, concern the whole run and are raised again."""
-    if isinstance(error, (UsageError, CancelledError, OSError)) and not isinstance(error, ItemError):
+    if isinstance(error, (UsageError, CancelledError)) and not isinstance(error, ItemError):
+        raise error
+    if isinstance(error, OSError) and of_the_system(error):
         raise error
     if isinstance(error, ItemError):
         return str(error)
@@ -265,12 +268,24 @@ def drawn_at(options: Options, setting: Any) -> str:
     return f"{said}."
 
 
-def _judged_by(figure: PaperFigure, judging: Mapping[str, Future], bench: Workbench, scale: Scale) -> str:
-    """``Judged by risk: HOLDS, resolves 0.4 %.``: the verdicts of the figure's claims, from this run or the latest one."""
+def _judged_by(
+    figure: PaperFigure, judging: Mapping[str, Future], bench: Workbench, options: Options, claims: Mapping[str, Claim]
+) -> str:
+    """``Judged by risk: HOLDS, resolves 0.4 %.``: the verdicts of the figure's claims, from this run or an earlier one.
+
+    An earlier verdict counts only where it was judged at the setting, seed and number of replicas of this run.
+    """
     said = []
     for name in figure.claims:
         key = f"{figure.paper}.{name}"
-        record = judging[key].result() if key in judging else bench.store.verdict_of(key, scale)
+        if key in judging:
+            record = judging[key].result()
+        else:
+            try:
+                setting = plain_setting(apply(claims[key].setting.at(options.scale), options.overrides))
+            except (KeyError, UsageError):
+                continue
+            record = bench.store.verdict_of(key, options.scale, setting, options.seed, options.replicas)
         if record is not None:
             resolves = record.get("resolves")
             said.append(f"{name}: {record['verdict']}" + (f", resolves {percent(resolves)}" if resolves else ""))

@@ -166,12 +166,12 @@ class Store:
         return data
 
     def rows(self) -> list[dict[str, Any]]:
-        """One record per block in the catalogue, oldest first."""
+        """One record per block in the catalogue, oldest first; rows that were altered are left out (``verify`` names them)."""
         names = ("key", "simulation", "identity", "sha256", "bytes", "seconds", "created", "roots")
-        found = self.catalogue.rows("blocks", "order by created, key", columns=names)
         return [
-            dict(zip(names, row, strict=True)) | {"identity": json.loads(row[2]), "roots": json.loads(row[7])}
-            for row in found
+            {name: row[name] for name in names}
+            | {"identity": json.loads(row["identity"]), "roots": json.loads(row["roots"])}
+            for row in self.catalogue.sound("blocks", "order by created, key")[0]
         ]
 
     def drop_checkpoint(self, key: str) -> None:
@@ -183,21 +183,22 @@ class Store:
 
     def seconds_of(self, simulation: str) -> list[tuple[dict[str, Any], float]]:
         """The fields and seconds of kept blocks of a simulation: what the next ones will take."""
-        found = self.catalogue.query(
-            "select identity, seconds from blocks where simulation = ? and seconds > 0 order by rowid desc limit 50",
-            [simulation],
-        )
-        return [(json.loads(identity)["fields"], seconds) for identity, seconds in found]
+        where = "where simulation = ? and seconds > 0 order by rowid desc limit 50"
+        found = self.catalogue.sound("blocks", where, [simulation])[0]
+        return [(json.loads(row["identity"])["fields"], row["seconds"]) for row in found]
 
     # runs, verdicts, figures --------------------------------------------------------------------------------------
 
     def begin_run(self, arguments: dict[str, Any], number: int | None = None) -> int:
         """Enter a run that starts now, or ``number`` once more; returns its number. Its lock is held until ``close``."""
+        if number is not None:
+            self._lock = RunLock(self.folder, number)  # of two that resume a run, one is refused before it writes
         with self.catalogue.transaction():
             row = {"arguments": canonical(arguments), "started": now(), "host": HOST, "pid": os.getpid(), "id": number}
             run = self.catalogue.put_inside("runs", row)
         fault_point("run entered")
-        self._lock = RunLock(self.folder, run)
+        if self._lock is None:
+            self._lock = RunLock(self.folder, run)
         sweep(self.folder)
         for path in (self.folder / "checkpoints").glob("*.checkpoint"):
             if is_key(path.stem) and self.has(
@@ -246,11 +247,13 @@ class Store:
         }
         self.catalogue.put("verdicts", row)
 
-    def verdict_of(self, claim: str, scale: str) -> dict[str, Any] | None:
-        """The newest record of a claim at a scale, of runs that changed no setting."""
-        where = "where claim = ? and scale = ? and overrides = '{}' order by run desc, rowid desc limit 1"
-        rows = self.catalogue.rows("verdicts", where, [claim, scale], columns=("record",))
-        return json.loads(rows[0][0]) if rows else None
+    def verdict_of(
+        self, claim: str, scale: str, setting: dict[str, Any], seed: int, replicas: int | None
+    ) -> dict[str, Any] | None:
+        """The record of a claim that was judged exactly so, or None."""
+        where = "where claim = ? and scale = ? and setting = ? and seed = ? and replicas = ?"
+        rows = self.catalogue.sound("verdicts", where, [claim, scale, canonical(setting), seed, str(replicas)])[0]
+        return json.loads(rows[0]["record"]) if rows else None
 
     def put_figure(self, run: int, figure: str, scale: str, files: list[str], variant: str = "") -> None:
         """Keep the paths of a figure's files; ``variant`` names settings other than the declared ones."""

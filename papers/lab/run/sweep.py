@@ -18,6 +18,7 @@ from attnlab.papers.lab.run.reproduce import BUDGET, Options, claim_record, fail
 from attnlab.papers.lab.run.threads import results, started
 from attnlab.papers.lab.run.workbench import Lab, Workbench
 
+MOST = 10_000  # points of a map
 AT_ONCE = 16  # points that are judged side by side; each waits for its blocks
 
 
@@ -62,15 +63,16 @@ def _range(token: str, parts: list[str]) -> tuple[str, ...]:
         raise UsageError(f"bad axis {token!r}: the range goes from {low} to {high}; write the smaller end first")
     whole = all(text.lstrip("-").isdecimal() for text in (low, high))
     if log:
-        if a <= 0 or amount != int(amount) or amount < 2:
-            raise UsageError(f"bad axis {token!r}: logN needs positive ends and a whole N of at least 2")
+        if a <= 0 or not 2 <= amount <= MOST or amount != int(amount):
+            raise UsageError(f"bad axis {token!r}: logN needs positive ends and a whole N from 2 to {MOST}")
         found = [a * (b / a) ** (k / (amount - 1)) for k in range(int(amount))]
         return tuple(dict.fromkeys(str(round(x)) if whole else f"{x:.6g}" for x in found))
-    if not amount > 0:
-        raise UsageError(f"bad axis {token!r}: the step must be positive")
-    count = math.floor((b - a) / amount * (1 + 1e-12)) + 1
-    if count > 10_000:
-        raise UsageError(f"bad axis {token!r}: {count} values are too many; take a larger step")
+    if not 0 < amount < math.inf:
+        raise UsageError(f"bad axis {token!r}: the step must be positive and finite")
+    steps = (b - a) / amount * (1 + 1e-12)
+    if steps > MOST:
+        raise UsageError(f"bad axis {token!r}: {steps:.3g} values are too many; take a larger step")
+    count = math.floor(steps) + 1
     return tuple(
         str(round(a + k * amount)) if whole and amount == int(amount) else f"{a + k * amount:.9g}" for k in range(count)
     )
@@ -82,6 +84,9 @@ def grid(claim: Claim, axes: Sequence[Axis], fixed: Mapping[str, str], options: 
     if len(set(keys)) != len(keys) or set(keys) & set(fixed):
         raise UsageError(f"a field is given twice: {', '.join([*keys, *fixed])}")
     check_known([*keys, *fixed], [claim.setting.at(options.scale)])
+    number = math.prod(len(axis.values) for axis in axes)
+    if number > MOST:
+        raise UsageError(f"the map has {number} points; {MOST} are the most: take larger steps")
     return [dict(zip(keys, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
 
 
@@ -111,7 +116,7 @@ def sweep(
                 raise ItemError(str(error)) from error
             verdict, _ = judge_in_looks(claim, setting, make, ErrorLedger(BUDGET), BUDGET / claim.parts, options)
             record = claim_record(claim, verdict, options, setting, lab, time.perf_counter() - started)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             record = failed_record(claim, why_failed(error), options, setting, lab)
         return record | {"point": point, "difference": difference(record)}
 

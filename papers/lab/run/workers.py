@@ -38,13 +38,23 @@ class LocalWorkers:
         self._starting = threading.Lock()
         self._processes: set[Any] = set()
         self._closed = False
-        self._threads = [threading.Thread(target=self._tend, daemon=True, name=f"worker {k}") for k in range(n)]
-        for thread in self._threads:
-            thread.start()
+        self._most, self._given = n, 0
+        self._threads: list[threading.Thread] = []
 
     def submit(self, task: Any, name: str) -> Future:
-        """A future of ``run(task)``; ``name`` is how the task is called in messages."""
+        """A future of ``run(task)``; ``name`` is how the task is called in messages. One caller at a time."""
         job = _Job(task, name)
+        self._given += 1
+        if len(self._threads) < min(self._most, self._given):  # no more of them than there are tasks
+            thread = threading.Thread(target=self._tend, daemon=True, name=f"worker {len(self._threads)}")
+            try:
+                thread.start()
+                self._threads.append(thread)
+            except RuntimeError as error:  # the system gives no more threads
+                if not self._threads:
+                    raise UsageError(
+                        f"cannot start a worker ({error}): close some programs, or raise ulimit -u"
+                    ) from None
         self._jobs.put(job)
         return job.future
 
@@ -167,6 +177,8 @@ def _serve(pipe: Connection, run: Callable[[Any], Any], driver: int) -> None:
     from attnlab.papers.lab.run import executor
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # what a simulation prints must not stand among the verdicts, which may be JSON
+        os.dup2(2, 1)
     with contextlib.suppress(OSError, AttributeError):  # Linux: the system ends the worker together with the driver
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -155,3 +155,20 @@ def test_every_loaded_library_is_told_with_its_hash(source, tmp_path, monkeypatc
     (built,) = (tmp_path / "cache" / "kernels").iterdir()
     assert told()["loaded"]["little.c ANSWER=10"] == built.read_bytes()[-32:].hex()
     assert "little.c ANSWER=10" not in told()["missing"]
+
+
+def test_a_user_without_a_home_has_a_cache_and_a_compiler_may_say_any_bytes(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("ATTNLAB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", staticmethod(nobody))
+    assert compiler.cache_folder().name == f"attnlab-cache-{os.getuid()}"
+    strange = tmp_path / "strange"
+    strange.write_bytes(b"#!/bin/sh\nprintf '\\377\\376 compiler 1\\n'\n")
+    strange.chmod(0o755)
+    found, reason = compiler._find(str(strange), "native")
+    assert found is not None and "compiler 1" in found.version, reason

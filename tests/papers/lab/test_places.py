@@ -219,3 +219,21 @@ def test_the_fingerprint_follows_helpers_beside_the_simulation_and_no_library(tm
 def test_every_paper_of_the_repository_is_found_as_a_path_too():
     root = Path(__file__).resolve().parents[3]
     assert select([str(root / "papers" / "tian2023_scan_snap")]).papers[0] is select(["tian2023"]).papers[0]
+
+
+def test_what_editors_and_links_leave_in_a_folder_of_papers_does_no_harm(tmp_path):
+    (tmp_path / "paper.py").write_text('from attnlab.papers.lab import Paper\npaper = Paper(key="linked")\n')
+    (tmp_path / ".#paper.py").symlink_to("somebody@somewhere.123")  # the lock of an editor: a link to nothing
+    (tmp_path / "gone.py").symlink_to("nowhere.py")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "up").symlink_to("..")
+    (tmp_path / "folder.py").mkdir()
+    assert list(places.paper_files(tmp_path)) == ["linked"]
+    (tmp_path / "nul.py").write_bytes(b"# Paper(\n\0\n")
+    with pytest.raises(UsageError, match=r"nul\.py"):
+        places.paper_files(tmp_path)
+
+
+def test_the_home_of_nobody_is_told():
+    with pytest.raises(UsageError, match="no home folder is known"):
+        places.absolute("~no-such-user-here/paper.py")

@@ -75,3 +75,51 @@ def test_a_file_that_is_no_bundle_is_refused(cli, tmp_path, monkeypatch, harm):
         (tmp_path / "x.zip").write_bytes(data[: len(data) // 2])
     status, _, err = cli("bundle", "--judge", "x.zip")
     assert status == 2 and "x.zip" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("place", ["missing/a.zip", "."])
+def test_a_place_that_takes_no_bundle_is_refused_before_anything_is_computed(cli, tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = cli("bundle", "toy.drift", "--scale", "smoke", "--to", place)
+    assert status == 2 and "--to" in err and not (tmp_path / "results").exists()
+
+
+def test_a_bundle_keeps_the_verdicts_where_a_simulation_failed(tmp_path):
+    from concurrent.futures import Future
+
+    from attnlab.papers.lab.run.bundle import open_bundle, write_bundle
+
+    whole, failed = Future(), Future()
+    whole.set_result({})
+    failed.set_exception(RuntimeError("the walk is broken"))
+    given = {"a": ({"seed": 0}, whole), "b": ({"seed": 1}, failed)}
+    run = {"targets": ["p"], "overrides": {}, "scale": "desk", "replicas": None, "seed": 0, "device": "cpu"}
+    place = tmp_path / "a.zip"
+    assert write_bundle(place, {"claims": [], "run": run}, "", {}, SimpleNamespace(given=given)) == 1
+    assert open_bundle(place).testzip() is None
+
+
+@pytest.mark.parametrize(
+    "file, text",
+    [
+        ("record.json", "3"), ("record.json", '{"claims": [], "run": {}}'), ("blocks.json", "[3]"), ("blocks.json", "{}"),
+        ("environment.json", "[]"), ("record.json", "{"),
+    ],
+)  # fmt: skip
+def test_a_bundle_with_a_changed_part_is_refused_in_words(tmp_path, file, text):
+    from attnlab.papers.lab.errors import UsageError
+    from attnlab.papers.lab.run.bundle import open_bundle
+
+    run = {"targets": ["p"], "overrides": {}, "scale": "desk", "replicas": None, "seed": 0, "device": "cpu"}
+    parts = {
+        "record.json": json.dumps({"claims": [], "run": run}),
+        "blocks.json": "[]",
+        "environment.json": '{"format": 1}',
+    }
+    for name, change in (("whole.zip", {}), ("changed.zip", {file: text})):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for part, content in (parts | change).items():
+                archive.writestr(part, content)
+    open_bundle(tmp_path / "whole.zip").close()
+    with pytest.raises(UsageError, match=r"changed.zip (is not a bundle|has format)"):
+        open_bundle(tmp_path / "changed.zip")

@@ -1,6 +1,8 @@
 """The command line on a toy paper: verdicts, exit statuses, JSON, resuming, damage, bad input."""
 
+import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -349,3 +351,76 @@ def test_overrides_are_seen_in_list_show_and_in_the_figure(cli, tmp_path):
         p.relative_to(tmp_path / "results" / "figures").parts[1:-1] for p in tmp_path.glob("results/**/fig2.csv")
     )
     assert files == [("desk", "drift=2.5"), ("smoke",)]
+
+
+def test_what_a_paper_prints_stays_out_of_the_json_and_letters_that_cannot_be_written_are_escaped(capsys, monkeypatch):
+    """The answer is one JSON object on standard output whatever else is printed and whatever letters that can write."""
+    import argparse
+    import io
+
+    from attnlab.papers.lab.commands import cli, options
+
+    def run(arguments):
+        print("printed by a paper")
+        options.show(arguments, {"text": "é ☃ \udcff", "nan": float("nan")}, "é ☃")
+        return 3
+
+    class Parser:
+        def parse_known_args(self, words):
+            return argparse.Namespace(command="runs", json="--json" in words, run=run), []
+
+    monkeypatch.setattr(cli, "_parser", lambda wanted: Parser())
+    for encoding in ("utf-8", "ascii", "latin-1"):
+        for words in (["runs", "--json"], ["runs"]):
+            out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+            monkeypatch.setattr(sys, "stdout", out)
+            assert cli.main(words) == 3
+            text = out.buffer.getvalue().decode(encoding)
+            if "--json" in words:
+                assert json.loads(text) == {"text": "é ☃ \udcff", "nan": None}
+            else:
+                assert text.startswith("printed by a paper")
+
+
+@pytest.mark.parametrize("words", [["runs"], ["--version"], ["--help"]])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_standard_output_is_an_error_and_a_reader_that_has_gone_is_none(tmp_path, words):
+    call = [sys.executable, "-m", "attnlab.papers.lab.commands.cli", *words]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    from attnlab.papers.lab.run.store import Store
+
+    env["ATTNLAB_HOME"] = str(tmp_path / "results")
+    Store(tmp_path / "results").close()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True, env=env, timeout=120)
+    assert done.returncode == 2 and "cannot write on standard output" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(call, stdout=writer, stderr=subprocess.PIPE, text=True, env=env, timeout=120)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_errors_of_the_system_and_numbers_out_of_range_are_one_line(cli, tmp_path):
+    for words, message in (
+        (("list", "--out", tmp_path / ("x" * 300)), "too long"),
+        (("runs", "--out", tmp_path / ("x" * 300)), "too long"),
+        (("reproduce", "toy.drift", "--seed", 2**63), "below 2^63"),
+        (("check", "toy", "--power", "nan"), "between 0 and 1"),
+        (("reproduce", "~no-such-user-here/paper.py"), "no home folder"),
+    ):
+        status, _, err = cli(*words)
+        assert status == 2 and message in err and "Traceback" not in err, err
+
+
+def test_a_command_is_told_as_a_shell_takes_it_and_a_merged_run_waits_for_nobody():
+    from attnlab.papers.lab.commands.resume import _waits
+    from attnlab.papers.lab.commands.runs import command_of
+
+    plan = {"targets": ["/my papers/a.py"], "overrides": {"colour": "dark red"}, "seed": 3}
+    assert shlex.split(command_of(plan)) == [
+        *("attnlab", "reproduce", "/my papers/a.py", "colour=dark red", "--seed", "3")
+    ]
+    assert _waits({"state": "interrupted", "note": None})
+    assert not _waits({"state": "interrupted", "note": "run 3 of /elsewhere"})

@@ -62,3 +62,17 @@ def test_runs_are_compared_by_number_or_file(cli, tmp_path):
     assert status == 2 and "records are kept of the runs 1, 2" in err
     (tmp_path / "wrong.json").write_text("[]")
     assert cli("diff", 1, tmp_path / "wrong.json")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["3", "[]", "{", '{"claims": 3, "run": 4}', '{"claims": [{"id": "x"}], "run": {}}', '{"claims": [1], "run": {}}'],
+)
+def test_a_file_that_is_no_record_of_a_run_is_named(tmp_path, text):
+    from attnlab.papers.lab.errors import UsageError
+    from attnlab.papers.lab.run.record import read_record
+
+    (tmp_path / "a.json").write_text(text)
+    for name in (str(tmp_path / "a.json"), "x" * 300):
+        with pytest.raises(UsageError, match=r"is not the record of a run|no record of the run"):
+            read_record(name, tmp_path)

@@ -1,6 +1,7 @@
 """``attnlab map``: axes as written, a grid of verdicts with their boundary, data beside, impossible points, resuming."""
 
 import csv
+from dataclasses import dataclass
 
 import pytest
 
@@ -37,6 +38,11 @@ def test_an_axis_is_read_with_both_ends_and_whole_numbers_stay_whole(token, valu
         ("dim=a:b:c", "with numbers"),
         ("dim=1,1", "twice"),
         ("x=0:1:1e-9", "too many"),
+        ("x=0:1:1e-320", "too many"),
+        ("x=1:9:inf", "finite"),
+        ("x=1:9:loginf", "whole N"),
+        ("x=1:9:lognan", "whole N"),
+        ("x=1:9:log1000000000", "whole N from 2 to 10000"),
     ],
 )
 def test_a_bad_axis_is_named_with_the_form_it_should_have(token, words):
@@ -122,3 +128,34 @@ def test_an_interrupted_map_is_resumed(cli, tmp_path):
     store.close()
     status, out, err = cli("resume")
     assert status == 0 and "toy2026_walk.drift over drift" in out, err
+
+
+def test_a_map_of_other_settings_lies_in_a_folder_of_its_own(tmp_path):
+    from types import SimpleNamespace
+
+    from attnlab.papers.lab.run.mapped import _save
+
+    plate = SimpleNamespace(save=lambda folder, stem: [folder / f"{stem}.svg"])
+    point = {"point": {"dim": "3"}, "interval": None, "verdict": "HOLDS"}
+    usual = {"scale": "desk", "overrides": {}, "seed": 0, "replicas": None}
+    plans = [usual, usual | {"overrides": {"noise": "1"}}, usual | {"seed": 3}, usual | {"replicas": 5}]
+    files = {_save(plate, [point], tmp_path, "p.c", plan)[-1] for plan in plans}
+    assert len(files) == 4 and str(tmp_path / "maps" / "p" / "desk" / "c_over_dim_points.csv") in files
+
+
+@dataclass(frozen=True)
+class Toy:
+    dim: int = 1
+    n: int = 1
+
+
+def test_a_grid_of_too_many_points_is_refused_before_it_is_made():
+    from types import SimpleNamespace
+
+    from attnlab.papers.lab.run.reproduce import Options
+    from attnlab.papers.lab.run.sweep import grid
+
+    claim = SimpleNamespace(setting=SimpleNamespace(at=lambda scale: Toy()))
+    axes = [parsed_axis("dim=1:2000:1"), parsed_axis("n=1:2000:1")]
+    with pytest.raises(UsageError, match="4000000 points"):
+        grid(claim, axes, {}, Options())

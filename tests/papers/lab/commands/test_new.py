@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -185,3 +186,28 @@ def test_new_members_are_in_their_family_test_and_fail_there_with_their_sentence
         tree, "-m", "pytest", "-q", "tests/papers/test_every_paper.py", "-k", "key2030", path=tmp_path / "link"
     )
     assert status == 0 and "passed" in out, out
+
+
+def test_titles_with_any_letters_give_files_that_python_reads_and_two_papers_share_a_folder(tmp_path):
+    titles = ["a\\", 'a"b\nc', "50 % of $x {y} \\alpha", '"""']
+    for number, title in enumerate(titles):
+        words = ["new", "paper", f"p{number}", "--folder", str(tmp_path), "--title", title, "--authors", title]
+        assert cli.main(words) == 0
+    for file in tmp_path.rglob("*.py"):
+        compile(file.read_text(encoding="utf-8"), str(file), "exec")
+    assert len(list(tmp_path.glob("*/paper.py"))) == len(titles)
+
+
+@pytest.mark.parametrize("name", ["class", "json", "numpy", "tests", "x" * 300])
+def test_a_name_that_python_takes_for_something_else_is_refused(tmp_path, name, capsys):
+    assert cli.main(["new", "paper", name, "--folder", str(tmp_path)]) == 2
+    assert "name" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_files_are_written_all_or_none_and_are_told_as_json(tmp_path, capsys):
+    (tmp_path / "tests").write_text("a file in the place of the folder of tests")
+    assert cli.main(["new", "paper", "mine", "--folder", str(tmp_path)]) == 2
+    assert "nothing was written" in capsys.readouterr().err and not list(tmp_path.rglob("*.py"))
+    (tmp_path / "tests").unlink()
+    assert cli.main(["new", "paper", "mine", "--folder", str(tmp_path), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["wrote"]) == len(list(tmp_path.rglob("*.py")))

@@ -153,3 +153,57 @@ def test_a_row_that_is_gone_is_noticed_and_repair_enters_it_again(store, tmp_pat
     again = Store(tmp_path / "results")
     assert all(again.has(key) for key in keys) and not care.verify(again)["catalogue"]
     again.close()
+
+
+WRONG = [None, "x", "{torn", -1, 1e300, "[]", "null"]
+COMMANDS = [["runs"], ["store", "list"], ["store", "verify", "--json"], ["store", "gc", "--dry-run", "--days", "0"]]
+
+
+@pytest.mark.parametrize("table", ["blocks", "runs", "verdicts"])
+def test_a_row_with_any_altered_value_is_passed_over_and_costs_no_command_its_answer(store, tmp_path, table, capsys):
+    from attnlab.papers.lab.commands.cli import main
+    from attnlab.papers.lab.run.catalogue import TABLES
+    from attnlab.papers.lab.run.export import export
+    from attnlab.papers.lab.run.latest import latest_verdicts
+
+    put(store, 1)
+    put(store, 2)
+    record = {"id": "p.c", "scale": "desk", "setting": {"dim": 3}, "seed": 0, "replicas": None, "verdict": "HOLDS"}
+    for targets in (["p"], ["q"]):
+        store.put_verdict(run := store.begin_run({"targets": targets}), record | {"id": f"{targets[0]}.c"})
+        store._lock.close()
+        store._lock = None
+    place, database = str(store.folder), store.catalogue._db
+    assert run == 2
+    for number, column in enumerate(TABLES[table]):
+        if (table, column) == ("runs", "id"):
+            continue  # SQLite holds it to whole numbers, and one that changed is a run with a wrong checksum
+        before = database.execute(f"select rowid, {column} from {table} order by rowid desc limit 1").fetchone()
+        for value in (b"\x00\xff", WRONG[number % len(WRONG)]):
+            database.execute(f"update {table} set {column} = ? where rowid = ?", (value, before[0]))
+            for words in COMMANDS:
+                status = main([*words, "--out", place])
+                told = capsys.readouterr()
+                assert status in (0, 3) and "Traceback" not in told.err, (column, value, words, told.err)
+                assert "--json" not in words or json.loads(told.out)
+            assert export(store, tmp_path / "v.csv", None) and export(store, tmp_path / "r.csv", "toy.walk")
+            latest_verdicts(store.folder, lambda claim, scale: {"dim": 3})
+        database.execute(f"update {table} set {column} = ? where rowid = ?", (before[1], before[0]))
+    assert store.catalogue.troubles() == []
+
+
+def test_repair_keeps_the_rows_that_follow_an_altered_one(store):
+    for dim in (1, 2, 3):
+        put(store, dim)
+    for name in "abc":
+        store.begin_run({"targets": [name]})
+        store._lock.close()
+        store._lock = None
+    store.catalogue._db.execute("update runs set arguments = ? where id = 1", (b"\x00\xff",))
+    folder = store.folder
+    store.close()
+    care.repair(folder)
+    again = Store(folder)
+    assert [row["arguments"]["targets"] for row in again.runs()] == [["c"], ["b"]]
+    assert len(again.rows()) == 3
+    again.close()

@@ -68,3 +68,23 @@ def test_without_a_terminal_a_search_that_takes_long_is_told_now_and_then(monkey
         told += capsys.readouterr().err
     display.close()
     assert "0 of 1 claims and figures done" in told and "paper.claim  judged since" in told
+
+
+class Closed(io.StringIO):
+    def write(self, text):
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_display_that_nobody_reads_ends_no_run(monkeypatch, terminal):
+    monkeypatch.setattr(displays, "_EVERY", 0.0)
+    stream = Closed()
+    stream.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stderr", stream)
+    display = filled(Display())
+    display.say("before")
+    display.start(3)
+    time.sleep(0.6)
+    assert display._ticking.is_alive()
+    display.say("after")
+    display.close()

@@ -40,7 +40,7 @@ class Memory:
     def put_verdict(self, run, record):
         self.kept[record["id"]] = record
 
-    def verdict_of(self, claim, scale):
+    def verdict_of(self, claim, scale, setting, seed, replicas):
         return self.kept.get(claim)
 
     def put_figure(self, *arguments):
@@ -172,3 +172,30 @@ def test_the_caption_of_a_figure_tells_the_verdicts_of_its_claims_and_what_they_
     chosen = Selection((paper,), (paper.claims["fine"],), (paper.figures["fig2"],), frozenset())
     caption = reproduce(chosen, Options("desk"), bench, 1)["figures"][0]["caption"]
     assert "Judged by fine: HOLDS, resolves 10 %" in caption
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "no such file", "data.csv"), SystemExit(0)])
+def test_a_claim_that_lacks_a_file_or_ends_the_program_fails_alone(bench, error):
+    paper = toy_paper()
+
+    @paper.claim("bad", source="s", statements=[1])
+    def bad(setting, lab):
+        """It does not come to its end."""
+        raise error
+
+    chosen = Selection((paper,), (paper.claims["fine"], paper.claims["bad"]), (), frozenset())
+    claims = reproduce(chosen, Options("desk"), bench, 1)["claims"]
+    assert [row["verdict"] for row in claims] == ["HOLDS", "FAILED"] and exit_status(claims) == 3
+    assert type(error).__name__ in claims[1]["reason"]
+
+
+def test_a_full_disk_under_a_claim_ends_the_run(bench):
+    paper = toy_paper()
+
+    @paper.claim("full", source="s", statements=[1])
+    def full(setting, lab):
+        """It writes."""
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        reproduce(Selection((paper,), (paper.claims["full"],), (), frozenset()), Options("desk"), bench, 1)

@@ -264,3 +264,22 @@ def test_runs_have_a_state_and_a_finished_command_finishes_its_dead_runs(tmp_pat
     assert second.run(two)["state"] == "running"
     other.close()
     second.close()
+
+
+def test_of_two_that_resume_a_run_one_is_refused_and_changes_nothing(tmp_path):
+    first, second = Store(tmp_path / "results"), Store(tmp_path / "results")
+    run = first.begin_run({"targets": ["p"]})
+    before = first.runs()
+    with pytest.raises(UsageError, match=f"run {run} is going on in another process"):
+        second.begin_run({"targets": ["q"]}, run)
+    second.close()
+    assert first.runs() == before and before[0]["state"] == "running"
+    first.close()
+
+
+def test_an_earlier_verdict_counts_only_for_the_setting_seed_and_replicas_that_it_was_judged_at(store):
+    record = {"id": "p.c", "scale": "desk", "setting": {"dim": 3}, "seed": 0, "replicas": None, "verdict": "HOLDS"}
+    store.put_verdict(store.begin_run({"targets": ["p"]}), record)
+    assert store.verdict_of("p.c", "desk", {"dim": 3}, 0, None)["verdict"] == "HOLDS"
+    for setting, seed, replicas in (({"dim": 7}, 0, None), ({"dim": 3}, 1, None), ({"dim": 3}, 0, 8)):
+        assert store.verdict_of("p.c", "desk", setting, seed, replicas) is None

@@ -129,3 +129,15 @@ def test_closing_resolves_every_future(workers):
     pool.close(now=True)
     for future in futures:
         assert future.cancelled() or future.exception(20) is not None
+
+
+def _print(x):
+    print("printed by a simulation", flush=True)
+    return x
+
+
+def test_there_are_no_more_threads_than_tasks_and_what_they_print_is_no_answer(workers, capfd):
+    pool, _ = workers(_print, 100_000)
+    assert pool.submit(3, "block").result(60) == 3 and len(pool._threads) == 1
+    out, err = capfd.readouterr()
+    assert out == "" and "printed by a simulation" in err
