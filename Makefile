@@ -7,7 +7,7 @@ WORKERS   ?= 2
 BIN       := .venv/bin
 # One BLAS thread in each test process: the processes are the parallelism. Compiled modules are kept, since hundreds of tests start
 # processes of their own.
-PYTEST    := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+PYTEST    := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: install reproduce bench campaign test test-all test-portable test-triton gpu-check sanitize lint types docs clean
 

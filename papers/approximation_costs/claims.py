@@ -11,6 +11,20 @@ import numpy as np
 
 from attnlab.analysis import Twin, Verdict, agrees, all_of, budget, finite_size, ordered, replicas
 from attnlab.analysis.verdicts.budget import Piece
+from attnlab.papers.approximation_costs.margins import (
+    BEST_STD,
+    BLOCKS_STD,
+    DROPPED,
+    FEATURES_STD,
+    FEW_STD,
+    MEAN_STD,
+    PLANTED_BEST_STD,
+    PLANTED_RANDOM_STD,
+    PLANTED_SERIES_STD,
+    RANDOM_STD,
+    SERIES_STD,
+    SHARED_STD,
+)
 from attnlab.papers.approximation_costs.paper import (
     BEST,
     BLOCKS,
@@ -33,31 +47,6 @@ from attnlab.theory.hashing.sampling import caught_square_limit
 from attnlab.theory.score_ensembles import features, sampling, selection, series
 from attnlab.theory.score_ensembles.law import ScoreLaw, mean_of_values_error_limit
 
-#: Relative standard deviations of squared errors over replicas of 512 tokens, by rung; children of np.random.SeedSequence(1).
-RANDOM_STD = (0.0038, 0.0021, 0.0013, 0.0022)
-SHARED_STD = 0.067  # of one draw of samples
-BEST_STD = (0.0068, 0.0075, 0.0089, 0.0111)
-BLOCKS_STD = {2: 0.0054, 3: 0.0098}
-SERIES_STD = 0.0736
-FEATURES_STD = {2: 0.072, 3: 0.070}  # of the mean of eight draws of rows
-PLANTED_RANDOM_STD = (0.0327, 0.0259, 0.0152, 0.0206)
-PLANTED_BEST_STD = (0.0047, 0.0063, 0.0090, 0.0120)
-PLANTED_SERIES_STD = (0.0002, 0.0012)
-FEW_STD = (0.015, 0.016, 0.018, 0.022)
-MEAN_STD = 0.0173
-#: Leading terms of order 1/n that laws drop, relative: gaps at 128 tokens, same seeds, at the worst rung.
-DROPPED = {
-    "random": 1.6,
-    "shared": 2.8,
-    "best": 2.6,
-    "blocks": 0.8,
-    "series": 5.1,
-    "planted_random": 0.8,
-    "planted_best": 1.4,
-    "planted_series": 0.6,
-    "few": 2.4,
-    "mean": 1.2,
-}
 LEAST = at_least(256, why="the terms of order 1/n that are dropped are known from there on")
 GAUSSIAN = {
     "ensemble": one_of("gaussian", why="scores are normal given the query"),

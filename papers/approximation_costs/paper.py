@@ -68,7 +68,7 @@ SERIES = scales(desk=128, operator="polynomial_attention/fast", ladder="series",
 FEATURES = scales(operator="positive_features/performer", ladder="independent rows", spread=0.1, n_draws=8)
 PLANTED_RANDOM = scales(operator="sparse_selection/random_keys", ensemble="planted")
 PLANTED_BEST = scales(operator="sparse_selection/loki", ladder="all directions", ensemble="planted")
-PLANTED_SERIES = scales(4, 8, operator="polynomial_attention/fast", ladder="series", ensemble="planted")
+PLANTED_SERIES = scales(operator="polynomial_attention/fast", ladder="series", ensemble="planted")
 FEW_DIRECTIONS = scales(operator="sparse_selection/loki", ladder="a quarter of the directions", ensemble="low_rank")
 FIGURE = Scales(replace(_BASE, n_tokens=128, n_replicas=2), replace(_BASE, n_replicas=4), replace(_BASE, n_replicas=32))
 STOPS = Scales(

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import f
 
 from attnlab.kernels.operators.operator import Sizes
 from attnlab.kernels.operators.sparse_selection.loki import Loki
 from attnlab.kernels.operators.sparse_selection.random_keys import RandomKeys
+from attnlab.papers.approximation_costs import margins
 from attnlab.papers.approximation_costs.paper import STOPS
 from attnlab.papers.approximation_costs.predictions import law_of, predicted_error, predicted_errors, relative_cost
 from attnlab.papers.approximation_costs.stops import predicted_ladders, walks
@@ -64,6 +66,18 @@ def test_live_runs_hold_and_fail_when_errors_are_off(name):
     factor = max(1.3, 1 + 2 * (found.resolves or 0))  # a claim must see twice what it says that it resolves
     spoilt = LiveLab(lambda runs: runs | {"error2": factor * runs["error2"]})
     assert judged(name, spoilt, "smoke") in {"REFUTED"} | blunt
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["random", "best", "planted_series"])
+def test_the_spreads_in_margins_are_those_of_other_seeds_too(name):
+    """24 replicas: the ratio of variances has an F distribution with 23 and 63 degrees of freedom, one part in 10^4 cut off."""
+    ladder = margins.ladders()[name]
+    found = margins.measured(ladder.setting, 24, seed=3)["std"]
+    low, high = f.ppf([1e-4 / 2, 1 - 1e-4 / 2], 23, 63)
+    for rung, std in ladder.stds.items():
+        rounding = 5e-5 / std
+        assert low * (1 - 2 * rounding) < (found[rung] / std) ** 2 < high * (1 + 2 * rounding)
 
 
 @pytest.mark.parametrize("name", ["keys_at_random", "best_keys", "few_directions"])
