@@ -5,6 +5,7 @@ A process that dies in between leaves a file ``.NAME.HOST.PID.N.tmp`` beside; :f
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -60,7 +61,7 @@ def leftovers(folder: Path, pattern: str = "*") -> list[Path]:
     found = []
     for path in folder.glob(f"**/.{pattern}.tmp"):
         known = _NAME.fullmatch(path.name)
-        if known is None:
+        if known is None or path.is_dir():
             continue
         if known["host"] == _HOST:
             dead = not alive(int(known["pid"]))
@@ -75,10 +76,11 @@ def leftovers(folder: Path, pattern: str = "*") -> list[Path]:
 
 
 def sweep(folder: Path) -> int:
-    """Remove the temporary files of dead writers; returns how many there were."""
+    """Remove the temporary files of dead writers, as far as the system lets us; returns how many there were."""
     found = leftovers(folder)
     for path in found:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
     return len(found)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.analysis.writing import leftovers
-from attnlab.papers.lab.errors import UsageError
+from attnlab.papers.lab.errors import UsageError, environment_error
 from attnlab.papers.lab.run.blocks import DamagedBlock, is_key, key_of, read_label
 from attnlab.papers.lab.run.catalogue import NAME, TABLES, Catalogue, checksum_of
 from attnlab.papers.lab.run.live import alone
@@ -63,6 +63,7 @@ def collect(store: Store, days: float, dry_run: bool) -> dict[str, Any]:
             if store.has(path.stem) or _older(path, time.time() - max(days, 30.0) * _DAY)
         ]
         orphans += list((store.folder / "locks").glob("run-*"))
+        orphans = [path for path in orphans if not path.is_dir()]  # a folder is nothing that attnlab has left
         if not dry_run:
             for row in stale:
                 with store.catalogue.transaction():
@@ -71,7 +72,10 @@ def collect(store: Store, days: float, dry_run: bool) -> dict[str, Any]:
                     store.path(row["key"]).unlink(missing_ok=True)
                     store.drop_checkpoint(row["key"])
             for path in orphans:
-                path.unlink(missing_ok=True)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise environment_error(error, f"remove {path}") from error
     return {"stale": [row["key"] for row in stale], "orphans": [str(path) for path in orphans], "dry_run": dry_run}
 
 

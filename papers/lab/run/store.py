@@ -7,6 +7,7 @@ carries its own identity, so that a catalogue can be rebuilt from the files (see
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -177,9 +178,9 @@ class Store:
     def drop_checkpoint(self, key: str) -> None:
         """Remove the checkpoint of a block that is finished, and what killed writers left of it."""
         path = self.checkpoint_path(key)
-        path.unlink(missing_ok=True)
-        for left in path.parent.glob(f".{path.name}.*.tmp"):
-            left.unlink(missing_ok=True)
+        for left in (path, *path.parent.glob(f".{path.name}.*.tmp")):
+            with contextlib.suppress(OSError):  # the block is kept: what cannot be removed here is left for `store gc`
+                left.unlink(missing_ok=True)
 
     def seconds_of(self, simulation: str) -> list[tuple[dict[str, Any], float]]:
         """The fields and seconds of kept blocks of a simulation: what the next ones will take."""
@@ -204,7 +205,7 @@ class Store:
             if is_key(path.stem) and self.has(
                 path.stem
             ):  # killed between keeping the block and removing its checkpoint
-                path.unlink(missing_ok=True)
+                self.drop_checkpoint(path.stem)
         return run
 
     def end_run(self, run: int, status: int) -> None:

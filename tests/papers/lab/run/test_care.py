@@ -113,3 +113,22 @@ def test_another_folder_is_taken_in_without_its_damage(tmp_path):
     with pytest.raises(UsageError, match="no results"):
         care.merge(ours, tmp_path / "nowhere")
     ours.close()
+
+
+def test_folders_under_the_names_of_temporary_files_stop_no_run_and_no_gc(store):
+    from attnlab.analysis import writing
+
+    key = put(store, 3)
+    strange = [
+        store.folder / f".x.{writing._HOST}.999999.0.tmp",
+        store.folder / "locks" / "run-77",
+        store.checkpoint_path(key),
+    ]
+    for path in strange:
+        path.mkdir(parents=True)
+    run = store.begin_run({"targets": ["p"]})
+    store.drop_checkpoint(key)
+    store.end_run(run, 0)
+    store._lock.close()
+    care.collect(store, 0.0, dry_run=False)
+    assert all(path.is_dir() for path in strange)
