@@ -21,7 +21,7 @@ from attnlab.analysis.figures.legend import shared_legend
 from attnlab.analysis.figures.panel import Panel
 from attnlab.analysis.figures.sheet import Sheet
 from attnlab.analysis.figures.style import COLUMN_WIDTHS, style
-from attnlab.analysis.figures.ticks import separate_labels, short_log_ticks
+from attnlab.analysis.figures.ticks import separate_labels, short_log_ticks, whole_ticks
 
 PANEL_ASPECT = 0.74
 """Height over width of a panel when a plate is given no height."""
@@ -150,6 +150,8 @@ class Plate(Sheet):
                 self._fit_height()
         for panel in drawn:
             short_log_ticks(panel.axes)
+            points = [mark.x for mark in self.marks if (mark.panel, mark.kind) == (panel.name, "measurement")]
+            whole_ticks(panel.axes, np.concatenate(points) if points else ())
         self.figure.draw_without_rendering()
         for panel in drawn:
             separate_labels(panel.axes)

@@ -1,4 +1,4 @@
-"""Ticks that read: plain numbers on short log axes, and no two labels that touch."""
+"""Ticks that read: plain numbers on short log axes, whole ones where points are, and no two labels that touch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullFormatter
+from matplotlib.ticker import AutoLocator, FixedFormatter, FixedLocator, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
+from numpy.typing import ArrayLike
 
 DECADES = 2.0
 """A log axis with at least so many decades keeps its powers of ten."""
@@ -36,6 +37,19 @@ def short_log_ticks(axes: Axes) -> None:
         values = log_values(low, high)
         axis.set_major_locator(FixedLocator(values))
         axis.set_major_formatter(FixedFormatter([plain(value) for value in values]))
+
+
+def whole_ticks(axes: Axes, x: ArrayLike) -> None:
+    """Keep the ticks of a linear x axis at whole numbers where all points ``x`` lie there, to a dodge of a quarter.
+
+    Ticks that were set by hand stay.
+    """
+    values = np.asarray(x, dtype=float)
+    whole = np.round(values)
+    if axes.get_xscale() != "linear" or not isinstance(axes.xaxis.get_major_locator(), AutoLocator):
+        return
+    if values.size and np.ptp(whole) >= 1 and np.all(np.abs(values - whole) <= 0.25):
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
 
 
 def log_values(low: float, high: float) -> list[float]:

@@ -28,7 +28,7 @@ from attnlab.theory.recurrent_forms import state as theory
 )
 def falls(setting: DecaySetting, lab: Lab) -> figures.Plate:
     starts, plate = (10, 20, 40, 80), figures.Plate()
-    panel, fine = plate[0, 0], np.arange(8, 101, 4)
+    panel, fine = plate[0, 0], np.arange(8, 101)
     for n in (1, 6):
         cases = [replace(setting, n_features=n, first=a, last=4 * a, n_rows=400) for a in starts]
         shares = np.stack([runs["above"] for runs in lab.simulate(decays, *cases)], 1)

@@ -55,7 +55,8 @@ def attention(setting: LookupSetting, lab: Lab) -> figures.Plate:
 def accuracy(setting: LookupSetting, lab: Lab) -> figures.Plate:
     plate = figures.Plate()
     panel, sizes = plate[0, 0], np.array(SIZES)
-    figures.prediction(panel, sizes, 2 / sizes, "two answers, 2/k")
+    fine = np.linspace(sizes[0], sizes[-1], 50)
+    figures.prediction(panel, fine, 2 / fine, "two answers, 2/k")
     figures.prediction(panel, sizes, np.ones(len(sizes)), "one GAT head by hand")
     kinds = {
         "GAT, 1 head": setting,

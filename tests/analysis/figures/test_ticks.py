@@ -72,3 +72,26 @@ def test_a_linear_axis_is_left_alone():
     before = list(plate[0].axes.get_xticks())
     short_log_ticks(plate[0].axes)
     assert list(plate[0].axes.get_xticks()) == before
+
+
+def points_at(x, ticks=None):
+    plate = figures.Plate(width="single")
+    figures.measurement(plate[0], x, [[1.0] * len(x), [2.0] * len(x)], "points")
+    plate[0].labels(x="x", y="y")
+    plate[0].ticks(x=ticks)
+    plate._finish()
+    return list(plate[0].axes.get_xticks())
+
+
+@pytest.mark.parametrize("x", [[3.0, 4.06, 4.9], [1.0, 2.0, 3.0], [0.0, 400.0]])
+def test_whole_points_have_whole_ticks(x):
+    assert all(tick == round(tick) for tick in points_at(x))
+
+
+@pytest.mark.parametrize("x", [[1.0, 2.0, 3.5], [3.0, 3.1]])
+def test_other_points_keep_ticks_between_whole_numbers(x):
+    assert any(tick != round(tick) for tick in points_at(x))
+
+
+def test_ticks_set_by_hand_stay_where_points_are_whole():
+    assert points_at([1, 2, 3], [0.5, 1.5]) == [0.5, 1.5]
