@@ -82,7 +82,7 @@ def run(name: str, more: list[str]) -> int:
         loop.start()
     try:
         print(f"== {name}: {variant.why} ({_shown(variant)})", flush=True)
-        workers = variant.arguments or ("-n", "2")
+        workers = variant.arguments or ("-n", "2", "--dist", "worksteal")
         command = [sys.executable, "-m", "pytest", "-q", *workers, *more]
         return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
     finally:
