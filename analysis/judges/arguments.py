@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from attnlab.analysis.statistics.intervals import finite_array, finite_vector
 from attnlab.analysis.suggestions import did_you_mean
-from attnlab.analysis.verdicts.verdict import Twin
+from attnlab.analysis.verdicts.verdict import NoRival, Twin
 
 
 def as_twin(judge_name: str, twin: Any, arguments: Mapping[str, Any], shorthand: str | None) -> Twin:
@@ -35,7 +35,7 @@ def as_twin(judge_name: str, twin: Any, arguments: Mapping[str, Any], shorthand:
             )
     # successes may happen to be those of the rival, too: then the rival passes, and the verdict says so
     if all(np.asarray(value).dtype != bool and _same(arguments[name], value) for name, value in twin.arguments.items()):
-        raise ValueError(
+        raise NoRival(
             f"twin {twin.label!r} replaces nothing: its {', '.join(twin.arguments)} equals the claim's "
             "own; name the nearest rival theory"
         )

@@ -23,7 +23,7 @@ from attnlab.analysis.judges.frame import (
 from attnlab.analysis.judges.located import locate
 from attnlab.analysis.judges.resolution import changed, resolution, resolving, rival_distance
 from attnlab.analysis.verdicts.ledger import draw
-from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
+from attnlab.analysis.verdicts.verdict import NoRival, Outcome, Twin, Verdict
 from attnlab.analysis.verdicts.wording import read_of
 
 
@@ -219,7 +219,7 @@ def _reject_looser_rival(arguments: dict, twin: Twin, sign: float) -> None:
         return
     rival, bound = (np.asarray(b, dtype=np.float64) for b in (twin.arguments["bound"], arguments["bound"]))
     if np.all(sign * (rival - bound) >= 0):
-        raise ValueError(
+        raise NoRival(
             f"twin {twin.label!r} is looser than the claimed bound {arguments['bound']!r}, so data that "
             "satisfy the claim can never refute it; name a sharper bound that the data must violate"
         )

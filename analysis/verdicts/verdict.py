@@ -28,6 +28,10 @@ class Outcome(StrEnum):
     INVALID = "INVALID"
 
 
+class NoRival(ValueError):
+    """A twin that is the claim itself, or weaker, so that no data could tell them apart."""
+
+
 @dataclass(frozen=True)
 class Twin:
     """The nearest rival theory: the same check is run with these arguments replaced, and must refute it.

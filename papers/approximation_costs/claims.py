@@ -62,17 +62,23 @@ PLANTED = {
     "height": at_least(4),
     "rung": DECLARED,
 }
-JUDGED = "squared error over the square of the law, mean over replicas; spread and leading term in 1/n from other seeds"
+JUDGED = (
+    "squared error against the square of the law, mean over replicas; spread and leading term in 1/n from other seeds"
+)
 READS = ("ensemble", "n_tokens", "dim", "spread", "operator", "ladder", "rung")
 
 
 def on_the_law(
     measured: np.ndarray, law: float, rival: float, std: float, setting: EnsembleSetting, dropped: float, *more: Piece
 ) -> Verdict:
-    """Squared errors over the law's square, to be 1; ``std`` is that of 512 tokens, and falls like the root of their number."""
-    wide = std * math.sqrt(512 / setting.n_tokens)
-    within = budget(replicas(wide, len(measured)), finite_size(setting.n_tokens, dropped, of="n"), *more)
-    return agrees(measured / law**2, 1.0, within=within, twin=Twin.of("the rival", predicted=(rival / law) ** 2))
+    """Squared errors against the law's square; in its units ``std``, that of 512 tokens, falls like the root of their number."""
+    size, wide = law**2, std * math.sqrt(512 / setting.n_tokens)
+    within = budget(
+        replicas(wide * size, len(measured)),
+        finite_size(setting.n_tokens, dropped * size, of="n"),
+        *(Piece(piece.name, piece.size * size) for piece in more),
+    )
+    return agrees(measured, size, within=within, twin=Twin.of("the rival", predicted=rival**2))
 
 
 def rung_by_rung(

@@ -311,9 +311,8 @@ def row_error(setting: SearchSetting):
     setting=HARD,
     parts=2,
     formula="2 tanh(ln(rho)/4)",
-    judged="rows of two kinds of keys at three bounds on scores and up to five orders, over the bound; whole numbers of keys "
-    "miss the "
-    "best log-odds by at most 1 / least number of a kind, which costs its square",
+    judged="rows of two kinds of keys at three bounds on scores and up to five orders, in logarithms against the bound's; whole "
+    "numbers of keys miss the best log-odds by at most 1 / least number of a kind, which costs its square",
     covers={"n_keys": at_least(500, "few keys cannot come near the best odds")},
 )
 def row_error_is_attained(setting: BoundedRowSetting, lab: Lab) -> Verdict:
@@ -330,12 +329,13 @@ def row_error_is_attained(setting: BoundedRowSetting, lab: Lab) -> Verdict:
     steps = np.array([min(weights.published_row_error_bound(p, B), 10.0) / 2 for B, p in CASES])
     parts = [
         agrees(
-            errors / law,
-            np.ones(len(law)),
+            np.log(errors),
+            np.log(law),
             within=within,
             of="every replica",
             unit="case",
-            twin=Twin.of(label, predicted=rival / law),
+            scale=1.0,
+            twin=Twin.of(label, predicted=np.log(rival)),
         ).named(label)
         for label, rival in (("without tanh", flat), ("by steps", steps))
     ]

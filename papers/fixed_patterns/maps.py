@@ -182,7 +182,11 @@ def maxima_shift_regions(setting: RegionSetting, lab: Lab) -> Verdict:
     setting=SHARED,
     kind="extrapolation",
     reads=("n_tokens", "score_std"),
-    covers={"score_std": that(lambda s: s <= 0.8, "heavier weights have eigenvalues off the circle at these n")},
+    covers={
+        "score_std": that(
+            lambda s: s <= 0.8, "at most .8", "heavier weights have eigenvalues off the circle at these n"
+        )
+    },
     formula="|lambda_2| = sqrt((e^{s^2} - 1)/n)",
     judged="median over replicas; the edge of a random matrix of n rows lies off its circle by order n^{-1/2}",
 )

@@ -58,7 +58,7 @@ def rows(values: np.ndarray, n: int) -> np.ndarray:
     parts=4,
     kind="construction",
     reads=("size", "dilations"),
-    covers={"dilations": that(lambda steps: len(steps) > 1, "the twin has one layer fewer")},
+    covers={"dilations": that(lambda steps: len(steps) > 1, "of two layers or more", "the twin has one layer fewer")},
     formula="influence at offset o of a stack with equal scores = coefficient of z^o in prod_l sum_z z^(delta_l z), over k^L",
     judged="the operators' maps multiplied through the layers, times k^L, equal within 1000 roundings of k^L",
 )
@@ -92,7 +92,7 @@ def paths_of_stacks(setting: CombSetting, lab: Lab) -> Verdict:
     setting=COMBS,
     kind="extrapolation",
     reads=("size", "dilations"),
-    covers={"dilations": that(lambda steps: set(steps) == {1}, "the formula is that of undilated windows")},
+    covers={"dilations": that(lambda steps: set(steps) == {1}, "all 1", "the formula is that of undilated windows")},
     formula="standard deviation of the influence = sqrt(L (k^2 - 1)/12), where the receptive field is 1 + L (k - 1)",
     judged="from the operators' maps, equal within 10^4 roundings",
 )
@@ -116,7 +116,7 @@ def influence_is_narrow(setting: CombSetting, lab: Lab) -> Verdict:
     parts=4,
     kind="extrapolation",
     reads=("window", "n_layers"),
-    covers={"window": that(lambda w: w % 16 == 0, "windows of w/16 keys must be whole")},
+    covers={"window": that(lambda w: w % 16 == 0, "multiples of 16", "windows of w/16 keys must be whole")},
     formula="mean window (15/16)^2 w; reach sum_l (2 w_l - 1); mean and spread of the influence = moments of a sum of steps",
     judged="from the operators' maps, equal within 10^5 roundings",
 )
@@ -152,7 +152,7 @@ def scales_reach_far_and_look_near(setting: ScaleSetting, lab: Lab) -> Verdict:
     parts=3,
     kind="construction",
     reads=("block", "halo", "n_layers"),
-    covers={"halo": that(lambda h: h >= 1, "without a halo nothing is seen outside")},
+    covers={"halo": that(lambda h: h >= 1, "at least 1", "without a halo nothing is seen outside")},
     formula="share of queries that see offset r: min(1, (b + h - r)/b); keys (1 + 2h/b) per axis; left edge h + (L - 1) b",
     judged="the operator's maps on a line, equal within 100 roundings",
 )
@@ -219,7 +219,7 @@ def strides_see_one_in_f(setting: StrideSetting, lab: Lab) -> Verdict:
     parts=2,
     kind="construction",
     reads=("frequencies", "window"),
-    covers={"window": that(lambda s: s % 2 == 0, "an odd window passes some of the Nyquist frequency")},
+    covers={"window": that(lambda s: s % 2 == 0, "even ones", "an odd window passes some of the Nyquist frequency")},
     formula="gain |sin(w s/2)/(s sin(w/2))| of the pooled branch, 0 at the Nyquist frequency",
     judged="waves along a line, equal within 1000 roundings; the alternating wave moves the low branch by no more than that",
 )

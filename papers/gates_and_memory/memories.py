@@ -26,6 +26,8 @@ from attnlab.theory.gates_and_memory import compressive_memory
 
 #: Spreads of keys beside the setting's; pairs stored beside the setting's.
 SPREADS, LOADS = (0.5, 5.0, 20.0), (24,)
+#: A width at which a stored pair's own weight is that of wide keys.
+WIDE = 10**9
 
 
 @paper.claim(
@@ -82,10 +84,10 @@ def needles_dilute(setting: NeedleSetting, lab: Lab) -> Verdict:
     for cell, runs in zip(cells, lab.simulate(needles, *cells), strict=True):
         s, N, d = cell.key_std, cell.n_stored, cell.width
         law = N * compressive_memory.needle_weight(N, s)
-        mean, variance = compressive_memory.own_weight(s, d)
+        (mean, variance), (wide, _) = (compressive_memory.own_weight(s, width) for width in (d, WIDE))
         within = budget(
             finite_size(N, variance, of="N"),
-            finite_size(d, d * (mean - compressive_memory.gain(s)), of="d"),
+            finite_size(d, d * (mean - wide), of="d"),
             replicas(math.sqrt(variance / cell.n_draws), runs.n, of=of),
         )
         wrong = compressive_memory.gain_bound() if s > 10 else cut_gain(s)

@@ -22,6 +22,7 @@ from attnlab.analysis import (
     for_all,
     identical,
     ordered,
+    relative,
     replicas,
 )
 from attnlab.analysis.theorems.statement.domains import Matrix
@@ -126,7 +127,8 @@ def mean_column_weight(setting: MapSetting, lab: Lab) -> Verdict:
     setting=MAPS,
     parts=2,
     formula="row sum of the longest over that of the shortest query e^(b (|q|_max^2 - |q|_min^2) / 2)",
-    judged="ratio over its law for the map's own queries, mean over maps, at spreads from 1/2 on; spread from other seeds",
+    judged="logarithm of the ratio against that for the map's own queries, mean over maps, at spreads from 1/2 on; spread from "
+    "other seeds, half its square for the logarithm of a mean",
     reads=("spreads", "dim"),
     covers=GAUSSIAN,
 )
@@ -138,11 +140,10 @@ def row_sums_spread_by_length(setting: MapSetting, lab: Lab) -> Verdict:
             continue  # an exponent of 0.1
         std = float(runs["rate"][0, k])
         law = np.array([theory.kappa_limit(*ends, std) for ends in runs["queries"][:, k]])
-        within = budget(replicas(SUMS_STD[s], runs.n))
-        rival = float((law**1.2 / law).mean())
-        ratio = runs["sums"][:, k] / law
+        within = budget(replicas(SUMS_STD[s], runs.n), relative(SUMS_STD[s] ** 2 / 2, 1.0, "logarithm of a mean"))
+        twin = Twin.of("a fifth more", predicted=1.2 * np.log(law))
         parts.append(
-            agrees(ratio, 1.0, within=within, twin=Twin.of("a fifth more", predicted=rival)).named(f"s = {s:g}")
+            agrees(np.log(runs["sums"][:, k]), np.log(law), within=within, scale=1.0, twin=twin).named(f"s = {s:g}")
         )
     return all_of(*parts)
 

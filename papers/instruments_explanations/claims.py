@@ -148,7 +148,8 @@ def relevance(setting: NetworkSetting, lab: Lab) -> Verdict:
     parts=3,
     formula="area sum_j c_j (j - 1/2)/(n sum c); random orders 1/2 with spread sqrt((n+1)/(12n)) |c - mean|/sum c; scores 1 and "
     "-1",
-    judged="best and worst areas and scores within 1000 roundings; random orders: per replica against its own spread",
+    judged="best and worst areas and scores within 1000 roundings; random orders: per replica against its own spread, in "
+    "logarithms",
     reads=("n_inputs",),
 )
 def deletion(setting: OrderSetting, lab: Lab) -> Verdict:
@@ -164,6 +165,7 @@ def deletion(setting: OrderSetting, lab: Lab) -> Verdict:
     loose = np.linalg.norm(c, axis=1) / c.sum(1) / 12**0.5
     of, root = f"mean over replicas of {setting.n_orders} draws", setting.n_orders**0.5
     within = budget(replicas(float(spread.mean()) / root, setting.n_replicas, of=of))
+    loosely = budget(replicas(1 / (2**0.5 * root), setting.n_replicas, of=of), Piece("logarithm", 1 / setting.n_orders))
     scores = _filled(runs["score"], [1.0, -1.0])
     return all_of(
         identical(
@@ -172,8 +174,8 @@ def deletion(setting: OrderSetting, lab: Lab) -> Verdict:
         ).named("ends"),
         agrees(runs["mean"], 0.5, within=within, of=of, twin=Twin.of("1/n more", predicted=0.5 + 1 / n)).named("mean"),
         agrees(
-            runs["spread"] / spread, 1.0, within=budget(replicas(1 / (2**0.5 * root), setting.n_replicas, of=of)), of=of,
-            twin=Twin.of("independent draws", predicted=float((loose / spread).mean())),
+            np.log(runs["spread"]), np.log(spread), within=loosely, of=of, scale=1.0,
+            twin=Twin.of("independent draws", predicted=np.log(loose)),
         ).named("spread"),
     )  # fmt: skip
 

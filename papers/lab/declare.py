@@ -24,8 +24,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from attnlab.analysis.verdicts.verdict import KINDS, Verdict
-from attnlab.papers.lab.conditions import Covered, uncovered, value_of
+from attnlab.analysis.verdicts.verdict import KINDS, NoRival, Verdict
+from attnlab.papers.lab.conditions import Covered, outside, uncovered, value_of
 from attnlab.papers.lab.scales import SCALES, Scale
 
 Kind = Literal["published", "identity", "construction", "anchor", "extrapolation"]
@@ -122,10 +122,20 @@ class Claim:
         return _first_paragraph(self.function)
 
     def judge(self, setting: Any, lab: Any) -> Verdict:
-        """The verdict at a setting, with the claim's kind: VACUOUS, before anything is simulated, where it covers nothing."""
-        verdict = uncovered(self.covers, setting, (self.setting.smoke, self.setting.desk, self.setting.paper))
+        """The verdict at a setting, with the claim's kind.
+
+        VACUOUS before anything is simulated where it covers nothing, and where another setting than the claim's own makes
+        its twin the claim itself.
+        """
+        own = (self.setting.smoke, self.setting.desk, self.setting.paper)
+        verdict = uncovered(self.covers, setting, own)
         if verdict is None:
-            verdict = self.function(setting, lab)
+            try:
+                verdict = self.function(setting, lab)
+            except NoRival as error:
+                if setting in own:
+                    raise
+                verdict = outside(f"at this setting nothing could tell the claim from its rival: {error}")
         if verdict.resolves is None and verdict.tightness is not None:  # for all inputs: what the sharpest input leaves
             verdict = replace(verdict, resolves=max(0.0, 1 - verdict.tightness))
         return replace(verdict, kind=self.kind)

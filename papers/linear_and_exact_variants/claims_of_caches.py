@@ -204,9 +204,9 @@ def values_from_cached_keys(setting: KeyCacheSetting, lab: Lab) -> Verdict:
     setting=CACHES,
     parts=2,
     formula="(sum_j u_j^2 |w_j|^2 |(W_K^-1 W_V)_j|^2)^(1/2) / |W_V|_F, about u |W_K|_F |W_K^-1|_F / d",
-    judged="relative error of values from bfloat16 keys over its law, mean over replicas; a direction of W_K that dominates "
-    "varies like "
-    "a chi-squared with n degrees; of values stored themselves over u",
+    judged="logarithm of the relative error of values from bfloat16 keys against its law's, mean over replicas; a direction of "
+    "W_K that dominates varies like "
+    "a chi-squared with n degrees; of values stored themselves against that of u",
     covers={"n_tokens": at_least(256)},
 )
 def rounded_keys_cost_a_condition_number(setting: KeyCacheSetting, lab: Lab) -> Verdict:
@@ -225,22 +225,23 @@ def rounded_keys_cost_a_condition_number(setting: KeyCacheSetting, lab: Lab) -> 
             for _, V in matrices
         ]
     )
-    ratio = runs["error"] / law
     std = DOMINANT / math.sqrt(n)
     return all_of(
         agrees(
-            ratio,
-            1.0,
+            np.log(runs["error"]),
+            np.log(law),
             within=budget(replicas(std, runs.n), finite_size(n, 1.0, of="n")),
-            twin=Twin.of("eps cond", predicted=rule / law),
+            scale=1.0,
+            twin=Twin.of("eps cond", predicted=np.log(rule)),
         ).named("from keys"),
         agrees(
-            runs["direct"] / u,
-            1.0,
+            np.log(runs["direct"]),
+            np.log(u),
             within=budget(
                 replicas(std / math.sqrt(setting.n_heads * setting.head_dim), runs.n), finite_size(n, 1.0, of="n")
             ),
-            twin=Twin.of("5 % more", predicted=1.05),
+            scale=1.0,
+            twin=Twin.of("5 % more", predicted=np.log(1.05 * u)),
         ).named("stored"),
     )
 

@@ -138,8 +138,8 @@ def mediators_average_twice(setting: MediatorSetting, lab: Lab) -> Verdict:
     least = mediator_tokens.distance_from_identity_bound(n, m)
     largest = np.array([mediator_tokens.largest_weight_bound(c) for c in runs["collect"]])
     both = largest * runs["give"].max((1, 2)) * 0.95
-    shrunk = [[mediator_tokens.dobrushin(x) for x in runs[name]] for name in ("collect", "give", "map")]
-    collect, give, found = (np.array(x) for x in shrunk)
+    shrunk = [[mediator_tokens.dobrushin(x) for x in runs[name]] for name in ("collect", "give")]
+    collect, give = (np.array(x) for x in shrunk)
     return all_of(
         bounded(near["distance"], least, side="below", of="every replica", twin=Twin.of("n", bound=float(n))).named(
             "distance to the identity"
@@ -148,7 +148,7 @@ def mediators_average_twice(setting: MediatorSetting, lab: Lab) -> Verdict:
             runs["largest"], largest, of="every replica", within=1e-12, twin=Twin.of("both factors", bound=both)
         ).named("largest weight"),
         bounded(
-            found,
+            runs["apart"],
             give * collect,
             of="every replica",
             within=1e-12,

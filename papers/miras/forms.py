@@ -325,8 +325,7 @@ def entropic_memory(setting: SimplexSetting, lab: Lab) -> Verdict:
 def signed_targets(setting: SimplexSetting, lab: Lab) -> Verdict:
     """A single simplex cannot hold a target with negative entries: it ends at the nearest point of the simplex.
 
-    Twins: for the least distance, entries of all sizes kept and only their sum corrected for; for the limit, negative entries
-    cut off.
+    Twins: for the least distance, 5 % farther; for the limit, negative entries cut off.
     """
     runs = lab.simulate(simplex, setting)
     W, target = runs["memory"], runs["target"]

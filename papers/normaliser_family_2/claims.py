@@ -22,7 +22,6 @@ from attnlab.simulators.score_maps.plans_and_trees import (
     plans,
     trees,
 )
-from attnlab.theory.base_scores import dot_product
 from attnlab.theory.score_maps import difference, gaussian_gate, reversed, sinkhorn
 
 #: Ratios and correlations, epsilons, spreads and widths beside the settings'.
@@ -155,9 +154,8 @@ def reversed_maps_conserve_totals(setting: TreeSetting, lab: Lab) -> Verdict:
         )
     },
     formula="(e^{s^2} - 1)/n",
-    judged="means over replicas; the exact variance of n rows, E sum p^2 - 1/n, names the finite size; squares of n sums "
-    "scatter by "
-    "sqrt((2 + e^{4 s^2}/n)/n) of their mean",
+    judged="means over replicas; the limit drops e^{s^2} (2 (e^{2 s^2} - 1) - 3 (e^{s^2} - 1))/n^2, by expanding the ratio; "
+    "squares of n sums scatter by sqrt((2 + e^{4 s^2}/n)/n) of their mean",
 )
 def received_mass_scatters(setting: TreeSetting, lab: Lab) -> Verdict:
     """Without a tree tokens receive mass 1 with a variance that falls like 1/n.
@@ -169,9 +167,9 @@ def received_mass_scatters(setting: TreeSetting, lab: Lab) -> Verdict:
     for cell, runs in zip(cells, lab.simulate(trees, *cells), strict=True):
         s = cell.score_std
         law = reversed.received_variance(s, n)
-        exact = dot_product.participation_exact(s, n) - 1 / n
+        dropped = math.exp(s * s) * (2 * math.expm1(2 * s * s) - 3 * math.expm1(s * s))
         spread = law * math.sqrt((2 + math.exp(4 * s * s) / n) / n / cell.n_draws)
-        within = budget(finite_size(n, n * (law - exact), of="n"), replicas(spread, runs.n, of=of))
+        within = budget(finite_size(n, dropped, power=2, of="n"), replicas(spread, runs.n, of=of))
         parts.append(
             agrees(runs["variance"], law, within=within, of=of, twin=Twin.of("linear", predicted=s * s / n)).named(
                 f"s = {s:g}"

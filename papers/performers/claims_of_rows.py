@@ -214,8 +214,8 @@ def regularised_kernel_is_below(setting: SphereSetting, lab: Lab) -> Verdict:
     covers={"squares": that(lambda s: len(s) == 3, "three", "|x + y|^2 = 2 d, one for each dimension")},
 )
 def regularised_kernel_is_close(setting: SphereSetting, lab: Lab) -> Verdict:
-    """The regularised kernel is within a share 2 d^(-1/3) of softmax's whenever the attention "
-    "matrix is bounded. Twin: d^(-1/3)."""
+    """The regularised kernel is within a share 2 d^(-1/3) of softmax's whenever the attention
+    matrix is bounded. Twin: d^(-1/3)."""
     runs = lab.simulate(regularised, setting)
     bound = np.array([spheres.published_ratio_bound(d) for d in setting.dims])
     return bounded(

@@ -91,8 +91,8 @@ def translations_sharpen(setting: FrameSetting, lab: Lab) -> Verdict:
     judged="the operator's outputs, equal within 10^-12: Gauss-Legendre rows are exact for polynomials of degree 31",
 )
 def weights_make_the_integral(setting: SphereSetting, lab: Lab) -> Verdict:
-    """With quadrature weights softmax is the integral in every direction; without them the poles count too much, at any "
-    "resolution.
+    """With quadrature weights softmax is the integral in every direction; without them the poles count too much, at any
+    resolution.
 
     Twins: rows of equal angles with weights; a spread of 10^-6; the means swapped.
     """
@@ -137,7 +137,7 @@ def pairs_are_blind_to_mirrors(setting: CloudSetting, lab: Lab) -> Verdict:
         identical(runs["pairs_turned"], runs["pairs"], rounding=1e4, twin=seen).named("pairs turned"),
         identical(runs["triples_turned"], runs["triples"], rounding=1e4, twin=seen).named("triples turned"),
         identical(
-            runs["pairs_mirrored"] if blind else runs["triples_mirrored"], runs["pairs"], rounding=1e4, twin=seen
+            runs["pairs_mirrored"], runs["pairs" if blind else "triples_mirrored"], rounding=1e4, twin=seen
         ).named("pairs mirrored"),
         identical(
             runs["vector_mirrored"], -runs["vector"], rounding=1e4, twin=Twin.of("true vectors", b=runs["vector"])

@@ -163,8 +163,8 @@ def kept(setting: WaveSetting, periods: float) -> np.ndarray:
     judged="scores and maps, equal within 1000 roundings of the largest",
 )
 def free_pairs_count_twice(setting: ShiftSetting, lab: Lab) -> Verdict:
-    """Without a gain Fourier positions depend on i - j alone; pairs without a frequency are multiplied by 1 + J, of square "
-    "length 2.
+    """Without a gain Fourier positions depend on i - j alone; pairs without a frequency are multiplied by 1 + J, of square
+    length 2.
 
     Twins: scores at the published gain; weight one.
     """

@@ -62,9 +62,8 @@ def kernels_multiply_ranks(setting: KernelSetting, lab: Lab) -> Verdict:
     setting=KERNELS,
     kind="extrapolation",
     formula="variance after over before = |kappa|_F^2",
-    judged="mean over replicas of the ratio, over its own prediction; mean squares of N correlated scores, spread .0067 in "
-    "32 runs at "
-    "another seed",
+    judged="mean over replicas of the logarithm of the ratio, each against its own kernel's; mean squares of N correlated "
+    "scores, relative spread .0067 in 32 runs at another seed",
 )
 def kernels_heat_scores(setting: KernelSetting, lab: Lab) -> Verdict:
     """A kernel changes the temperature by its norm: scores grow by |kappa|_F^2 in variance.
@@ -76,9 +75,8 @@ def kernels_heat_scores(setting: KernelSetting, lab: Lab) -> Verdict:
     law = np.array([multi_token.variance_gain(kappa) for kappa in last])
     alike = np.array([np.abs(kappa).sum() ** 2 / kappa.size for kappa in last])
     within = budget(replicas(0.0067, runs.n))
-    return agrees(
-        runs["gain"] / law, 1.0, within=within, twin=Twin.of("alike", measured=runs["gain"] / alike, predicted=1.0)
-    )
+    twin = Twin.of("alike", predicted=np.log(alike))
+    return agrees(np.log(runs["gain"]), np.log(law), within=within, scale=1.0, twin=twin)
 
 
 @paper.claim(
@@ -189,8 +187,8 @@ def products_know_classes(setting: ClassSetting, lab: Lab) -> Verdict:
     judged="equal within 1000 roundings (10^5 after the norm)",
 )
 def sums_count_and_norms_forget(setting: CopySetting, lab: Lab) -> Verdict:
-    """A mean cannot count copies; a sum counts them, and the norm behind it forgets the count unless the token itself "
-    "stands beside it.
+    """A mean cannot count copies; a sum counts them, and the norm behind it forgets the count unless the token itself
+    stands beside it.
 
     Twins: the sum's growth; the mean's; the change with a self weight of one half.
     """

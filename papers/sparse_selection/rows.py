@@ -85,7 +85,10 @@ def spread_of_mass(score_std: float, kept: float, kept_twice: float, n: int) -> 
     parts=4,
     kind="extrapolation",
     reads=("n_keys", "score_std", "share", "mass"),
-    covers={"score_std": that(lambda s: s <= 2, "above, rows of these n freeze"), "correlation": one_of(1.0)},
+    covers={
+        "score_std": that(lambda s: s <= 2, "at most 2", "above, rows of these n freeze"),
+        "correlation": one_of(1.0),
+    },
     formula="g = Phi(rho s - t), t = Phi^-1(1 - f); the share that holds g is Phi(Phi^-1(g) - s)",
     judged="means over replicas; spreads by the delta method of a ratio, its bias e^{s^2}/n",
 )
@@ -130,7 +133,7 @@ def quantile(p: float) -> float:
     parts=3,
     kind="extrapolation",
     reads=("score", "n_keys", "score_std"),
-    covers={"score_std": that(lambda s: s <= 1.5, "above, the normaliser of these n is not its mean")},
+    covers={"score_std": that(lambda s: s <= 1.5, "at most 1.5", "above, the normaliser of these n is not its mean")},
     formula="weight of a key of score A among n: 1/(1 + e^{ln n + s^2/2 - A})",
     judged="means over replicas; the normaliser scatters by sqrt((e^{s^2} - 1)/n) =: c, its square biases a weight p by "
     "p (1 - p) c^2",
@@ -169,7 +172,7 @@ def dilution(setting: DilutionSetting, lab: Lab) -> Verdict:
     kind="extrapolation",
     undecided_at_smoke="few replicas do not tell a score larger by a tenth",
     reads=("score", "block", "n_blocks", "keep"),
-    covers={"n_blocks": that(lambda m: m <= 128, "the quadrature is that of these sizes")},
+    covers={"n_blocks": that(lambda m: m <= 128, "at most 128", "the quadrature is that of these sizes")},
     formula="P(hit) = E BinomCDF(k - 1; n_b - 1, P(noise block > x)), x the planted block's statistic",
     judged="the operator's choices, means over replicas; a share p of m draws scatters by sqrt(p (1 - p)/m)",
 )
@@ -257,7 +260,7 @@ def neighbours_share_a_cluster(setting: ClusterSetting, lab: Lab) -> Verdict:
     parts=2,
     kind="extrapolation",
     reads=("radius", "dim", "n_keys"),
-    covers={"radius": that(lambda r: r <= 0.5, "the mean of larger exponentials needs more keys")},
+    covers={"radius": that(lambda r: r <= 0.5, "at most .5", "the mean of larger exponentials needs more keys")},
     formula="rms of ln(true/grouped weight) = r |q|/sqrt(d); mass of the group too small by e^{-r^2 |q|^2/(2 d)}",
     judged="means over replicas; spreads of a standard deviation, r/sqrt(2 n), and of a mean of exponentials",
 )
@@ -290,7 +293,7 @@ def centres_tilt_weights(setting: TiltSetting, lab: Lab) -> Verdict:
     setting=NEEDLES,
     kind="extrapolation",
     reads=("n_keys", "keep"),
-    covers={"n_keys": that(lambda n: n & (n - 1) == 0, "chunks that halve to one key: a power of 2")},
+    covers={"n_keys": that(lambda n: n & (n - 1) == 0, "powers of 2", "chunks must halve to one key")},
     formula="recall of an isolated needle = 4 k/n - (2 k/n)^2",
     judged="the operator's search, mean over replicas of n places",
 )

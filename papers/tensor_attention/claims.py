@@ -127,8 +127,8 @@ def output_error(setting: ForAllSetting):
     parts=2,
     kind="extrapolation",
     formula="2 B^2 tanh(ln(rho) / 4)",
-    judged="error of the output by features on keys of two kinds, over the bound, at all entry bounds and degrees; whole "
-    "numbers of "
+    judged="error of the output by features on keys of two kinds, in logarithms against the bound's, at all entry "
+    "bounds and degrees; whole numbers of "
     "keys miss the best log-odds by at most 1 / least number of a kind, which costs its square",
     covers={"n_keys": at_least(500, "few keys cannot come near the best odds")},
 )
@@ -147,12 +147,13 @@ def bound_is_attained(setting: HardSetting, lab: Lab) -> Verdict:
     chained = np.array([min(theory.chained_error_bound(g, B), 1e3) / 2 for B, g in CASES])
     parts = [
         agrees(
-            errors / law,
-            np.ones(len(law)),
+            np.log(errors),
+            np.log(law),
             within=within,
             of="every replica",
             unit="case",
-            twin=Twin.of(label, predicted=rival / law),
+            scale=1.0,
+            twin=Twin.of(label, predicted=np.log(rival)),
         ).named(label)
         for label, rival in (("without tanh", flat), ("by steps", chained))
     ]

@@ -104,11 +104,12 @@ class MediatorSetting:
 
 @simulation(name="linear_variants.mediators", block=8)
 def mediators(setting: MediatorSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
-    """``distance`` (replica,): squared Frobenius distance of the map to the identity; ``largest``: weight of the map.
+    """``distance`` (replica,): squared Frobenius distance of the map to the identity; ``largest``: weight of the map; ``apart``: the
+    largest total variation between two of its rows.
 
-    ``collect`` (replica, mediator, token) and ``give`` (replica, token, mediator): its two factors; ``map`` (replica, n, n).
+    ``collect`` (replica, mediator, token) and ``give`` (replica, token, mediator): its two factors.
     """
-    found: dict[str, list] = {name: [] for name in ("distance", "largest", "collect", "give", "map")}
+    found: dict[str, list] = {name: [] for name in ("distance", "largest", "apart", "collect", "give")}
     n, m = setting.n_tokens, setting.n_mediators
     operator = MediatorTokens((1, m))
     for stream in random_streams.generators(seeds, "data"):
@@ -118,7 +119,8 @@ def mediators(setting: MediatorSetting, seeds: Sequence[np.random.SeedSequence],
         collect, give = operator.maps(Grid(x, (1, n)), own)
         found["distance"].append((torch.eye(n, dtype=torch.float64) - P).square().sum().item())
         found["largest"].append(P.max().item())
-        for name, value in (("collect", collect[0, 0, 0]), ("give", give[0, 0, 0]), ("map", P)):
+        found["apart"].append(torch.cdist(P, P, p=1).max().item() / 2)
+        for name, value in (("collect", collect[0, 0, 0]), ("give", give[0, 0, 0])):
             found[name].append(value.numpy())
     return {name: np.array(values) for name, values in found.items()}
 
@@ -195,7 +197,7 @@ def bottlenecks(
         V = [torch.randn(d_v, D, generator=stream, dtype=torch.float64) for _ in own]
         found["apart"].append(1 - _rank(torch.cat(A)) / n)
         found["summed"].append(
-            1 - _rank(sum(torch.kron(a, v.mT.contiguous()) for a, v in zip(A, V, strict=True))) / (n * d_v)
+            1 - _rank(sum(torch.kron(a.contiguous(), v.mT.contiguous()) for a, v in zip(A, V, strict=True))) / (n * d_v)
         )
     return {name: np.array(values) for name, values in found.items()}
 

@@ -123,3 +123,66 @@ def test_every_form_of_a_claim_for_all_inputs_has_a_twin(key):
         if claim.forms is not None:
             for level, form in claim.forms(claim.setting.smoke).items():
                 assert form.twins, f"{claim.id} at {level}"
+
+
+#: Claims that still judge numbers in units of their prediction, which an error of theory moves on both sides.
+IN_UNITS_OF_THE_PREDICTION = {
+    "fu2023_random_features/curves.py:label_noise",
+    "fu2023_random_features/heads.py:explicit_values",
+    "mahdavi2024_memorization/trained.py:fewer_dimensions_than_parameters",
+}
+
+
+def in_units_of_theory(text):
+    """Functions that hand a judge as measured what they divided by, or took from, a number of theory."""
+    tree, found = ast.parse(text), set()
+    theory = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("attnlab.theory")
+        for alias in node.names
+    }
+
+    def names(node):
+        return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+    for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+        predicted = set(theory)
+        given = [n for n in ast.walk(function) if isinstance(n, ast.Assign) and not names(n.value) & {"lab", "runs"}]
+        for _ in range(3):
+            for node in given:
+                if names(node.value) & predicted:
+                    predicted |= {name for target in node.targets for name in names(target)}
+        for call in ast.walk(function):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in JUDGES and call.args:
+                for part in ast.walk(call.args[0]):
+                    scaled = isinstance(part, ast.BinOp) and isinstance(part.op, (ast.Div, ast.Sub))
+                    if scaled and names(part.right) & predicted and names(part.left) & {"runs", "errors", "measured"}:
+                        found.add(function.name)
+    return found
+
+
+def test_what_is_measured_is_not_divided_by_what_is_predicted():
+    found = {
+        f"{path.relative_to(PAPERS).as_posix()}:{name}"
+        for path in PAPERS.rglob("*.py")
+        if PAPERS / "lab" not in path.parents
+        for name in in_units_of_theory(path.read_text(encoding="utf-8"))
+    }
+    assert found == IN_UNITS_OF_THE_PREDICTION, f"give theory as predicted: {found ^ IN_UNITS_OF_THE_PREDICTION}"
+
+
+def test_a_measurement_over_its_prediction_is_seen():
+    text = "from attnlab.theory.x import law\ndef c(setting, lab):\n    runs = lab.simulate()\n    p = law(3)\n    return agrees({}, 1.0)"
+    assert in_units_of_theory(text.format("runs['gain'] / p")) == {"c"}
+    assert (
+        in_units_of_theory(text.format("runs['gain']"))
+        == in_units_of_theory(text.format("runs['a'] / runs['b']"))
+        == set()
+    )
+
+
+def test_docstrings_of_claims_have_no_stray_quotes():
+    for key in paper_keys():
+        for claim in load(key).claims.values():
+            assert '"\n' not in (claim.function.__doc__ or ""), claim.id

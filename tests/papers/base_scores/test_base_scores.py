@@ -44,6 +44,22 @@ def test_rows_follow_the_log_normal_law(rival, holds):
     assert judged("spread_rows", make).holds is holds
 
 
+@pytest.mark.parametrize("factor", [1.05, 1 / 1.05])
+def test_the_margin_of_a_limit_does_not_grow_with_an_error_of_the_limit(factor, monkeypatch):
+    def make(setting):
+        s, n = setting.score_std, setting.n_keys
+        exact = dot_product.participation_of_products(setting.dim, n, s / setting.dim**0.5)
+        return {
+            "participation": scattered(exact, 0.001, setting.n_replicas),
+            "entropy": scattered(dot_product.entropy_exact(s, n), 1e-5, setting.n_replicas),
+        }
+
+    assert judged("spread_rows", make).holds
+    limit = dot_product.participation
+    monkeypatch.setattr(dot_product, "participation", lambda s: factor * limit(s))
+    assert judged("spread_rows", make).outcome == "REFUTED"
+
+
 @pytest.mark.parametrize(("limit", "holds"), [(False, True), (True, False)])
 def test_frozen_rows_follow_the_exact_law_and_not_its_limit(limit, holds):
     def make(setting):

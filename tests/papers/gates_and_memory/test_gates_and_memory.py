@@ -49,6 +49,22 @@ def test_needles_weigh_their_gain(change, holds):
     assert judged("needles_dilute", make) is holds
 
 
+@pytest.mark.parametrize("factor", [1.05, 1 / 1.05])
+def test_the_margin_of_a_gain_does_not_grow_with_an_error_of_the_gain(factor, monkeypatch):
+    def make(setting):
+        N, s, d = setting.n_stored, setting.key_std, setting.width
+        return {
+            "weight": scattered(
+                N * compressive_memory.diluted(compressive_memory.own_weight(s, d)[0], N), 1e-4, setting.n_replicas
+            )
+        }
+
+    assert judged("needles_dilute", make)
+    gain = compressive_memory.gain
+    monkeypatch.setattr(compressive_memory, "gain", lambda s: factor * gain(s))
+    assert not judged("needles_dilute", make)
+
+
 @pytest.mark.parametrize(("width", "holds"), [(None, True), (10**6, False), (16, False)])
 def test_recall_knows_how_wide_its_keys_are(width, holds):
     def make(setting):

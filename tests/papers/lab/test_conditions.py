@@ -1,13 +1,13 @@
 """Conditions of theorems: outside them a claim is VACUOUS, before anything is simulated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
-from attnlab.analysis import Outcome, Twin, Verdict, agrees
+from attnlab.analysis import Outcome, Twin, Verdict, agrees, bounded
 from attnlab.papers.lab.conditions import DECLARED, at_least, at_most, not_yet, one_of, outside, that, too_few
-from attnlab.papers.lab.declare import Paper, Source
+from attnlab.papers.lab.declare import Paper, Scales, Source
 
 
 @dataclass(frozen=True)
@@ -82,3 +82,29 @@ def test_a_claim_for_all_inputs_resolves_what_its_sharpest_input_leaves():
     sharp = Verdict(Outcome.HOLDS, "for_all", tightness=0.97)
     object.__setattr__(claim, "function", lambda setting, lab: sharp)
     assert claim.judge(Toy(), None).resolves == pytest.approx(0.03)
+
+
+def test_a_twin_that_another_setting_makes_the_claim_itself_is_vacuous_and_at_the_claims_own_an_error():
+    def with_twin(judge):
+        paper = Paper("toy", "Toy", [Source("A", "T", 2020)], {1: "one"})
+        paper.scales(smoke=Toy(dim=4), desk=Toy(dim=4), paper=Toy(dim=5))
+
+        @paper.claim("c", source="s", statements=[1])
+        def c(setting, lab):
+            """One is one."""
+            return judge(setting.dim - 2.0)
+
+        return paper.claims["c"]
+
+    ones = np.ones(20)
+    for judge in (
+        lambda rival: agrees(ones, 1.0, within=0.1, of="every replica", twin=Twin.of("rival", predicted=rival)),
+        lambda rival: bounded(ones, 1.0, side="below", of="every replica", twin=Twin.of("rival", bound=rival)),
+    ):
+        claim = with_twin(judge)
+        assert claim.judge(Toy(dim=4), None).outcome is Outcome.HOLDS
+        verdict = claim.judge(Toy(dim=3), None)
+        assert verdict.outcome is Outcome.VACUOUS and "'rival'" in verdict.reason
+        own = replace(claim, setting=Scales(Toy(dim=3), Toy(dim=4), Toy(dim=5)))
+        with pytest.raises(ValueError, match="rival"):
+            own.judge(Toy(dim=3), None)

@@ -60,6 +60,22 @@ def test_received_mass_has_its_variance(change, holds):
     assert judged("received_mass_scatters", make) is holds
 
 
+@pytest.mark.parametrize("factor", [1.05, 1 / 1.05])
+def test_the_margin_of_received_mass_does_not_grow_with_an_error_of_its_law(factor, monkeypatch):
+    def margins():
+        claim, found = paper.claims["received_mass_scatters"], []
+        verdict = claim.function(
+            claim.setting.desk, PlantedLab(lambda s: {"variance": scattered(1e-3, 1e-6, s.n_replicas)})
+        )
+        for part in verdict.parts:
+            found.append(part.margin)
+        return np.array(found)
+
+    before, law = margins(), reversed.received_variance
+    monkeypatch.setattr(reversed, "received_variance", lambda s, n: factor * law(s, n))
+    assert np.all(abs(margins() / before - 1) < 0.05)
+
+
 @pytest.mark.parametrize(("margin", "holds"), [(0.0, True), (0.5, False), (-0.5, False)])
 def test_parents_are_found_by_their_margin(margin, holds):
     def make(setting):
