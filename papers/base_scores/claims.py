@@ -75,7 +75,8 @@ SPREAD_OF_ENTROPY = {0.5: 0.0036, 1.0: 0.0157}
     },
     formula="n E sum W^2 -> e^{s^2}, entropy -> ln n - s^2/2, for scores of spread s = .5 and 1",
     judged="means over replicas; the margin holds what the limit drops at these n and d, "
-    "|3 (e^{s^2} - 1) - 2 (e^{2 s^2} - 1)|/n + s^4/d of it, and (s^2 e^{s^2} - (e^{s^2} - 1)/2)/n nats, by expanding the ratio, and the spread of other seeds",
+    "|3 (e^{s^2} - 1) - 2 (e^{2 s^2} - 1)|/n + s^4/d of it, and (s^2 e^{s^2} - (e^{s^2} - 1)/2)/n nats, by expanding the "
+    "ratio, and the spread of other seeds",
 )
 def spread_rows(setting: RowsSetting, lab: Lab) -> Verdict:
     """Scores of spread s leave a row on about n e^{-s^2} keys, with s^2/2 nats less than all of them.

@@ -104,8 +104,8 @@ class MediatorSetting:
 
 @simulation(name="linear_variants.mediators", block=8)
 def mediators(setting: MediatorSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
-    """``distance`` (replica,): squared Frobenius distance of the map to the identity; ``largest``: weight of the map; ``apart``: the
-    largest total variation between two of its rows.
+    """``distance`` (replica,): squared Frobenius distance of the map to the identity; ``largest``: weight of the map;
+    ``apart``: the largest total variation between two of its rows.
 
     ``collect`` (replica, mediator, token) and ``give`` (replica, token, mediator): its two factors.
     """
