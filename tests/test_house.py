@@ -58,6 +58,16 @@ TESTS_OF_A_ROOM = {
     "theory/score_mixing/test_laws.py": "laws of score mixing and graphs on the operators themselves",
     "theory/sparse_selection/test_laws.py": "laws of sparse selection on the operators and on sampled scores",
     "theory/score_maps/test_laws.py": "one experiment on random scores for all maps of the room",
+    "theory/base_scores/test_special_cases.py": "laws of rows where another formula gives the same number",
+    "theory/fixed_patterns/test_special_cases.py": "laws of fixed patterns where another formula gives the same number",
+    "theory/gates_and_memory/test_special_cases.py": "laws of linear memories where another formula gives the same number",
+    "theory/heads_and_sharing/test_special_cases.py": "laws of shared maps and routed heads where another formula gives the same number",
+    "theory/linear_variants/test_special_cases.py": "laws of linear variants where another formula gives the same number",
+    "theory/mixers_and_channels/test_special_cases.py": "laws of mixers where another formula gives the same number",
+    "theory/positional_attention/test_special_cases.py": "laws of positions where another formula gives the same number",
+    "theory/score_maps/test_special_cases.py": "laws of score maps where another formula gives the same number",
+    "theory/score_mixing/test_special_cases.py": "laws of mixed scores where another formula gives the same number",
+    "theory/sparse_selection/test_special_cases.py": "laws of sparse selection where another formula gives the same number",
 }
 """Tests that belong to a room rather than to one file of it, with what they are about."""
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from attnlab.analysis.verdicts.verdict import KINDS, NoRival, Verdict
+from attnlab.analysis.verdicts.verdict import KINDS, NoRival, Outcome, Verdict
 from attnlab.papers.lab.conditions import Covered, outside, uncovered, value_of
 from attnlab.papers.lab.scales import SCALES, Scale
 
@@ -125,7 +125,7 @@ class Claim:
         """The verdict at a setting, with the claim's kind.
 
         VACUOUS before anything is simulated where it covers nothing, and where another setting than the claim's own makes
-        its twin the claim itself.
+        its twin the claim itself, or so near that the check accepts both: at its own settings that is an error, or INVALID.
         """
         own = (self.setting.smoke, self.setting.desk, self.setting.paper)
         verdict = uncovered(self.covers, setting, own)
@@ -136,6 +136,9 @@ class Claim:
                 if setting in own:
                     raise
                 verdict = outside(f"at this setting nothing could tell the claim from its rival: {error}")
+        if verdict.outcome is Outcome.INVALID and setting not in own:
+            told = f"at this setting the check accepts the claim and its rival: {verdict.reason}"
+            verdict = replace(verdict, outcome=Outcome.VACUOUS, reason=told)
         if verdict.resolves is None and verdict.tightness is not None:  # for all inputs: what the sharpest input leaves
             verdict = replace(verdict, resolves=max(0.0, 1 - verdict.tightness))
         return replace(verdict, kind=self.kind)

@@ -108,3 +108,17 @@ def test_a_twin_that_another_setting_makes_the_claim_itself_is_vacuous_and_at_th
         own = replace(claim, setting=Scales(Toy(dim=3), Toy(dim=4), Toy(dim=5)))
         with pytest.raises(ValueError, match="rival"):
             own.judge(Toy(dim=3), None)
+
+
+def test_a_rival_that_another_setting_brings_too_near_is_vacuous_and_at_the_claims_own_invalid():
+    claim = claimed()
+
+    def near(setting, lab):
+        rival = 1 + (setting.dim - 2.9) / 2
+        return agrees(np.ones(20), 1.0, within=0.2, of="every replica", twin=Twin.of("rival", predicted=rival))
+
+    far = replace(claim, function=near, setting=Scales(Toy(dim=4), Toy(dim=4), Toy(dim=5)))
+    assert far.judge(Toy(dim=4), None).outcome is Outcome.HOLDS
+    verdict = far.judge(Toy(dim=3), None)  # a rival at 1.05, within .2
+    assert verdict.outcome is Outcome.VACUOUS and "rival" in verdict.reason
+    assert replace(far, setting=Scales(Toy(dim=3), Toy(), Toy())).judge(Toy(dim=3), None).outcome is Outcome.INVALID
