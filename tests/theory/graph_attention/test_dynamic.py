@@ -27,6 +27,9 @@ def test_the_bound_holds_for_all_sizes_and_is_approached_in_the_middle():
 def test_the_union_bound_is_weaker_and_empty_for_many_keys():
     for n in (2, 5, 100):
         assert dynamic.union_weight_bound(n, 3.0) <= min(dynamic.lookup_weight_exact(n, i, 3.0) for i in range(n))
+    assert dynamic.union_weight_bound(1, 3.0) == 1 and dynamic.union_weight_bound(3, 3.0, 0.2) == pytest.approx(
+        1 - 2 * math.exp(-2.4)
+    )
     assert dynamic.union_weight_bound(2, 3.0) > 0 > dynamic.union_weight_bound(13, 3.0)
     assert dynamic.lookup_weight_bound(3.0) > 0.83
 

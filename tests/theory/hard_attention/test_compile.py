@@ -43,7 +43,7 @@ def test_the_text_holds_plain_numbers_and_every_coordinate_exists_when_it_is_rea
 @pytest.mark.parametrize("n", [3, 4])
 def test_prefix_means_need_keys_of_width_n_minus_1_and_a_simplex_has_them(n):
     keys = np.eye(n)[:, : limits.width_for_prefix_means(n)]  # corners of a simplex, the last at 0
-    assert all(_is_face(keys, i) for i in range(n - 1))
+    assert keys.shape == (n, n - 1) and all(_is_face(keys, i) for i in range(n - 1))
     rng = np.random.default_rng(n)
     for _ in range(200):  # one dimension fewer: no keys, whichever
         narrow = rng.standard_normal((n, n - 2))

@@ -33,6 +33,10 @@ def test_a_probe_of_many_states_is_the_best_and_the_exact_law_is_that_of_draws()
     law = theory.probe_accuracy_exact(delta, d, n)
     assert abs(np.mean(hits) - law) < 5 * np.std(hits) / len(hits) ** 0.5
     assert theory.probe_accuracy_approx(delta, d, n) == pytest.approx(law, abs=0.01)
+    size = (
+        delta**2 / 2 / special.ndtri(theory.probe_accuracy_approx(delta, d, n))
+    ) ** 2  # of the difference of two means
+    assert size - delta**2 == pytest.approx(d * (2 / n + 2 / n))
 
 
 def test_the_fit_has_the_spread_of_its_matrix():

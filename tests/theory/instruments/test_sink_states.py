@@ -48,6 +48,9 @@ def test_the_quantile_of_gaussian_states_is_that_of_draws():
     beyond = (phi > q).mean()
     assert beyond == pytest.approx(0.01, abs=5 * (0.0099 / len(x)) ** 0.5 + 5e-5)
     assert theory.gaussian_phi_mean_bound(32) > phi.mean()
+    assert 2 * 32 * np.exp(-(theory.gaussian_phi_mean_bound(32) ** 2) / 2) == pytest.approx(
+        1
+    )  # one of 2 D tails in the mean
     with pytest.raises(ValueError, match="level"):
         theory.gaussian_phi_quantile_bound(32, 0.2)
 

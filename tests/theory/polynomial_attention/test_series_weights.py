@@ -77,6 +77,9 @@ def test_the_row_bound_is_the_largest_over_rows_of_two_kinds(order, bound):
         worst = max(worst, 2 * np.abs(exact - cut).max())
     law = theory.row_error_bound(order, bound)
     assert law * (1 - 1e-4) < worst <= law * (1 + 1e-12)
+    eps = bound ** (order + 1) * math.exp(bound) / math.factorial(order + 1)
+    steps = (1 + eps) / (1 - eps) - 1 if eps < 1 else math.inf
+    assert theory.published_row_error_bound(order, bound) == pytest.approx(steps)
     assert theory.published_row_error_bound(order, bound) > law
 
 

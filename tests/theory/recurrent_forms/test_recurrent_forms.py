@@ -111,6 +111,8 @@ def test_the_density_behind_falling_normalisers_by_another_way():
     above = integrate.quad(lambda w: (stats.norm.pdf(math.expm1(w)) * math.exp(w)) ** 2, 0, 3)[0]
     law = gates.share_of_decays_above_one_approx(1, a, b)
     assert (0.5 - law) / drift == pytest.approx(below + above, rel=2e-3)
+    steps = np.mean([1 / 20.5, 1 / 21.5])  # from position 20 to 21, and from 21 to 22
+    assert 0.5 - gates.share_of_decays_above_one_approx(1, 20, 22) == pytest.approx((below + above) * steps, rel=3e-3)
     # many features: a sum is nearly normal, its logarithm has the relative spread, and f_0 = 1 / (2 sqrt(pi) spread)
     n = 64
     mean = 0.5 + stats.norm.pdf(0) + integrate.quad(lambda q: stats.norm.pdf(q) * math.exp(q), -12, 0)[0]
