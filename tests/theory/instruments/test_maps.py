@@ -65,6 +65,8 @@ def test_areas_and_majorities():
     assert theory.area_of_raw_map(4.0, 0.0) == pytest.approx(0.837, abs=5e-4)
     assert theory.majority_exact(0.5, 7) == pytest.approx(0.5) and theory.majority_exact(1.0, 7) == 1
     assert theory.majority_exact(0.6, 3) == pytest.approx(0.6**3 + 3 * 0.6**2 * 0.4)
-    assert theory.majority_limit(0.55, 10_001) == pytest.approx(theory.majority_exact(0.55, 10_001), abs=1e-3)
+    for chance in (0.495, 0.503, 0.51):  # neither 0 nor 1, where any limit would do
+        exact = theory.majority_exact(chance, 10_001)
+        assert 0.1 < exact < 0.99 and theory.majority_limit(chance, 10_001) == pytest.approx(exact, abs=1e-3)
     with pytest.raises(ValueError, match="must be odd"):
         theory.majority_exact(0.5, 4)
