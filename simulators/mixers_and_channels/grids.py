@@ -153,6 +153,7 @@ class BandSetting:
         require_positive(self, "sizes", "n_channels", "n_samples", "n_replicas")
         if len(self.taps) % 2 == 0 or any(size % 2 == 0 for size in self.sizes):
             raise ValueError(f"taps={self.taps!r} and sizes={self.sizes!r} must be odd: bands are centred")
+        require_at_least(self, max(self.sizes), "n_channels")
 
 
 @simulation(name="mixers_and_channels.bands", block=8)

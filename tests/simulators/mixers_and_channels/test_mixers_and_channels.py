@@ -27,6 +27,8 @@ def test_the_planted_band_explains_all():
     assert found["ordered"][0, 1] == pytest.approx(1) and found["ordered"][0, 0] < 0.9 > found["shuffled"][0, 1]
     with pytest.raises(ValueError, match="odd"):
         grids.BandSetting(sizes=(2,))
+    with pytest.raises(ValueError, match="n_channels >= 9"):
+        grids.BandSetting(n_channels=8)
 
 
 def test_a_loud_pattern_is_always_told_by_its_own_filter():
