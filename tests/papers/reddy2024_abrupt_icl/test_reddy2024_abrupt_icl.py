@@ -158,6 +158,18 @@ def test_the_race_says_nothing_where_paces_are_alike():
     assert found.outcome is Outcome.VACUOUS
 
 
+def test_the_race_is_not_decided_where_the_slower_way_did_not_come_to_its_half():
+    base = data_dependence.MIXES.desk
+
+    def runs(setting):
+        if setting.p_novel == 1:
+            return ends(context=0.9, weights=0.1)
+        return ends(context=0.1, weights=5.0 if setting.n_classes < base.n_classes else 0.3)
+
+    found = paper.claims["race"].function(base, PlantedLab(runs))
+    assert found.outcome is Outcome.UNDECIDED and "the run ends first" in found.reason
+
+
 def test_labels_known_by_heart_are_seen_when_they_move():
     claim = paper.claims["shifted_labels"]
 
