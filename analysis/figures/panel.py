@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from attnlab.analysis.figures.marks import Mark, named
 from attnlab.analysis.figures.sheet import Sheet
 from attnlab.analysis.figures.style import GREY, Look, style
 
+Ticks = Sequence[float] | Mapping[float, str]
 SCALES = ("linear", "log", "symlog")
 MAPS = ("heat map",)
 
@@ -88,11 +89,12 @@ class Panel:
             self.axes.set_ylim(y)
 
     @style()
-    def ticks(self, x: Sequence[float] | None = None, y: Sequence[float] | None = None) -> None:
-        """Put the ticks at these values, written plainly."""
+    def ticks(self, x: Ticks | None = None, y: Ticks | None = None) -> None:
+        """Put the ticks at these values, written plainly, or under the names that a mapping gives them (rows of a map)."""
         for axis, values in ((self.axes.xaxis, x), (self.axes.yaxis, y)):
             if values is not None:
-                axis.set_ticks(list(values), [f"{value:g}".replace("-", "−") for value in values])
+                named = values if isinstance(values, Mapping) else {v: f"{v:g}".replace("-", "−") for v in values}
+                axis.set_ticks(list(named), list(named.values()))
                 axis.set_minor_locator(NullLocator())
 
     def legend(self, where: str = "best") -> None:

@@ -38,8 +38,10 @@ def path_figure(setting: InductionSetting, lab: Lab) -> figures.Plate:
     runs = lab.simulate(paths, setting)
     plate = figures.Plate(width="double", height=3.0)
     figures.heat_map(plate[0, 0], runs["effect"].mean(0), "effect, of the corruption's", annotate=".2f", square=False)
-    plate[0, 0].labels(
-        x="sender: L0H0, L0H1, ... L1H3", y="receiver: " + ", ".join(r.removeprefix("L1.H0.") for r in RECEIVERS)
+    plate[0, 0].labels(x="sender", y="receiver")
+    plate[0, 0].ticks(
+        x={4 * layer + head: f"L{layer}H{head}" for layer in range(2) for head in range(4)},
+        y={k: name.replace("L1.H0.", "L1H0 ") for k, name in enumerate(RECEIVERS)},
     )
     return plate
 

@@ -95,3 +95,11 @@ def test_other_points_keep_ticks_between_whole_numbers(x):
 
 def test_ticks_set_by_hand_stay_where_points_are_whole():
     assert points_at([1, 2, 3], [0.5, 1.5]) == [0.5, 1.5]
+
+
+def test_rows_and_columns_of_a_map_have_names():
+    plate = figures.Plate(width="single")
+    figures.heat_map(plate[0], [[0.0, 1.0], [1.0, 0.0]], "effect")
+    plate[0].labels(x="sender", y="receiver")
+    plate[0].ticks(x={0: "L0H0", 1: "L0H1"})
+    assert shown(plate) == ["L0H0", "L0H1"]
