@@ -38,9 +38,9 @@ bench: install
 	$(BIN)/attnlab bench kernels
 	$(BIN)/attnlab bench training
 
-# the fast tests and one in 60 of the slow ones, which ones the commit's hash chooses; SLOW_SHARE=0 leaves these out
+# the fast tests and one in 120 of the slow ones, which ones the commit's hash chooses; SLOW_SHARE=0 leaves these out
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
-SLOW_SHARE ?= 60
+SLOW_SHARE ?= 120
 test: install
 	$(PYTEST) --slow-share $(SLOW_SHARE) --commit "$(COMMIT)"
 

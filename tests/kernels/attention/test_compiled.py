@@ -108,7 +108,7 @@ TRANSFORMS = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize(("options", "path"), cells())
 def test_functional_transforms_give_what_they_give_of_the_reference(transform, options, path, make, needs_c):
@@ -146,7 +146,7 @@ def test_derivatives_without_transforms(options, path, make, needs_c):
     assert near(all_of(path), all_of("reference"))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize(("options", "path"), cells())
 def test_torch_compile_has_no_graph_break(backend, options, path, make, needs_c):
@@ -217,7 +217,7 @@ def test_a_compiled_call_with_statistics_has_second_derivatives(make, needs_c):
     assert all((a - b).abs().max() < 1e-10 * (1 + b.abs().max()) for a, b in zip(*second, strict=True))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_exported_program_holds_plain_operations(strict, make):
     class Model(torch.nn.Module):
@@ -231,7 +231,7 @@ def test_an_exported_program_holds_plain_operations(strict, make):
     assert all("attnlab" not in str(node.target) for node in program.graph.nodes)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("mode", ["fake", "symbolic"])
 def test_tracing_with_fake_tensors(mode, make):
     arguments = tensors(make)

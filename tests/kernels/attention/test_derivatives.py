@@ -16,7 +16,7 @@ OTHERS = sorted(name for name, score in SCORE_MAPS.items() if not isinstance(sco
 EPS = torch.finfo(torch.float64).eps
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("path", ["reference", "c"])
 @pytest.mark.parametrize("name", FAMILY)
 def test_second_derivatives_of_the_family_match_finite_differences(name, path, make, needs_c):
@@ -51,7 +51,7 @@ def test_fused_path_has_second_derivatives_and_forward_mode(make):
     assert gradgradcheck(f, (q, k, v), check_fwd_over_rev=True, fast_mode=True)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("path", ["reference", "c"])
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "row_sum"])
 def test_statistics_are_twice_differentiable(name, path, make, needs_c):

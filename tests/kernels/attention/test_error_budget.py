@@ -20,7 +20,7 @@ def label(value):
     return str(value).removeprefix("torch.")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("path", "dtype", "score"), combinations(), ids=label)
 def test_path_keeps_its_budget(path, dtype, score, needs_c):
     for quantity, (error, share, case) in worst_over_cases(path, dtype, score, only=QUICK).items():

@@ -67,7 +67,7 @@ def test_every_proved_form_is_told_in_words_and_no_other():
     )
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("name", "level"), FORMS)
 def test_the_twin_of_every_form_is_refuted(name, level):
     claim = form(name, level)
@@ -87,7 +87,7 @@ def test_no_fact_is_violated_at_random_inputs(name, level):
     assert int(meets.sum()) > 500 and float(relative[meets].max()) <= 1e-9  # relative: rounding is below 1e-12
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("facts", "theory", "function", "name"),
     [
@@ -114,7 +114,7 @@ def test_a_bound_of_the_theory_that_is_five_percent_too_small_is_refuted(monkeyp
     assert refuted(form(name, "searched"))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("name", "level"),
     [

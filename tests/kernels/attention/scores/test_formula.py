@@ -115,7 +115,7 @@ def weights_on(path, score, row, dtype):
     return attention(q, k, torch.eye(len(row), dtype=dtype), score=score, scale=1.0, path=path)[0]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("path", "dtype"), [("reference", torch.float64), ("reference", torch.float32), ("c", torch.float32)], ids=str
 )
@@ -139,7 +139,7 @@ def test_another_formula_is_told_apart_at_the_same_logits(needs_c):
     assert (off > 1e6 * allowed(made(*BUILT_IN["softplus"][1]), row, exact, torch.float64)).any()
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_formulas_of_built_in_maps_keep_the_published_budget(name, dtype, needs_c, monkeypatch):
@@ -157,7 +157,7 @@ def test_formulas_of_built_in_maps_keep_the_published_budget(name, dtype, needs_
         assert share <= 1, f"{quantity} is off by {error:.3g} units on {case!r}"
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", OWN)
 def test_first_and_second_derivatives_equal_finite_differences(name, needs_c, make):
     score = made(*OWN[name])
@@ -195,7 +195,7 @@ def test_statistics_and_hessians_of_the_compiled_path_equal_the_reference(name, 
         assert (got - want).abs().max() < budget * (1 + want.abs().max())
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("path", ["c", "reference"])
 def test_slopes_at_zero_follow_one_rule(path, needs_c):
     """Logit 0 exactly: 0 at a jump and at a symmetric kink, the left slope at any other kink."""
@@ -232,7 +232,7 @@ def test_a_hidden_key_does_not_matter_and_an_empty_row_is_zero(needs_c, make):
                 )
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("path", ["c", "reference"])
 @pytest.mark.parametrize("name", [*BUILT_IN, *OWN])
 def test_a_logit_that_is_not_a_number_is_seen_and_a_hidden_one_is_not(name, path, needs_c):
@@ -304,7 +304,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("text", "divide"), REFUSED)
 def test_what_cannot_be_a_score_map_is_refused_with_the_reason(text, divide):
     with pytest.raises(FormulaError, match=REFUSED[text, divide]):
