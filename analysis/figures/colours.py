@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from attnlab.analysis.figures.marks import matrix
 from attnlab.analysis.figures.style import DIVERGING, SEQUENTIAL
+from attnlab.analysis.figures.ticks import plain
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,6 @@ def add_colour_bars(figure: Figure, drawn: Sequence[tuple[Coloured, Axes]]) -> N
         if isinstance(artist, ContourSet):
             levels = list(artist.levels)
             bar.set_ticks(levels[:: 1 if len(levels) <= 8 else 2], minor=False)
-            bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}".replace("-", "−"))
+            bar.ax.yaxis.set_major_formatter(lambda value, _: plain(float(f"{value:.3g}")))
             bar.ax.yaxis.set_minor_locator(NullLocator())
         bar.ax.tick_params(length=2.0, width=0.5, which="both")

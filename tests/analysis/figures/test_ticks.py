@@ -1,5 +1,6 @@
 """Ticks: plain round numbers on short log axes, powers of ten on long ones, no labels that touch."""
 
+import numpy as np
 import pytest
 
 from attnlab.analysis import figures
@@ -103,3 +104,16 @@ def test_rows_and_columns_of_a_map_have_names():
     plate[0].labels(x="sender", y="receiver")
     plate[0].ticks(x={0: "L0H0", 1: "L0H1"})
     assert shown(plate) == ["L0H0", "L0H1"]
+
+
+def test_levels_at_the_colour_bar_are_plain_numbers_and_powers_of_ten():
+    plate = figures.Plate(width="single")
+    x = np.arange(3.0)
+    figures.contour(
+        plate[0], x, x, 10.0 ** (6 * np.add.outer(x, -x)), "ratio", levels=[1e-6, 0.5, 1e6], line_labels=False
+    )
+    plate[0].labels(x="x", y="y")
+    plate._finish()
+    plate.figure.draw_without_rendering()
+    (bar,) = (axes for axes in plate.figure.axes if axes is not plate[0].axes)
+    assert [t.get_text() for t in bar.get_yticklabels()] == ["$10^{-6}$", "0.5", "$10^{6}$"]
