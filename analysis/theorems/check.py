@@ -37,8 +37,8 @@ def check(
     ``level`` is ``"sampled"``, ``"searched"``, ``"certified"``, ``"symbolic"`` or None for all; ``budget`` the number of
     evaluations for the claim at each size, and for each twin: not seconds, so that a busy machine gives the same verdict;
     before a demanded proof the search takes at most 100,000 of them. ``confidence`` of the sampled level comes from the
-    current error ledger unless given. A claim with several sizes is
-    judged at each; all must hold. Raises :class:`ClaimError` if the claim is malformed.
+    current error ledger unless given. A claim with several sizes is judged at each; all must hold. Raises
+    :class:`ClaimError` if the claim is malformed.
     """
     if level is not None and level not in LEVELS:
         raise ValueError(f"level={level!r} is not one of {', '.join(LEVELS)}, or None for all")

@@ -115,6 +115,17 @@ def table(replicas: int, seed: int) -> str:
     return "\n".join(rows)
 
 
+def main(words: list[str]) -> str:
+    """:func:`table` at ``KEY=VALUE`` words. Raises ``ValueError`` for anything but whole numbers ``replicas`` and ``seed``."""
+    given = {"replicas": "64", "seed": "1"}
+    for word in words:
+        key, _, value = word.partition("=")
+        least = {"replicas": 2, "seed": 0}.get(key)
+        if least is None or not value.isdecimal() or int(value) < least:
+            raise ValueError(f"{word!r}: use replicas=N with N of at least 2, and seed=N")
+        given[key] = value
+    return table(int(given["replicas"]), int(given["seed"]))
+
+
 if __name__ == "__main__":
-    given = dict(word.split("=", 1) for word in sys.argv[1:])
-    print(table(int(given.get("replicas", "64")), int(given.get("seed", "1"))))
+    print(main(sys.argv[1:]))

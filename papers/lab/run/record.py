@@ -13,21 +13,8 @@ from attnlab.papers.lab.plain import as_json
 
 FOLDER = "runs"
 _CLAIM = (
-    *(
-        "id",
-        "verdict",
-        "expected",
-        "as_expected",
-        "excuse",
-        "measured",
-        "interval",
-        "predicted",
-        "margin",
-        "level",
-        "n",
-    ),
-    *("parts", "diverged", "reason", "twin", "twin_verdict"),
-)
+    "id verdict expected as_expected excuse measured interval predicted margin level n parts diverged reason twin twin_verdict"
+).split()
 """What ``attnlab diff`` reads of a claim."""
 
 

@@ -80,6 +80,12 @@ def test_the_spreads_in_margins_are_those_of_other_seeds_too(name):
         assert low * (1 - 2 * rounding) < (found[rung] / std) ** 2 < high * (1 + 2 * rounding)
 
 
+@pytest.mark.parametrize("word", ["replica=8", "replicas=1", "replicas", "seed=-1", "replicas=2.5"])
+def test_words_that_the_table_of_margins_does_not_know_are_refused(word):
+    with pytest.raises(ValueError, match="use replicas=N"):
+        margins.main([word])
+
+
 @pytest.mark.parametrize("name", ["keys_at_random", "best_keys", "few_directions"])
 def test_ensembles_without_a_law_are_vacuous_before_anything_is_run(name):
     for ensemble in ("clustered", "heavy_tailed"):
