@@ -9,7 +9,7 @@ BIN       := .venv/bin
 # processes of their own.
 PYTEST    := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: install reproduce bench campaign test test-all test-portable test-triton gpu-check sanitize lint types docs clean
+.PHONY: install reproduce bench campaign test test-all test-portable test-triton test-site gpu-check sanitize lint types docs clean
 
 install: $(BIN)/.installed
 
@@ -74,6 +74,10 @@ test-triton: install
 docs: install
 	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# the built pages in headless Chromium (Debian's package `chromium`; without it the tests are skipped with the reason)
+test-site: docs
+	ATTNLAB_SITE=$(CURDIR)/docs/_build/html $(PYTEST) -m slow tests/docs/test_site.py
 
 # at most ten minutes on a CUDA device; writes docs/measured/gpu_check.md and the ratio by which `--device auto` decides
 gpu-check: install

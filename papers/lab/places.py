@@ -9,15 +9,17 @@ without one goes to the front of ``sys.path``, and the way down from it is the n
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib
 import os
 import pkgutil
 import sys
+import traceback
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from attnlab.papers.lab.declare import Paper
 from attnlab.papers.lab.errors import UsageError, environment_error
@@ -102,25 +104,52 @@ def load_file(file: Path, key: str) -> Paper:
             f"the file, or put an __init__.py into a folder {file.parent.name!r} of its own so that it becomes "
             f"'{file.parent.name}.{name}'"
         )
+    module = _imported(name, str(file))
+    return paper_of(module, key, str(file))
+
+
+def _imported(name: str, where: str) -> ModuleType:
+    """The module ``name``; an error while it is imported is the author's to mend, as :func:`_blamed` says it."""
+    with _blamed(where):
+        return importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def _blamed(where: str) -> Iterator[None]:
+    """What goes wrong while ``where`` is imported, with the lines of the author's files alone."""
     try:
-        module = importlib.import_module(name)
+        yield
+    except UsageError:
+        raise
     except SystemExit:
         raise UsageError(
-            f"{file} ends the program while it is imported; with `from attnlab.papers.lab import main`, write its last lines as\n"
+            f"{where} ends the program while it is imported; with `from attnlab.papers.lab import main`, write its last "
+            "lines as\n"
             'if __name__ == "__main__":\n    raise SystemExit(main(paper))'
         ) from None
-    return paper_of(module, key, str(file))
+    except Exception as error:
+        if where.startswith("attnlab."):
+            raise
+        calls = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _is_authors(frame)]
+        lines = [*traceback.StackSummary.extract(iter(calls)).format(), *traceback.format_exception_only(error)]
+        raise UsageError(f"{where} cannot be imported:\n{''.join(lines).rstrip()}") from error
+
+
+def _is_authors(frame: FrameType) -> bool:
+    """Whether a call was made in the author's files: neither in Python's import system nor in attnlab."""
+    return frame.f_globals.get("__name__", "").partition(".")[0] not in ("attnlab", "importlib")
 
 
 def load_installed(point: EntryPoint) -> Paper:
     """The paper that an entry point names: a Paper, its module, or the package that holds its ``paper.py``."""
-    found = point.load()
+    with _blamed(f"the entry point {point.value!r} of {GROUP}"):
+        found = point.load()
     if (
         isinstance(found, ModuleType)
         and hasattr(found, "__path__")
         and not isinstance(getattr(found, "paper", None), Paper)
     ):
-        found = importlib.import_module(f"{found.__name__}.paper")
+        found = _imported(f"{found.__name__}.paper", f"{found.__name__}.paper")
     if isinstance(found, ModuleType):
         return paper_of(found, point.name, f"the entry point {point.value!r} of {GROUP}")
     if not isinstance(found, Paper) or found.key != point.name:
@@ -140,7 +169,7 @@ def paper_of(module: ModuleType, key: str, where: str) -> Paper:
     if home and last == "paper":
         for beside in sorted(each.name for each in pkgutil.iter_modules(sys.modules[home].__path__)):
             if not beside.startswith(("_", "test_", "conftest")):
-                importlib.import_module(f"{home}.{beside}")
+                _imported(f"{home}.{beside}", f"{home}.{beside}")
     return papers[0]
 
 

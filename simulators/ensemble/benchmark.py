@@ -1,6 +1,7 @@
-"""One row per trained simulator: its generated step beside autograd and JAX, draws apart, in paired rounds.
+"""One row per trained simulator: its generated step beside autograd, torch.compile and JAX, draws apart, in paired rounds.
 
-The step by autograd is the trainer's own: in chunks that fit the cache. JAX scans the same loss
+The step by autograd is the trainer's own: in chunks that fit the cache. ``torch.compile`` takes loss and gradient of all
+replicas as one graph (:mod:`attnlab.simulators.ensemble.in_inductor`). JAX scans the same loss
 (:mod:`attnlab.simulators.ensemble.in_jax`) where it is installed (extra ``bench``). Hand-written steps are not in this table.
 """
 
@@ -17,6 +18,7 @@ from attnlab.kernels.benchmarks.timing import paired
 from attnlab.kernels.generated.graph import Refused
 from attnlab.simulators.ensemble import random_streams
 from attnlab.simulators.ensemble.generated import GeneratedSteps
+from attnlab.simulators.ensemble.in_inductor import compiled_step
 from attnlab.simulators.ensemble.in_jax import JaxSteps, steps_in, wait_for
 from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.trainer import autograd_step, chunk_size, part, train
@@ -70,13 +72,23 @@ def record(training: Training, rounds: int) -> dict[str, Any]:
             step(*states["autograd"], None if numbers is None else numbers[:, index].clone(), index)
 
     candidates, counts = {"generated": generated, "autograd": eager}, {"generated": count, "autograd": 2}
+    inductor, compile_seconds = _by_compile(training, layout, values, numbers)
+    if not isinstance(inductor, str):
+        candidates["compile"], counts["compile"] = inductor, 2
     jax = _in_jax(training, layout, values, numbers)
     if not isinstance(jax, str):
         candidates["jax"], counts["jax"] = jax
     times = paired(candidates, rounds)
     each = {name: times[name] / counts[name] / len(seeds) for name in candidates}
     ratio = np.quantile(each["autograd"] / each["generated"], (0.25, 0.5, 0.75))
-    beside = {"jax": jax} if isinstance(jax, str) else {"jax_us": 1e6 * float(np.median(each["jax"]))}
+    beside: dict[str, Any] = {"compile": inductor} if isinstance(inductor, str) else {}
+    if "compile" in each:
+        beside = {
+            "compile_us": 1e6 * float(np.median(each["compile"])),
+            "speed_of_compile": float(np.median(each["compile"] / each["generated"])),
+            "compile_s": compile_seconds,
+        }
+    beside |= {"jax": jax} if isinstance(jax, str) else {"jax_us": 1e6 * float(np.median(each["jax"]))}
     if "jax" in each:
         beside["speed_of_jax"] = float(np.median(each["jax"] / each["generated"]))
     return (
@@ -92,6 +104,28 @@ def record(training: Training, rounds: int) -> dict[str, Any]:
             "make_s": seconds,
         }
     )
+
+
+def _by_compile(
+    training: Training, layout: Layout, values: torch.Tensor, numbers: torch.Tensor | None
+) -> tuple[Callable[[], None] | str, float]:
+    """A call that makes two steps by ``torch.compile``, or why there is none; and the seconds that recording and compiling took
+    by the clock, since Inductor compiles in processes of its own."""
+    drawn = [None, None] if numbers is None else [numbers[:, k].contiguous() for k in range(2)]
+    own, state = values.clone(), training.optimiser.start(values)
+    begun = time.monotonic()
+
+    def two() -> None:
+        for index, given in enumerate(drawn):
+            step(own, state, given, index)
+
+    try:
+        step = compiled_step(training.model, training.task, training.optimiser, layout, values, drawn[0])
+        two()
+    except Exception as error:  # whatever torch.compile raises: it is told, and the row goes on without it
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:200], 0.0
+    return two, time.monotonic() - begun
 
 
 def _in_jax(

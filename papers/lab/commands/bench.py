@@ -29,10 +29,14 @@ _SHOWN = (
     "dtype",
     "generated_us",
     "autograd_us",
+    "compile_us",
+    "compile",
+    "speed_of_compile",
     "jax_us",
     "jax",
     "speed_of_jax",
     "make_s",
+    "compile_s",
     "path",
     "rows",
     "problems",
@@ -65,9 +69,10 @@ _SHOWN = (
 #: The tables that stand beside the timings of a bench: their names in the record, and their titles.
 _BESIDE = {
     "ensembles": "Every trained simulator at its default setting, 16 replicas: microseconds per replica-step of the "
-    "generated step, of autograd in chunks and of JAX (jit of scan of vmap of value_and_grad of the same loss), draws apart; "
-    "speed is autograd over generated, median and quartiles, speed_of_jax JAX over generated. make_s: seconds of processor "
-    "time in this process to trace and load.",
+    "generated step, of autograd in chunks, of torch.compile (loss and gradient of all replicas as one graph, the update "
+    "eager) and of JAX (jit of scan of vmap of value_and_grad of the same loss), draws apart; speed is autograd over generated, "
+    "median and quartiles, speed_of_compile and speed_of_jax those over generated. make_s: seconds of processor time in this "
+    "process to trace and load; compile_s: seconds by the clock to record and compile, its cache as it is found.",
     "linear": "Causal linear and softmax attention as the length grows",
     "smallest": "The smallest calls of attention, whose fixed cost shows",
     "induction": "Two-layer induction network, whole steps. Speed against stacked models that form queries, keys and "

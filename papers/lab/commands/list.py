@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from attnlab.papers.lab.commands.options import add_out, folder, show
+from attnlab.papers.lab.commands.options import add_out, folder_to_read, show
 
 if TYPE_CHECKING:
     from attnlab.papers.lab.declare import Paper
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     known = index.homes()
     papers = select(arguments.targets, known).papers if arguments.targets else [known[key]() for key in sorted(known)]
-    record, text = listing(papers, latest_verdicts(folder(arguments), settings_of(papers)))
+    record, text = listing(papers, latest_verdicts(folder_to_read(arguments), settings_of(papers)))
     show(arguments, record, markdown(papers) if arguments.markdown else text)
     return 0
 

@@ -72,6 +72,16 @@ def folder(arguments: argparse.Namespace) -> Path:
     return Path(arguments.out) if arguments.out else default_folder()
 
 
+def folder_to_read(arguments: argparse.Namespace) -> Path:
+    """The results folder that the arguments name; one that was typed and holds nothing is pointed out, and is no error."""
+    from attnlab.papers.lab.run.catalogue import NAME
+
+    place = folder(arguments)
+    if arguments.out and not (place / NAME).exists():
+        print(f"attnlab: no results in {place} yet; was another folder meant with --out?", file=sys.stderr)
+    return place
+
+
 def add_executor(parser: argparse.ArgumentParser) -> None:
     """``--workers N`` and ``--on ADDRESS``."""
     parser.add_argument("--workers", type=count, metavar="N", help="local processes (default: one per core)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from attnlab.papers.lab.commands.options import add_out, folder, show
+from attnlab.papers.lab.commands.options import add_out, folder_to_read, show
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     homes = index.homes()
     selection = select(arguments.targets, homes)
-    verdicts = latest_verdicts(folder(arguments), settings_of(selection.papers))
+    verdicts = latest_verdicts(folder_to_read(arguments), settings_of(selection.papers))
     record, text = description(arguments.targets, selection, verdicts)
     if not selection.explicit and not arguments.full:
         text = "\n\n".join(

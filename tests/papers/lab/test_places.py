@@ -183,6 +183,28 @@ def test_a_file_that_ends_the_program_is_refused_and_never_passes_as_success(tmp
         select([str(file)])
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("size = 1 / 0\n", "in <module>\n    size = 1 / 0\nZeroDivisionError: division by zero"),
+        ("size = (\n", "SyntaxError: '(' was never closed"),
+        ("import a_package_that_is_not_there\n", "ModuleNotFoundError: No module named 'a_package_that_is_not_there'"),
+        ("from attnlab.papers.lab import Source\nSource(author='A')\n", "unexpected keyword argument 'author'"),
+    ],
+)
+def test_an_error_of_a_module_beside_a_paper_is_told_by_the_lines_of_the_author(tmp_path, path_restored, text, said):
+    beside = f"beside_{abs(hash(text))}"
+    (tmp_path / f"{beside}.py").write_text(text)
+    file = write(tmp_path / f"with_{beside}.py", "with_beside")
+    file.write_text(f"import {beside}\n" + file.read_text())
+    with pytest.raises(UsageError) as error:
+        select([str(file)])
+    told = str(error.value)
+    assert told.startswith(f"{file} cannot be imported:\n") and said in told
+    assert f'File "{file}", line 1' in told and f"{beside}.py" in told
+    assert "importlib" not in told and "places.py" not in told and "declare.py" not in told
+
+
 def test_the_fingerprint_follows_helpers_beside_the_simulation_and_no_library(tmp_path, path_restored):
     from attnlab.papers.lab.run.fingerprint import code_fingerprint, forget, modules_behind
 

@@ -414,6 +414,18 @@ def test_errors_of_the_system_and_numbers_out_of_range_are_one_line(cli, tmp_pat
         assert status == 2 and message in err and "Traceback" not in err, err
 
 
+def test_a_results_folder_that_was_typed_and_holds_nothing_is_pointed_out(cli, tmp_path):
+    from attnlab.papers.lab.run.store import Store
+
+    Store(tmp_path / "there").close()
+    for words in ("list", "show toy.drift"):
+        status, text, err = cli(*words.split(), "--out", tmp_path / "typo")
+        assert status == 0 and "toy2026_walk.drift" in text
+        assert err == f"attnlab: no results in {tmp_path / 'typo'} yet; was another folder meant with --out?\n"
+        assert cli(*words.split(), "--out", tmp_path / "there")[2] == cli(*words.split())[2] == ""
+    assert not (tmp_path / "typo").exists()
+
+
 def test_a_command_is_told_as_a_shell_takes_it_and_a_merged_run_waits_for_nobody():
     from attnlab.papers.lab.commands.resume import _waits
     from attnlab.papers.lab.commands.runs import command_of
