@@ -6,6 +6,7 @@ command line as it is. What holds for every trial, whatever was done to it, is i
 
 from __future__ import annotations
 
+import codecs
 import gc
 import json
 import multiprocessing
@@ -63,6 +64,9 @@ class Yard:
         from attnlab.papers.lab.run import cluster, executor, plan, workers  # noqa: F401
 
         torch.set_num_threads(1)
+        codecs.lookup(
+            "cp437"
+        )  # zip archives: a codec that a thread of the driver imports while a worker is forked hangs the worker
         home = bench_paper.write(self.folder / "code")
         sys.path.insert(0, str(home))
         attnlab.papers.__path__ = [*attnlab.papers.__path__, str(home / "papers")]
