@@ -86,6 +86,11 @@ def _main(words: list[str]) -> int:
     except UsageError as error:
         print(f"attnlab: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(
+            f"attnlab: {str(error) or 'out of memory'}; use fewer --workers: finished blocks are kept", file=sys.stderr
+        )
+        return 2
     except Exception as error:  # Python's own status for a crash, 1, would read as a contradiction
         import traceback
 

@@ -18,6 +18,7 @@ from attnlab.papers.lab.run.address import HELP, check_address, unreachable
 from attnlab.papers.lab.run.executor import BlockResult, BlockTask, run_block
 from attnlab.papers.lab.run.machine import platform
 from attnlab.papers.lab.run.ran import VERSIONS
+from attnlab.papers.lab.run.threads import begun
 
 OVERHEAD = 0.05  # of the work, at most
 RETRIES = 2  # rounds of a block after Dask itself has given it up (it tries four workers)
@@ -45,8 +46,8 @@ class Cluster:
         except BaseException:
             self.close(now=True)
             raise
-        threading.Thread(target=self._send, daemon=True).start()
-        threading.Thread(target=self._watch, daemon=True).start()
+        begun(self._send)
+        begun(self._watch)
 
     def platforms(self, device: str) -> list[dict[str, str]]:
         """The platforms of the workers, the most frequent first."""
@@ -89,9 +90,8 @@ class Cluster:
             with contextlib.suppress(Exception):
                 self._client.close(timeout=2)
 
-        leaving = threading.Thread(target=leave, daemon=True)  # a scheduler that is gone does not answer
-        leaving.start()
-        leaving.join(5)
+        with contextlib.suppress(UsageError):
+            begun(leave).join(5)  # a scheduler that is gone does not answer
 
     # ---------------------------------------------------------------------------------------------------------------
 

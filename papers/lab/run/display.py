@@ -9,6 +9,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from attnlab.papers.lab.errors import UsageError
+from attnlab.papers.lab.run.threads import begun
+
 _EVERY = 10.0  # seconds between lines where stderr is no terminal
 
 
@@ -60,8 +63,8 @@ class Display:
             with contextlib.suppress(OSError, ValueError):
                 live.start()
                 self._live = live
-        self._ticking = threading.Thread(target=self._tick, daemon=True)
-        self._ticking.start()
+        with contextlib.suppress(UsageError):  # a run can do without telling how far it is
+            self._ticking = begun(self._tick)
 
     def add(self, key: str, name: str) -> None:
         """A block is waiting for a worker."""

@@ -71,7 +71,7 @@ def run_block(task: BlockTask) -> BlockResult:
     except UsageError as error:
         failed = ("environment", str(error), "")
     except MemoryError as error:
-        failed = ("MemoryError", f"{error or 'out of memory'}; use fewer --workers", traceback.format_exc())
+        failed = ("MemoryError", f"{str(error) or 'out of memory'}; use fewer --workers", traceback.format_exc())
     except Exception as error:
         failed = (type(error).__name__, str(error), traceback.format_exc())
     return BlockResult({}, time.perf_counter() - started, {}, failed)

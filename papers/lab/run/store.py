@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.analysis.writing import fault_point, sweep, write_atomically
+from attnlab.analysis.writing import fault_point, leftovers, sweep, write_atomically
 from attnlab.papers.lab.errors import UsageError, environment_error
 from attnlab.papers.lab.run.blocks import DamagedBlock, is_key, key_of, pack_block, unpack
 from attnlab.papers.lab.run.catalogue import NAME, Catalogue, checksum_of, explained, now
@@ -176,9 +176,12 @@ class Store:
         ]
 
     def drop_checkpoint(self, key: str) -> None:
-        """Remove the checkpoint of a block that is finished, and what killed writers left of it."""
+        """Remove the checkpoint of a block that is finished, and what killed writers left of it.
+
+        Another driver may be computing the same block: what a living writer is at stays.
+        """
         path = self.checkpoint_path(key)
-        for left in (path, *path.parent.glob(f".{path.name}.*.tmp")):
+        for left in (path, *leftovers(path.parent, f"{path.name}.*")):
             with contextlib.suppress(OSError):  # the block is kept: what cannot be removed here is left for `store gc`
                 left.unlink(missing_ok=True)
 

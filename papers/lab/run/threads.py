@@ -8,7 +8,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
+from attnlab.papers.lab.errors import UsageError
 from attnlab.papers.lab.run import interrupt
+
+
+def begun(target: Callable[[], None], name: str | None = None) -> threading.Thread:
+    """A daemon thread, started. Errors: :class:`UsageError` if the system gives no more of them."""
+    try:
+        thread = threading.Thread(target=target, daemon=True, name=name)
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        raise UsageError(
+            f"cannot start a thread ({str(error) or 'out of memory'}): close some programs, use fewer --workers, or raise "
+            "ulimit -u and -v; finished blocks are kept"
+        ) from None
+    return thread
 
 
 def started(jobs: Sequence[Callable[[], Any]], at_once: int) -> list[Future]:
@@ -31,7 +45,7 @@ def started(jobs: Sequence[Callable[[], Any]], at_once: int) -> list[Future]:
                     future.set_exception(error)
 
     for _ in range(min(at_once, len(jobs))):
-        threading.Thread(target=work, daemon=True).start()
+        begun(work)
     return futures
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from attnlab.papers.lab.errors import ItemError, UsageError, environment_error
 from attnlab.papers.lab.run.spawned import SpawnContext
+from attnlab.papers.lab.run.threads import begun
 
 RETRIES = 2  # a block whose worker died runs again this often
 _STARTS = 300.0  # seconds in which a worker process must have started
@@ -46,15 +47,11 @@ class LocalWorkers:
         job = _Job(task, name)
         self._given += 1
         if len(self._threads) < min(self._most, self._given):  # no more of them than there are tasks
-            thread = threading.Thread(target=self._tend, daemon=True, name=f"worker {len(self._threads)}")
             try:
-                thread.start()
-                self._threads.append(thread)
-            except RuntimeError as error:  # the system gives no more threads
+                self._threads.append(begun(self._tend, name=f"worker {len(self._threads)}"))
+            except UsageError:
                 if not self._threads:
-                    raise UsageError(
-                        f"cannot start a worker ({error}): close some programs, or raise ulimit -u"
-                    ) from None
+                    raise
         self._jobs.put(job)
         return job.future
 
@@ -187,7 +184,8 @@ def _serve(pipe: Connection, run: Callable[[Any], Any], driver: int) -> None:
             time.sleep(0.2)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    with contextlib.suppress(UsageError):
+        begun(watch)
     executor.tell_progress(lambda *told: pipe.send((_TELLS, told)))
     pipe.send((_READY, None))
     while True:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -75,9 +76,6 @@ def test_gc_keeps_code_it_cannot_judge_whole_blocks_without_rows_and_what_is_not
 
 
 def test_what_dead_writers_left_is_swept_and_what_the_living_write_is_not(store):
-    import subprocess
-    import sys
-
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     blocks = store.folder / "blocks"
@@ -92,6 +90,24 @@ def test_what_dead_writers_left_is_swept_and_what_the_living_write_is_not(store)
     assert set(leftovers(store.folder)) == {dead, old}
     store.begin_run({})  # a run sweeps before it begins
     assert sorted(blocks.glob(".*")) == sorted([mine, far]) and sweep(store.folder) == 0
+
+
+def test_a_checkpoint_that_another_driver_is_writing_stays_when_its_block_is_finished_here(store):
+    from attnlab.analysis import writing
+
+    key = "ab" * 32
+    path = store.checkpoint_path(key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine, dead, other = (
+        path.parent / f".{name}.{writing._HOST}.{pid}.0.tmp"
+        for name, pid in ((path.name, os.getpid()), (path.name, gone.pid), ("cd" * 32 + path.suffix, gone.pid))
+    )
+    for each in (path, mine, dead, other):
+        each.write_bytes(b"half")
+    store.drop_checkpoint(key)
+    assert mine.exists() and other.exists() and not path.exists() and not dead.exists()
 
 
 def test_another_folder_is_taken_in_without_its_damage(tmp_path):

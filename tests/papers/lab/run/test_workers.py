@@ -1,6 +1,7 @@
 """One item that fails costs nobody else a verdict; no error hangs; Ctrl-C ends at any moment."""
 
 import signal
+import threading
 import time
 
 import pytest
@@ -141,3 +142,43 @@ def test_there_are_no_more_threads_than_tasks_and_what_they_print_is_no_answer(w
     assert pool.submit(3, "block").result(60) == 3 and len(pool._threads) == 1
     out, err = capfd.readouterr()
     assert out == "" and "printed by a simulation" in err
+
+
+def no_more_threads(monkeypatch, named):
+    """Let the system refuse the threads whose target's name is ``named``."""
+    start = threading.Thread.start
+
+    def refusing(self):
+        if named in getattr(self._target, "__qualname__", ""):
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refusing)
+
+
+@pytest.mark.parametrize("named", ["started.<locals>.work", "LocalWorkers._tend"])
+def test_a_thread_that_the_system_refuses_is_one_message(cli, monkeypatch, named):
+    no_more_threads(monkeypatch, named)
+    status, text, err = cli("reproduce", "toy.drift", "--scale", "smoke", "--workers", 1)
+    said = [
+        line
+        for line in err.splitlines()
+        if "cannot start a thread (can't start new thread): close some programs" in line
+    ]
+    assert said and "Traceback" not in err
+    assert (status, "FAILED" in text) in ((2, False), (3, True))
+
+
+def test_a_run_whose_progress_cannot_be_shown_goes_on(cli, monkeypatch):
+    no_more_threads(monkeypatch, "Display._tick")
+    assert cli("reproduce", "toy.drift", "--scale", "smoke", "--workers", 1)[0] == 0
+
+
+def test_memory_that_is_out_is_one_message(cli, monkeypatch):
+    from attnlab.papers.lab.commands import runs
+
+    def run(arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(runs, "run", run)
+    assert cli("runs") == (2, "", "attnlab: out of memory; use fewer --workers: finished blocks are kept\n")
