@@ -85,14 +85,18 @@ def sweep(folder: Path) -> int:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this host runs."""
+    """Whether a process of this host runs; one that has ended and that nobody has asked about (a zombie) does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
         return True
-    return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1]
+    except OSError:  # no such files on this system
+        return True
+    return state not in ([b"Z"], [b"X"])
 
 
 def fault_point(name: str) -> None:

@@ -7,6 +7,7 @@ replicas as one graph (:mod:`attnlab.simulators.ensemble.in_inductor`). JAX scan
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -119,12 +120,16 @@ def _by_compile(
         for index, given in enumerate(drawn):
             step(own, state, given, index)
 
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # torch logs at length what it raises
     try:
         step = compiled_step(training.model, training.task, training.optimiser, layout, values, drawn[0])
         two()
     except Exception as error:  # whatever torch.compile raises: it is told, and the row goes on without it
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:200], 0.0
+    finally:
+        logging.disable(level)
     return two, time.monotonic() - begun
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnlab.analysis.writing import leftovers, sweep
+from attnlab.analysis.writing import alive, leftovers, sweep
 from attnlab.papers.lab.errors import UsageError
 from attnlab.papers.lab.run import care
 from attnlab.papers.lab.run.blocks import DamagedBlock, key_of, pack_block
@@ -90,6 +90,18 @@ def test_what_dead_writers_left_is_swept_and_what_the_living_write_is_not(store)
     assert set(leftovers(store.folder)) == {dead, old}
     store.begin_run({})  # a run sweeps before it begins
     assert sorted(blocks.glob(".*")) == sorted([mine, far]) and sweep(store.folder) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes have no state to be read on this system")
+def test_a_process_that_has_ended_is_dead_though_nobody_has_asked_for_its_status():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert alive(child.pid) and alive(os.getpid())
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
+    os.kill(child.pid, 0)
+    assert not alive(child.pid)
+    child.wait()
+    assert not alive(child.pid)
 
 
 def test_a_checkpoint_that_another_driver_is_writing_stays_when_its_block_is_finished_here(store):
