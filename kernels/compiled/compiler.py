@@ -226,7 +226,12 @@ def _private(folder: Path) -> Path:
     Whoever may write a folder may put another file in the place of ours, and so may whoever may rename a folder above it.
     A folder with the sticky bit (``/tmp``) protects what others own in it.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise type(error)(
+            error.errno, f"cannot make the cache of compiled kernels ({error.strerror}); {_ADVICE}", str(folder)
+        ) from None
     folder = folder.resolve()
     if os.name != "posix":
         return folder

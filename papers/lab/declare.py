@@ -136,6 +136,11 @@ class Claim:
                 if setting in own:
                     raise
                 verdict = outside(f"at this setting nothing could tell the claim from its rival: {error}")
+        if not isinstance(verdict, Verdict):
+            raise TypeError(
+                f"{self.id}: {self.function.__name__} returned {verdict!r}; return the verdict of a judge (agrees, bounded, "
+                "ordered, all_of, ...)"
+            )
         if verdict.outcome is Outcome.INVALID and setting not in own:
             told = f"at this setting the check accepts the claim and its rival: {verdict.reason}"
             verdict = replace(verdict, outcome=Outcome.VACUOUS, reason=told)

@@ -127,7 +127,7 @@ def _by_compile(
         two()
     except Exception as error:  # whatever torch.compile raises: it is told, and the row goes on without it
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:200], 0.0
+        return f"{type(error).__name__}: {' '.join(lines[:2]) or 'no message'}"[:200], 0.0
     finally:
         logging.disable(level)
     return two, time.monotonic() - begun

@@ -297,6 +297,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "relu": lambda x: jax.nn.relu(x),
     "elu": lambda x, alpha=1.0, scale=1.0, inner=1.0: scale * jax.nn.elu(inner * x, alpha),
     "softplus": lambda x, beta=1.0, _=20.0: jax.nn.softplus(beta * x) / beta,
+    "sigmoid": lambda x: jax.nn.sigmoid(x),
     "log_sigmoid_forward": lambda x: (jax.nn.log_sigmoid(x), jnp.zeros(0)),
     **dict.fromkeys(("alias", "clone", "lift_fresh_copy"), lambda x, **_: x),
     "detach": lambda x: jax.lax.stop_gradient(x),

@@ -60,7 +60,12 @@ def simulation(
         raise ValueError(f"devices={devices!r} is unknown; use {' or '.join(map(repr, DEVICES))}")
 
     def declare(function: Function) -> Simulation:
-        setting_type = next(iter(typing.get_type_hints(function).values()))
+        setting_type = next(iter(typing.get_type_hints(function).values()), None)
+        if not isinstance(setting_type, type) or not hasattr(setting_type, "__dataclass_fields__"):
+            raise ValueError(
+                f"{name}: annotate the first parameter of {function.__name__} with the dataclass of its settings, "
+                f"def {function.__name__}(setting: Setting, seeds, device)"
+            )
         fields = list(field_types(setting_type))
         if "n_replicas" not in fields:
             raise ValueError(f"{setting_type.__name__} has no field n_replicas; every setting needs one")

@@ -51,8 +51,10 @@ def train(
     give the same bits, also after an interruption. Chunks of another size give the same random numbers, and the same
     results within rounding.
 
-    Errors: ``ValueError`` for a plan that contradicts itself, a model or task that lacks a part, or a checkpoint of another run.
+    Errors: ``ValueError`` for a plan that contradicts itself, seeds that are none, rates for another number of replicas, a
+    model or task that lacks a part, or a checkpoint of another run.
     """
+    _check_replicas(optimiser, seeds)
     plan = checked_plan(plan, record)
     check_parts(model, task, plan)
     offer(model, task, optimiser, seeds, plan)
@@ -74,6 +76,23 @@ def train(
             monitor.progress(stop, plan.n_steps, ensemble.recent_loss)
             shown_at = now
     return ensemble.finish()
+
+
+def _check_replicas(optimiser: Any, seeds: Any) -> None:
+    """Refuse what gives no seed per replica, and rates for another number of replicas."""
+    if isinstance(seeds, str) or not hasattr(seeds, "__len__") or not len(seeds):
+        raise ValueError(
+            f"seeds={seeds!r} is no sequence of numpy SeedSequences, one per replica; for 16 replicas "
+            "np.random.SeedSequence(0).spawn(16)"
+        )
+    while hasattr(optimiser, "optimiser"):
+        optimiser = optimiser.optimiser
+    rate = np.asarray(getattr(optimiser, "learning_rate", 0.0))
+    if rate.ndim == 1 and len(rate) != len(seeds):
+        raise ValueError(
+            f"{type(optimiser).__name__}(learning_rate=...) holds {len(rate)} rates for {len(seeds)} replicas; "
+            "give one rate, or one per replica"
+        )
 
 
 def autograd_step(model: Any, task: Task, optimiser: Optimiser, layout: Layout) -> Step:

@@ -88,15 +88,20 @@ class Objective:
 
     def scores(
         self, points: Mapping[str, torch.Tensor], written: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Violation on the fixed scale, relative violation, and whether the assumptions are met, each (batch,)."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Violation on the fixed scale, relative violation, nearness, and whether the assumptions are met, each (batch,).
+
+        Nearness is the relative violation less the rounding of sides of the usual size: sides that are as small as the
+        rounding of what they are computed from seem near by chance.
+        """
         gap, size = self.gaps(points, written)
         relative = torch.where(torch.isinf(gap), gap, gap / (size + 1e-12 * self.scale))
         relative = torch.where(
             (size == 0) & (gap <= 0), -torch.inf, relative
         )  # 0 <= 0 tells nothing of how near sides come
+        near = torch.where(size > 0, (gap - ROUNDING * (size + self.variation)) / size, -torch.inf)
         meets = self.evaluator.meets(points)
-        return gap.amax(dim=1) / self.scale, relative.amax(dim=1), meets
+        return gap.amax(dim=1) / self.scale, relative.amax(dim=1), near.amax(dim=1), meets
 
     def climbing(
         self, points: Mapping[str, torch.Tensor], absolute: torch.Tensor, weight: float = PENALTY

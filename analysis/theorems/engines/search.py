@@ -52,10 +52,11 @@ CONFIRMED = 12  # candidates looked at in higher precision per round
 
 @dataclass
 class Found:
-    """What a search saw: the best points by both rankings, and how much was tried."""
+    """What a search saw: the best points by each ranking, and how much was tried."""
 
     absolute: list[tuple[float, Point]] = field(default_factory=list)
     relative: list[tuple[float, Point]] = field(default_factory=list)
+    near: list[tuple[float, Point]] = field(default_factory=list)  # where the sides come nearest, beyond rounding
     n_starts: int = 0
     n_evaluations: int = 0
     rounds: int = 0
@@ -182,7 +183,7 @@ class _Run:
                 self._keep({name: np.stack([p[name] for p in self.also]) for name in points})
         self._keep(points)
         with torch.no_grad():
-            absolute, relative, meets = objective.scores(tensors(points))
+            absolute, relative, _, meets = objective.scores(tensors(points))
         found.feasible += int(meets.sum())
         if not objective.differentiable:
             found.gradients = False
@@ -241,7 +242,7 @@ class _Run:
     ) -> tuple[Point, np.ndarray]:
         """Replace the random climbers by the best of the guided points."""
         with torch.no_grad():
-            absolute, relative, _ = self.objective.scores(tensors(guided))
+            absolute, relative, *_ = self.objective.scores(tensors(guided))
         n = len(kinds) // 4
         order = np.argsort(-np.nan_to_num(absolute.numpy(), nan=-np.inf), kind="stable")[:n]
         other = np.argsort(-np.nan_to_num(relative.numpy(), nan=-np.inf), kind="stable")[:n]
@@ -278,14 +279,15 @@ class _Run:
             self._keep(batch)
 
     def _keep(self, points: Point) -> None:
-        """Add points that meet the assumptions to the candidates of both rankings, and keep the best few."""
+        """Add points that meet the assumptions to the candidates of all rankings, and keep the best few."""
         there = tensors(points)
         with torch.no_grad():
-            absolute, relative, meets = self.objective.scores(there, written=True)
+            absolute, relative, near, meets = self.objective.scores(there, written=True)
         for k in torch.nonzero(meets & torch.isnan(absolute)).ravel().tolist()[:4]:
             if len(self.found.undefined) < 8:
                 self.found.undefined.append({name: np.array(v[k]) for name, v in points.items()})
-        for scores, kept in ((absolute, self.found.absolute), (relative, self.found.relative)):
+        rankings = (absolute, self.found.absolute), (relative, self.found.relative), (near, self.found.near)
+        for scores, kept in rankings:
             scores = torch.where(meets, torch.nan_to_num(scores, nan=-math.inf, posinf=1e300), -math.inf)
             for k in torch.argsort(scores, descending=True, stable=True)[:KEPT].tolist():
                 if scores[k] == -math.inf:

@@ -18,6 +18,7 @@ from attnlab.analysis.verdicts.verdict import Outcome, Verdict
 Point = dict[str, np.ndarray]
 
 SHOWN = 6  # best candidates whose sides are compared in higher precision
+NEAR = 3  # and points where the sides come nearest
 
 
 def searched(run: Run, claim: Claim, found: Found, evaluator: Evaluator) -> Verdict:
@@ -47,7 +48,8 @@ def searched(run: Run, claim: Claim, found: Found, evaluator: Evaluator) -> Verd
     if found.out_of_time:
         reason = "processor time ended ten times later than expected, before the budget of evaluations was spent"
         return replace(part, outcome=Outcome.UNDECIDED, reason="; ".join([reason, *notes]))
-    shown = _telling(found.candidates(KEPT), evaluator)[:SHOWN]
+    near = [point for score, point in found.near[:NEAR] if score > -1]
+    shown = near + _telling(found.candidates(KEPT), evaluator)[:SHOWN]
     looks = [confirm(claim, point) for point in shown]
     for point, one in zip(shown, looks, strict=True):
         if one.violated:  # in floats it was none: numbers below their range, or lost in a sum

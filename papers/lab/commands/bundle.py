@@ -1,7 +1,8 @@
 """``attnlab bundle``: pack a claim's records, texts, environment and replicas in one file, or judge such a file again.
 
 ``attnlab bundle TARGET --to FILE.zip`` judges (from the store where it can) and packs. ``attnlab bundle --judge
-FILE.zip`` judges what is packed with the claims as they are here, and simulates nothing.
+FILE.zip [PATH]`` judges what is packed with the claims as they are here, and simulates nothing; PATH says where a paper lies
+that lay elsewhere when it was packed.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from attnlab.papers.lab.plain import counted
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """``TARGET... --to FILE`` or ``--judge FILE``."""
+    """``TARGET... --to FILE`` or ``[PATH...] --judge FILE``."""
     parser.add_argument(
         "tokens", nargs="*", metavar="TARGET|KEY=VALUE", help="papers and claims; a token with = is a setting"
     )
     parser.add_argument(
         "--to", metavar="FILE", help="the file to write (default: the first target, or its key, and .zip)"
     )
-    parser.add_argument("--judge", metavar="FILE", help="judge a bundle again instead of writing one")
+    parser.add_argument(
+        "--judge",
+        metavar="FILE",
+        help="judge a bundle again instead of writing one; TARGET: where its papers lie now, if not where they did",
+    )
     parser.add_argument("--scale", choices=("smoke", "desk", "paper"), default="desk", help="default: desk")
     parser.add_argument("--replicas", type=count, metavar="N", help="replicas per simulation (default: the setting's)")
     parser.add_argument("--seed", type=natural, default=0, metavar="S", help="seed of all simulations (default 0)")
@@ -38,8 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write a bundle or judge one; the exit status is that of the verdicts."""
     if arguments.judge is not None:
-        if arguments.tokens or arguments.to:
-            raise UsageError("--judge FILE reads everything from the file: leave targets and --to out")
+        if arguments.to or not all(map(places.is_path, arguments.tokens)):
+            raise UsageError(
+                "--judge FILE reads targets and settings from the file: leave --to, names and settings out; a path says where a "
+                "paper lies now"
+            )
         return _judge(arguments)
     return _pack(arguments)
 
@@ -107,6 +115,7 @@ def _judge(arguments: argparse.Namespace) -> int:
     with open_bundle(Path(arguments.judge)) as archive, tempfile.TemporaryDirectory() as place:
         packed = json.loads(archive.read("record.json"))
         plan = {name: packed["run"][name] for name in PLAN}
+        plan["targets"] = [_here(target, packed, arguments) for target in plan["targets"]]
         result = _carried_out(plan, arguments, Path(place), lambda *a, **k: BundleBench(archive, *a, **k))
         found = compared(packed, result)
     show(
@@ -115,6 +124,32 @@ def _judge(arguments: argparse.Namespace) -> int:
         f"{summary(result)}\n\nagainst the bundle: {difference(found)}",
     )
     return result["run"]["status"]
+
+
+def _here(target: str, packed: dict[str, Any], arguments: argparse.Namespace) -> str:
+    """A packed target as it is named here: a paper that was packed by its path may lie elsewhere now."""
+    from attnlab.papers.lab.registry import paper_keys
+
+    if not places.is_path(target):
+        return target
+    path, mark, item = target.partition("::")
+    keys = {claim["id"].partition(".")[0] for claim in packed["claims"]}
+    for place in arguments.tokens:
+        if keys & set(places.paper_files(Path(place.partition("::")[0]))):
+            return f"{places.absolute(place.partition('::')[0])}{mark}{item}"
+    if arguments.tokens:
+        raise UsageError(
+            f"{', '.join(arguments.tokens)} holds no paper {' or '.join(sorted(keys))}, which the bundle judges"
+        )
+    if os.path.exists(path):
+        return target
+    known = sorted(keys & set(paper_keys()))
+    if len(known) == 1:
+        return f"{known[0]}.{item}" if item else known[0]
+    raise UsageError(
+        f"the bundle's paper lay at {path} when it was packed, and is not there; name where it lies here: "
+        f"attnlab bundle --judge {arguments.judge} PATH"
+    )
 
 
 def _carried_out(plan: dict[str, Any], arguments: argparse.Namespace, place: Path, make_bench: Any) -> dict[str, Any]:

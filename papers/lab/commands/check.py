@@ -61,6 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.mutants:
             mutants = {paper.key: survivors(paper, arguments) for paper in papers}
             for key, row in mutants.items():
+                if row["claims"] and not row["tried"]:
+                    text = (
+                        "no wrong theory could be tried: no claim calls a function of a module named theory whose numbers a "
+                        "judgement depends on by 5 %; --mutants 0 leaves this out"
+                    )
+                    found.append({"id": key, "found": text})
                 if row["refuted"] < arguments.power * row["tried"]:
                     text = f"only {row['refuted']} of {row['tried']} wrong theories are refuted; not {'; '.join(row['not'][:5])}"
                     found.append({"id": key, "found": text})
@@ -115,7 +121,6 @@ def survivors(paper: Paper, arguments: argparse.Namespace) -> dict[str, Any]:
 
     Only errors that move a judged prediction by 5 % or more count.
     """
-    from attnlab.papers.lab.errors import ItemError, UsageError
     from attnlab.papers.lab.power.measure import MOVES, measure
     from attnlab.papers.lab.power.rejudge import StoredBench, baseline
     from attnlab.papers.lab.run.display import Display
@@ -129,14 +134,15 @@ def survivors(paper: Paper, arguments: argparse.Namespace) -> dict[str, Any]:
             if arguments.scale in claim.scales and claim.forms is None:
                 try:
                     known.append(baseline(claim, bench, arguments.scale, BUDGET / max(1, paper.judged_parts())))
-                except (ItemError, UsageError, ValueError):
-                    continue  # judged already, and reported there
+                except Exception:  # what a claim raises was reported where it was judged
+                    continue
         fates, _ = measure(known, sample=arguments.mutants, seconds=60.0, workers=1, tests=None) if known else ([], {})
     finally:
         display.close()
         store.close()
     counted = [fate for fate in fates if fate.moves >= MOVES]
     return {
+        "claims": len(known),  # that predict something, and could be judged again
         "tried": len(counted),
         "refuted": sum(bool(fate.killed_by_claim) for fate in counted),
         "not": [fate.mutant.name for fate in counted if not fate.killed_by_claim],

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with interrupt.watched():
             status = _written(_main(list(sys.argv[1:] if argv is None else argv)))
     except KeyboardInterrupt:
-        print(interrupt.MESSAGE, file=sys.stderr)
+        print(interrupt.message(), file=sys.stderr)
         status = 130
     except SystemExit as end:  # of argparse: --help, --version, a usage error
         raise SystemExit(_written(end.code)) from None

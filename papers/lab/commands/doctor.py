@@ -48,8 +48,9 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
     import torch
 
     packages = {extra: {name: _version(name) for name in names} for extra, names in declared().items()}
-    from attnlab.kernels.compiled.compiler import compiler_report
+    from attnlab.kernels.compiled.compiler import compiler_report, working_target
 
+    works, reason = working_target()  # builds, keeps and loads a library
     report = compiler_report()
     compiler = report["compiler"]
     writable = _writable(folder)
@@ -62,7 +63,7 @@ def examine(folder: Path) -> tuple[dict[str, Any], str]:
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "compiler": {key: report[key] for key in ("compiler", "version", "target", "cache")},
-        "training_steps": f"generated, built by {report['version']}" if compiler else f"autograd ({report['reason']})",
+        "training_steps": f"generated, built by {report['version']}" if works else f"autograd ({reason})",
         "results_folder": str(folder),
         "writable": writable,
         "advice": [],

@@ -169,7 +169,7 @@ from $theory_module import first_prediction_exact
     + _FIGURE
     + """
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # python -m $key.paper --scale smoke
     raise SystemExit(main(paper))
 """
 )

@@ -236,9 +236,11 @@ class _Replace(ast.NodeTransformer):
 
 def _is_number(function: ast.FunctionDef, value: ast.expr | None) -> bool:
     """Whether a returned expression is a number or an array, as far as annotation and form tell."""
-    if value is None or isinstance(value, (ast.Constant, ast.Compare, ast.Dict, ast.List, ast.Lambda, ast.BoolOp)):
-        return False
     said = "" if function.returns is None else ast.unparse(function.returns)
+    if isinstance(value, ast.Constant):  # a constant law; nothing changes a 0
+        return bool(value.value) and (type(value.value) is float or (type(value.value) is int and "float" in said))
+    if value is None or isinstance(value, (ast.Compare, ast.Dict, ast.List, ast.Lambda, ast.BoolOp)):
+        return False
     return any(word in said for word in ("float", "ndarray", "Array")) and "dict" not in said
 
 

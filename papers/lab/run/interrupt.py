@@ -10,7 +10,19 @@ from contextlib import contextmanager
 from typing import Any
 
 MESSAGE = "attnlab: interrupted; finished blocks are kept, `attnlab resume` goes on"
+NOTHING_BEGUN = "attnlab: interrupted; no run was begun"
 _asked = threading.Event()
+_begun = threading.Event()
+
+
+def begun() -> None:
+    """A run is recorded: what is interrupted from now on can be resumed."""
+    _begun.set()
+
+
+def message() -> str:
+    """What an interrupted command says."""
+    return MESSAGE if _begun.is_set() else NOTHING_BEGUN
 
 
 @contextmanager
@@ -24,10 +36,11 @@ def watched() -> Iterator[None]:
         yield
         return
     _asked.clear()
+    _begun.clear()
 
     def handle(number: int, frame: Any) -> None:
         if _asked.is_set():
-            os.write(2, f"{MESSAGE}\n".encode())
+            os.write(2, f"{message()}\n".encode())
             os._exit(130)
         _asked.set()
         raise KeyboardInterrupt

@@ -40,7 +40,10 @@ def read_record(name: str, place: Path) -> dict[str, Any]:
         kept = (
             f"records are kept of the runs {', '.join(map(str, known))}" if known else f"no run of {place} has a record"
         )
-        raise UsageError(f"no record of the run {name!r} ({file}); {kept}, or name a file made with --json")
+        raise UsageError(
+            f"no record of the run {name!r} ({file}): a run has one once it has come to its end itself; {kept}, or name a file "
+            "made with --json"
+        )
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

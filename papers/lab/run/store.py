@@ -19,6 +19,7 @@ import numpy as np
 
 from attnlab.analysis.writing import fault_point, leftovers, sweep, write_atomically
 from attnlab.papers.lab.errors import UsageError, environment_error
+from attnlab.papers.lab.run import interrupt
 from attnlab.papers.lab.run.blocks import DamagedBlock, is_key, key_of, pack_block, unpack
 from attnlab.papers.lab.run.catalogue import NAME, Catalogue, checksum_of, explained, now
 from attnlab.papers.lab.run.identity import canonical
@@ -200,6 +201,7 @@ class Store:
         with self.catalogue.transaction():
             row = {"arguments": canonical(arguments), "started": now(), "host": HOST, "pid": os.getpid(), "id": number}
             run = self.catalogue.put_inside("runs", row)
+        interrupt.begun()
         fault_point("run entered")
         if self._lock is None:
             self._lock = RunLock(self.folder, run)

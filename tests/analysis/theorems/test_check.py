@@ -332,3 +332,19 @@ def test_a_claim_that_holds_without_a_twin_says_so(level):
 def test_a_proof_needs_no_twin():
     proved = check(for_all(x=Real(0, 1)).bound(lambda x: x * (1 - x), at_most=0.3), "certified")
     assert proved.holds and "no twin" not in proved.line()
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("n", [3, 4, 6])
+def test_a_bound_that_is_sharp_where_both_sides_vanish_is_called_sharp(n, seed):
+    """Softmax is 1/2-Lipschitz, and no better near equal arguments: where sides are mere rounding nothing is read off."""
+    sides = for_all(x=Vector(n, -5, 5), y=Vector(n, -5, 5)).bound(
+        lambda x, y: (x.softmax(-1) - y.softmax(-1)).norm(),
+        at_most=lambda x, y: 0.5 * (x - y).norm(),
+        name="half",
+        source="Lipschitz constant of softmax",
+    )
+    verdict = check(sides, level="searched", seed=seed)
+    assert verdict.outcome is Outcome.HOLDS and verdict.tightness > 0.998
+    assert verdict.predicted > 1e-9  # not at rounding

@@ -85,3 +85,15 @@ def test_a_prefix_selects_and_an_item_is_selected_once():
     first = whole.claims[0]
     twice = select([first.id, first.id, "he2025"])
     assert len(twice.claims) == len(whole.claims) and twice.explicit == {first.id}
+
+
+def test_a_claim_that_returns_no_verdict_is_told_by_its_name():
+    paper = make()
+    paper.scales(smoke=1, desk=2, paper=3)
+
+    @paper.claim("nothing", source="Theorem 1", statements=[1], formula="x = 1")
+    def nothing(setting, lab):
+        """It says nothing."""
+
+    with pytest.raises(TypeError, match=r"k\.nothing: nothing returned None; return the verdict of a judge"):
+        paper.claims["nothing"].judge(2, None)

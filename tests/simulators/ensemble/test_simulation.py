@@ -158,3 +158,17 @@ def test_table_shows_arrays_along_steps_at_their_last_record():
     lines = table(arrays).splitlines()
     assert lines[2].split() == ["loss", "2", "1", "1", "3"]  # mean, sd, min, max of 1, 2, 3
     assert lines[3].split() == ["curve", "means", *["1"] * 9] and lines[4:] == ["also big (3, 41)"]
+
+
+def test_a_simulation_without_the_class_of_its_settings_is_asked_for_it():
+    def bare(setting, seeds, device):
+        return {}
+
+    def wrong(setting: int, seeds, device):
+        return {}
+
+    for function in (bare, wrong):
+        with pytest.raises(
+            ValueError, match=r"toy.bare: annotate the first parameter of \w+ with the dataclass of its settings"
+        ):
+            simulation(name="toy.bare")(function)

@@ -6,7 +6,7 @@ import torch
 
 from attnlab.simulators.ensemble.layout import Layout
 from attnlab.simulators.ensemble.monitor import Monitor, use
-from attnlab.simulators.ensemble.optimisers import Adam, GradientDescent
+from attnlab.simulators.ensemble.optimisers import Adam, Clipped, GradientDescent
 from attnlab.simulators.ensemble.plan import Plan, Record, log_spaced_steps
 from attnlab.simulators.ensemble.trainer import SEGMENT, autograd_step, train
 from attnlab.simulators.in_context_regression.model import AttentionRegressor
@@ -261,6 +261,25 @@ def test_log_spaced_steps_start_at_zero_and_one_and_end_at_the_last():
 def test_plans_that_contradict_themselves_are_named(seeds, options, name):
     with pytest.raises(ValueError, match=name):
         run(seeds(1), **options)
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+@pytest.mark.parametrize(
+    ("given", "rates", "text"),
+    [
+        (lambda seeds: 16, 0.1, r"seeds=16 is no sequence of numpy SeedSequences.*spawn\(16\)"),
+        (lambda seeds: [], 0.1, r"seeds=\[\] is no sequence"),
+        (
+            lambda seeds: seeds(4),
+            np.geomspace(0.1, 1.0, 3),
+            "3 rates for 4 replicas; give one rate, or one per replica",
+        ),
+    ],
+)
+def test_what_holds_no_seeds_and_rates_of_another_number_are_named(seeds, given, rates, text, clipped):
+    optimiser = Clipped(Adam(rates)) if clipped else Adam(rates)
+    with pytest.raises(ValueError, match=text):
+        train(Quadratic(), Quadratic(), optimiser, given(seeds), Plan(3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", ["initialise", "loss", "fill", "largest_array", "numbers_per_step"])

@@ -1,7 +1,9 @@
 """``attnlab bundle``: what is packed is judged again without simulating; a damaged or foreign file is refused."""
 
 import json
+import sys
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -123,3 +125,35 @@ def test_a_bundle_with_a_changed_part_is_refused_in_words(tmp_path, file, text):
     open_bundle(tmp_path / "whole.zip").close()
     with pytest.raises(UsageError, match=r"changed.zip (is not a bundle|has format)"):
         open_bundle(tmp_path / "changed.zip")
+
+
+@pytest.mark.slow
+def test_a_bundle_of_a_path_is_judged_where_the_paper_lies_now(cli, tmp_path, monkeypatch):
+    """A bundle is handed on: the paper lies at another path, or is known by its key, on the machine that judges."""
+    text = (Path(__file__).parents[1] / "test_places.py").read_text().split("PAPER = '''")[1].split("'''")[0]
+    there, here = tmp_path / "there" / "handed_on.py", tmp_path / "here" / "handed_on.py"
+    for file in (there, here):
+        file.parent.mkdir()
+    there.write_text(text.format(key="handed_on"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    status, packed, err = cli("bundle", there, "--scale", "smoke", "--workers", 1, "--to", "a.zip", "--json")
+    assert packed["blocks"] == 2, err
+    there.rename(here)
+    sys.modules.pop("handed_on", None)
+    again, _, err = cli("bundle", "--judge", "a.zip")
+    assert again == 2 and f"lay at {there} when it was packed" in err and "attnlab bundle --judge a.zip PATH" in err
+    again, _, err = cli("bundle", "--judge", "a.zip", tmp_path / "a_place_that_is_not.py")
+    assert again == 2 and "no file or folder" in err
+    for words, home in (((here,), None), ((), here)):
+        if home is not None:
+            monkeypatch.setenv("ATTNLAB_PAPERS", str(home))
+        again, judged, err = cli("bundle", "--judge", "a.zip", *words, "--json")
+        assert again == status, err
+        assert [claim["verdict"] for claim in judged["now"]["claims"]] == [c["verdict"] for c in packed["claims"]]
+
+
+def test_judging_takes_paths_and_nothing_else(cli):
+    for words in (("he2025",), ("n=3",), ("./p.py", "--to", "b.zip")):
+        status, _, err = cli("bundle", "--judge", "a.zip", *words)
+        assert status == 2 and "a path says where a paper lies now" in err

@@ -55,7 +55,7 @@ def check(cli, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_good_paper_passes(check):
-    status, found, err = check("checked_good", GOOD)
+    status, found, err = check("checked_good", GOOD, "--mutants", "0")  # its theory is the number 0
     assert status == 0 and found["problems"] == [] and found["claims"][0]["verdict"] == "HOLDS", err
 
 
@@ -64,9 +64,27 @@ def test_a_good_paper_passes(check):
 def test_each_fault_is_found_and_named(check, fault):
     old, new, words = FAULTS[fault]
     assert old in GOOD
-    options = () if fault == "refuted" else ("--no-runs",)
+    options = ("--mutants", "0") if fault == "refuted" else ("--no-runs",)
     status, found, _ = check(f"checked_{fault}", GOOD.replace(old, new), *options)
     assert status == 1 and [words in problem["found"] for problem in found["problems"]] == [True]
+
+
+@pytest.mark.slow
+def test_a_claim_of_which_no_theory_can_be_broken_is_found(check):
+    status, found, _ = check("checked_unbroken", GOOD, "--mutants", "5")
+    told = [problem["found"] for problem in found["problems"]]
+    assert status == 1 and len(told) == 1 and told[0].startswith("no wrong theory could be tried"), told
+    assert check("checked_unbroken", GOOD, "--mutants", "0")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_claim_that_raises_for_want_of_a_twin_is_found_and_no_traceback(check):
+    text = GOOD.replace(", twin=20)", ")")
+    status, found, err = check("checked_raises", text)
+    told = " ".join(problem["found"] for problem in found["problems"])
+    assert (
+        status == 1 and "without a twin" in told and "FAILED where HOLDS is expected" in told and "Traceback" not in err
+    )
 
 
 def test_a_file_without_a_paper_is_an_error_of_use(check):

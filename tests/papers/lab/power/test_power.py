@@ -11,7 +11,7 @@ import pytest
 from attnlab.analysis import Twin, agrees
 from attnlab.papers.lab.declare import Paper, Source
 from attnlab.papers.lab.power.measure import differs, measure
-from attnlab.papers.lab.power.mutants import function_of, mutants_of, nudged
+from attnlab.papers.lab.power.mutants import FACTORS, function_of, mutants_of, nudged
 from attnlab.papers.lab.power.rejudge import applied, baseline, measured_with_theory, movement
 from attnlab.papers.lab.power.table import median_resolution, page, resolution_rows, summary
 from attnlab.papers.lab.registry import load
@@ -109,6 +109,21 @@ def test_mutants_are_of_every_kind_and_leave_checks_and_messages_alone(theory):
     assert {m.operator for m in made} == {"constant", "result", "exponent", "sign", "term", "size"}
     assert not any("noise + 2" in m.what for m in made)
     assert len(mutants_of(theory, executed={1})) == 0 and all(m.code.co_name == m.function for m in made)
+
+
+def test_a_constant_law_is_mutated_and_a_zero_or_a_word_is_not(tmp_path, monkeypatch):
+    (tmp_path / "constant_laws.py").write_text(
+        "def law(n: int) -> float:\n    return 2.5\n\ndef bare(n):\n    return 0.5\n\n"
+        "def whole(n) -> float:\n    return 2\n\ndef zero(n) -> float:\n    return 0.0\n\n"
+        "def word(n):\n    return 'float'\n\ndef yes(n) -> bool:\n    return True\n\ndef count(n) -> int:\n    return 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import constant_laws
+
+    found = {}
+    for mutant in mutants_of(constant_laws):
+        found.setdefault(mutant.function, []).append(mutant.what)
+    assert found == {name: [f"result x {f:g}" for f in FACTORS] for name in ("law", "bare", "whole")}
 
 
 def test_a_mutant_is_in_force_under_caches_and_leaves_no_trace(theory):

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from attnlab.papers.lab.errors import ItemError
+from attnlab.papers.lab.run import interrupt
 from attnlab.papers.lab.run.workers import LocalWorkers
 
 
@@ -66,7 +67,21 @@ def test_ctrl_c_ends_in_seconds_whenever_it_comes(start, delay):
         return
     assert process.returncode in (130, -signal.SIGINT)  # the latter: before attnlab had begun
     if process.returncode == 130:
-        assert err.rstrip().endswith("`attnlab resume` goes on") and "Traceback" not in err
+        assert err.rstrip().endswith(("`attnlab resume` goes on", "no run was begun")) and "Traceback" not in err
+
+
+def test_only_a_run_that_was_begun_is_said_to_be_resumable(cli, monkeypatch):
+    from attnlab.papers.lab.commands import runs
+    from attnlab.papers.lab.run import plan
+
+    def pressed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "run", pressed)
+    monkeypatch.setattr(plan, "reproduce", pressed)  # once the run is recorded
+    for _ in range(2):
+        assert cli("reproduce", "toy.drift", "--scale", "smoke")[::2] == (130, f"{interrupt.MESSAGE}\n")
+        assert cli("runs")[::2] == (130, "attnlab: interrupted; no run was begun\n")
 
 
 def _double(x):
