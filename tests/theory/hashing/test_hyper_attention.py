@@ -79,3 +79,16 @@ def test_blocks_and_samples_are_those_of_the_formula():
         operator.apply(inputs, planes, draw=draw[:, :0])
     with pytest.raises(ValueError, match="samples=0"):
         HyperAttention(samples=0)
+
+
+def test_row_sums_of_many_keys_spread_as_the_mean_of_an_exponential():
+    """E e^{q . k} over keys by quadrature in the direction of the query; equal queries give 1. Twin: 5 % in an exponent."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    weights = weights / weights.sum()
+    for largest, smallest, std in ((1.5, 0.5, 0.8), (2.0, 1.0, 1.1), (1.0, 0.0, 0.3)):
+        row = [float(weights @ np.exp(norm * std * nodes)) for norm in (largest, smallest)]
+        assert theory.kappa_limit(largest, smallest, std) == pytest.approx(row[0] / row[1], rel=1e-12)
+        if largest != 1 or smallest:
+            twin = math.exp(std ** (2 * 1.05) * (largest**2 - smallest**2) / 2)
+            assert twin != pytest.approx(row[0] / row[1], rel=1e-3)
+    assert theory.kappa_limit(1.3, 1.3, 0.7) == 1
