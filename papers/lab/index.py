@@ -52,13 +52,14 @@ def homes() -> dict[str, Callable[[], Paper]]:
     return {key: partial(_described, key, index) if key in own else load for key, load in known.items()}
 
 
-def sources_hash() -> str:
-    """SHA-256 of all Python files of attnlab."""
+def sources_hash(installed: bool = False) -> str:
+    """SHA-256 of all Python files of attnlab; ``installed``: without folders that this process has added to its packages."""
     import importlib
 
     digest = hashlib.sha256(f"{FORMAT}".encode())
     for room in _ROOMS:
-        for place in importlib.import_module(f"attnlab.{room}").__path__:
+        places = list(importlib.import_module(f"attnlab.{room}").__path__)
+        for place in places[:1] if installed else places:
             for folder, inner, names in os.walk(place):
                 inner[:] = sorted(set(inner) - {"__pycache__"})
                 here = f"{room}{folder.removeprefix(place)}".replace(os.sep, "/")

@@ -108,7 +108,9 @@ class Cluster:
                     f"the scheduler at --on {self._address} has no workers; start some: `dask worker {self._address} "
                     f"--nworkers auto --nthreads 1` ({HELP})"
                 ) from None
-        mine = {name: platform("cpu")[name] for name in VERSIONS} | {"attnlab's code": sources_hash()[:12]}
+        mine = {name: platform("cpu")[name] for name in VERSIONS} | {
+            "attnlab's code": sources_hash(installed=True)[:12]
+        }
         try:
             found = self._client.run(_versions)
         except (ImportError, AttributeError) as error:
@@ -289,7 +291,7 @@ def _versions() -> dict[str, str]:
     """What a worker has, asked on the worker."""
     from attnlab.papers.lab.index import sources_hash
 
-    return {name: platform("cpu")[name] for name in VERSIONS} | {"attnlab's code": sources_hash()[:12]}
+    return {name: platform("cpu")[name] for name in VERSIONS} | {"attnlab's code": sources_hash(installed=True)[:12]}
 
 
 def _nothing(k: int) -> int:
