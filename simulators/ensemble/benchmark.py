@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from attnlab.kernels.benchmarks.rivals import failure
 from attnlab.kernels.benchmarks.timing import paired
 from attnlab.kernels.generated.graph import Refused
 from attnlab.simulators.ensemble import random_streams
@@ -22,7 +23,7 @@ from attnlab.simulators.ensemble.generated import GeneratedSteps
 from attnlab.simulators.ensemble.in_inductor import compiled_step
 from attnlab.simulators.ensemble.in_jax import JaxSteps, steps_in, wait_for
 from attnlab.simulators.ensemble.layout import Layout
-from attnlab.simulators.ensemble.trainer import autograd_step, chunk_size, part, train
+from attnlab.simulators.ensemble.trainer import Step, autograd_step, chunk_size, part, train
 from attnlab.simulators.ensemble.trainings import Training, trained_simulations, training_of
 
 _SECONDS = 0.03  # least time of a generated candidate in a round
@@ -114,23 +115,23 @@ def _by_compile(
     by the clock, since Inductor compiles in processes of its own."""
     drawn = [None, None] if numbers is None else [numbers[:, k].contiguous() for k in range(2)]
     own, state = values.clone(), training.optimiser.start(values)
-    begun = time.monotonic()
+    steps: list[Step] = []
 
     def two() -> None:
         for index, given in enumerate(drawn):
-            step(own, state, given, index)
+            steps[0](own, state, given, index)
 
-    level = logging.root.manager.disable
+    def first() -> None:
+        steps.append(compiled_step(training.model, training.task, training.optimiser, layout, values, drawn[0]))
+        two()
+
+    begun, level = time.monotonic(), logging.root.manager.disable
     logging.disable(logging.ERROR)  # torch logs at length what it raises
     try:
-        step = compiled_step(training.model, training.task, training.optimiser, layout, values, drawn[0])
-        two()
-    except Exception as error:  # whatever torch.compile raises: it is told, and the row goes on without it
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return f"{type(error).__name__}: {' '.join(lines[:2]) or 'no message'}"[:200], 0.0
+        reason = failure(first)
     finally:
         logging.disable(level)
-    return two, time.monotonic() - begun
+    return reason or two, time.monotonic() - begun
 
 
 def _in_jax(

@@ -1,5 +1,7 @@
 """What the kernels count in their loops against the closed forms of theory/costs/own_kernels.py; they agree to the last unit."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -76,8 +78,8 @@ def test_idle_lanes_compute_too(problems, needs_c):
     forward, _ = counted(sizes, mask, "c", problems)
     narrow = cpu.is_narrow(problems, 7, 12, torch.float32, 3, 5)
     lanes = cpu.n_lanes(cpu.library(0, torch.float32, 3, 5, 1, narrow=narrow))
-    assert lanes == 8 or not narrow
-    assert narrow or problems > 8 or not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    hidden = "ATEN_CPU_CAPABILITY" in os.environ  # torch does not tell of AVX-512, and half the lanes are not asked for
+    assert lanes == 8 if narrow else problems > 8 or lanes == 8 or hidden
     useful = theory.attention_forward(sizes).times(problems).multiply_adds
     assert lanes in (8, 16) and forward.multiply_adds == useful * theory.idle_lanes(problems, lanes)
 
