@@ -148,10 +148,12 @@ def all_finite(*tensors: Tensor) -> bool:
     if tracing():
         return False
     with torch.no_grad(), plain_tensors():
+        total = 0.0
         for x in map(_unwrapped, tensors):
-            if x.is_meta or dispatches(x) or is_batched_gradient(x) or not math.isfinite(x.detach().sum().item()):
+            if x.is_meta or dispatches(x) or is_batched_gradient(x):
                 return False
-    return True
+            total = total + x.detach().sum()  # one number to wait for
+        return math.isfinite(total)
 
 
 def all_true(x: Tensor) -> bool:

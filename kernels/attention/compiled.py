@@ -20,7 +20,7 @@ from attnlab.kernels import torch_internals
 from attnlab.kernels.attention import arguments, cpu, formulas, plain, sdpa
 from attnlab.kernels.attention.biases import Bias, as_bias
 from attnlab.kernels.attention.direct import direct_or_reference
-from attnlab.kernels.attention.masks import Causal, Mask, as_visible
+from attnlab.kernels.attention.masks import Causal, Mask, additive, as_visible
 from attnlab.kernels.attention.paths import path_of
 from attnlab.kernels.attention.problem import Problem, on_device, rows_of_mask, rows_of_visible
 from attnlab.kernels.attention.reference import attention_reference
@@ -131,7 +131,7 @@ def _call(q, v, bias, visible, causal, scale, number, parameter, path, names, ma
     path = "c" if names else path
     chosen = path_of(path, score, q, v, q.shape[:-2], rows, visible, bias, tuple(names.split()))
     if rows is None:
-        bias = torch.where(visible, q.new_zeros(()) if bias is None else bias, -torch.inf).to(q)
+        bias = additive(visible, q) if bias is None else torch.where(visible, bias, -torch.inf).to(q)
         rows = rows_of_mask(None, n_q, n_k)
     return chosen, Problem(scale, score, rows, None, tuple(names.split()), Mass(tuple(mass))), bias
 

@@ -235,3 +235,8 @@ def as_visible(mask: str | Mask | Tensor | None, n_queries: int, n_keys: int, de
         kind = str(mask.dtype) if isinstance(mask, Tensor) else type(mask).__name__
         raise ValueError(f"mask must be boolean (True where a query sees a key), got {kind}; pass numbers as bias=")
     return mask
+
+
+def additive(visible: Tensor, like: Tensor) -> Tensor:
+    """0 where a query sees a key and minus infinity elsewhere, in the type of ``like``: 1 - 1/1 and 1 - 1/0."""
+    return visible.to(like).reciprocal_().sub_(1.0).neg_()

@@ -13,6 +13,7 @@ First and second derivatives, forward mode, ``torch.func`` transforms and ``grad
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import overload
 
@@ -35,7 +36,7 @@ from attnlab.kernels.attention.arguments import (
 )
 from attnlab.kernels.attention.biases import Bias, as_bias
 from attnlab.kernels.attention.function_pieces import FullPrecision, lowered
-from attnlab.kernels.attention.masks import Causal, Mask, as_visible
+from attnlab.kernels.attention.masks import Causal, Mask, additive, as_visible
 from attnlab.kernels.attention.paths import needs_derivative, path_of
 from attnlab.kernels.attention.problem import Problem, Rows, on_device, rows_of_mask, rows_of_visible, rows_with_sink
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
@@ -129,8 +130,8 @@ def attention(
     """
     if torch_internals.tracing():
         return compiled.attention(q, k, v, score, mask, bias, scale, statistics, path)
-    if bias is None and not statistics:
-        known = seen.answer(q, k, v, score, mask, scale, path)
+    if not statistics:
+        known = seen.answer(q, k, v, score, mask, bias, scale, path)
         if known is not None:
             return known
     q, k, v = checked_tensors(q, k, v)
@@ -142,15 +143,23 @@ def attention(
     key = None
     if path == "auto" and plain.only():
         path = "reference"
-    derivative = not statistics or autograd.wanted(q, k, v)  # statistics alone have a table of their own
-    if ordinary and _is_plain(bias) and not isinstance(scale, Tensor) and by_value(mask):
+    derivative = autograd.wanted(q, k, v)
+    of_problems = _is_of_problems(mask, q)
+    if ordinary and _is_plain(bias) and not isinstance(scale, Tensor) and (of_problems or by_value(mask)):
         moved = None if bias is None else (bias.shape, bias.dtype, needs_derivative(bias))
-        key = q.shape, k.shape, v.shape, q.dtype, q.device, score, mask, scale, path, statistics, derivative, moved
+        kind = ("a mask for each", mask.shape) if of_problems else mask
+        key = q.shape, k.shape, v.shape, q.dtype, q.device, score, kind, scale, path, statistics, derivative, moved
         plan = _known(key)
         if plan is not None:
-            if bias is None and not statistics:
-                _remember(plan, q, k, v, score, mask, scale, path)
-            return _carry_out(plan, q, k, v, None if bias is None else bias.to(q))
+            if not statistics and not of_problems:
+                _remember(plan, q, k, v, score, mask, bias, scale, path)
+            if (
+                of_problems and bias is None and plan.path in ("c", "sdpa")
+            ):  # a call with a bias may be one that is kept
+                hidden = additive(mask, q)
+                return attention(q, k, v, score=score, bias=hidden, scale=scale, statistics=statistics, path=plan.path)
+            visible = mask.expand(*mask.shape[:-2], q.shape[-2], k.shape[-2]) if of_problems else None
+            return _carry_out(plan, q, k, v, None if bias is None else bias.to(q), visible)
     if q.dtype in LOW and q.device.type == "cpu" and path != "gpu":
         return _in_single(q, k, v, score, mask, bias, scale, statistics, path)
     score = score_map(score)
@@ -173,15 +182,16 @@ def attention(
     if type(score) is Softmax and isinstance(score.sink, Tensor):
         if path != "reference" and not names and ordinary:
             *other, sinkless = _sink_as_key(score.sink, q, k, v, rows, visible, bias)
-            wanted = path_of("auto" if path == "sdpa" else path, sinkless, q, other[1], lead, *other[2:], names)
+            asked = "auto" if path == "sdpa" else path
+            wanted = path_of(asked, sinkless, q, other[1], lead, *other[2:], names, derivative)
             if wanted in ("c", "gpu"):
                 (k, v, rows, visible, bias), score, key = other, sinkless, None
     derivative = derivative or autograd.wanted(q, bias)  # also of a scale and a bias
     chosen = path_of(path, score, q, v, lead, rows, visible, bias, names, derivative)
-    plan = Plan(chosen if ordinary else "reference", Problem(scale, score, rows, visible, names, mass), lead)
+    plan = Plan(chosen if ordinary else "reference", Problem(scale, score, rows, None, names, mass), lead)
     if key is not None and whole is score:
         _keep(key, plan)
-    return _carry_out(plan, q, k, v, bias)
+    return _carry_out(plan, q, k, v, bias, visible)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,9 +215,8 @@ def _known(key: tuple) -> Plan | None:
 
 
 def _keep(key: tuple, plan: Plan) -> None:
-    problem = plan.problem
-    if problem.visible is not None or isinstance(getattr(problem.score, "sink", None), Tensor):
-        return  # tensors of the caller's: they are not ours to keep
+    if isinstance(getattr(plan.problem.score, "sink", None), Tensor):
+        return  # a tensor of the caller's: it is not ours to keep
     if len(_plans) >= 512:
         _plans.clear()
     try:
@@ -221,15 +230,35 @@ def _is_plain(bias: object) -> bool:
     return bias is None or (isinstance(bias, Tensor) and bias.layout is torch.strided and not bias.is_nested)
 
 
-def _remember(plan: Plan, q: Tensor, k: Tensor, v: Tensor, score, mask, scale, path: str) -> None:
-    if plan.path == "c" and plan.lead == q.shape[:-2] and not torch_internals.transforms_active():
-        seen.keep(q, k, v, score, mask, scale, path, plan.problem)
+def _remember(plan: Plan, q: Tensor, k: Tensor, v: Tensor, score, mask, bias, scale, path: str) -> None:
+    if plan.path in ("c", "sdpa") and plan.lead == q.shape[:-2] and not torch_internals.transforms_active():
+        seen.keep(q, k, v, score, mask, bias, scale, path, plan.path, plan.problem)
 
 
-def _carry_out(plan: Plan, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None):
+def _is_of_problems(mask: object, q: Tensor) -> bool:
+    """Whether a mask is a boolean tensor with leading axes, of which shape and type decide everything."""
+    return (
+        type(mask) is Tensor
+        and mask.dtype is torch.bool
+        and mask.ndim > 2
+        and mask.device == q.device
+        and mask.layout is torch.strided
+        and not torch_internals.transforms_active()
+    )
+
+
+def _carry_out(plan: Plan, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, visible: Tensor | None = None):
+    """The call of a plan; ``visible``: what each problem sees, where they differ."""
+    problem = plan.problem
     if plan.path == "reference":
-        return _on_reference(plan.problem, q, k, v, bias, plan.lead)
-    return _on_fast_path(plan.path, plan.problem, q, k, v, bias, plan.lead)
+        return _on_reference(problem, q, k, v, bias, plan.lead, visible)
+    if problem.rows is None:  # problems see different keys: hide them by the bias
+        bias = additive(visible, q) if bias is None else torch.where(visible, bias, -torch.inf).to(q)
+        if "hidden by the bias" not in problem.kept:
+            rows = rows_of_mask(None, q.shape[-2], k.shape[-2])
+            problem.kept["hidden by the bias"] = dataclasses.replace(problem, rows=rows, kept={})
+        problem = problem.kept["hidden by the bias"]
+    return _on_fast_path(plan.path, problem, q, k, v, bias, plan.lead)
 
 
 def _in_single(q, k, v, score, mask, bias, scale, statistics, path):
@@ -265,9 +294,8 @@ def _sink_as_key(sink: Tensor, q, k, v, rows, visible, bias):
     return k, v, None if rows is None else rows_with_sink(rows), visible, torch.cat(parts, -1), Softmax()
 
 
-def _on_reference(problem: Problem, q, k, v, bias, lead):
-    visible = problem.visible if problem.rows is None else on_device(problem.rows, q.device)
-    visible = None if visible is None else visible.to(q.device)
+def _on_reference(problem: Problem, q, k, v, bias, lead, visible):
+    visible = on_device(problem.rows, q.device) if visible is None else visible.to(q.device)
     run = direct.direct_or_reference
     if (
         q.device.type == "cpu"
@@ -315,8 +343,6 @@ def _with_exact_derivatives(run, q, k, v, bias, options):
 def _hiding(problem: Problem, device: torch.device) -> Tensor | None:
     """What queries see, on the device, if it may hide a key from all of them."""
     rows = problem.rows
-    if rows is None:
-        return problem.visible
     if rows.visible is None or rows.full or (not rows.visible.is_cuda and bool(rows.visible.any(-2).all())):
         return None
     return on_device(rows, device)
@@ -338,10 +364,6 @@ def _without_unseen(problem: Problem, bias: Tensor | None, k: Tensor, v: Tensor)
 def _on_fast_path(path: str, problem: Problem, q, k, v, bias, lead):
     if path == "gpu":
         k, v = _without_unseen(problem, bias, k, v)
-    if problem.rows is None:  # problems see different keys: hide them by the bias
-        bias = torch.where(problem.visible, q.new_zeros(()) if bias is None else bias, -torch.inf).to(q)
-        rows = rows_of_mask(None, q.shape[-2], k.shape[-2])
-        problem = Problem(problem.scale, problem.score, rows, None, problem.names, problem.mass)
     if not (q.shape[:-2] == k.shape[:-2] == v.shape[:-2] == lead):
         q, k, v = (x.expand(*lead, *x.shape[-2:]) for x in (q, k, v))
     if bias is not None:

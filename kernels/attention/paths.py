@@ -9,7 +9,7 @@ from attnlab.kernels import torch_internals
 from attnlab.kernels.attention import cpu, gpu, sdpa
 from attnlab.kernels.attention.dispatch import choose_path
 from attnlab.kernels.attention.problem import Rows
-from attnlab.kernels.attention.scores.f_over_g import ScoreMap
+from attnlab.kernels.attention.scores.f_over_g import Linear, Power, ReLU, ScoreMap, Softmax
 from attnlab.kernels.attention.statistics import OF_COLUMNS
 
 
@@ -58,14 +58,32 @@ def path_of(
         return path
     if can_gpu and not on_cpu:
         return "gpu"
-    if can_c:
-        n_q = q.shape[-2]
-        kind = "query" if n_q == 1 else "causal" if rows is not None and rows.causal else "full"
-        family = "softmax" if can_sdpa and not names else "statistics" if names and not derivative else "other"
-        wanted = choose_path(kind, family, n_q, v.shape[-2], max(widths), lead.numel())
-        if wanted == "c" and cpu.library(cpu.map_of(score)[0], q.dtype, *widths, 1) is not None:
-            return "c"
-    return "sdpa" if can_sdpa else "reference"
+    possible = ["reference"]
+    if can_sdpa:
+        possible.append("sdpa")
+    if can_c and cpu.library(cpu.map_of(score)[0], q.dtype, *widths, 1) is not None:
+        possible.append("c")
+    if len(possible) == 1:
+        return "reference"
+    n_q = q.shape[-2]
+    kind = "query" if n_q == 1 else "causal" if rows is not None and rows.causal else "full"
+    passes = "both" if derivative else "forward"
+    n_problems, name = lead.numel(), str(q.dtype).removeprefix("torch.")
+    family = _family(score, rows, visible, bias, names)
+    return choose_path(tuple(possible), family, passes, kind, n_q, v.shape[-2], widths, n_problems, name)
+
+
+def _family(
+    score: ScoreMap, rows: Rows | None, visible: Tensor | None, bias: Tensor | None, names: tuple[str, ...]
+) -> str:
+    """What the call asks for, in the words of the table of speeds."""
+    if set(names) - set(OF_COLUMNS):
+        return "statistics"
+    if type(score) is not Softmax or score.sink is not None:
+        return "rational" if type(score) in (Linear, ReLU, Power) else "exponential"
+    if visible is not None or (bias is not None and bias.shape[:-2].numel() > 1):
+        return "biases"
+    return "bias" if bias is not None or (rows is not None and not rows.full and not rows.causal) else "softmax"
 
 
 def needs_derivative(bias: Tensor) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from attnlab.kernels import torch_internals
 from attnlab.kernels.attention import formulas
+from attnlab.kernels.attention.masks import additive
 from attnlab.kernels.attention.problem import Problem, on_device
 from attnlab.kernels.attention.reference import attention_reference
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
@@ -31,22 +32,32 @@ def supports(score: ScoreMap, dtype: torch.dtype) -> bool:
 
 def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Output and log-sum-exp (which the backward needs)."""
-    operator = torch_internals.flash_operators()[0]
+    if takes(problem, q, k, v):
+        return directly(problem, q, k, v, bias)
     causal, mask = _mask(problem, q, bias)
-    if _plain(problem, q, k, v):
-        o, lse = operator(q, k, v, 0.0, causal, attn_mask=mask, scale=problem.scale)
-    else:
-        width, scale = max(q.shape[-1], v.shape[-1]), problem.scale
-        query, scale = (q, scale) if scale > 0 else (q * scale, 1.0)  # the operator's own mask wants a positive scale
-        o, lse = operator(*(_four(x, width) for x in (query, k, v)), 0.0, causal, attn_mask=mask, scale=scale)
-        o, lse = _shaped(o[..., : v.shape[-1]], (*q.shape[:-1], v.shape[-1])), _shaped(lse, q.shape[:-1])
+    width, scale = max(q.shape[-1], v.shape[-1]), problem.scale
+    query, scale = (q, scale) if scale > 0 else (q * scale, 1.0)  # the operator's own mask wants a positive scale
+    operands = (_four(x, width) for x in (query, k, v))
+    o, lse = torch_internals.flash_operators()[0](*operands, 0.0, causal, attn_mask=mask, scale=scale)
+    o, lse = _shaped(o[..., : v.shape[-1]], (*q.shape[:-1], v.shape[-1])), _shaped(lse, q.shape[:-1])
+    return _checked(problem, q, k, v, bias, o), lse
+
+
+def directly(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """``forward`` of tensors that ``takes`` accepts."""
+    causal, mask = _mask(problem, q, bias)
+    o, lse = torch_internals.flash_operators()[0](q, k, v, 0.0, causal, attn_mask=mask, scale=problem.scale)
+    return _checked(problem, q, k, v, bias, o), lse
+
+
+def _checked(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, o: Tensor) -> Tensor:
+    """The output, or that of the specification where the operator may have multiplied what is hidden."""
     hides, short = not problem.rows.full or bias is not None, k.shape[-2] * k.element_size() < _VECTOR
-    if hides or short:
-        if not torch_internals.all_finite(o, *((q, k) if short else ())):
-            with torch.no_grad():
-                visible = on_device(problem.rows, q.device)
-                o = attention_reference(q, k, v, bias, visible, problem.scale, problem.score)[0]
-    return o, lse
+    if (hides or short) and not torch_internals.all_finite(o, *((q, k) if short else ())):
+        with torch.no_grad():
+            visible = on_device(problem.rows, q.device)
+            return attention_reference(q, k, v, bias, visible, problem.scale, problem.score)[0]
+    return o
 
 
 def backward(
@@ -65,7 +76,7 @@ def backward(
         raise NotImplementedError("path='sdpa' has no gradient of the bias; use path='auto' or 'reference'")
     operator = torch_internals.flash_operators()[1]
     causal, mask = _mask(problem, q, bias)
-    if _plain(problem, q, k, v, g, o):
+    if takes(problem, q, k, v, g, o):
         grads = operator(g, q, k, v, o, lse, 0.0, causal, attn_mask=mask, scale=problem.scale)
     else:
         width, scale = max(q.shape[-1], v.shape[-1]), problem.scale
@@ -110,8 +121,7 @@ def _mask(problem: Problem, like: Tensor, bias: Tensor | None) -> tuple[bool, Te
         if key in problem.kept:
             return False, problem.kept[key]
         with torch_internals.kept_tensors():
-            mask = torch.zeros(rows.visible.shape, dtype=like.dtype, device=like.device)
-            mask = mask.masked_fill(~rows.visible, -torch.inf)
+            mask = additive(rows.visible, like)
         if mask.numel() <= _KEEP:
             problem.kept[key] = mask
         return False, mask
@@ -122,7 +132,7 @@ def _mask(problem: Problem, like: Tensor, bias: Tensor | None) -> tuple[bool, Te
     return False, bias if rows.full else torch.where(rows.visible, bias, -torch.inf)
 
 
-def _plain(problem: Problem, *tensors: Tensor) -> bool:
+def takes(problem: Problem, *tensors: Tensor) -> bool:
     """Whether the operators can take and give the tensors as they are: four axes, unit stride, no forward mode around."""
     width = tensors[0].shape[-1]
     return (

@@ -1,7 +1,7 @@
 """Attention side by side with torch, as plain records: the laboratory's shapes, every size varied alone, counted work.
 
 FLOPs are counted dense, 4 N^2 d a head forward and 2.5 times that backward, whether or not a mask lets a kernel skip
-half. ``attnlab bench kernels`` prints these records; ``crossover_table`` measures the data of ``attention/dispatch.json``.
+half. ``attnlab bench kernels`` prints these records; ``speeds`` measures the data of ``attention/dispatch.json``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from attnlab.kernels.attention import attention
-from attnlab.kernels.benchmarks.timing import compare, paired, sgemm_peak
+from attnlab.kernels.benchmarks.timing import compare, sgemm_peak
 from attnlab.kernels.compiled import counters
 from attnlab.kernels.linear_attention import linear_attention
 
@@ -172,38 +171,6 @@ def work_records(
     return records
 
 
-def crossover_table(
-    rounds: int = 7,
-    widths: tuple[int, ...] = (2, 4, 8, 16, 32, 64, 128),
-    say: Callable[[str], None] = lambda text: None,
-) -> dict[str, object]:
-    """The data of ``attention/dispatch.json``: the longest context at which the compiled path is not slower.
-
-    Lengths double from 8; a length counts if the compiled path's median is not larger. The search stops after two
-    lengths that do not. ``say`` hears of each row as it is found.
-    """
-    found: dict[str, dict[str, list[list[int]]]] = {"softmax": {}, "other": {}, "statistics": {}}
-    families = (("softmax", "softmax", "sdpa"), ("other", "relu", "reference"), ("statistics", "softmax", "reference"))
-    for family, score, rival in families:
-        for kind in ("query", "causal", "full"):
-            rows = []
-            for width in widths:
-                longest, failures, n = 0, 0, 8
-                while n <= (4096 if kind == "query" else 1024) and failures < 2:
-                    n_q = 1 if kind == "query" else n
-                    problems = max(8, min(1024, (1 << 18) // (n * n_q) // 8 * 8))
-                    q, k, v, g = tensors(problems, n, width, n_q)
-                    mask = "causal" if kind == "causal" else "none"
-                    run = step if family != "statistics" else statistics_step
-                    seconds = paired({path: run(q, k, v, g, mask, path, score) for path in ("c", rival)}, rounds)
-                    faster = np.median(seconds[rival]) >= np.median(seconds["c"])
-                    longest, failures, n = (n, 0, 2 * n) if faster else (longest, failures + 1, 2 * n)
-                rows.append([width, longest])
-                say(f"{family}, {kind}, width {width}: compiled up to {longest} keys")
-            found[family][kind] = rows
-    return {"min_problems": 4, **found}
-
-
 def dense_flops(problems: int, n_q: int, n: int, d: int) -> float:
     """Forward and backward in the usual convention, 3.5 times 4 N_q N_k d."""
     return 3.5 * 4 * problems * n_q * n * d
@@ -222,18 +189,6 @@ def step(
 ) -> Callable[[], object]:
     """Forward and backward of this package's attention on a path."""
     return lambda: torch.autograd.grad(attention(q, k, v, mask=_mask(mask), path=path, score=score), (q, k, v), g)
-
-
-def statistics_step(
-    q: Tensor, k: Tensor, v: Tensor, g: Tensor, mask: str, path: str, score: str = "softmax"
-) -> Callable[[], object]:
-    """Forward alone, with statistics of rows and columns."""
-
-    def run() -> object:
-        with torch.no_grad():
-            return attention(q, k, v, mask=_mask(mask), path=path, score=score, statistics=("entropy", "column_sum"))
-
-    return run
 
 
 def eager(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> Tensor:

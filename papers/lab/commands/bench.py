@@ -82,18 +82,22 @@ _BESIDE = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """``kernels|training`` and how it is timed."""
+    """``kernels|training|points`` and how it is timed."""
     parser.add_argument(
         "what",
-        choices=("kernels", "training"),
-        help="kernels: attention on the laboratory's shapes; training: steps of an ensemble",
+        choices=("kernels", "training", "points"),
+        help="kernels: attention on the laboratory's shapes; training: steps of an ensemble; points: attention at random sizes, "
+        "each against the best plain torch",
+    )
+    parser.add_argument(
+        "--points", type=count, default=300, metavar="N", help="points: how many sizes to draw (default 300: an hour)"
     )
     parser.add_argument("--rounds", type=count, default=9, metavar="N", help="rounds of each comparison (default 9)")
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="threads of every candidate (default 1)")
     parser.add_argument(
         "--dispatch",
         metavar="FILE",
-        help="kernels: measure the sizes up to which the compiled path wins and write the table to FILE (minutes)",
+        help="kernels: measure the paths on a grid of sizes and add this instruction set to the table in FILE (minutes)",
     )
     add_out(parser)
 
@@ -102,10 +106,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print the tables."""
     if arguments.dispatch is not None and (arguments.what != "kernels" or arguments.threads != 1):
         raise UsageError("--dispatch measures the kernels on one thread: use `attnlab bench kernels --dispatch FILE`")
+    if arguments.what == "points" and arguments.threads != 1:
+        raise UsageError("random sizes are timed on one thread: leave --threads away")
     if arguments.threads > (os.cpu_count() or 1):
         raise UsageError(f"--threads {arguments.threads} is more than the {os.cpu_count()} cores of this machine")
     if arguments.dispatch is not None:
         show(arguments, *dispatch_table(Path(arguments.dispatch), arguments.rounds))
+    elif arguments.what == "points":
+        show(arguments, *points(arguments.points, results_folder(arguments), arguments.rounds))
     else:
         show(arguments, *bench(arguments.what, results_folder(arguments), arguments.rounds, arguments.threads))
     return 0
@@ -184,33 +192,92 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
     return record, _text(what, machine, tables, figure)
 
 
+def points(n: int, folder: Path, rounds: int) -> tuple[dict[str, Any], str]:
+    """Time ``attention()`` at ``n`` random sizes in each situation; all records go to ``folder``/bench/points.json."""
+    import torch
+
+    from attnlab.kernels.benchmarks import points as bench_points
+    from attnlab.kernels.benchmarks import timing
+
+    folder = _made(folder / "bench")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        machine = timing.machine()
+        drawn = list(bench_points.draw(n))
+        found = bench_points.records(drawn, rounds, say=lambda text: print(text, file=sys.stderr, flush=True))
+    finally:
+        torch.set_num_threads(before)
+    summary = bench_points.summary(found)
+    over = [record for record in found if record["over"]]
+    record = {"bench": "points", "machine": machine, "summary": summary, "points": found, "rounds": rounds}
+    try:
+        write_atomically(folder / "points.json", json.dumps(record, indent=1).encode())
+    except OSError as error:
+        raise environment_error(error, f"write {folder / 'points.json'}") from None
+    parts = [
+        _shown_machine(machine),
+        "Speed of attention() against the best plain torch at random sizes, median of the ratios within a round. over: points "
+        "slower than 1.1 times torch's fused attention and 20 us (softmax), than 0.9 of the best (others), than eager (second "
+        f"order).\n\n{timing.markdown(summary)}",
+        *([f"Over\n\n{timing.markdown(over)}"] if over else []),
+        f"all points: {folder / 'points.json'}",
+    ]
+    return record, "\n\n".join(parts)
+
+
+def _shown_machine(machine: dict[str, Any]) -> str:
+    return (
+        f"{machine['cpu']}, {machine['threads']} thread(s), torch {machine['torch']}, {machine['compiler']}; "
+        f"sgemm {machine['sgemm_gflops']:.0f} GFLOP/s, copy {machine['copy_gb_per_s']:.1f} GB/s, "
+        f"{machine['exp_giga_per_s']:.2f} G exp/s"
+    )
+
+
 def dispatch_table(path: Path, rounds: int) -> tuple[dict[str, Any], str]:
-    """Measure the crossovers and write them to ``path``, in the form of ``kernels/attention/dispatch.json``."""
-    from attnlab.kernels.benchmarks.attention import crossover_table
+    """Measure the paths on this machine's instruction set, and write the table of ``kernels/attention/dispatch.json``.
+
+    What ``path`` holds of other instruction sets stays.
+    """
+    from attnlab.kernels.benchmarks.speeds import time_table
 
     if not path.parent.is_dir():
         raise UsageError(f"--dispatch {str(path)!r}: the folder {str(path.parent)!r} is not there")
-    table: dict[str, Any] = crossover_table(rounds=rounds, say=lambda text: print(text, file=sys.stderr, flush=True))
-    text = (
-        "{\n"
-        + ",\n".join(
-            [
-                f'  "min_problems": {table["min_problems"]}',
-                *(
-                    f'  "{family}": {{\n'
-                    + ",\n".join(f'    "{kind}": {json.dumps(rows)}' for kind, rows in table[family].items())
-                    + "\n  }"
-                    for family in ("softmax", "other", "statistics")
-                ),
-            ]
-        )
-        + "\n}\n"
-    )
+    before = _table_before(path)
+    table: dict[str, Any] = time_table(rounds=rounds, say=lambda text: print(text, file=sys.stderr, flush=True))
+    if all(before.get(name) == table[name] for name in ("lengths", "widths")):
+        table["times"] = dict(sorted({**before["times"], **table["times"]}.items()))
+    text = _on_lines(table)
     try:
-        write_atomically(path, text.encode())
+        write_atomically(path, (text + "\n").encode())
     except OSError as error:
         raise environment_error(error, f"write {path}") from None
-    return {"bench": "kernels", "dispatch": table, "file": str(path)}, text.rstrip()
+    return {"bench": "kernels", "dispatch": table, "file": str(path)}, text
+
+
+def _table_before(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"--dispatch {str(path)!r} is no table that another instruction set can be added to: {error}"
+        ) from None
+    if not isinstance(found, dict) or "times" not in found:
+        raise UsageError(
+            f"--dispatch {str(path)!r} is no table that another instruction set can be added to; name a new file"
+        )
+    return found
+
+
+def _on_lines(value: object, indent: str = "") -> str:
+    """JSON with a line for each list of numbers or of such lists."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    inner = indent + " "
+    lines = (f"{inner}{json.dumps(name)}: {_on_lines(part, inner)}" for name, part in value.items())
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
 def attention_work(record: dict[str, Any]) -> kernel_work.KernelWork:
@@ -295,9 +362,7 @@ def _text(what: str, machine: dict[str, Any], tables: dict[str, Records], figure
 
     base = "torch sdpa" if what == "kernels" else "the loop with projections"
     parts = [
-        f"{machine['cpu']}, {machine['threads']} thread(s), torch {machine['torch']}, {machine['compiler']}; "
-        f"sgemm {machine['sgemm_gflops']:.0f} GFLOP/s, copy {machine['copy_gb_per_s']:.1f} GB/s, "
-        f"{machine['exp_giga_per_s']:.2f} G exp/s",
+        _shown_machine(machine),
         f"Timings. Speed against {base}: median and quartiles of the ratios within a round. bound_ms: cost model at the "
         "rates above.\n\n" + table("timings", shown),
     ]

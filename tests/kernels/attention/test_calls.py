@@ -63,14 +63,71 @@ def test_a_call_like_an_earlier_one_gives_its_bits_whatever_lies_how(make, needs
                     attention(*tensors, **options)
                 assert near(attention(*tensors, **options), right), name
             with torch.no_grad():
-                known = seen.answer(
-                    *tensors, options.get("score", "softmax"), options.get("mask"), options.get("scale"), "auto"
-                )
-            assert (known is None) == (name in ("negative", "zero", "part")), name
+                score, mask, scale = options.get("score", "softmax"), options.get("mask"), options.get("scale")
+                known = seen.answer(*tensors, score, mask, None, scale, "auto")
+            derivatives = any(
+                x.requires_grad for x in tensors
+            )  # such a call is kept for itself, as its path may be another
+            assert derivatives or (known is None) == (name in ("negative", "zero", "part")), name
             assert known is None or near(known, right)
     assert not near(
         attention(turned, k, v), attention(torch.as_strided(turned, q.shape, q.stride()), k, v)
     )  # the twin: strides unread
+
+
+def test_biases_are_looked_up_too_each_way_they_lie(make, needs_c):
+    """Shared, per head, turned, of another type; with derivatives of q, and one of the bias, which takes the whole way."""
+    q, k, v, b, c = make(6, *[(5, 2, 6, 4)] * 3, (6, 6), (2, 6, 6))
+    single, learnt = b.float(), b.clone().requires_grad_()
+    biases = {
+        "shared": b,
+        "turned": b.mT,
+        "heads": c,
+        "one row": b[:1],
+        "single": single,
+        "learnt": learnt,
+        "hides": b.relu().log(),
+    }
+    for name, bias in biases.items():
+        for mask in (None, "causal"):
+            own = q.clone().requires_grad_()
+            wanted = (own, bias) if name == "learnt" else (own,)
+            right = attention(own, k, v, bias=bias, mask=mask, path="reference")
+            slopes = torch.autograd.grad(right.sin().sum(), wanted)
+            for _ in range(4):
+                seen_now = attention(own, k, v, bias=bias, mask=mask)
+                assert near(seen_now, right), name
+                for got, want in zip(torch.autograd.grad(seen_now.sin().sum(), wanted), slopes, strict=True):
+                    assert near(got, want), name
+                assert near(attention(q, k, v, bias=bias.detach(), mask=mask), right), name
+            known = seen.answer(q, k, v, "softmax", mask, bias, None, "auto")
+            assert (known is None) == (name in ("single", "learnt")), name
+            assert known is None or near(known, right)
+    assert not near(attention(q, k, v, bias=b), attention(q, k, v, bias=b.mT))  # the twin: strides unread
+
+
+def test_a_mask_for_each_problem_is_read_at_every_call(make):
+    """Boolean tensors with leading axes: one plan for all of a shape, never the entries of an earlier one."""
+    q, k, v, x = make(7, *[(5, 2, 6, 4)] * 3, (5, 2, 6, 6))
+    masks = [x > 0, x < 0.5, (x > 0)[:, :1], (x > 0)[:, :1, :1], (x > 0).mT, x > 9.0, (x > 0)[0]]
+    for _ in range(3):
+        for mask in masks:
+            for options in ({}, {"score": "relu"}, {"bias": x[0, 0]}, {"path": "c"}, {"path": "reference"}):
+                if options.get("path") == "c" and cpu.library(0, q.dtype, 4, 4, 1) is None:
+                    continue
+                right = torch.stack(
+                    [
+                        attention(q[i], k[i], v[i], mask=mask.expand(5, 2, 6, 6)[i], **{**options, "path": "reference"})
+                        for i in range(5)
+                    ]
+                )
+                assert near(attention(q, k, v, mask=mask, **options), right)
+    mask = x > 0
+    own = q.clone().requires_grad_()
+    o = attention(own, k, v, mask=mask)
+    (right,) = torch.autograd.grad(attention(own, k, v, mask=mask.clone(), path="reference").sum(), own)
+    mask.logical_not_()  # changed before the backward pass
+    assert near(torch.autograd.grad(o.sum(), own)[0], right)
 
 
 def test_a_look_up_is_no_way_around_modes_and_transforms(make, needs_c):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from attnlab.kernels.attention import attention, cpu
+from attnlab.kernels.attention import attention, cpu, paths
 from attnlab.kernels.attention.masks import Window
 
 EPS = torch.finfo(torch.float64).eps
@@ -147,13 +147,13 @@ def test_other_statistics_are_refused_by_the_fused_path_and_names_are_suggested(
         attention(q, k, v, statistics=("colum_sum",))
 
 
-def test_statistics_without_derivatives_take_the_compiled_path_where_it_is_faster(make, monkeypatch, needs_c):
-    """1024 keys in heads of width 64: without derivatives compiled, with them as the table of derivatives says."""
-    taken, forward = [], cpu.forward
+def test_statistics_are_looked_up_with_and_without_derivatives(make, monkeypatch, needs_c):
+    """1024 keys in heads of width 64 are faster compiled where nothing asks for a derivative; with one there is another row."""
+    taken, asked, forward, choose = [], [], cpu.forward, paths.choose_path
     monkeypatch.setattr(cpu, "forward", lambda *args, **more: taken.append("c") or forward(*args, **more))
-    q = make(9, (4, 1024, 64), dtype=torch.float32)
+    monkeypatch.setattr(paths, "choose_path", lambda *args: asked.append(args[1:3]) or choose(*args))
+    q = make(9, (8, 1024, 64), dtype=torch.float32)
     attention(q, q, q, mask="causal", statistics=("entropy", "column_sum"))
-    assert taken == ["c"]
-    taken.clear()
+    assert taken == ["c"] and asked == [("statistics", "forward")]
     attention(q.requires_grad_(), q, q, mask="causal", statistics=("entropy",))
-    assert taken == []
+    assert asked[1:] == [("statistics", "both")]

@@ -5,6 +5,7 @@ import json
 import math
 
 import pytest
+import torch
 
 from attnlab.kernels.benchmarks import attention as attention_bench
 from attnlab.kernels.benchmarks import icl_step as bench_training
@@ -14,6 +15,7 @@ from attnlab.kernels.benchmarks import threads as bench_threads
 from attnlab.kernels.benchmarks import timing
 from attnlab.kernels.induction_step import Shape
 from attnlab.papers.lab.commands import bench, cli
+from attnlab.papers.lab.errors import UsageError
 from attnlab.simulators.ensemble import benchmark
 from attnlab.theory.costs import own_kernels as kernel_work
 
@@ -131,9 +133,42 @@ def test_bad_arguments_exit_2_with_one_message(words, expected, capsys):
 
 
 def test_measured_dispatch_table_has_the_form_of_the_committed_one(monkeypatch, tmp_path):
+    """One instruction set is measured at a time; what the file holds of the other stays."""
     from attnlab.kernels.attention import dispatch
+    from attnlab.kernels.benchmarks import speeds
 
     committed = json.loads(dispatch.TABLE.read_text())
-    monkeypatch.setattr(attention_bench, "crossover_table", lambda rounds, say: committed)
-    _, text = bench.dispatch_table(tmp_path / "table.json", 3)
-    assert (tmp_path / "table.json").read_text() == dispatch.TABLE.read_text() == text + "\n"
+    file = tmp_path / "table.json"
+    for machine in committed["times"]:
+        measured = {**committed, "times": {machine: committed["times"][machine]}}
+        monkeypatch.setattr(speeds, "time_table", lambda rounds, say, measured=measured: measured)
+        _, text = bench.dispatch_table(file, 3)
+    assert file.read_text() == dispatch.TABLE.read_text() == text + "\n"
+    file.write_text("[1, 2]")
+    with pytest.raises(UsageError, match="name a new file"):
+        bench.dispatch_table(file, 3)
+
+
+def test_a_small_table_can_be_measured():
+    from attnlab.kernels.attention import cpu
+    from attnlab.kernels.benchmarks.speeds import time_table
+
+    if cpu.library(0, torch.float32, 1, 1, 1) is None:
+        pytest.skip("no C compiler: there is no compiled path to time")
+
+    heard = []
+    table = time_table(2, widths=(2, 4), lengths=(2, 4), families=("softmax", "statistics"), say=heard.append)
+    (found,) = table["times"].values()
+    assert len(heard) == 24 and set(found["softmax"]["both"]["fixed"]) == {"c", "sdpa", "reference"}
+    assert all(len(row) == 2 for row in found["statistics"]["forward"]["float64"]["query"]["c"])
+
+
+def test_bench_points_writes_every_point(tmp_path, capsys, monkeypatch):
+    from attnlab.kernels.benchmarks import points
+
+    monkeypatch.setattr(points, "LARGEST", 1 << 12)
+    assert cli.main(["bench", "points", "--points", "2", "--rounds", "2", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    found = json.loads((tmp_path / "bench" / "points.json").read_text())
+    assert len(found["points"]) == 18 and "second order" in out and "points_from_200_us" in out
+    assert cli.main(["bench", "points", "--threads", "2"]) == 2 and "--threads" in capsys.readouterr().err
