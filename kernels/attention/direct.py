@@ -105,7 +105,7 @@ class _Sigmoid(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         (s,) = ctx.saved_tensors
-        return torch.ops.aten.sigmoid_backward(g, torch.where(s > 0, -s, s).sigmoid())
+        return torch.ops.aten.sigmoid_backward(g, s.abs().neg_().sigmoid_())
 
     jvp = backward
 

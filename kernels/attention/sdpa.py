@@ -8,20 +8,22 @@ hidden and the answer is not finite, the specification computes it again.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
 from attnlab.kernels import torch_internals
 from attnlab.kernels.attention import formulas
 from attnlab.kernels.attention.masks import additive
-from attnlab.kernels.attention.problem import Problem, on_device
+from attnlab.kernels.attention.problem import Problem, Rows, on_device
 from attnlab.kernels.attention.reference import attention_reference
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 
 _VECTOR = (
     64  # bytes: a row of fewer keys whose logits are all NaN is taken for a row that sees none, and answered with 0
 )
-_KEEP = 1 << 20  # masks of up to so many entries are kept with the problem they belong to
+_KEEP = 1 << 20  # masks of up to so many entries are kept with the problem they belong to, of larger ones the last two
 
 
 def supports(score: ScoreMap, dtype: torch.dtype) -> bool:
@@ -120,16 +122,21 @@ def _mask(problem: Problem, like: Tensor, bias: Tensor | None) -> tuple[bool, Te
         key = "additive", like.dtype
         if key in problem.kept:
             return False, problem.kept[key]
-        with torch_internals.kept_tensors():
-            mask = additive(rows.visible, like)
-        if mask.numel() <= _KEEP:
-            problem.kept[key] = mask
-        return False, mask
+        if rows.visible.numel() > _KEEP:
+            return False, _additive(rows, like.dtype)
+        problem.kept[key] = _additive.__wrapped__(rows, like.dtype)
+        return False, problem.kept[key]
     shared = all(stride == 0 or size == 1 for size, stride in zip(bias.shape[:-2], bias.stride()[:-2], strict=True))
     bias = bias[(0,) * (bias.ndim - 2)] if shared else bias.reshape(_lead_of_four(bias.shape[:-2]) + bias.shape[-2:])
     if bias.stride(-1) != 1 or bias.is_neg():
         bias = bias.contiguous().resolve_neg()
     return False, bias if rows.full else torch.where(rows.visible, bias, -torch.inf)
+
+
+@functools.lru_cache(maxsize=2)
+def _additive(rows: Rows, dtype: torch.dtype) -> Tensor:
+    with torch_internals.kept_tensors():
+        return additive(rows.visible, torch.empty((), dtype=dtype))
 
 
 def takes(problem: Problem, *tensors: Tensor) -> bool:

@@ -166,7 +166,7 @@ def _programs(point, normal, causal, n_q, n, lead):
             additive = shown
         alone = causal and additive is None
         rivals["torch sdpa"] = lambda q, k, v: sdpa(q, k, v, attn_mask=additive, is_causal=alone)
-        if isinstance(additive, Tensor) and additive.dtype is torch.bool:
+        if situation == "band mask":  # always the same, so that a program may keep it as it is added
             floats = torch.zeros(additive.shape, dtype=getattr(torch, point.dtype)).masked_fill(~additive, -torch.inf)
             rivals["torch sdpa, additive"] = lambda q, k, v: sdpa(q, k, v, attn_mask=floats)
     if fits and (situation != "softmax"):
