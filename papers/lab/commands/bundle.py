@@ -18,6 +18,7 @@ from attnlab.papers.lab import places
 from attnlab.papers.lab.commands.options import add_executor, add_out, count, folder, natural, show
 from attnlab.papers.lab.errors import UsageError
 from attnlab.papers.lab.plain import counted
+from attnlab.papers.lab.run import interrupt
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +70,7 @@ def _pack(arguments: argparse.Namespace) -> int:
         "seed": arguments.seed,
         "device": "auto",
     }
+    interrupt.otherwise("finished blocks are kept, the same command again goes on and writes the bundle")
     made: list[NotingBench] = []
 
     def bench(*words: Any, **more: Any) -> NotingBench:
@@ -112,6 +114,7 @@ def _judge(arguments: argparse.Namespace) -> int:
     from attnlab.papers.lab.commands.report_text import summary
     from attnlab.papers.lab.run.bundle import PLAN, BundleBench, open_bundle
 
+    interrupt.otherwise("judging a bundle keeps nothing, give the same command again")
     with open_bundle(Path(arguments.judge)) as archive, tempfile.TemporaryDirectory() as place:
         packed = json.loads(archive.read("record.json"))
         plan = {name: packed["run"][name] for name in PLAN}

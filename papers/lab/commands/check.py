@@ -171,8 +171,10 @@ def _without_twin(claim: Claim) -> list[int]:
 
 
 def _reproduced(targets: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
+    from attnlab.papers.lab.run import interrupt
     from attnlab.papers.lab.run.plan import carry_out
 
+    interrupt.otherwise("finished blocks are kept, the same command again goes on and checks")
     plan = {
         "targets": targets,
         "overrides": {},

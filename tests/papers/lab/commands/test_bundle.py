@@ -153,6 +153,36 @@ def test_a_bundle_of_a_path_is_judged_where_the_paper_lies_now(cli, tmp_path, mo
         assert [claim["verdict"] for claim in judged["now"]["claims"]] == [c["verdict"] for c in packed["claims"]]
 
 
+@pytest.mark.parametrize("judging", [False, True])
+def test_an_interrupted_bundle_speaks_of_its_own_command_and_not_of_resume(cli, tmp_path, monkeypatch, judging):
+    from attnlab.papers.lab.run import plan
+
+    def pressed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plan, "reproduce", pressed)  # once the run is recorded
+    words = ("toy.drift", "--scale", "smoke", "--to", tmp_path / "a.zip")
+    if judging:
+        run = {
+            "targets": ["toy.drift"],
+            "overrides": {},
+            "scale": "smoke",
+            "replicas": None,
+            "seed": 0,
+            "device": "cpu",
+        }
+        parts = {"record.json": {"claims": [], "run": run}, "blocks.json": [], "environment.json": {"format": 1}}
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            for name, content in parts.items():
+                archive.writestr(name, json.dumps(content))
+        words = ("--judge", tmp_path / "a.zip")
+    how = "judging a bundle keeps nothing" if judging else "the same command again goes on and writes the bundle"
+    status, out, err = cli("bundle", *words)
+    assert (status, out) == (130, "") and how in err and "resume" not in err and err.count("\n") == 1
+    status, _, err = cli("reproduce", "toy.drift", "--scale", "smoke")
+    assert status == 130 and "`attnlab resume` goes on" in err  # what one command says is not said by the next
+
+
 def test_judging_takes_paths_and_nothing_else(cli):
     for words in (("he2025",), ("n=3",), ("./p.py", "--to", "b.zip")):
         status, _, err = cli("bundle", "--judge", "a.zip", *words)
