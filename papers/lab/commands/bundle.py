@@ -55,9 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _pack(arguments: argparse.Namespace) -> int:
     from attnlab.papers.lab.commands.describe import description
+    from attnlab.papers.lab.commands.verdict_text import verdict_table
     from attnlab.papers.lab.overrides import split_tokens
     from attnlab.papers.lab.registry import select
     from attnlab.papers.lab.run.bundle import NotingBench, write_bundle
+    from attnlab.papers.lab.run.reproduce import FAILED
 
     targets, overrides = split_tokens(arguments.tokens)
     if arguments.to is not None:
@@ -86,7 +88,8 @@ def _pack(arguments: argparse.Namespace) -> int:
         f"{file}: {counted(len(result['claims']), 'claim')}, {counted(number, 'block')}, "
         f"{file.stat().st_size / 1024:.0f} KiB; judge it again by `attnlab bundle --judge {file}`"
     )
-    show(arguments, {"file": str(file), "blocks": number, **result}, said)
+    failed = verdict_table([claim for claim in result["claims"] if claim["verdict"] == FAILED])
+    show(arguments, {"file": str(file), "blocks": number, **result}, "\n".join([*failed, said]))
     return result["run"]["status"]
 
 

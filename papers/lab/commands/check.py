@@ -58,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         result = _reproduced(targets, arguments)
         verdicts = result["claims"]
         found += [problem for record in verdicts for problem in judged(record)]
+        figures = [row for row in result["figures"] if row["failed"]]
+        found += [{"id": row["id"], "found": f"it cannot be drawn: {row['failed']}"} for row in figures]
         if arguments.mutants:
             mutants = {paper.key: survivors(paper, arguments) for paper in papers}
             for key, row in mutants.items():

@@ -128,6 +128,8 @@ def reproduce(
         told = {"files": files, "caption": caption, "variant": variant, "failed": None}
         return {"id": figure.id, "scale": options.scale} | told
 
+    failures: dict[str, str] = {}
+
     def attempt(item: Claim | PaperFigure) -> dict[str, Any]:
         """The item's record, also where it fails; what is wrong with the environment ends the run."""
         lab = Lab(bench, options.scale, options.replicas)
@@ -137,7 +139,8 @@ def reproduce(
             record = judge(item, lab) if isinstance(item, Claim) else draw(item, lab)
         except (Exception, SystemExit) as error:
             reason = why_failed(error)
-            bench.display.say(f"{item.id} failed: {reason}")
+            failures[item.id] = reason
+            bench.display.say(f"{item.id} failed; the results say why")
             if isinstance(item, Claim):
                 return failed_record(item, reason, options, settings[item.id], lab)
             told = {"files": [], "caption": "", "variant": "", "failed": reason}
@@ -156,6 +159,8 @@ def reproduce(
         drawing = started([partial(attempt, figure) for figure in figures], 1)
         records = results([*judging_of.values(), *drawing])
     except BaseException:
+        for name, reason in list(failures.items()):  # there are no results that could say it
+            bench.display.say(f"{name} failed: {reason}")
         bench.close(now=True)
         raise
     return {"claims": records[: len(claims)], "figures": records[len(claims) :], "elsewhere": prepared.elsewhere}

@@ -86,6 +86,13 @@ def test_a_place_that_takes_no_bundle_is_refused_before_anything_is_computed(cli
     assert status == 2 and "--to" in err and not (tmp_path / "results").exists()
 
 
+def test_a_bundle_says_why_a_claim_has_no_verdict(cli, tmp_path):
+    status, text, err = cli("bundle", "fails2026.refuses", "--scale", "smoke", "--to", tmp_path / "a.zip")
+    first, second, said = text.splitlines()
+    assert status == 3 and first == "FAILED     fails2026.refuses" and "n_steps=10 is too few" in second, err
+    assert "judge it again by" in said and "n_steps" not in err
+
+
 def test_a_bundle_keeps_the_verdicts_where_a_simulation_failed(tmp_path):
     from concurrent.futures import Future
 

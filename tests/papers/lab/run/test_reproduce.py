@@ -1,5 +1,6 @@
 """One item that fails costs nobody else a verdict; both looks spend the whole share; captions tell what was judged."""
 
+import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -92,6 +93,17 @@ def toy_paper():
     return paper
 
 
+class Said(Display):
+    """A display that keeps what it says."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.lines_said = []
+
+    def say(self, text):
+        self.lines_said.append(text)
+
+
 def run(bench, overrides=None, keep=lambda item: True):
     paper = toy_paper()
     claims, figures = (tuple(filter(keep, items.values())) for items in (paper.claims, paper.figures))
@@ -108,6 +120,26 @@ def test_one_item_that_fails_is_named_with_its_reason_and_costs_nobody_else_a_ve
     assert "KeyError" in result["figures"][0]["failed"] and result["figures"][0]["files"] == []
     assert exit_status(result["claims"], result["figures"]) == 3
     assert sorted(bench.store.kept) == ["toy.fine", "toy.wide"]  # a failure is no verdict and replaces none
+
+
+def test_why_an_item_failed_is_said_by_the_results_and_where_there_are_none_at_their_end(bench):
+    bench.display = Said()
+    run(bench, keep=lambda item: item.name in ("fine", "value"))
+    assert bench.display.lines_said == ["toy.value failed; the results say why"]
+    bench.display = Said()
+
+    def full(run, record):
+        while not bench.display.lines_said:  # until the other claim has failed
+            time.sleep(0.01)
+        raise UsageError("the disk is full")
+
+    bench.store.put_verdict = full
+    with pytest.raises(UsageError, match="the disk is full"):
+        run(bench, keep=lambda item: item.name in ("fine", "value"))
+    short, whole = bench.display.lines_said
+    assert short == "toy.value failed; the results say why" and whole.startswith(
+        "toy.value failed: cannot be evaluated"
+    )
 
 
 def test_a_value_that_one_item_cannot_take_is_refused_by_that_item_alone_and_by_all_is_a_usage_error(bench):
