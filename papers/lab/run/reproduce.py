@@ -24,6 +24,7 @@ from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run.latest import words
 from attnlab.papers.lab.run.threads import results, started
 from attnlab.papers.lab.run.workbench import Lab, Runs, Workbench
+from attnlab.simulators.ensemble import setting as setting_module
 
 BUDGET = 0.01  # chance that a run of true claims says anything false
 LOOKS = 2  # an undecided claim is judged once more, on twice the replicas
@@ -259,7 +260,11 @@ def why_failed(error: Exception | SystemExit) -> str:
         return str(error)
     if isinstance(error, ValueError):
         return f"cannot be evaluated at this setting: {error}"
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    *places, last = traceback.extract_tb(error.__traceback__)
+    asked = (
+        each for each in (last, *places[::-1]) if each.filename not in (setting_module.__file__, dataclasses.__file__)
+    )
+    place = next(asked, last)  # what a setting refuses was written by whoever asked it
     return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
 
 

@@ -1,7 +1,7 @@
 """One item that fails costs nobody else a verdict; both looks spend the whole share; captions tell what was judged."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +13,7 @@ from attnlab.papers.lab.errors import ItemError, UsageError
 from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run.display import Display
 from attnlab.papers.lab.run.reproduce import Options, exit_status, judge_in_looks, reproduce
+from attnlab.simulators.ensemble.setting import with_named_fields
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,20 @@ def test_a_value_that_one_item_cannot_take_is_refused_by_that_item_alone_and_by_
     assert "dim must be at least 3 here, got 2" in result["claims"][1]["reason"]
     with pytest.raises(UsageError, match="dim must be at least 1"):
         run(bench, {"dim": "0"}, keep=lambda item: item.name == "fine")
+
+
+def test_a_field_that_a_setting_lacks_is_told_with_the_line_that_gave_it(bench):
+    paper = toy_paper()
+    kind = with_named_fields(Toy)
+
+    @paper.claim("misspelt", source="s", statements=[1])
+    def misspelt(setting, lab):
+        """A slip of the pen."""
+        return replace(kind(), dmi=4)
+
+    result = reproduce(Selection((paper,), (paper.claims["misspelt"],), (), frozenset()), Options("desk"), bench, 1)
+    (reason,) = (row["reason"] for row in result["claims"])
+    assert "Toy has no field 'dmi'; did you mean 'dim'" in reason and "(test_reproduce.py:" in reason
 
 
 def test_what_concerns_the_whole_run_still_ends_it(bench):
