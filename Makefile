@@ -20,7 +20,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# `make install EXTRAS=models,topology` adds extras, whose tests then run instead of being skipped with the reason
+# `make install EXTRAS=models,topology,cluster` adds extras, whose tests then run instead of being skipped with the reason
 EXTRAS ?=
 ifneq ($(EXTRAS),)
 install: $(BIN)/.installed-$(EXTRAS)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -82,6 +83,8 @@ def test_a_wheel_made_from_an_sdist_is_that_of_the_checkout_and_reproduces_a_cla
     (tmp_path / "unpacked").mkdir()
     shutil.unpack_archive(built(clean, tmp_path / "sdist", "sdist"), tmp_path / "unpacked")
     (unpacked,) = (tmp_path / "unpacked").iterdir()
+    for example in (clean / "docs" / "examples" / "own_paper").rglob("*"):  # what docs/howto/my_paper.md gives to copy
+        assert (unpacked / example.relative_to(clean)).exists(), example
     wheel = built(unpacked, tmp_path / "wheel")
     assert names_in(wheel) == names_in(built(clean, tmp_path / "direct"))
     site = tmp_path / "site"
@@ -148,6 +151,19 @@ def test_a_part_of_the_suite_passes_in_each_form(clean, tmp_path, kind):
     words = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *part]
     done = subprocess.run(words, capture_output=True, text=True, cwd=place, env=env, timeout=1500)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_continuous_integration_installs_the_extras_without_which_tests_are_skipped():
+    """``bench`` is left out: JAX is named where it is absent; ``docs`` comes with ``make test-site``."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    packages = {extra: {re.match(r"[\w-]+", each)[0] for each in what} for extra, what in declared.items()}
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    skipped = set(re.findall(r'importorskip\(\s*"(\w+)"', tests)) - packages["dev"]
+    needed = {extra for extra, what in packages.items() if what & skipped} - {"bench", "docs"}
+    assert {"models", "cluster"} <= needed
+    for name in (".ci/run", ".github/workflows/checks.yml"):
+        (given,) = re.findall(r"make install EXTRAS=([\w,]+)", (ROOT / name).read_text())
+        assert needed <= set(given.split(",")) <= set(declared), name
 
 
 def test_no_target_of_make_replaces_the_editable_installation_by_a_copy():

@@ -12,6 +12,11 @@
 A prediction is a line, a measurement points with intervals, and what is drawn stands in the CSV beside the figure.
 """
 
+from attnlab.analysis.figures import font_cache
+
+font_cache.give_a_place()  # before the modules below import matplotlib
+
+# ruff: noqa: E402
 from attnlab.analysis.figures.caption import describe
 from attnlab.analysis.figures.colours import ColourScale, colour_scale
 from attnlab.analysis.figures.curves import band, estimate, measurement, power_law, prediction, reference, replica_lines

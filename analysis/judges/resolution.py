@@ -80,16 +80,15 @@ def changed(
 def _blunt(verdict: Verdict) -> str:
     """Why a verdict resolves so little: its margin, or its interval; and what would make it sharper."""
     share = percent(verdict.resolves)
+    resolved = f"resolves {share} only" if math.isfinite(verdict.resolves) else f"resolves {share}"
     if verdict.margin is None or verdict.interval is None or not all(map(math.isfinite, verdict.interval)):
-        return f"resolves {share} only"
+        return resolved
     half = (verdict.interval[1] - verdict.interval[0]) / 2
     if half > verdict.margin:
-        return (
-            f"resolves {share} only: the half-width is {half:.2g} at margin {verdict.margin:.2g}; more replicas would"
-        )
-    return (
-        f"resolves {share} only: the margin is {verdict.margin:.2g}, the half-width {half:.2g}; a smaller margin would"
-    )
+        limit = f"the half-width is {half:.2g} at margin {verdict.margin:.2g}; more replicas would resolve more"
+    else:
+        limit = f"the margin is {verdict.margin:.2g}, the half-width {half:.2g}; a smaller margin would resolve more"
+    return f"{resolved}: {limit}"
 
 
 def rival_distance(name: str, claim: Any, twin: Twin, kind: str = "mean") -> float | None:

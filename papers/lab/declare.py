@@ -27,11 +27,13 @@ from typing import Any, Literal
 from attnlab.analysis.verdicts.verdict import KINDS, NoRival, Outcome, Verdict
 from attnlab.papers.lab.conditions import Covered, outside, uncovered, value_of
 from attnlab.papers.lab.scales import SCALES, Scale
+from attnlab.simulators.ensemble.setting import with_named_fields
 
 Kind = Literal["published", "identity", "construction", "anchor", "extrapolation"]
 _LEVELS = "for all inputs: every form of the statement at its level, and its twin refuted there"
 
 
+@with_named_fields
 @dataclass(frozen=True)
 class Source:
     """One publication: enough for a reference line and a BibTeX entry."""
@@ -68,6 +70,7 @@ class Source:
         return f"@{kind}{{{key},\n{body}\n}}"
 
 
+@with_named_fields
 @dataclass(frozen=True)
 class Scales:
     """One setting (a simulator's frozen dataclass) for each scale."""
@@ -180,6 +183,7 @@ Item = Claim | PaperFigure
 DECLARED: weakref.WeakValueDictionary[str, Paper] = weakref.WeakValueDictionary()
 
 
+@with_named_fields
 @dataclass
 class Paper:
     """One paper: its sources, its numbered statements, and the claims and figures registered on it.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from attnlab.simulators.ensemble.layout import Parameters
 from attnlab.simulators.ensemble.optimisers import State
+from attnlab.simulators.ensemble.setting import with_named_fields
 
 PATHS = ("auto", "generated", "autograd")
 
@@ -32,6 +33,7 @@ class Compiled(Protocol):
         """Make updates ``start`` to ``stop - 1`` in place; returns the losses ``(replica, step)`` before each."""
 
 
+@with_named_fields
 @dataclass(frozen=True)
 class Record:
     """Something observed on the way: ``observe(model, parameters)`` gives float arrays ``(replica, ...)`` by name."""
@@ -40,6 +42,7 @@ class Record:
     steps: tuple[int, ...]
 
 
+@with_named_fields
 @dataclass(frozen=True)
 class Plan:
     """How long to train, when to record the loss, and how to run.

@@ -7,6 +7,8 @@ names the field, the value, what was expected and what to do.
 from __future__ import annotations
 
 import ast
+import functools
+import inspect
 import math
 import numbers
 import typing
@@ -30,6 +32,35 @@ def checked(setting: Any) -> None:
     hints = field_types(type(setting))
     for name, hint in hints.items():
         object.__setattr__(setting, name, _coerced(name, getattr(setting, name), hint))
+
+
+def with_named_fields(kind: type[S]) -> type[S]:
+    """The dataclass itself; from now on it refuses a field that it lacks with the nearest one and the list of all.
+
+    The settings of every declared simulation are such classes. As a decorator it stands above ``@dataclass``.
+
+    Errors, of the class: ``TypeError``, as Python has it, which says no more than the name.
+    """
+    made = vars(kind).get("__init__")
+    if made is None or hasattr(made, "__wrapped__"):  # inherited, or done before
+        return kind
+    takes = list(inspect.signature(made).parameters.values())[1:]
+    if any(each.kind is each.VAR_KEYWORD for each in takes):
+        return kind
+    known = [each.name for each in takes]
+
+    @functools.wraps(made)
+    def checking(self: Any, *values: Any, **named: Any) -> None:
+        for name in named:
+            if name not in known:
+                raise TypeError(
+                    f"{type(self).__name__} has no field {name!r}{did_you_mean(name, known)}; "
+                    f"the fields are {', '.join(known)}"
+                )
+        made(self, *values, **named)
+
+    type.__setattr__(kind, "__init__", checking)
+    return kind
 
 
 def require_at_least(setting: Any, bound: float, *names: str) -> None:

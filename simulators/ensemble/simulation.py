@@ -22,7 +22,7 @@ import torch
 
 from attnlab.kernels.suggestions import did_you_mean
 from attnlab.simulators.ensemble.monitor import Monitor, use
-from attnlab.simulators.ensemble.setting import field_types, overridden
+from attnlab.simulators.ensemble.setting import field_types, overridden, with_named_fields
 
 DEVICES = (("cpu",), ("cpu", "cuda"))  # what a simulation may declare
 
@@ -66,7 +66,7 @@ def simulation(
                 f"{name}: annotate the first parameter of {function.__name__} with the dataclass of its settings, "
                 f"def {function.__name__}(setting: Setting, seeds, device)"
             )
-        fields = list(field_types(setting_type))
+        fields = list(field_types(with_named_fields(setting_type)))
         if "n_replicas" not in fields:
             raise ValueError(f"{setting_type.__name__} has no field n_replicas; every setting needs one")
         for field in reads:

@@ -18,6 +18,7 @@ from attnlab.papers.lab import places
 from attnlab.papers.lab.commands.options import add_executor, add_out, count, folder, natural, show
 from attnlab.papers.lab.errors import UsageError
 from attnlab.papers.lab.plain import counted
+from attnlab.papers.lab.run import interrupt
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,9 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _pack(arguments: argparse.Namespace) -> int:
     from attnlab.papers.lab.commands.describe import description
+    from attnlab.papers.lab.commands.verdict_text import verdict_table
     from attnlab.papers.lab.overrides import split_tokens
     from attnlab.papers.lab.registry import select
     from attnlab.papers.lab.run.bundle import NotingBench, write_bundle
+    from attnlab.papers.lab.run.reproduce import FAILED
 
     targets, overrides = split_tokens(arguments.tokens)
     if arguments.to is not None:
@@ -69,6 +72,7 @@ def _pack(arguments: argparse.Namespace) -> int:
         "seed": arguments.seed,
         "device": "auto",
     }
+    interrupt.otherwise("finished blocks are kept, the same command again goes on and writes the bundle")
     made: list[NotingBench] = []
 
     def bench(*words: Any, **more: Any) -> NotingBench:
@@ -84,7 +88,8 @@ def _pack(arguments: argparse.Namespace) -> int:
         f"{file}: {counted(len(result['claims']), 'claim')}, {counted(number, 'block')}, "
         f"{file.stat().st_size / 1024:.0f} KiB; judge it again by `attnlab bundle --judge {file}`"
     )
-    show(arguments, {"file": str(file), "blocks": number, **result}, said)
+    failed = verdict_table([claim for claim in result["claims"] if claim["verdict"] == FAILED])
+    show(arguments, {"file": str(file), "blocks": number, **result}, "\n".join([*failed, said]))
     return result["run"]["status"]
 
 
@@ -112,6 +117,7 @@ def _judge(arguments: argparse.Namespace) -> int:
     from attnlab.papers.lab.commands.report_text import summary
     from attnlab.papers.lab.run.bundle import PLAN, BundleBench, open_bundle
 
+    interrupt.otherwise("judging a bundle keeps nothing, give the same command again")
     with open_bundle(Path(arguments.judge)) as archive, tempfile.TemporaryDirectory() as place:
         packed = json.loads(archive.read("record.json"))
         plan = {name: packed["run"][name] for name in PLAN}

@@ -58,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         result = _reproduced(targets, arguments)
         verdicts = result["claims"]
         found += [problem for record in verdicts for problem in judged(record)]
+        figures = [row for row in result["figures"] if row["failed"]]
+        found += [{"id": row["id"], "found": f"it cannot be drawn: {row['failed']}"} for row in figures]
         if arguments.mutants:
             mutants = {paper.key: survivors(paper, arguments) for paper in papers}
             for key, row in mutants.items():
@@ -171,8 +173,10 @@ def _without_twin(claim: Claim) -> list[int]:
 
 
 def _reproduced(targets: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
+    from attnlab.papers.lab.run import interrupt
     from attnlab.papers.lab.run.plan import carry_out
 
+    interrupt.otherwise("finished blocks are kept, the same command again goes on and checks")
     plan = {
         "targets": targets,
         "overrides": {},

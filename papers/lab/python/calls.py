@@ -19,6 +19,7 @@ from typing import Any
 from attnlab.papers.lab import places, registry
 from attnlab.papers.lab.declare import DECLARED, SCALES, Claim, Item, Paper, PaperFigure, Scale
 from attnlab.papers.lab.errors import UsageError, nearest
+from attnlab.papers.lab.python.names import Named
 
 Target = str | Paper | Claim | PaperFigure | Callable[..., Any] | Path
 
@@ -58,7 +59,7 @@ def reproduce(
     Raises:
         UsageError: a bad target, key, value or environment.
     """
-    from attnlab.papers.lab.python.results import ClaimResult, FigureResult, Results
+    from attnlab.papers.lab.python.results import ClaimResult, FigureResult, Figures, Results
     from attnlab.papers.lab.run.display import Display
     from attnlab.papers.lab.run.fingerprint import forget
     from attnlab.papers.lab.run.folder import default_folder
@@ -81,6 +82,7 @@ def reproduce(
     forget()  # files may have been edited since the last call
     claims: list[ClaimResult] = []
     figures: dict[str, FigureResult] = {}
+    failed: dict[str, str] = {}
     runs, elsewhere = [], ()
     for one in seeds:
         kept: dict[str, list[Any]] = {}
@@ -92,15 +94,17 @@ def reproduce(
             display=Display(quiet=not progress),
             keep=kept.__setitem__,
         )
-        claims += [ClaimResult(record, tuple(kept.get(record["id"], ()))) for record in result["claims"]]
+        records = [Named(record, f"entry in the record of {record['id']}") for record in result["claims"]]
+        claims += [ClaimResult(record, tuple(kept.get(record["id"], ()))) for record in records]
         for row in result["figures"]:
             files = tuple(Path(file) for file in row["files"])
             if row["failed"]:
+                failed[row["id"]] = row["failed"]
                 continue
             figures[row["id"]] = FigureResult(row["id"], files, row["caption"], row["scale"])
         runs.append(result["run"])
         elsewhere = tuple(result["elsewhere"])
-    return Results(tuple(claims), figures, tuple(runs), elsewhere)
+    return Results(tuple(claims), Figures(figures, failed), tuple(runs), elsewhere)
 
 
 def show(*targets: Target) -> Any:
@@ -118,7 +122,7 @@ def show(*targets: Target) -> Any:
 
 def papers() -> dict[str, Paper]:
     """All papers by key: those of attnlab, of installed packages, of ``ATTNLAB_PAPERS``, and those reproduced from objects."""
-    return {key: registry.load(key) for key in registry.paper_keys()}
+    return Named({key: registry.load(key) for key in registry.paper_keys()}, "paper")
 
 
 def load_paper(target: str | Path) -> Paper:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -12,7 +12,8 @@ import numpy as np
 
 from attnlab.analysis.figures.html import figure_html
 from attnlab.analysis.verdicts.html import FONT, verdict_html, verdict_table
-from attnlab.papers.lab.errors import UsageError, nearest
+from attnlab.papers.lab.errors import UsageError
+from attnlab.papers.lab.python.names import Named, unknown
 
 _COLUMNS = (
     "id", "seed", "scale", "verdict", "as_expected", "expected", "kind", "judged_by", "level", "of", "measured", "predicted",
@@ -101,10 +102,35 @@ class FigureResult:
     def data(self) -> dict[str, np.ndarray]:
         """What the figure shows, column by column: the CSV beside it."""
         table = np.genfromtxt(self.files[3], delimiter=",", names=True, dtype=None, encoding="utf-8")
-        return {name: np.atleast_1d(table[name]) for name in table.dtype.names}
+        columns = {name: np.atleast_1d(table[name]) for name in table.dtype.names}
+        return Named(columns, f"column in the data of {self.id}")
 
     def _repr_html_(self) -> str:
         return figure_html(self.png.read_bytes(), self.caption)
+
+
+@dataclass(frozen=True)
+class Figures(Mapping[str, FigureResult]):
+    """The figures that were drawn, by id or unambiguous name; ``failed`` says of the others why there is none."""
+
+    drawn: Mapping[str, FigureResult]
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> FigureResult:
+        found, lost = ([each for each in kind if _names(name, each)] for kind in (self.drawn, self.failed))
+        if len(found) == 1:
+            return self.drawn[found[0]]
+        if found:
+            raise KeyError(f"{len(found)} figures are called {name!r}; use one of {', '.join(found)}")
+        if lost:
+            raise KeyError(f"figure {name!r} failed: {self.failed[lost[0]]}")
+        raise unknown("figure", name, _as_asked(name, self.drawn))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.drawn)
+
+    def __len__(self) -> int:
+        return len(self.drawn)
 
 
 @dataclass(frozen=True)
@@ -115,7 +141,7 @@ class Results(Mapping[str, ClaimResult]):
     """
 
     claims: tuple[ClaimResult, ...]
-    figures: Mapping[str, FigureResult]
+    figures: Figures
     runs: tuple[dict[str, Any], ...]
     elsewhere: tuple[dict[str, str], ...] = ()
     _seed: int | None = field(default=None, repr=False)
@@ -141,14 +167,11 @@ class Results(Mapping[str, ClaimResult]):
         return Results(claims, self.figures, tuple(r for r in self.runs if r["seed"] == seed), self.elsewhere, seed)
 
     def __getitem__(self, name: str) -> ClaimResult:
-        found = [claim for claim in self.claims if claim.id == name]
-        found = found or [claim for claim in self.claims if claim.id.partition(".")[2] == name]
+        found = [claim for claim in self.claims if _names(name, claim.id)]
         if len(found) == 1:
             return found[0]
         if not found:
-            known = [claim.id for claim in self.claims]
-            known = known if "." in name else [each.partition(".")[2] for each in known]
-            raise KeyError(f"no claim {name!r} among the results{nearest(name, known)}")
+            raise unknown("claim", name, _as_asked(name, (claim.id for claim in self.claims)))
         seeds = sorted({claim.record["seed"] for claim in found})
         how = f".at(seed) with seed in {seeds}" if len(seeds) > 1 else f"one of {[claim.id for claim in found]}"
         raise KeyError(f"{len(found)} claims are called {name!r}; use {how}")
@@ -169,7 +192,8 @@ class Results(Mapping[str, ClaimResult]):
         ``low`` and ``high`` are the ends of the interval.
         """
         rows = [_row(claim.record) for claim in self.claims]
-        return {name: _column([row[name] for row in rows]) for name in rows[0]} if rows else {}
+        columns = {name: _column([row[name] for row in rows]) for name in rows[0]} if rows else {}
+        return Named(columns, "column of the records")
 
     def to_pandas(self) -> Any:
         """The records as a pandas table, one row per claim."""
@@ -188,7 +212,10 @@ class Results(Mapping[str, ClaimResult]):
             summary(
                 {
                     "claims": [claim.record for claim in self.claims if claim.record["seed"] == run["seed"]],
-                    "figures": [{"id": f.id, "files": [str(p) for p in f.files]} for f in self.figures.values()],
+                    "figures": [
+                        *({"id": each.id, "files": [str(p) for p in each.files]} for each in self.figures.values()),
+                        *({"id": name, "files": [], "failed": why} for name, why in self.figures.failed.items()),
+                    ],
                     "elsewhere": list(self.elsewhere),
                     "run": run,
                 }
@@ -199,6 +226,16 @@ class Results(Mapping[str, ClaimResult]):
     def _repr_html_(self) -> str:
         table = verdict_table(self.records()) if self.claims else ""
         return table + "".join(figure._repr_html_() for figure in self.figures.values())
+
+
+def _names(name: str, full: str) -> bool:
+    """Whether a name is this id, or what stands behind its paper's key."""
+    return name in (full, full.partition(".")[2])
+
+
+def _as_asked(name: object, ids: Iterable[str]) -> list[str]:
+    """The ids as they may be asked for: whole, or without the paper if the name has none."""
+    return [each if "." in str(name) else each.partition(".")[2] for each in ids]
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ MESSAGE = "attnlab: interrupted; finished blocks are kept, `attnlab resume` goes
 NOTHING_BEGUN = "attnlab: interrupted; no run was begun"
 _asked = threading.Event()
 _begun = threading.Event()
+_instead: list[str] = []
 
 
 def begun() -> None:
@@ -20,9 +21,14 @@ def begun() -> None:
     _begun.set()
 
 
+def otherwise(how: str) -> None:
+    """From now on until the command ends: what an interrupted one says of its run, where ``attnlab resume`` cannot go on."""
+    _instead[:] = [f"attnlab: interrupted; {how}"]
+
+
 def message() -> str:
     """What an interrupted command says."""
-    return MESSAGE if _begun.is_set() else NOTHING_BEGUN
+    return next(iter(_instead), MESSAGE) if _begun.is_set() else NOTHING_BEGUN
 
 
 @contextmanager
@@ -37,6 +43,7 @@ def watched() -> Iterator[None]:
         return
     _asked.clear()
     _begun.clear()
+    _instead.clear()
 
     def handle(number: int, frame: Any) -> None:
         if _asked.is_set():

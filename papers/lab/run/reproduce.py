@@ -24,6 +24,7 @@ from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run.latest import words
 from attnlab.papers.lab.run.threads import results, started
 from attnlab.papers.lab.run.workbench import Lab, Runs, Workbench
+from attnlab.simulators.ensemble import setting as setting_module
 
 BUDGET = 0.01  # chance that a run of true claims says anything false
 LOOKS = 2  # an undecided claim is judged once more, on twice the replicas
@@ -128,6 +129,8 @@ def reproduce(
         told = {"files": files, "caption": caption, "variant": variant, "failed": None}
         return {"id": figure.id, "scale": options.scale} | told
 
+    failures: dict[str, str] = {}
+
     def attempt(item: Claim | PaperFigure) -> dict[str, Any]:
         """The item's record, also where it fails; what is wrong with the environment ends the run."""
         lab = Lab(bench, options.scale, options.replicas)
@@ -137,7 +140,8 @@ def reproduce(
             record = judge(item, lab) if isinstance(item, Claim) else draw(item, lab)
         except (Exception, SystemExit) as error:
             reason = why_failed(error)
-            bench.display.say(f"{item.id} failed: {reason}")
+            failures[item.id] = reason
+            bench.display.say(f"{item.id} failed; the results say why")
             if isinstance(item, Claim):
                 return failed_record(item, reason, options, settings[item.id], lab)
             told = {"files": [], "caption": "", "variant": "", "failed": reason}
@@ -156,6 +160,8 @@ def reproduce(
         drawing = started([partial(attempt, figure) for figure in figures], 1)
         records = results([*judging_of.values(), *drawing])
     except BaseException:
+        for name, reason in list(failures.items()):  # there are no results that could say it
+            bench.display.say(f"{name} failed: {reason}")
         bench.close(now=True)
         raise
     return {"claims": records[: len(claims)], "figures": records[len(claims) :], "elsewhere": prepared.elsewhere}
@@ -254,7 +260,11 @@ def why_failed(error: Exception | SystemExit) -> str:
         return str(error)
     if isinstance(error, ValueError):
         return f"cannot be evaluated at this setting: {error}"
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    *places, last = traceback.extract_tb(error.__traceback__)
+    asked = (
+        each for each in (last, *places[::-1]) if each.filename not in (setting_module.__file__, dataclasses.__file__)
+    )
+    place = next(asked, last)  # what a setting refuses was written by whoever asked it
     return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
 
 

@@ -5,12 +5,17 @@ defined there can be found. A script without ``if __name__ == "__main__"`` would
 worker. Workers of the lab import simulations from their modules and need nothing of the main module; so it has no file
 and no specification while one starts. A worker has one BLAS thread: the workers are the parallelism, and the bits of a
 result must not depend on how many cores there are.
+
+A terminal sends Ctrl-C to every process of the command. It is the driver's to answer: a worker is born with the signal
+blocked, since its interpreter would print a traceback at any moment before it comes to ignore it.
 """
 
 from __future__ import annotations
 
 import multiprocessing.context
+import multiprocessing.resource_tracker
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,7 +30,7 @@ class _Process(multiprocessing.context.SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        with _starting_a_worker():
+        with _starting_a_worker(), _ctrl_c_blocked():
             return multiprocessing.context.SpawnProcess._Popen(process_obj)
 
 
@@ -35,7 +40,29 @@ class SpawnContext(multiprocessing.context.SpawnContext):
     Process = _Process
 
 
+def ignore_ctrl_c() -> None:
+    """In a worker: Ctrl-C is the driver's from now on, in what the worker starts too. One that waited is forgotten."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if _CAN_BLOCK:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+_CAN_BLOCK = hasattr(signal, "pthread_sigmask")
 _starting = threading.Lock()
+
+
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """In this thread, and in the process that it starts inside."""
+    if not _CAN_BLOCK:
+        yield
+        return
+    multiprocessing.resource_tracker.ensure_running()  # it would unblock the signal as it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

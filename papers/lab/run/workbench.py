@@ -18,7 +18,7 @@ import numpy as np
 from attnlab.analysis.verdicts.verdict import Verdict
 from attnlab.analysis.writing import fault_point
 from attnlab.papers.lab.declare import Claim, Scale
-from attnlab.papers.lab.errors import ItemError, UsageError
+from attnlab.papers.lab.errors import ItemError, UsageError, did_you_mean
 from attnlab.papers.lab.run.blocks import DamagedBlock
 from attnlab.papers.lab.run.care import adopt
 from attnlab.papers.lab.run.display import Display
@@ -49,7 +49,9 @@ class Runs(Mapping[str, np.ndarray]):
         try:
             return self._arrays[key]
         except KeyError:
-            raise KeyError(f"{self.name} returns no {key!r}; it returns {', '.join(sorted(self._arrays))}") from None
+            returned = sorted(self._arrays)
+            near = did_you_mean(str(key), returned)
+            raise KeyError(f"{self.name} returns no {key!r}{near}; it returns {', '.join(returned)}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from attnlab.papers.lab.errors import ItemError, UsageError, environment_error
-from attnlab.papers.lab.run.spawned import SpawnContext
+from attnlab.papers.lab.run.spawned import SpawnContext, ignore_ctrl_c
 from attnlab.papers.lab.run.threads import begun
 
 RETRIES = 2  # a block whose worker died runs again this often
@@ -173,7 +173,7 @@ def _serve(pipe: Connection, run: Callable[[Any], Any], driver: int) -> None:
     """The life of a worker: leave Ctrl-C to the driver, end when it is gone, run what comes."""
     from attnlab.papers.lab.run import executor
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_ctrl_c()
     with contextlib.suppress(OSError):  # what a simulation prints must not stand among the verdicts, which may be JSON
         os.dup2(2, 1)
     with contextlib.suppress(OSError, AttributeError):  # Linux: the system ends the worker together with the driver

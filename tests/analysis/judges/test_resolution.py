@@ -1,6 +1,7 @@
 """What the data resolve: the smallest relative change of a prediction that the same check refutes, in every judge."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,8 +24,9 @@ from attnlab.analysis import (
     share,
     trend,
 )
-from attnlab.analysis.judges.resolution import resolution
+from attnlab.analysis.judges.resolution import _blunt, resolution
 from attnlab.analysis.statistics.intervals import guarded_mean_interval
+from attnlab.analysis.verdicts.verdict import Verdict
 
 RNG = np.random.default_rng(5)
 VALUES = 2 + 0.01 * RNG.standard_normal(32)
@@ -62,6 +64,12 @@ def test_a_blunt_verdict_says_what_makes_it_blunt():
     noisy = 2 + 0.5 * RNG.standard_normal(8)
     assert agrees(VALUES, 2.0, within=0.03, twin=3.0).reason == ""
     assert agrees(noisy, 2.0, within=0.9, twin=9.0).resolves > 0.05
+    parts = dict(margin=0.5, interval=(-0.1, 0.1), resolves=math.inf)
+    nothing = Verdict(Outcome.HOLDS, "equivalence", **parts)
+    said = _blunt(nothing)
+    assert said == "resolves nothing: the margin is 0.5, the half-width 0.1; a smaller margin would resolve more"
+    wide = _blunt(replace(nothing, interval=(-0.7, 0.7), resolves=0.2))
+    assert wide == "resolves 20 % only: the half-width is 0.7 at margin 0.5; more replicas would resolve more"
 
 
 def test_a_bound_resolves_one_minus_its_tightness():

@@ -22,6 +22,19 @@ def judge(setting, lab):
     """
 
 
+def test_a_misspelt_field_is_refused_with_the_nearest_one_and_the_list():
+    with pytest.raises(
+        TypeError, match=r"Paper has no field 'satements'; did you mean 'statements'\?; the fields are key, "
+    ):
+        make(satements={})
+    with pytest.raises(
+        TypeError, match=r"Source has no field 'author'; did you mean 'authors'\?; the fields are authors, "
+    ):
+        Source(author="A", title="T", year=2025)
+    with pytest.raises(TypeError, match="Scales has no field 'dsk'; did you mean 'desk'"):
+        Scales(smoke=1, dsk=2, paper=3)
+
+
 def test_uncovered_statements_are_those_without_claim_or_reason():
     paper = make()
     paper.scales(smoke=1, desk=2, paper=3)

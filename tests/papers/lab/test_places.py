@@ -189,7 +189,10 @@ def test_a_file_that_ends_the_program_is_refused_and_never_passes_as_success(tmp
         ("size = 1 / 0\n", "in <module>\n    size = 1 / 0\nZeroDivisionError: division by zero"),
         ("size = (\n", "SyntaxError: '(' was never closed"),
         ("import a_package_that_is_not_there\n", "ModuleNotFoundError: No module named 'a_package_that_is_not_there'"),
-        ("from attnlab.papers.lab import Source\nSource(author='A')\n", "unexpected keyword argument 'author'"),
+        (
+            "from attnlab.papers.lab import Source\nSource(author='A')\n",
+            "Source has no field 'author'; did you mean 'authors'",
+        ),
     ],
 )
 def test_an_error_of_a_module_beside_a_paper_is_told_by_the_lines_of_the_author(tmp_path, path_restored, text, said):

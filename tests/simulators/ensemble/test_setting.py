@@ -1,10 +1,18 @@
 """Settings reject what they cannot use, with the name of the field."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from inspect import signature
 
 import pytest
 
-from attnlab.simulators.ensemble.setting import checked, overridden, require_inside, require_one_of, require_positive
+from attnlab.simulators.ensemble.setting import (
+    checked,
+    overridden,
+    require_inside,
+    require_one_of,
+    require_positive,
+    with_named_fields,
+)
 from attnlab.simulators.in_context_regression.training import Setting
 
 
@@ -23,6 +31,41 @@ class Small:
         require_positive(self, "count", "sizes")
         require_inside(self, 0, 1, "rate")
         require_one_of(self, "kind", ("one", "another"))
+
+
+def test_a_field_that_a_class_lacks_is_refused_with_the_nearest_one_and_the_list():
+    from attnlab.simulators.ensemble.plan import Plan, Record
+
+    with pytest.raises(
+        TypeError, match=r"Plan has no field 'n_stps'; did you mean 'n_steps'\?; the fields are n_steps, loss"
+    ):
+        Plan(n_stps=3)
+    with pytest.raises(
+        TypeError, match=r"Record has no field 'step'; did you mean 'steps'\?; the fields are observe, st"
+    ):
+        Record(step=(1,), observe=None)
+    with pytest.raises(
+        TypeError, match=r"Setting has no field 'n_contxt'; did you mean 'n_context'\?; the fields are "
+    ):
+        replace(Setting(), n_contxt=3)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'n_steps'"):
+        Plan()
+    assert Plan(3) == Plan(n_steps=3) and str(signature(Plan)).startswith("(n_steps: 'int', loss_steps")
+
+
+def test_a_class_is_given_its_words_once_and_one_that_takes_any_name_stays_as_it_is():
+    class Free:
+        def __init__(self, **values):
+            self.values = values
+
+    class Heir(Small):
+        pass
+
+    made = with_named_fields(Small).__init__
+    assert with_named_fields(Small).__init__ is made is with_named_fields(Heir).__init__
+    assert with_named_fields(Free)(x=1).values == {"x": 1}
+    with pytest.raises(TypeError, match="Heir has no field 'cuont'"):
+        Heir(cuont=3)
 
 
 def test_whole_numbers_and_lists_take_the_declared_type():

@@ -86,6 +86,13 @@ def test_a_place_that_takes_no_bundle_is_refused_before_anything_is_computed(cli
     assert status == 2 and "--to" in err and not (tmp_path / "results").exists()
 
 
+def test_a_bundle_says_why_a_claim_has_no_verdict(cli, tmp_path):
+    status, text, err = cli("bundle", "fails2026.refuses", "--scale", "smoke", "--to", tmp_path / "a.zip")
+    first, second, said = text.splitlines()
+    assert status == 3 and first == "FAILED     fails2026.refuses" and "n_steps=10 is too few" in second, err
+    assert "judge it again by" in said and "n_steps" not in err
+
+
 def test_a_bundle_keeps_the_verdicts_where_a_simulation_failed(tmp_path):
     from concurrent.futures import Future
 
@@ -151,6 +158,36 @@ def test_a_bundle_of_a_path_is_judged_where_the_paper_lies_now(cli, tmp_path, mo
         again, judged, err = cli("bundle", "--judge", "a.zip", *words, "--json")
         assert again == status, err
         assert [claim["verdict"] for claim in judged["now"]["claims"]] == [c["verdict"] for c in packed["claims"]]
+
+
+@pytest.mark.parametrize("judging", [False, True])
+def test_an_interrupted_bundle_speaks_of_its_own_command_and_not_of_resume(cli, tmp_path, monkeypatch, judging):
+    from attnlab.papers.lab.run import plan
+
+    def pressed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plan, "reproduce", pressed)  # once the run is recorded
+    words = ("toy.drift", "--scale", "smoke", "--to", tmp_path / "a.zip")
+    if judging:
+        run = {
+            "targets": ["toy.drift"],
+            "overrides": {},
+            "scale": "smoke",
+            "replicas": None,
+            "seed": 0,
+            "device": "cpu",
+        }
+        parts = {"record.json": {"claims": [], "run": run}, "blocks.json": [], "environment.json": {"format": 1}}
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            for name, content in parts.items():
+                archive.writestr(name, json.dumps(content))
+        words = ("--judge", tmp_path / "a.zip")
+    how = "judging a bundle keeps nothing" if judging else "the same command again goes on and writes the bundle"
+    status, out, err = cli("bundle", *words)
+    assert (status, out) == (130, "") and how in err and "resume" not in err and err.count("\n") == 1
+    status, _, err = cli("reproduce", "toy.drift", "--scale", "smoke")
+    assert status == 130 and "`attnlab resume` goes on" in err  # what one command says is not said by the next
 
 
 def test_judging_takes_paths_and_nothing_else(cli):

@@ -87,6 +87,14 @@ def test_a_claim_that_raises_for_want_of_a_twin_is_found_and_no_traceback(check)
     )
 
 
+@pytest.mark.slow
+def test_a_figure_that_cannot_be_drawn_is_found(check):
+    bad = '\n\n@paper.figure("fig1", caption="None.")\ndef fig1(setting, lab):\n    raise RuntimeError("no picture")\n'
+    status, found, _ = check("checked_figure", GOOD + bad, "--mutants", "0")
+    (problem,) = found["problems"]
+    assert status == 1 and problem["id"] == "checked_figure.fig1" and "RuntimeError: no picture" in problem["found"]
+
+
 def test_a_file_without_a_paper_is_an_error_of_use(check):
     assert check("checked_empty", "x = 1\n")[0] == 2
 

@@ -44,6 +44,16 @@ def test_results_hold_verdicts_numbers_runs_and_records_as_arrays(toy_home):
         bool(drift)
     with pytest.raises(KeyError, match="did you mean"):
         results["drfit"]
+    with pytest.raises(
+        KeyError, match=r"no column of the records 'mesured'; did you mean 'measured'\?; there are id, seed"
+    ):
+        arrays["mesured"]
+    with pytest.raises(
+        KeyError, match=r"no entry in the record of toy2026_walk.drift 'verdct'; did you mean 'verdict'"
+    ):
+        drift.record["verdct"]
+    with pytest.raises(KeyError, match=r"returns no 'edn'; did you mean 'end'\?; it returns"):
+        runs["edn"]
 
 
 @pytest.mark.slow
@@ -88,6 +98,8 @@ def test_targets_may_be_papers_claims_figures_and_functions(toy_home):
     for target in (paper.claims["drift"], module.drift, ["toy2026.drift"]):
         assert list(reproduce(target, scale="smoke", workers=1, progress=False)) == ["toy2026_walk.drift"]
     assert len(reproduce(paper, scale="smoke", workers=1, progress=False)) == 3
+    with pytest.raises(KeyError, match=r"no paper 'toy2026_wlk'; did you mean 'toy2026_walk'\?; there are "):
+        papers()["toy2026_wlk"]
     assert "toy2026_walk" in papers()
     with pytest.raises(UsageError, match="is no target"):
         reproduce(len)

@@ -1,6 +1,7 @@
 """One item that fails costs nobody else a verdict; both looks spend the whole share; captions tell what was judged."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from attnlab.papers.lab.errors import ItemError, UsageError
 from attnlab.papers.lab.registry import Selection
 from attnlab.papers.lab.run.display import Display
 from attnlab.papers.lab.run.reproduce import Options, exit_status, judge_in_looks, reproduce
+from attnlab.simulators.ensemble.setting import with_named_fields
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,17 @@ def toy_paper():
     return paper
 
 
+class Said(Display):
+    """A display that keeps what it says."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.lines_said = []
+
+    def say(self, text):
+        self.lines_said.append(text)
+
+
 def run(bench, overrides=None, keep=lambda item: True):
     paper = toy_paper()
     claims, figures = (tuple(filter(keep, items.values())) for items in (paper.claims, paper.figures))
@@ -110,12 +123,46 @@ def test_one_item_that_fails_is_named_with_its_reason_and_costs_nobody_else_a_ve
     assert sorted(bench.store.kept) == ["toy.fine", "toy.wide"]  # a failure is no verdict and replaces none
 
 
+def test_why_an_item_failed_is_said_by_the_results_and_where_there_are_none_at_their_end(bench):
+    bench.display = Said()
+    run(bench, keep=lambda item: item.name in ("fine", "value"))
+    assert bench.display.lines_said == ["toy.value failed; the results say why"]
+    bench.display = Said()
+
+    def full(run, record):
+        while not bench.display.lines_said:  # until the other claim has failed
+            time.sleep(0.01)
+        raise UsageError("the disk is full")
+
+    bench.store.put_verdict = full
+    with pytest.raises(UsageError, match="the disk is full"):
+        run(bench, keep=lambda item: item.name in ("fine", "value"))
+    short, whole = bench.display.lines_said
+    assert short == "toy.value failed; the results say why" and whole.startswith(
+        "toy.value failed: cannot be evaluated"
+    )
+
+
 def test_a_value_that_one_item_cannot_take_is_refused_by_that_item_alone_and_by_all_is_a_usage_error(bench):
     result = run(bench, {"dim": "2"}, keep=lambda item: item.name in ("fine", "wide"))
     assert [row["verdict"] for row in result["claims"]] == ["HOLDS", "FAILED"]
     assert "dim must be at least 3 here, got 2" in result["claims"][1]["reason"]
     with pytest.raises(UsageError, match="dim must be at least 1"):
         run(bench, {"dim": "0"}, keep=lambda item: item.name == "fine")
+
+
+def test_a_field_that_a_setting_lacks_is_told_with_the_line_that_gave_it(bench):
+    paper = toy_paper()
+    kind = with_named_fields(Toy)
+
+    @paper.claim("misspelt", source="s", statements=[1])
+    def misspelt(setting, lab):
+        """A slip of the pen."""
+        return replace(kind(), dmi=4)
+
+    result = reproduce(Selection((paper,), (paper.claims["misspelt"],), (), frozenset()), Options("desk"), bench, 1)
+    (reason,) = (row["reason"] for row in result["claims"])
+    assert "Toy has no field 'dmi'; did you mean 'dim'" in reason and "(test_reproduce.py:" in reason
 
 
 def test_what_concerns_the_whole_run_still_ends_it(bench):

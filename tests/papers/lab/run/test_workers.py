@@ -26,7 +26,8 @@ def test_one_item_that_fails_is_reported_and_all_others_have_their_verdicts(cli)
     }
     for name, text in said.items():
         assert claims[name]["verdict"] == "FAILED" and text in claims[name]["reason"], claims[name]
-        assert f"fails2026.{name} failed: " in err and not claims[name]["as_expected"]
+        assert f"fails2026.{name} failed; the results say why\n" in err and not claims[name]["as_expected"]
+        assert " ".join(err.split()).count(claims[name]["reason"]) == 1
     fig1, fig2 = result["figures"]
     assert "no picture" in fig1["failed"] and not fig2["failed"] and len(fig2["files"]) == 4
     assert "FAILED" in cli("reproduce", "fails2026.fig1", "--workers", 1)[1]
@@ -82,6 +83,8 @@ def test_only_a_run_that_was_begun_is_said_to_be_resumable(cli, monkeypatch):
     for _ in range(2):
         assert cli("reproduce", "toy.drift", "--scale", "smoke")[::2] == (130, f"{interrupt.MESSAGE}\n")
         assert cli("runs")[::2] == (130, "attnlab: interrupted; no run was begun\n")
+    said = "attnlab: interrupted; finished blocks are kept, the same command again goes on and checks\n"
+    assert cli("check", "toy2026_walk")[::2] == (130, said)  # a run that is resumed judges and checks nothing
 
 
 def _double(x):
