@@ -28,7 +28,7 @@ def test_random_calls_are_what_the_oracle_says(first, fuzz, needs_c):
         case = fuzz.random_case(seed)
         why = fuzz.fails(case)
         if why is not None:
-            simplest, why = fuzz.shrunk(case)
+            simplest, why = fuzz.shrunk(case, why)
             pytest.fail(f"seed {seed}: {why}\n{simplest}\n{fuzz.snippet(simplest)}")
 
 
@@ -55,7 +55,7 @@ def test_the_oracle_tells_false_twins(twin, change, fuzz, monkeypatch, needs_c):
             monkeypatch.setattr(check, "attention", lambda *x, **o: plain(*x, **{**o, **_twin(change)}))
             seen += fuzz.fails(case) is not None
             if mode == "value":
-                simplest, _ = fuzz.shrunk(case)
+                simplest, _ = fuzz.shrunk(case, fuzz.fails(case))
                 assert (
                     simplest["lead"] in ((), (1,))
                     and simplest["mode"] == "value"
