@@ -90,7 +90,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "each against the best plain torch",
     )
     parser.add_argument(
-        "--points", type=count, default=300, metavar="N", help="points: how many sizes to draw (default 300: an hour)"
+        "--points", type=count, default=300, metavar="N", help="points: how many sizes to draw (default 300: hours)"
+    )
+    parser.add_argument(
+        "--situation",
+        action="append",
+        metavar="NAME",
+        help="points: what a call asks for, may be given again: softmax, 'constant bias', 'mask per problem', ... (default all)",
     )
     parser.add_argument("--rounds", type=count, default=9, metavar="N", help="rounds of each comparison (default 9)")
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="threads of every candidate (default 1)")
@@ -106,6 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print the tables."""
     if arguments.dispatch is not None and (arguments.what != "kernels" or arguments.threads != 1):
         raise UsageError("--dispatch measures the kernels on one thread: use `attnlab bench kernels --dispatch FILE`")
+    if arguments.situation is not None and arguments.what != "points":
+        raise UsageError("--situation chooses among random sizes: use `attnlab bench points --situation NAME`")
     if arguments.what == "points" and arguments.threads != 1:
         raise UsageError("random sizes are timed on one thread: leave --threads away")
     if arguments.threads > (os.cpu_count() or 1):
@@ -113,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dispatch is not None:
         show(arguments, *dispatch_table(Path(arguments.dispatch), arguments.rounds))
     elif arguments.what == "points":
-        show(arguments, *points(arguments.points, results_folder(arguments), arguments.rounds))
+        show(arguments, *points(arguments.points, arguments.situation, results_folder(arguments), arguments.rounds))
     else:
         show(arguments, *bench(arguments.what, results_folder(arguments), arguments.rounds, arguments.threads))
     return 0
@@ -192,19 +200,23 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
     return record, _text(what, machine, tables, figure)
 
 
-def points(n: int, folder: Path, rounds: int) -> tuple[dict[str, Any], str]:
+def points(n: int, situations: list[str] | None, folder: Path, rounds: int) -> tuple[dict[str, Any], str]:
     """Time ``attention()`` at ``n`` random sizes in each situation; all records go to ``folder``/bench/points.json."""
     import torch
 
     from attnlab.kernels.benchmarks import points as bench_points
     from attnlab.kernels.benchmarks import timing
 
+    for name in situations or ():
+        if name not in bench_points.SITUATIONS:
+            raise UsageError(f"--situation {name!r} is unknown; one of {', '.join(map(repr, bench_points.SITUATIONS))}")
+
     folder = _made(folder / "bench")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         machine = timing.machine()
-        drawn = list(bench_points.draw(n))
+        drawn = list(bench_points.draw(n, situations or bench_points.SITUATIONS))
         found = bench_points.records(drawn, rounds, say=lambda text: print(text, file=sys.stderr, flush=True))
     finally:
         torch.set_num_threads(before)

@@ -172,3 +172,7 @@ def test_bench_points_writes_every_point(tmp_path, capsys, monkeypatch):
     found = json.loads((tmp_path / "bench" / "points.json").read_text())
     assert len(found["points"]) == 18 and "second order" in out and "points_from_200_us" in out
     assert cli.main(["bench", "points", "--threads", "2"]) == 2 and "--threads" in capsys.readouterr().err
+    assert cli.main(["bench", "points", "--situation", "hardmax"]) == 2 and "'band mask'" in capsys.readouterr().err
+    assert cli.main(["bench", "kernels", "--situation", "relu"]) == 2 and "points" in capsys.readouterr().err
+    words = ["bench", "points", "--points", "3", "--rounds", "2", "--situation", "relu", "--out", str(tmp_path)]
+    assert cli.main(words) == 0 and capsys.readouterr().out.count("| relu") >= 1
