@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from attnlab.kernels import torch_internals
-from attnlab.kernels.attention import cpu, formulas, gpu, sdpa
+from attnlab.kernels.attention import cpu, formulas, gpu, sdpa, softmax_blocks
 from attnlab.kernels.attention.function_pieces import mapped_in_front, pulled_back, pushed_forward, zeros_where_none
 from attnlab.kernels.attention.problem import Problem
 
@@ -127,9 +127,9 @@ class Backward(Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-        q, k, v, bias, g, _, _ = ctx.saved_tensors
+        q, k, v, bias, g, o, lse = ctx.saved_tensors
         cotangents = zeros_where_none((*cotangents, None)[:4], (q, k, v, bias))
-        dg, *rest = Second.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, *cotangents, g)
+        dg, *rest = Second.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, *cotangents, g, o, lse)
         dbias = rest[3] if ctx.want_bias else None
         return None, None, None, *rest[:3], dbias, dg, None, None
 
@@ -149,7 +149,7 @@ class Backward(Function):
     ) -> Any:
         q, k, v, bias, g, o, lse = ctx.saved_tensors
         tangents = zeros_where_none((qt, kt, vt, bt), (q, k, v, bias))
-        _, *change = Second.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, *tangents, g)
+        _, *change = Second.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, *tangents, g, o, lse)
         if gt is None:
             return tuple(change)
         direct = Backward.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, gt, o, lse)
@@ -177,9 +177,7 @@ class Tangent(Function):
         vt: Tensor | None,
         bt: Tensor | None,
     ) -> Tensor:
-        batched = any(x is not None and torch_internals.is_batched_gradient(x) for x in (qt, kt, vt, bt))
-        engine = formulas.second if path in FUSED or batched else cpu.second
-        return engine(problem, q, k, v, bias, (qt, kt, vt, bt), None)[0]
+        return _second(path, problem, False, q, k, v, bias, (qt, kt, vt, bt), None, None, None)[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -191,7 +189,7 @@ class Tangent(Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         q, k, v, bias, qt, kt, vt, bt = ctx.saved_tensors
         want = bias is not None and (ctx.needs_input_grad[5] or ctx.needs_input_grad[9])
-        _, *primal = Second.apply(ctx.path, ctx.problem, want, q, k, v, bias, qt, kt, vt, bt, g)
+        _, *primal = Second.apply(ctx.path, ctx.problem, want, q, k, v, bias, qt, kt, vt, bt, g, None, None)
         path = "formulas" if ctx.path in FUSED else ctx.path
         linear = _backward_of(path, ctx.problem, want, q, k, v, bias, g)
         return None, None, *primal[:3], (primal[3] if want else None), *linear[:3], (linear[3] if want else None)
@@ -222,8 +220,22 @@ def _backward_of(path, problem, want, q, k, v, bias, g):
     return Backward.apply(path, problem, want, q, k, v, bias, g, None, None)
 
 
+def _second(path, problem, want, q, k, v, bias, tangents, g, o, lse):
+    """As ``formulas.second``, by the fastest way for the setting."""
+    batched = any(x is not None and torch_internals.is_batched_gradient(x) for x in (*tangents, g))
+    found = None
+    if not batched and path not in FUSED:
+        return cpu.second(problem, q, k, v, bias, tangents, g, want)
+    if not batched and softmax_blocks.supports(problem, q):
+        found = softmax_blocks.second(problem, q, k, v, bias, tangents, g, o, lse, want)
+    return formulas.second(problem, q, k, v, bias, tangents, g) if found is None else found
+
+
 class Second(Function):
-    """(path, problem, want_bias, q, k, v, bias, their tangents, g) -> tangent, dq, dk, dv, and dbias if wanted."""
+    """(path, problem, want_bias, q, k, v, bias, their tangents, g, o, lse) -> tangent, dq, dk, dv, and dbias if wanted.
+
+    o and lse as in ``Backward``.
+    """
 
     @staticmethod
     def forward(
@@ -239,17 +251,15 @@ class Second(Function):
         vt: Tensor | None,
         bt: Tensor | None,
         g: Tensor,
+        o: Tensor | None,
+        lse: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        batched = any(x is not None and torch_internals.is_batched_gradient(x) for x in (qt, kt, vt, bt, g))
-        if path in FUSED or batched:
-            out = formulas.second(problem, q, k, v, bias, (qt, kt, vt, bt), g)
-        else:
-            out = cpu.second(problem, q, k, v, bias, (qt, kt, vt, bt), g, want_bias)
+        out = _second(path, problem, want_bias, q, k, v, bias, (qt, kt, vt, bt), g, o, lse)
         return out if want_bias else out[:4]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        _, ctx.problem, ctx.want_bias, *tensors = inputs
+        _, ctx.problem, ctx.want_bias, *tensors, _, _ = inputs
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
 
@@ -272,12 +282,12 @@ class Second(Function):
         function, live, tensors = Second._again(ctx)
         pulled = pulled_back(function, [tensors[i] for i in live], tuple(cotangents))
         grads = dict(zip(live, pulled, strict=True))
-        return None, None, None, *(grads.get(i) for i in range(9))
+        return None, None, None, *(grads.get(i) for i in range(9)), None, None
 
     @staticmethod
     def jvp(ctx: Any, _path: None, _problem: None, _want: None, *tangents: Tensor | None) -> Any:
         function, live, tensors = Second._again(ctx)
-        filled = zeros_where_none(tangents, tensors)
+        filled = zeros_where_none(tangents[:9], tensors)
         return pushed_forward(function, tuple(tensors[i] for i in live), tuple(filled[i] for i in live))
 
     @staticmethod
