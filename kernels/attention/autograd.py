@@ -71,12 +71,14 @@ class Forward(Function):
             return (
                 None,
                 None,
-                *Backward.forward(ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse),
+                *Backward.forward(ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse, _kept(ctx), None),
                 *(None,) * (not want),
             )
         # detached: a graph through o would run this backward again, on zeros, in every second derivative
         o = o if o is None else o.detach()
-        grads = Backward.apply(ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse)
+        known = _prepared(ctx, q, k, v, bias, g, o, lse)
+        ctx.weights = known[0]
+        grads = apply(Backward, ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse, *known)
         return None, None, *grads, *(None,) * (not want)
 
     @staticmethod
@@ -91,11 +93,31 @@ class Forward(Function):
         return Forward.apply(*mapped_in_front(info, in_dims, args)), (0, 0) if args[0] in FUSED else 0
 
 
-class Backward(Function):
-    """(path, problem, want_bias, q, k, v, bias, g, o, lse) -> dq, dk, dv, and dbias if wanted.
+def _prepared(ctx, q, k, v, bias, g, o, lse):
+    """What a backward pass that will be differentiated keeps for the passes to come."""
+    if (
+        ctx.path != "sdpa"
+        or torch_internals.transforms_active()
+        or torch_internals.forward_mode_active()
+        or torch_internals.is_batched_gradient(g)
+        or not softmax_blocks.supports(ctx.problem, q)
+        or not softmax_blocks.worth_keeping(q, k, v)
+    ):
+        return None, None
+    with torch.no_grad():
+        return softmax_blocks.prepared(ctx.problem, q, k, v, bias, g, o, lse)
 
-    o and lse are by-products of the forward pass that fused paths reuse (None on the compiled path); as functions of q
-    and k they carry no derivative of their own.
+
+def _kept(ctx) -> Tensor | None:
+    """The weights, if an earlier backward pass kept them."""
+    return getattr(ctx, "weights", None)
+
+
+class Backward(Function):
+    """(path, problem, want_bias, q, k, v, bias, g, o, lse, weights, slopes) -> dq, dk, dv, and dbias if wanted.
+
+    o and lse are by-products of the forward pass that fused paths reuse (None on the compiled path), the last two are what
+    ``softmax_blocks.prepared`` made, or None; as functions of q, k, v and g they carry no derivative of their own.
     """
 
     @staticmethod
@@ -110,10 +132,16 @@ class Backward(Function):
         g: Tensor,
         o: Tensor | None,
         lse: Tensor | None,
+        weights: Tensor | None,
+        slopes: Tensor | None,
     ) -> tuple[Tensor, ...]:
         if torch_internals.is_batched_gradient(g):
             grads = formulas.backward(problem, q, k, v, bias, g)
             return grads if want_bias else grads[:3]
+        if weights is not None:
+            grads = softmax_blocks.backward(problem, q, k, v, bias, g, o, lse, weights, slopes, want_bias)
+            if grads is not None:
+                return grads if want_bias else grads[:3]
         if path in FUSED:
             return FUSED[path].backward(problem, q, k, v, o, lse, g, *(() if bias is None else (bias, want_bias)))
         grads = cpu.backward(problem, q, k, v, bias, g, want_bias)
@@ -127,11 +155,11 @@ class Backward(Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-        q, k, v, bias, g, o, lse = ctx.saved_tensors
+        q, k, v, bias, g, *by_products = ctx.saved_tensors
         cotangents = zeros_where_none((*cotangents, None)[:4], (q, k, v, bias))
-        dg, *rest = Second.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, *cotangents, g, o, lse)
+        dg, *rest = apply(Second, ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, *cotangents, g, *by_products)
         dbias = rest[3] if ctx.want_bias else None
-        return None, None, None, *rest[:3], dbias, dg, None, None
+        return None, None, None, *rest[:3], dbias, dg, *(None,) * 4
 
     @staticmethod
     def jvp(
@@ -144,15 +172,15 @@ class Backward(Function):
         vt: Tensor | None,
         bt: Tensor | None,
         gt: Tensor | None,
-        _o: Tensor | None,
-        _lse: Tensor | None,
+        *_: None,
     ) -> Any:
-        q, k, v, bias, g, o, lse = ctx.saved_tensors
+        q, k, v, bias, g, *by_products = ctx.saved_tensors
         tangents = zeros_where_none((qt, kt, vt, bt), (q, k, v, bias))
-        _, *change = Second.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, *tangents, g, o, lse)
+        _, *change = Second.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, *tangents, g, *by_products)
         if gt is None:
             return tuple(change)
-        direct = Backward.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, gt, o, lse)
+        # the slopes are of g, not of its tangent
+        direct = Backward.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, gt, *by_products[:3], None)
         return tuple(a + b for a, b in zip(change, direct, strict=True))
 
     @staticmethod
@@ -177,7 +205,7 @@ class Tangent(Function):
         vt: Tensor | None,
         bt: Tensor | None,
     ) -> Tensor:
-        return _second(path, problem, False, q, k, v, bias, (qt, kt, vt, bt), None, None, None)[0]
+        return _second(path, problem, False, q, k, v, bias, (qt, kt, vt, bt), None)[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -189,7 +217,7 @@ class Tangent(Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         q, k, v, bias, qt, kt, vt, bt = ctx.saved_tensors
         want = bias is not None and (ctx.needs_input_grad[5] or ctx.needs_input_grad[9])
-        _, *primal = Second.apply(ctx.path, ctx.problem, want, q, k, v, bias, qt, kt, vt, bt, g, None, None)
+        _, *primal = Second.apply(ctx.path, ctx.problem, want, q, k, v, bias, qt, kt, vt, bt, g, *(None,) * 4)
         path = "formulas" if ctx.path in FUSED else ctx.path
         linear = _backward_of(path, ctx.problem, want, q, k, v, bias, g)
         return None, None, *primal[:3], (primal[3] if want else None), *linear[:3], (linear[3] if want else None)
@@ -217,24 +245,24 @@ def _backward_of(path, problem, want, q, k, v, bias, g):
     if path == "formulas":
         grads = formulas.backward(problem, q, k, v, bias, g)
         return grads if want else grads[:3]
-    return Backward.apply(path, problem, want, q, k, v, bias, g, None, None)
+    return Backward.apply(path, problem, want, q, k, v, bias, g, *(None,) * 4)
 
 
-def _second(path, problem, want, q, k, v, bias, tangents, g, o, lse):
+def _second(path, problem, want, q, k, v, bias, tangents, g, by_products=(None,) * 4):
     """As ``formulas.second``, by the fastest way for the setting."""
     batched = any(x is not None and torch_internals.is_batched_gradient(x) for x in (*tangents, g))
     found = None
     if not batched and path not in FUSED:
         return cpu.second(problem, q, k, v, bias, tangents, g, want)
     if not batched and softmax_blocks.supports(problem, q):
-        found = softmax_blocks.second(problem, q, k, v, bias, tangents, g, o, lse, want)
+        found = softmax_blocks.second(problem, q, k, v, bias, tangents, g, *by_products, want)
     return formulas.second(problem, q, k, v, bias, tangents, g) if found is None else found
 
 
 class Second(Function):
-    """(path, problem, want_bias, q, k, v, bias, their tangents, g, o, lse) -> tangent, dq, dk, dv, and dbias if wanted.
+    """(path, problem, want_bias, q, k, v, bias, their tangents, g, o, lse, weights, slopes) -> tangent, dq, dk, dv, dbias.
 
-    o and lse as in ``Backward``.
+    The last only if it is wanted; the last four arguments are those of ``Backward``.
     """
 
     @staticmethod
@@ -253,13 +281,16 @@ class Second(Function):
         g: Tensor,
         o: Tensor | None,
         lse: Tensor | None,
+        weights: Tensor | None,
+        slopes: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        out = _second(path, problem, want_bias, q, k, v, bias, (qt, kt, vt, bt), g, o, lse)
+        out = _second(path, problem, want_bias, q, k, v, bias, (qt, kt, vt, bt), g, (o, lse, weights, slopes))
         return out if want_bias else out[:4]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        _, ctx.problem, ctx.want_bias, *tensors, _, _ = inputs
+        _, ctx.problem, ctx.want_bias, *tensors = inputs
+        tensors = tensors[:9]
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
 
@@ -282,7 +313,7 @@ class Second(Function):
         function, live, tensors = Second._again(ctx)
         pulled = pulled_back(function, [tensors[i] for i in live], tuple(cotangents))
         grads = dict(zip(live, pulled, strict=True))
-        return None, None, None, *(grads.get(i) for i in range(9)), None, None
+        return None, None, None, *(grads.get(i) for i in range(9)), *(None,) * 4
 
     @staticmethod
     def jvp(ctx: Any, _path: None, _problem: None, _want: None, *tangents: Tensor | None) -> Any:

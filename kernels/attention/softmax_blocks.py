@@ -12,7 +12,8 @@ nothing of the size of all weights is made. What is not finite is left to ``form
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -23,11 +24,16 @@ from attnlab.kernels.attention.problem import Problem
 from attnlab.kernels.attention.scores.f_over_g import Softmax
 
 #: Bytes of one matrix of a block, of which five are in use at a time.
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 20
 #: Fewest queries of a block: products of fewer rows are slow.
 FEWEST_QUERIES = 64
 #: Keys of a row below which torch's operations on rows cost more for each row than for its numbers.
 SHORT = 64
+
+#: Largest matrices that are kept between passes where q and v together have ``WIDE`` columns, or rows are short.
+KEPT_BYTES, WIDE = 1 << 26, 64
+#: Bytes of the weights times columns of q and v below which the one operation of torch's fused attention is faster.
+SMALL = 1 << 23
 
 
 def supports(problem: Problem, q: Tensor) -> bool:
@@ -43,6 +49,34 @@ def supports(problem: Problem, q: Tensor) -> bool:
     )
 
 
+def worth_keeping(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether what ``prepared`` makes costs less once than in each pass."""
+    size, width = q.shape[:-1].numel() * k.shape[-2] * q.element_size(), q.shape[-1] + v.shape[-1]
+    if q.shape[-2] > 1 and size * width < SMALL:
+        return False
+    return size <= (KEPT_BYTES if width >= WIDE or k.shape[-2] < SHORT else BLOCK_BYTES)
+
+
+def prepared(
+    problem: Problem,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    g: Tensor,
+    o: Tensor | None,
+    lse: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """P and dP - delta, with one axis of problems in front: what a backward pass and its derivative share."""
+    call = _Call(problem, q, k, v, bias, g, o, lse)
+    shape, seen = (call.n, call.n_q, call.n_k), problem.rows.full
+    weights, slopes = (q.new_empty(shape) if seen else q.new_zeros(shape) for _ in range(2))
+    for block in call.blocks():
+        w = call.weights(block, weights[block.cut])
+        call.slopes(block, w, slopes[block.cut])
+    return weights, slopes
+
+
 def backward(
     problem: Problem,
     q: Tensor,
@@ -52,11 +86,20 @@ def backward(
     g: Tensor,
     o: Tensor | None,
     lse: Tensor | None,
+    weights: Tensor | None,
+    slopes: Tensor | None,
     want_bias: bool,
-) -> tuple[Tensor, ...] | None:
+) -> tuple[Tensor | None, ...] | None:
     """Gradients (dq, dk, dv, dbias or None) for the cotangent ``g`` of the output ``o``."""
-    found = _run(problem, q, k, v, bias, None, g, o, lse, want_bias)
-    return None if found is None else found[1:]
+    call = _Call(problem, q, k, v, bias, g, o, lse)
+    grads = _Gradients(call, want_bias)
+    room = call.room(2)
+    for block in call.blocks():
+        one, other = block.matrices(room)
+        w = call.weights(block, one) if weights is None else weights[block.cut]
+        ds = torch.mul(w, call.slopes(block, w, other) if slopes is None else slopes[block.cut], out=other)
+        grads.add(block, ((ds, block.rows(call.q), block.keys(call.k)),), w)
+    return grads.answer()
 
 
 def second(
@@ -69,116 +112,158 @@ def second(
     g: Tensor | None,
     o: Tensor | None,
     lse: Tensor | None,
+    weights: Tensor | None,
+    slopes: Tensor | None,
     want_bias: bool,
 ) -> tuple[Tensor | None, ...] | None:
     """As ``formulas.second``: (tangent,) or (tangent, dq, dk, dv, dbias or None)."""
-    found = _run(problem, q, k, v, bias, tangents, g, o, lse, want_bias)
-    return found if found is None or g is not None else found[:1]
-
-
-@dataclass
-class _Blocks:
-    """How the matrix of weights of all problems is cut."""
-
-    problem: Problem
-    n: int
-    n_q: int
-    n_k: int
-    dtype: torch.dtype
-
-    def __post_init__(self):
-        rows = self.problem.rows
-        self.cut = not rows.full and rows.cols is None  # each query sees one run of keys
-        entries = max(1, BLOCK_BYTES // self.dtype.itemsize)
-        self.queries = min(self.n_q, max(FEWEST_QUERIES, entries // self.n_k))
-        if self.cut and self.n_q > FEWEST_QUERIES:
-            self.queries = min(self.queries, max(FEWEST_QUERIES, -(-self.n_q // 8)))
-        self.problems = min(self.n, max(1, entries // (self.queries * self.n_k)))
-
-    def __iter__(self) -> Iterator[tuple[slice, slice, slice]]:
-        """Problems, queries and keys of each block."""
-        rows = self.problem.rows
-        for start in range(0, self.n_q, self.queries):
-            queries = slice(start, min(start + self.queries, self.n_q))
-            low, high = 0, self.n_k
-            if self.cut:
-                first, last = rows.first[queries], rows.last[queries]
-                low, high = int(first.min()), int(last.max())
-            for first in range(0, self.n, self.problems):
-                yield slice(first, min(first + self.problems, self.n)), queries, slice(low, high)
-
-
-def _run(problem, q, k, v, bias, tangents, g, o, lse, want_bias):
-    shapes = q.shape, k.shape, v.shape
-    lead = q.shape[:-2]
-    n, n_q, n_k, scale = lead.numel(), q.shape[-2], k.shape[-2], problem.scale
-    q, k, v, g, o = (_three(x, n) for x in (q, k, v, g, o))
-    blocks = _Blocks(problem, n, n_q, n_k, q.dtype)
-    whole = blocks.queries == n_q  # every block has all queries: what is summed over them is written once
-    bias = _matrices(bias, n)
-    lse = None if lse is None else lse.reshape(n, n_q, 1)
-    second = tangents is not None
-    if second:
-        qt, kt, vt = (_three(x, n) for x in tangents[:3])
-        bt = _matrices(tangents[3], n)
-        tangent = q.new_empty(n, n_q, v.shape[-1])
-    if g is not None:
-        dq, fresh = q.new_empty(shapes[0]).view(q.shape), torch.empty if whole else torch.zeros
-        dk, dv = (fresh(x.shape, dtype=q.dtype) for x in (k, v))
-        dbias = q.new_zeros(n, n_q, n_k) if want_bias else None
-        delta = None if o is None else (g * o).sum(-1, keepdim=True)
-    room = [q.new_empty(blocks.problems * blocks.queries * n_k) for _ in range(5 if second else 3)]
-    old = 0 if whole else 1
-    for p, i, j in blocks:
-        size = p.stop - p.start, i.stop - i.start, j.stop - j.start
-        s, w, dp, wt, ds = (x[: size[0] * size[1] * size[2]].view(size) for x in (*room, *room)[:5])
-        s.baddbmm_(q[p, i], k[p, j].mT, beta=0, alpha=scale)
-        if bias is not None:
-            s += _part(bias, p, i, j)
-        if not problem.rows.full:
-            s += _additive(problem, i, j, s.dtype)
-        if lse is None:
-            torch.softmax(s, -1, out=w)
-        else:
-            s -= lse[p, i]
-            torch.exp(s, out=w)
-        if second:
-            s.baddbmm_(qt[p, i], k[p, j].mT, beta=0, alpha=scale).baddbmm_(q[p, i], kt[p, j].mT, alpha=scale)
-            if bt is not None:
-                s += _part(bt, p, i, j)
-            _slope(s, w, wt)
-            t = tangent[p, i].baddbmm_(wt, v[p, j], beta=0).baddbmm_(w, vt[p, j])
-        if g is None:
+    call = _Call(problem, q, k, v, bias, g, o, lse)
+    qt, kt, vt = (_three(x, call.n) for x in tangents[:3])
+    bt = _matrices(tangents[3], call.n)
+    tangent = q.new_empty(call.n, call.n_q, v.shape[-1])
+    grads = None if g is None else _Gradients(call, want_bias)
+    room, scale = call.room(5), problem.scale
+    for block in call.blocks():
+        w, s, wt, dp, ds = block.matrices(room)
+        q_, k_, qt_, kt_, vt_ = block.rows(call.q), block.keys(call.k), block.rows(qt), block.keys(kt), block.keys(vt)
+        w = call.weights(block, w) if weights is None else weights[block.cut]
+        s.baddbmm_(qt_, k_.mT, beta=0, alpha=scale).baddbmm_(q_, kt_.mT, alpha=scale)
+        if bt is not None:
+            s += _part(bt, *block.cut)
+        _softmax_backward(s, w, wt)
+        t = block.rows(tangent).baddbmm_(wt, block.keys(call.v), beta=0).baddbmm_(w, vt_)
+        if grads is None:
             continue
-        g_own = g[p, i]
-        dp.baddbmm_(g_own, v[p, j].mT, beta=0)
-        dp -= (g_own * torch.bmm(w, v[p, j])).sum(-1, keepdim=True) if delta is None else delta[p, i]
-        if not second:
-            dp *= w
-            dq[p, i].baddbmm_(dp, k[p, j], beta=0, alpha=scale)
-            dk[p, j].baddbmm_(dp.mT, q[p, i], beta=old, alpha=scale)
-            dv[p, j].baddbmm_(w.mT, g_own, beta=old)
-        else:
-            torch.mul(w, dp, out=ds)
-            dp *= wt
-            s.baddbmm_(g_own, vt[p, j].mT, beta=0)
-            s -= (g_own * t).sum(-1, keepdim=True)
-            dp.addcmul_(w, s)
-            dq[p, i].baddbmm_(dp, k[p, j], beta=0, alpha=scale).baddbmm_(ds, kt[p, j], alpha=scale)
-            dk[p, j].baddbmm_(dp.mT, q[p, i], beta=old, alpha=scale).baddbmm_(ds.mT, qt[p, i], alpha=scale)
-            dv[p, j].baddbmm_(wt.mT, g_own, beta=old)
-        if want_bias:
-            dbias[p, i, j] = dp
-    if not torch_internals.all_finite(tangent if g is None else dq):
-        return None  # every number that is not finite is seen in a row of these
-    out = (tangent.view(*lead, n_q, v.shape[-1]) if second else None,)
-    if g is None:
-        return out
-    dbias = dbias.view(*lead, n_q, n_k) if want_bias else None
-    return *out, *(x.view(shape) for x, shape in zip((dq, dk, dv), shapes, strict=True)), dbias
+        dp = call.slopes(block, w, dp) if slopes is None else slopes[block.cut]
+        torch.mul(w, dp, out=ds)
+        _less_its_mean(block.rows(call.g), vt_, t, s)
+        ds2 = s.mul_(w).addcmul_(wt, dp)
+        grads.add(block, ((ds2, q_, k_), (ds, qt_, kt_)), wt)
+    if grads is None:
+        return (tangent.view(*call.lead, *tangent.shape[1:]),) if torch_internals.all_finite(tangent) else None
+    found = grads.answer()
+    return None if found is None else (tangent.view(*call.lead, *tangent.shape[1:]), *found)
 
 
-def _slope(s: Tensor, w: Tensor, out: Tensor) -> None:
+@dataclass(frozen=True)
+class _Block:
+    """Problems, queries and keys of a block; ``whole``: all there are."""
+
+    cut: tuple[slice, slice, slice]
+    shape: tuple[int, int, int]
+    whole: bool
+
+    def rows(self, x: Tensor) -> Tensor:
+        """The part of a tensor (problem, query, ...)."""
+        return x if self.whole else x[self.cut[:2]]
+
+    def keys(self, x: Tensor) -> Tensor:
+        """The part of a tensor (problem, key, ...)."""
+        return x if self.whole else x[self.cut[0], self.cut[2]]
+
+    def matrices(self, room: list[Tensor]) -> list[Tensor]:
+        """Matrices of the block's shape."""
+        size = math.prod(self.shape)
+        return [x[:size].view(self.shape) for x in room]
+
+
+class _Call:
+    """The tensors of a call with one axis of problems in front, and how their matrix of weights is cut."""
+
+    def __init__(self, problem, q, k, v, bias, g, o, lse):
+        self.problem, self.shapes, self.lead = problem, (q.shape, k.shape, v.shape), q.shape[:-2]
+        self.n, self.n_q, self.n_k = self.lead.numel(), q.shape[-2], k.shape[-2]
+        self.q, self.k, self.v, self.g, self.o = (_three(x, self.n) for x in (q, k, v, g, o))
+        self.bias = _matrices(bias, self.n)
+        self.lse = None if lse is None else lse.reshape(self.n, self.n_q, 1)
+        rows, entries = problem.rows, max(1, BLOCK_BYTES // q.element_size())
+        self.runs = not rows.full and rows.cols is None  # each query sees one run of keys
+        self.n_queries = min(self.n_q, max(FEWEST_QUERIES, entries // self.n_k))
+        if self.runs:
+            self.n_queries = min(self.n_queries, max(FEWEST_QUERIES, -(-self.n_q // 8)))
+        widest = max(self.n_queries, self.n_k) * max(q.shape[-1], v.shape[-1])
+        self.n_problems = min(self.n, max(1, entries // max(self.n_queries * self.n_k, widest)))
+
+    def blocks(self) -> Iterator[_Block]:
+        rows, whole = self.problem.rows, self.n_queries == self.n_q and self.n_problems == self.n and not self.runs
+        for start in range(0, self.n_q, self.n_queries):
+            i = slice(start, min(start + self.n_queries, self.n_q))
+            j = slice(int(rows.first[i].min()), int(rows.last[i].max())) if self.runs else slice(0, self.n_k)
+            for first in range(0, self.n, self.n_problems):
+                p = slice(first, min(first + self.n_problems, self.n))
+                yield _Block((p, i, j), tuple(x.stop - x.start for x in (p, i, j)), whole)
+
+    def room(self, n: int) -> list[Tensor]:
+        """Memory for ``n`` matrices of the largest block."""
+        return [self.q.new_empty(self.n_problems * self.n_queries * self.n_k) for _ in range(n)]
+
+    def weights(self, block: _Block, out: Tensor) -> Tensor:
+        """P, from the log-sum-exp where it is known."""
+        out.baddbmm_(block.rows(self.q), block.keys(self.k).mT, beta=0, alpha=self.problem.scale)
+        if self.bias is not None:
+            out += _part(self.bias, *block.cut)
+        if not self.problem.rows.full:
+            visible = self.problem.rows.visible[block.cut[1:]]
+            out += torch.zeros(visible.shape, dtype=out.dtype).masked_fill_(~visible, -torch.inf)
+        if self.lse is None:
+            return out.copy_(torch.softmax(out, -1))
+        out -= block.rows(self.lse)
+        return out.exp_()
+
+    def slopes(self, block: _Block, w: Tensor, out: Tensor) -> Tensor:
+        """dP - delta."""
+        v = block.keys(self.v)
+        return _less_its_mean(block.rows(self.g), v, w @ v if self.o is None else block.rows(self.o), out)
+
+
+class _Gradients:
+    """dq, dk, dv, and dbias if wanted, gathered from the blocks."""
+
+    def __init__(self, call: _Call, want_bias: bool):
+        self.call, q = call, call.q
+        self.all_queries = call.n_queries == call.n_q and not call.runs  # then each block writes its own part
+        self.dq = torch.empty_like(q, memory_format=torch.contiguous_format)
+        new = torch.empty if self.all_queries else torch.zeros
+        self.dk, self.dv = (new(x.shape, dtype=x.dtype) for x in (call.k, call.v))
+        self.dbias = q.new_zeros(call.n, call.n_q, call.n_k) if want_bias else None
+
+    def add(self, block: _Block, terms: Iterable[tuple[Tensor, Tensor, Tensor]], w: Tensor) -> None:
+        """dq += scale x k and dk += scale x^T q of every (x, q, k), dv += w^T g."""
+        scale, dq, dk = self.call.problem.scale, block.rows(self.dq), block.keys(self.dk)
+        for i, (x, q, k) in enumerate(terms):
+            dq.baddbmm_(x, k, beta=min(i, 1), alpha=scale)
+            _sum_over_rows(dk, x, q, self.all_queries and i == 0, scale)
+            if i == 0 and self.dbias is not None:
+                self.dbias[block.cut] = x
+        _sum_over_rows(block.keys(self.dv), w, block.rows(self.call.g), self.all_queries)
+
+    def answer(self) -> tuple[Tensor | None, ...] | None:
+        """All of them, or None where a number is not finite: every such number is seen in a row of dq."""
+        if not torch_internals.all_finite(self.dq):
+            return None
+        call, dbias = self.call, self.dbias
+        dq, dk, dv = (x.view(shape) for x, shape in zip((self.dq, self.dk, self.dv), call.shapes, strict=True))
+        return dq, dk, dv, None if dbias is None else dbias.view(*call.lead, call.n_q, call.n_k)
+
+
+def _less_its_mean(g: Tensor, v: Tensor, o: Tensor, out: Tensor) -> Tensor:
+    """g v^T - <g, o>."""
+    out.baddbmm_(g, v.mT, beta=0)
+    out -= (g * o).sum(-1, keepdim=True)
+    return out
+
+
+def _sum_over_rows(out: Tensor, x: Tensor, y: Tensor, fresh: bool, scale: float = 1.0) -> None:
+    """scale x^T y, to ``out`` or added to it."""
+    if x.shape[-2] > 1:
+        out.baddbmm_(x.mT, y, beta=0 if fresh else 1, alpha=scale)
+    elif fresh:
+        torch.mul(x.mT, y if scale == 1.0 else y * scale, out=out)
+    else:
+        out.addcmul_(x.mT, y, value=scale)
+
+
+def _softmax_backward(s: Tensor, w: Tensor, out: Tensor) -> None:
     """w (s - sum w s) of each row."""
     if s.shape[-1] >= SHORT:
         torch_internals.softmax_backward(s, w, out=out)
@@ -202,9 +287,3 @@ def _matrices(x: Tensor | None, n: int) -> Tensor | None:
 
 def _part(x: Tensor, p: slice, i: slice, j: slice) -> Tensor:
     return x[p if x.shape[0] > 1 else slice(None), i, j]
-
-
-def _additive(problem: Problem, i: slice, j: slice, dtype: torch.dtype) -> Tensor:
-    """0 where a query sees a key, minus infinity elsewhere."""
-    visible = problem.rows.visible[i, j]
-    return torch.zeros(visible.shape, dtype=dtype).masked_fill_(~visible, -torch.inf)
