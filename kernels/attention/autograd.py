@@ -24,6 +24,8 @@ from attnlab.kernels.attention.problem import Problem
 
 #: Paths without second derivatives of their own; their forward pass keeps the output and a record of each row.
 FUSED = {"sdpa": sdpa, "gpu": gpu}
+#: Keys, values and their tangents of a group of problems past so many bytes slow the compiled second derivative down.
+PACKED_BYTES = 8 << 20
 
 
 def wanted(*tensors: Tensor | None) -> bool:
@@ -248,6 +250,25 @@ def _backward_of(path, problem, want, q, k, v, bias, g):
     return Backward.apply(path, problem, want, q, k, v, bias, g, *(None,) * 4)
 
 
+def _compiled_is_faster(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether the compiled second derivative beats ``softmax_blocks`` at this size, by costs fitted to 823 sizes.
+
+    The kernel computes a group of problems at a time and only pairs that are visible, the blocks all pairs; wide heads cost
+    the kernel more than products of matrices, and packed keys and values that leave the cache too much.
+    """
+    n, n_q, n_k, width = q.shape[:-2].numel(), q.shape[-2], k.shape[-2], (q.shape[-1] + v.shape[-1]) / 2
+    groups = -(-n * q.element_size() // 64)
+    kernel = groups * problem.rows.n_pairs * (width + 4) * (1 + width / 64)
+    blocks = 40_000 + n * n_q * n_k * (4 + 0.3 * width) * q.element_size() / 8
+    widths = q.shape[-1], v.shape[-1]
+    return (
+        kernel < blocks
+        and 256 * n_k * width < PACKED_BYTES
+        and cpu.supports(problem.score, q.dtype, *widths)
+        and cpu.library(cpu.map_of(problem.score)[0], q.dtype, *widths, 2) is not None
+    )
+
+
 def _second(path, problem, want, q, k, v, bias, tangents, g, by_products=(None,) * 4):
     """As ``formulas.second``, by the fastest way for the setting."""
     batched = any(x is not None and torch_internals.is_batched_gradient(x) for x in (*tangents, g))
@@ -255,6 +276,8 @@ def _second(path, problem, want, q, k, v, bias, tangents, g, by_products=(None,)
     if not batched and path not in FUSED:
         return cpu.second(problem, q, k, v, bias, tangents, g, want)
     if not batched and softmax_blocks.supports(problem, q):
+        if _compiled_is_faster(problem, q, k, v):
+            return cpu.second(problem, q, k, v, bias, tangents, g, want)
         found = softmax_blocks.second(problem, q, k, v, bias, tangents, g, *by_products, want)
     return formulas.second(problem, q, k, v, bias, tangents, g) if found is None else found
 

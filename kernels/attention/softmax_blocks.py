@@ -52,7 +52,7 @@ def supports(problem: Problem, q: Tensor) -> bool:
 def worth_keeping(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Whether what ``prepared`` makes costs less once than in each pass."""
     size, width = q.shape[:-1].numel() * k.shape[-2] * q.element_size(), q.shape[-1] + v.shape[-1]
-    if q.shape[-2] > 1 and size * width < SMALL:
+    if size * width < SMALL:
         return False
     return size <= (KEPT_BYTES if width >= WIDE or k.shape[-2] < SHORT else BLOCK_BYTES)
 

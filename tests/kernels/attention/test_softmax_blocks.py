@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from attnlab.kernels.attention import attention, autograd, formulas, softmax_blocks
+from attnlab.kernels.attention import attention, autograd, cpu, formulas, softmax_blocks
 from attnlab.kernels.attention.masks import Causal, Window
 from attnlab.kernels.attention.problem import Problem, rows_of_mask, rows_of_visible
 from attnlab.kernels.attention.scores.f_over_g import Softmax
@@ -80,13 +80,14 @@ def test_one_query_needs_no_product_of_matrices(make, blocks):
 
 
 @pytest.mark.parametrize("name", ["k", "v"])
-def test_a_hidden_number_that_is_not_finite_is_left_to_the_formulas(name, make):
+def test_a_hidden_number_that_is_not_finite_is_left_to_the_formulas(name, make, monkeypatch):
     (q, k, v, _), problem, _ = given(make, SOME & (torch.arange(7) < 6), "none")
     along, g = make(6, q.shape, k.shape, v.shape), make(7, (2, 3, 7, 3))
 
     def second():
         return autograd.Second.forward("sdpa", problem, False, q, k, v, None, *along, None, g, *(None,) * 4)
 
+    monkeypatch.setattr(autograd, "_compiled_is_faster", lambda *_: False)
     expected = second()
     {"k": k, "v": v}[name][..., -1, 0] = torch.nan
     assert softmax_blocks.second(problem, q, k, v, None, (*along, None), g, *(None,) * 4, False) is None
@@ -94,9 +95,11 @@ def test_a_hidden_number_that_is_not_finite_is_left_to_the_formulas(name, make):
         assert (got - wanted).abs().max() < 100 * EPS * (1 + wanted.abs().max())
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("kept", [True, False])
-def test_third_derivatives_and_repeated_passes_do_not_see_what_was_kept(kept, make, monkeypatch):
+def test_third_derivatives_and_repeated_passes_do_not_see_what_was_kept(kept, compiled, make, monkeypatch, needs_c):
     monkeypatch.setattr(softmax_blocks, "worth_keeping", lambda *_: kept)
+    monkeypatch.setattr(autograd, "_compiled_is_faster", lambda *_: compiled)
     q, k, v = (x.requires_grad_() for x in make(8, (2, 5, 3), (2, 5, 3), (2, 5, 3)))
     hidden = torch.ones(5, 5, dtype=torch.bool).triu(1)
 
@@ -112,3 +115,14 @@ def test_third_derivatives_and_repeated_passes_do_not_see_what_was_kept(kept, ma
     assert max(x.abs().max() for x in expected) > 1e-2
     for got, wanted in zip(found, expected, strict=True):
         assert (got - wanted).abs().max() < 2000 * EPS * (1 + wanted.abs().max())
+
+
+def test_the_compiled_second_derivative_is_for_many_narrow_problems():
+    def faster(lead, n, d):
+        q = torch.zeros(*lead, n, d)
+        problem = Problem(0.5, Softmax(), rows_of_mask(None, n, n), None, (), Mass())
+        return autograd._compiled_is_faster(problem, q, q, q)
+
+    assert not faster((2, 1), 518, 90) and not faster((3, 1), 1035, 27) and not faster((1,), 1381, 1)
+    if cpu.library(0, torch.float32, 4, 4, 2) is not None:
+        assert faster((64, 8), 32, 4) and faster((1,), 43, 4)
