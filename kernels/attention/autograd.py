@@ -259,7 +259,7 @@ def _compiled_is_faster(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> bo
     n, n_q, n_k, width = q.shape[:-2].numel(), q.shape[-2], k.shape[-2], (q.shape[-1] + v.shape[-1]) / 2
     groups = -(-n * q.element_size() // 64)
     kernel = groups * problem.rows.n_pairs * (width + 4) * (1 + width / 64)
-    blocks = 40_000 + n * n_q * n_k * (4 + 0.3 * width) * q.element_size() / 8
+    blocks = 30_000 + n * n_q * n_k * (3 + 0.25 * width) * q.element_size() / 8
     widths = q.shape[-1], v.shape[-1]
     return (
         kernel < blocks

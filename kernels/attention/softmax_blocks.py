@@ -120,7 +120,7 @@ def second(
     call = _Call(problem, q, k, v, bias, g, o, lse)
     qt, kt, vt = (_three(x, call.n) for x in tangents[:3])
     bt = _matrices(tangents[3], call.n)
-    tangent = q.new_empty(call.n, call.n_q, v.shape[-1])
+    tangent = call.new(call.n_q, v.shape[-1])
     grads = None if g is None else _Gradients(call, want_bias)
     room, scale = call.room(5), problem.scale
     for block in call.blocks():
@@ -131,7 +131,9 @@ def second(
         if bt is not None:
             s += _part(bt, *block.cut)
         _softmax_backward(s, w, wt)
-        t = block.rows(tangent).baddbmm_(wt, block.keys(call.v), beta=0).baddbmm_(w, vt_)
+        t = block.rows(tangent)
+        _add_product(t, wt, block.keys(call.v), fresh=True)
+        _add_product(t, w, vt_)
         if grads is None:
             continue
         dp = call.slopes(block, w, dp) if slopes is None else slopes[block.cut]
@@ -140,9 +142,9 @@ def second(
         ds2 = s.mul_(w).addcmul_(wt, dp)
         grads.add(block, ((ds2, q_, k_), (ds, qt_, kt_)), wt)
     if grads is None:
-        return (tangent.view(*call.lead, *tangent.shape[1:]),) if torch_internals.all_finite(tangent) else None
+        return (call.shaped(tangent),) if torch_internals.all_finite(tangent) else None
     found = grads.answer()
-    return None if found is None else (tangent.view(*call.lead, *tangent.shape[1:]), *found)
+    return None if found is None else (call.shaped(tangent), *found)
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ class _Call:
     """The tensors of a call with one axis of problems in front, and how their matrix of weights is cut."""
 
     def __init__(self, problem, q, k, v, bias, g, o, lse):
-        self.problem, self.shapes, self.lead = problem, (q.shape, k.shape, v.shape), q.shape[:-2]
+        self.problem, self.lead = problem, q.shape[:-2]
         self.n, self.n_q, self.n_k = self.lead.numel(), q.shape[-2], k.shape[-2]
         self.q, self.k, self.v, self.g, self.o = (_three(x, self.n) for x in (q, k, v, g, o))
         self.bias = _matrices(bias, self.n)
@@ -192,6 +194,17 @@ class _Call:
             for first in range(0, self.n, self.n_problems):
                 p = slice(first, min(first + self.n_problems, self.n))
                 yield _Block((p, i, j), tuple(x.stop - x.start for x in (p, i, j)), whole)
+
+    def new(self, rows: int, width: int, zeros: bool = False) -> Tensor:
+        """A result (problem, rows, width), which lies with its rows side by side where that makes the products faster."""
+        turned = 2 * width <= min(self.n_q, self.n_k)
+        shape = (self.n, width, rows) if turned else (self.n, rows, width)
+        found = (self.q.new_zeros if zeros else self.q.new_empty)(shape)
+        return found.mT if turned else found
+
+    def shaped(self, x: Tensor) -> Tensor:
+        """A result with the leading axes of the call."""
+        return x.contiguous().view(*self.lead, *x.shape[1:])
 
     def room(self, n: int) -> list[Tensor]:
         """Memory for ``n`` matrices of the largest block."""
@@ -220,18 +233,17 @@ class _Gradients:
     """dq, dk, dv, and dbias if wanted, gathered from the blocks."""
 
     def __init__(self, call: _Call, want_bias: bool):
-        self.call, q = call, call.q
+        self.call = call
         self.all_queries = call.n_queries == call.n_q and not call.runs  # then each block writes its own part
-        self.dq = torch.empty_like(q, memory_format=torch.contiguous_format)
-        new = torch.empty if self.all_queries else torch.zeros
-        self.dk, self.dv = (new(x.shape, dtype=x.dtype) for x in (call.k, call.v))
-        self.dbias = q.new_zeros(call.n, call.n_q, call.n_k) if want_bias else None
+        self.dq = call.new(call.n_q, call.q.shape[-1])
+        self.dk, self.dv = (call.new(call.n_k, x.shape[-1], not self.all_queries) for x in (call.k, call.v))
+        self.dbias = call.q.new_zeros(call.n, call.n_q, call.n_k) if want_bias else None
 
     def add(self, block: _Block, terms: Iterable[tuple[Tensor, Tensor, Tensor]], w: Tensor) -> None:
         """dq += scale x k and dk += scale x^T q of every (x, q, k), dv += w^T g."""
         scale, dq, dk = self.call.problem.scale, block.rows(self.dq), block.keys(self.dk)
         for i, (x, q, k) in enumerate(terms):
-            dq.baddbmm_(x, k, beta=min(i, 1), alpha=scale)
+            _add_product(dq, x, k, i == 0, scale)
             _sum_over_rows(dk, x, q, self.all_queries and i == 0, scale)
             if i == 0 and self.dbias is not None:
                 self.dbias[block.cut] = x
@@ -242,8 +254,9 @@ class _Gradients:
         if not torch_internals.all_finite(self.dq):
             return None
         call, dbias = self.call, self.dbias
-        dq, dk, dv = (x.view(shape) for x, shape in zip((self.dq, self.dk, self.dv), call.shapes, strict=True))
-        return dq, dk, dv, None if dbias is None else dbias.view(*call.lead, call.n_q, call.n_k)
+        return *map(call.shaped, (self.dq, self.dk, self.dv)), None if dbias is None else dbias.view(
+            *call.lead, call.n_q, call.n_k
+        )
 
 
 def _less_its_mean(g: Tensor, v: Tensor, o: Tensor, out: Tensor) -> Tensor:
@@ -253,10 +266,19 @@ def _less_its_mean(g: Tensor, v: Tensor, o: Tensor, out: Tensor) -> Tensor:
     return out
 
 
+def _add_product(out: Tensor, x: Tensor, y: Tensor, fresh: bool = False, scale: float = 1.0) -> None:
+    """scale x y, to ``out`` or added to it; as y^T x^T where ``out`` lies that way."""
+    beta = 0 if fresh else 1
+    if out.stride(-1) == 1:
+        out.baddbmm_(x, y, beta=beta, alpha=scale)
+    else:
+        out.mT.baddbmm_(y.mT, x.mT, beta=beta, alpha=scale)
+
+
 def _sum_over_rows(out: Tensor, x: Tensor, y: Tensor, fresh: bool, scale: float = 1.0) -> None:
     """scale x^T y, to ``out`` or added to it."""
     if x.shape[-2] > 1:
-        out.baddbmm_(x.mT, y, beta=0 if fresh else 1, alpha=scale)
+        _add_product(out, x.mT, y, fresh, scale)
     elif fresh:
         torch.mul(x.mT, y if scale == 1.0 else y * scale, out=out)
     else:
