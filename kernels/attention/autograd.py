@@ -67,20 +67,21 @@ class Forward(Function):
     def backward(ctx: Any, g: Tensor, *_: Any) -> tuple[Any, ...]:
         q, k, v, bias, o, lse = ctx.saved_tensors
         want = bias is not None and ctx.needs_input_grad[5]
+        path, weights = getattr(ctx, "kept", (ctx.path, None))
         if not (
             torch.is_grad_enabled() or torch_internals.transforms_active() or torch_internals.forward_mode_active()
         ):
             return (
                 None,
                 None,
-                *Backward.forward(ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse, _kept(ctx), None),
+                *Backward.forward(path, ctx.problem, want, q, k, v, bias, g, o, lse, weights, None),
                 *(None,) * (not want),
             )
         # detached: a graph through o would run this backward again, on zeros, in every second derivative
         o = o if o is None else o.detach()
-        known = _prepared(ctx, q, k, v, bias, g, o, lse)
-        ctx.weights = known[0]
-        grads = apply(Backward, ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse, *known)
+        path, *known = _prepared(ctx, q, k, v, bias, g, o, lse)
+        ctx.kept = path, known[0]
+        grads = apply(Backward, path, ctx.problem, want, q, k, v, bias, g, o, lse, *known)
         return None, None, *grads, *(None,) * (not want)
 
     @staticmethod
@@ -96,23 +97,22 @@ class Forward(Function):
 
 
 def _prepared(ctx, q, k, v, bias, g, o, lse):
-    """What a backward pass that will be differentiated keeps for the passes to come."""
+    """The path of a backward pass that will be differentiated, and what it keeps for the passes to come."""
+    path, problem = ctx.path, ctx.problem
     if (
-        ctx.path != "sdpa"
+        path != "sdpa"
         or torch_internals.transforms_active()
         or torch_internals.forward_mode_active()
         or torch_internals.is_batched_gradient(g)
-        or not softmax_blocks.supports(ctx.problem, q)
-        or not softmax_blocks.worth_keeping(q, k, v)
+        or not softmax_blocks.supports(problem, q)
     ):
-        return None, None
+        return path, None, None
+    if _compiled_is_faster(problem, q, k, v):
+        return "c", None, None
+    if not softmax_blocks.worth_keeping(q, k, v):
+        return path, None, None
     with torch.no_grad():
-        return softmax_blocks.prepared(ctx.problem, q, k, v, bias, g, o, lse)
-
-
-def _kept(ctx) -> Tensor | None:
-    """The weights, if an earlier backward pass kept them."""
-    return getattr(ctx, "weights", None)
+        return path, *softmax_blocks.prepared(problem, q, k, v, bias, g, o, lse)
 
 
 class Backward(Function):
@@ -251,7 +251,7 @@ def _backward_of(path, problem, want, q, k, v, bias, g):
 
 
 def _compiled_is_faster(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether the compiled second derivative beats ``softmax_blocks`` at this size, by costs fitted to 823 sizes.
+    """Whether compiled backward passes and second derivatives beat ``softmax_blocks``, by costs fitted to 823 sizes.
 
     The kernel computes a group of problems at a time and only pairs that are visible, the blocks all pairs; wide heads cost
     the kernel more than products of matrices, and packed keys and values that leave the cache too much.
@@ -265,7 +265,7 @@ def _compiled_is_faster(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> bo
         kernel < blocks
         and 256 * n_k * width < PACKED_BYTES
         and cpu.supports(problem.score, q.dtype, *widths)
-        and cpu.library(cpu.map_of(problem.score)[0], q.dtype, *widths, 2) is not None
+        and all(cpu.library(cpu.map_of(problem.score)[0], q.dtype, *widths, order) is not None for order in (1, 2))
     )
 
 
