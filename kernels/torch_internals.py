@@ -211,6 +211,11 @@ def flash_operators() -> tuple[Callable[..., Any], Callable[..., Any], Callable[
     return (*(packet.default for packet in packets), torch.ops.aten._unsafe_view.default)
 
 
+def softmax_backward(g: Tensor, w: Tensor, out: Tensor) -> Tensor:
+    """w (g - sum w g) along the last axis, in one operation, written to ``out``."""
+    return torch.ops.aten._softmax_backward_data.out(g, w, -1, g.dtype, grad_input=out)
+
+
 def constant_when_compiled(function: Callable[[], Any]) -> Callable[[], Any]:
     """As ``torch.compiler.assume_constant_result``, which imports all of torch's compiler (1.2 s) to set this one mark."""
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -18,12 +18,14 @@ from torch import Tensor
 from torch.autograd import Function
 
 from attnlab.kernels import torch_internals
-from attnlab.kernels.attention import cpu, formulas, gpu, sdpa
+from attnlab.kernels.attention import cpu, formulas, gpu, sdpa, softmax_blocks
 from attnlab.kernels.attention.function_pieces import mapped_in_front, pulled_back, pushed_forward, zeros_where_none
 from attnlab.kernels.attention.problem import Problem
 
 #: Paths without second derivatives of their own; their forward pass keeps the output and a record of each row.
 FUSED = {"sdpa": sdpa, "gpu": gpu}
+#: Keys, values and their tangents of a group of problems past so many bytes slow the compiled second derivative down.
+PACKED_BYTES = 8 << 20
 
 
 def wanted(*tensors: Tensor | None) -> bool:
@@ -65,18 +67,21 @@ class Forward(Function):
     def backward(ctx: Any, g: Tensor, *_: Any) -> tuple[Any, ...]:
         q, k, v, bias, o, lse = ctx.saved_tensors
         want = bias is not None and ctx.needs_input_grad[5]
+        path, weights = getattr(ctx, "kept", (ctx.path, None))
         if not (
             torch.is_grad_enabled() or torch_internals.transforms_active() or torch_internals.forward_mode_active()
         ):
             return (
                 None,
                 None,
-                *Backward.forward(ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse),
+                *Backward.forward(path, ctx.problem, want, q, k, v, bias, g, o, lse, weights, None),
                 *(None,) * (not want),
             )
         # detached: a graph through o would run this backward again, on zeros, in every second derivative
         o = o if o is None else o.detach()
-        grads = Backward.apply(ctx.path, ctx.problem, want, q, k, v, bias, g, o, lse)
+        path, *known = _prepared(ctx, q, k, v, bias, g, o, lse)
+        ctx.kept = path, known[0]
+        grads = apply(Backward, path, ctx.problem, want, q, k, v, bias, g, o, lse, *known)
         return None, None, *grads, *(None,) * (not want)
 
     @staticmethod
@@ -91,11 +96,30 @@ class Forward(Function):
         return Forward.apply(*mapped_in_front(info, in_dims, args)), (0, 0) if args[0] in FUSED else 0
 
 
-class Backward(Function):
-    """(path, problem, want_bias, q, k, v, bias, g, o, lse) -> dq, dk, dv, and dbias if wanted.
+def _prepared(ctx, q, k, v, bias, g, o, lse):
+    """The path of a backward pass that will be differentiated, and what it keeps for the passes to come."""
+    path, problem = ctx.path, ctx.problem
+    if (
+        path != "sdpa"
+        or torch_internals.transforms_active()
+        or torch_internals.forward_mode_active()
+        or torch_internals.is_batched_gradient(g)
+        or not softmax_blocks.supports(problem, q)
+    ):
+        return path, None, None
+    if _compiled_is_faster(problem, q, k, v):
+        return "c", None, None
+    if not softmax_blocks.worth_keeping(q, k, v):
+        return path, None, None
+    with torch.no_grad():
+        return path, *softmax_blocks.prepared(problem, q, k, v, bias, g, o, lse)
 
-    o and lse are by-products of the forward pass that fused paths reuse (None on the compiled path); as functions of q
-    and k they carry no derivative of their own.
+
+class Backward(Function):
+    """(path, problem, want_bias, q, k, v, bias, g, o, lse, weights, slopes) -> dq, dk, dv, and dbias if wanted.
+
+    o and lse are by-products of the forward pass that fused paths reuse (None on the compiled path), the last two are what
+    ``softmax_blocks.prepared`` made, or None; as functions of q, k, v and g they carry no derivative of their own.
     """
 
     @staticmethod
@@ -110,10 +134,16 @@ class Backward(Function):
         g: Tensor,
         o: Tensor | None,
         lse: Tensor | None,
+        weights: Tensor | None,
+        slopes: Tensor | None,
     ) -> tuple[Tensor, ...]:
         if torch_internals.is_batched_gradient(g):
             grads = formulas.backward(problem, q, k, v, bias, g)
             return grads if want_bias else grads[:3]
+        if weights is not None:
+            grads = softmax_blocks.backward(problem, q, k, v, bias, g, o, lse, weights, slopes, want_bias)
+            if grads is not None:
+                return grads if want_bias else grads[:3]
         if path in FUSED:
             return FUSED[path].backward(problem, q, k, v, o, lse, g, *(() if bias is None else (bias, want_bias)))
         grads = cpu.backward(problem, q, k, v, bias, g, want_bias)
@@ -127,11 +157,11 @@ class Backward(Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-        q, k, v, bias, g, _, _ = ctx.saved_tensors
+        q, k, v, bias, g, *by_products = ctx.saved_tensors
         cotangents = zeros_where_none((*cotangents, None)[:4], (q, k, v, bias))
-        dg, *rest = Second.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, *cotangents, g)
+        dg, *rest = apply(Second, ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, *cotangents, g, *by_products)
         dbias = rest[3] if ctx.want_bias else None
-        return None, None, None, *rest[:3], dbias, dg, None, None
+        return None, None, None, *rest[:3], dbias, dg, *(None,) * 4
 
     @staticmethod
     def jvp(
@@ -144,15 +174,15 @@ class Backward(Function):
         vt: Tensor | None,
         bt: Tensor | None,
         gt: Tensor | None,
-        _o: Tensor | None,
-        _lse: Tensor | None,
+        *_: None,
     ) -> Any:
-        q, k, v, bias, g, o, lse = ctx.saved_tensors
+        q, k, v, bias, g, *by_products = ctx.saved_tensors
         tangents = zeros_where_none((qt, kt, vt, bt), (q, k, v, bias))
-        _, *change = Second.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, *tangents, g)
+        _, *change = Second.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, *tangents, g, *by_products)
         if gt is None:
             return tuple(change)
-        direct = Backward.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, gt, o, lse)
+        # the slopes are of g, not of its tangent
+        direct = Backward.apply(ctx.path, ctx.problem, ctx.want_bias, q, k, v, bias, gt, *by_products[:3], None)
         return tuple(a + b for a, b in zip(change, direct, strict=True))
 
     @staticmethod
@@ -177,9 +207,7 @@ class Tangent(Function):
         vt: Tensor | None,
         bt: Tensor | None,
     ) -> Tensor:
-        batched = any(x is not None and torch_internals.is_batched_gradient(x) for x in (qt, kt, vt, bt))
-        engine = formulas.second if path in FUSED or batched else cpu.second
-        return engine(problem, q, k, v, bias, (qt, kt, vt, bt), None)[0]
+        return _second(path, problem, False, q, k, v, bias, (qt, kt, vt, bt), None)[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -191,7 +219,7 @@ class Tangent(Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         q, k, v, bias, qt, kt, vt, bt = ctx.saved_tensors
         want = bias is not None and (ctx.needs_input_grad[5] or ctx.needs_input_grad[9])
-        _, *primal = Second.apply(ctx.path, ctx.problem, want, q, k, v, bias, qt, kt, vt, bt, g)
+        _, *primal = Second.apply(ctx.path, ctx.problem, want, q, k, v, bias, qt, kt, vt, bt, g, *(None,) * 4)
         path = "formulas" if ctx.path in FUSED else ctx.path
         linear = _backward_of(path, ctx.problem, want, q, k, v, bias, g)
         return None, None, *primal[:3], (primal[3] if want else None), *linear[:3], (linear[3] if want else None)
@@ -219,11 +247,46 @@ def _backward_of(path, problem, want, q, k, v, bias, g):
     if path == "formulas":
         grads = formulas.backward(problem, q, k, v, bias, g)
         return grads if want else grads[:3]
-    return Backward.apply(path, problem, want, q, k, v, bias, g, None, None)
+    return Backward.apply(path, problem, want, q, k, v, bias, g, *(None,) * 4)
+
+
+def _compiled_is_faster(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether compiled backward passes and second derivatives beat ``softmax_blocks``, by costs fitted to 823 sizes.
+
+    The kernel computes a group of problems at a time and only pairs that are visible, the blocks all pairs; wide heads cost
+    the kernel more than products of matrices, and packed keys and values that leave the cache too much.
+    """
+    n, n_q, n_k, width = q.shape[:-2].numel(), q.shape[-2], k.shape[-2], (q.shape[-1] + v.shape[-1]) / 2
+    groups = -(-n * q.element_size() // 64)
+    kernel = groups * problem.rows.n_pairs * (width + 4) * (1 + width / 64)
+    blocks = 30_000 + n * n_q * n_k * (3 + 0.25 * width) * q.element_size() / 8
+    widths = q.shape[-1], v.shape[-1]
+    return (
+        kernel < blocks
+        and 256 * n_k * width < PACKED_BYTES
+        and cpu.supports(problem.score, q.dtype, *widths)
+        and all(cpu.library(cpu.map_of(problem.score)[0], q.dtype, *widths, order) is not None for order in (1, 2))
+    )
+
+
+def _second(path, problem, want, q, k, v, bias, tangents, g, by_products=(None,) * 4):
+    """As ``formulas.second``, by the fastest way for the setting."""
+    batched = any(x is not None and torch_internals.is_batched_gradient(x) for x in (*tangents, g))
+    found = None
+    if not batched and path not in FUSED:
+        return cpu.second(problem, q, k, v, bias, tangents, g, want)
+    if not batched and softmax_blocks.supports(problem, q):
+        if _compiled_is_faster(problem, q, k, v):
+            return cpu.second(problem, q, k, v, bias, tangents, g, want)
+        found = softmax_blocks.second(problem, q, k, v, bias, tangents, g, *by_products, want)
+    return formulas.second(problem, q, k, v, bias, tangents, g) if found is None else found
 
 
 class Second(Function):
-    """(path, problem, want_bias, q, k, v, bias, their tangents, g) -> tangent, dq, dk, dv, and dbias if wanted."""
+    """(path, problem, want_bias, q, k, v, bias, their tangents, g, o, lse, weights, slopes) -> tangent, dq, dk, dv, dbias.
+
+    The last only if it is wanted; the last four arguments are those of ``Backward``.
+    """
 
     @staticmethod
     def forward(
@@ -239,17 +302,18 @@ class Second(Function):
         vt: Tensor | None,
         bt: Tensor | None,
         g: Tensor,
+        o: Tensor | None,
+        lse: Tensor | None,
+        weights: Tensor | None,
+        slopes: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        batched = any(x is not None and torch_internals.is_batched_gradient(x) for x in (qt, kt, vt, bt, g))
-        if path in FUSED or batched:
-            out = formulas.second(problem, q, k, v, bias, (qt, kt, vt, bt), g)
-        else:
-            out = cpu.second(problem, q, k, v, bias, (qt, kt, vt, bt), g, want_bias)
+        out = _second(path, problem, want_bias, q, k, v, bias, (qt, kt, vt, bt), g, (o, lse, weights, slopes))
         return out if want_bias else out[:4]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         _, ctx.problem, ctx.want_bias, *tensors = inputs
+        tensors = tensors[:9]
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
 
@@ -272,12 +336,12 @@ class Second(Function):
         function, live, tensors = Second._again(ctx)
         pulled = pulled_back(function, [tensors[i] for i in live], tuple(cotangents))
         grads = dict(zip(live, pulled, strict=True))
-        return None, None, None, *(grads.get(i) for i in range(9))
+        return None, None, None, *(grads.get(i) for i in range(9)), *(None,) * 4
 
     @staticmethod
     def jvp(ctx: Any, _path: None, _problem: None, _want: None, *tangents: Tensor | None) -> Any:
         function, live, tensors = Second._again(ctx)
-        filled = zeros_where_none(tangents, tensors)
+        filled = zeros_where_none(tangents[:9], tensors)
         return pushed_forward(function, tuple(tensors[i] for i in live), tuple(filled[i] for i in live))
 
     @staticmethod

@@ -157,6 +157,12 @@ def test_fused_operators_are_attention_with_its_log_sum_exp(causal):
     assert view(o, (2, 5, 3)).shape == (2, 5, 3)
 
 
+def test_the_backward_of_softmax_writes_where_it_is_told():
+    g, w, out = torch.randn(3, 5), torch.randn(3, 5).softmax(-1), torch.empty(3, 5)
+    torch_internals.softmax_backward(g, w, out)
+    assert (out - w * (g - (w * g).sum(-1, keepdim=True))).abs().max() < 1e-6
+
+
 def test_modes_that_trace_are_told_from_modes_that_look_on():
     class Look(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
