@@ -133,7 +133,7 @@ def _call(q, v, bias, visible, causal, scale, number, parameter, path, names, ma
     if rows is None:
         bias = additive(visible, q) if bias is None else torch.where(visible, bias, -torch.inf).to(q)
         rows = rows_of_mask(None, n_q, n_k)
-    return chosen, Problem(scale, score, rows, None, tuple(names.split()), Mass(tuple(mass))), bias
+    return chosen, Problem(scale, score, rows, tuple(names.split()), Mass(tuple(mass))), bias
 
 
 @torch.library.custom_op("attnlab::attention", mutates_args=())

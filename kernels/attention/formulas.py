@@ -55,7 +55,7 @@ class _Row:
         if not isinstance(score, FOverG):
             raise TypeError(f"score={score!r} is not of the family f over g; use path='reference'")
         s = problem.scale * (q @ k.mT)
-        seen = on_device(problem.rows, s.device) if problem.rows is not None else problem.visible
+        seen = on_device(problem.rows, s.device)
         if bias is not None:
             s, shown = s + bias, bias != -torch.inf
             seen = shown if seen is None else seen & shown

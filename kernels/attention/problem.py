@@ -40,12 +40,14 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Scale, score map, visible keys and statistics of a call; ``rows`` is None if problems differ in what they see."""
+    """Scale, score map, visible keys and statistics of a call; ``rows`` is None if problems differ in what they see.
+
+    What each of them sees is then a tensor of the call, and on fast paths a term of its bias.
+    """
 
     scale: float
     score: ScoreMap
     rows: Rows | None
-    visible: Tensor | None
     names: tuple[str, ...]
     mass: Mass
     kept: dict = field(default_factory=dict)  # what a path works out once for all calls of the problem

@@ -132,7 +132,7 @@ def test_written_out_derivatives_of_each_map_match_autograd(name, make):
 def test_double_backward_formula_is_symmetric(make):
     """<cotangents, second derivative of tangents> does not change when the two are swapped."""
     q, k, v = make(10, (3, 2), (4, 2), (4, 2))
-    problem = Problem(0.7, Softmax(), rows_of_mask(None, 3, 4), None, (), Mass())
+    problem = Problem(0.7, Softmax(), rows_of_mask(None, 3, 4), (), Mass())
     g = make(11, (3, 2))
     a, b = (make(seed, (3, 2), (4, 2), (4, 2)) for seed in (12, 13))
 

@@ -63,7 +63,7 @@ def report(
     """Stack, spills, shared memory and tensor-core instructions of one build."""
     score = SCORE_MAPS[score] if isinstance(score, str) else score
     function = getattr(gpu.kernels_of(score), f"{kernel}_kernel")
-    problem = Problem(1.0, score, rows_of_mask(mask, *sizes), None, (), Mass())
+    problem = Problem(1.0, score, rows_of_mask(mask, *sizes), (), Mass())
     fixed = gpu.constants(problem, dtype, *sizes, width, width, kernel, bias, bias, statistics)
     accumulator = "*fp64" if dtype == torch.float64 else "*fp32"
     flags = {torch.int64: "*i64", torch.uint8: "*u8"}[gpu.flag_dtype(dtype)]
