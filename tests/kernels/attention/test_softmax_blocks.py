@@ -29,7 +29,7 @@ def given(make, mask, bias, seed=1, lead=(2, 3), n_q=7, n=7):
     shape = {"none": None, "shared": (n_q, n), "own": (*lead, n_q, n)}[bias]
     bias = None if shape is None else make(seed + 1, shape).expand(*lead, n_q, n)
     rows = rows_of_visible(mask) if isinstance(mask, torch.Tensor) else rows_of_mask(mask, n_q, n)
-    return (q, k, v, bias), Problem(0.5, Softmax(), rows, None, (), Mass()), None if mask is None else ~rows.visible
+    return (q, k, v, bias), Problem(0.5, Softmax(), rows, (), Mass()), None if mask is None else ~rows.visible
 
 
 @pytest.fixture(params=[1 << 20, 200], ids=["one block", "many"])
@@ -120,7 +120,7 @@ def test_third_derivatives_and_repeated_passes_do_not_see_what_was_kept(kept, co
 def test_the_compiled_second_derivative_is_for_many_narrow_problems():
     def faster(lead, n, d):
         q = torch.zeros(*lead, n, d)
-        problem = Problem(0.5, Softmax(), rows_of_mask(None, n, n), None, (), Mass())
+        problem = Problem(0.5, Softmax(), rows_of_mask(None, n, n), (), Mass())
         return autograd._compiled_is_faster(problem, q, q, q)
 
     assert not faster((2, 1), 518, 90) and not faster((3, 1), 1035, 27) and not faster((1,), 1381, 1)
