@@ -317,6 +317,11 @@ def _run(
     function: str, order: int, problem: Problem, reads: tuple[Tensor | None, ...], writes: tuple[Tensor | None, ...]
 ) -> None:
     """A kernel on tensors in the order of ``_READS`` and ``_WRITES``; what it writes is new, and lies in row-major order."""
+    if not reads[0].numel():  # no queries, or no problems: nothing is received
+        for x in writes:
+            if x is not None:
+                x.zero_()
+        return
     for x in reads:
         if x is not None and (x.is_neg() or x._is_zerotensor()):
             reads = tuple(x if x is None else torch_internals.in_memory(x) for x in reads)

@@ -141,3 +141,21 @@ def test_double_backward_formula_is_symmetric(make):
         return sum((i * j).sum() for i, j in zip(grads, y, strict=True))
 
     assert abs(form(a, b) - form(b, a)) < 200 * EPS * abs(form(a, a))
+
+
+@pytest.mark.parametrize("path", ["auto", "c", "reference"])
+@pytest.mark.parametrize("lead", [(3,), (0,)])
+def test_keys_that_no_query_reads_have_gradients_of_zero(path, lead, needs_c):
+    """Without queries every gradient is zero, first and second, whatever lay in the memory that holds it."""
+    q = torch.zeros(*lead, 0, 3, dtype=torch.float64, requires_grad=True)
+    k, v = (torch.ones(*lead, 5, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    bias = torch.zeros(0, 5, dtype=torch.float64, requires_grad=True)
+    for mask in (None, "causal"):
+        for moved in (None, bias):
+            for _ in range(20):
+                for n in (5, 15, 45):
+                    torch.full((n,), torch.nan, dtype=torch.float64)  # what the next allocation may find
+                o = attention(q, k, v, mask=mask, bias=moved, path=path)
+                first = torch.autograd.grad(o.square().sum(), (k, v), create_graph=True)
+                second = torch.autograd.grad(sum(x.square().sum() for x in first), (k, v), allow_unused=True)
+                assert all((x == 0).all() for x in (*first, *second) if x is not None)
