@@ -56,7 +56,9 @@ class ColumnSums(Function):
         if ctx.path in autograd.FUSED:
             o, record = autograd.Forward.apply(ctx.path, ctx.problem, q, k, v, bias)
             o = o.detach()  # as in ``autograd.Forward``
-        dq, dk, _, *dbias = autograd.Backward.apply(ctx.path, ctx.problem, want, q, k, v, bias, g, o, record)
+        dq, dk, _, *dbias = autograd.Backward.apply(
+            ctx.path, ctx.problem, want, q, k, v, bias, g, o, record, None, None
+        )
         return None, None, dq, dk, dbias[0] if want else None
 
     @staticmethod
@@ -64,9 +66,9 @@ class ColumnSums(Function):
         q, k, bias = ctx.saved_tensors
         v, g = _columns(q, k)
         qt, kt, bt = zeros_where_none(tangents, (q, k, bias))
-        return autograd.Second.apply(ctx.path, ctx.problem, False, q, k, v, bias, qt, kt, torch.zeros_like(v), bt, g)[
-            3
-        ].squeeze(-1)
+        return autograd.Second.apply(
+            ctx.path, ctx.problem, False, q, k, v, bias, qt, kt, torch.zeros_like(v), bt, g, *(None,) * 4
+        )[3].squeeze(-1)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:

@@ -136,7 +136,7 @@ def _mask(problem: Problem, like: Tensor, bias: Tensor | None) -> tuple[bool, Te
 @functools.lru_cache(maxsize=2)
 def _additive(rows: Rows, dtype: torch.dtype) -> Tensor:
     with torch_internals.kept_tensors():
-        return additive(rows.visible, torch.empty((), dtype=dtype))
+        return additive(rows.visible, rows.visible.new_empty((), dtype=dtype))
 
 
 def takes(problem: Problem, *tensors: Tensor) -> bool:
