@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels import torch_internals
+from attnlab.kernels.attention.masks import additive
 from attnlab.kernels.attention.problem import Problem
 from attnlab.kernels.attention.scores.f_over_g import Softmax
 
@@ -217,7 +218,7 @@ class _Call:
             out += _part(self.bias, *block.cut)
         if not self.problem.rows.full:
             visible = self.problem.rows.visible[block.cut[1:]]
-            out += torch.zeros(visible.shape, dtype=out.dtype).masked_fill_(~visible, -torch.inf)
+            out += additive(visible, out)
         if self.lse is None:
             return out.copy_(torch.softmax(out, -1))
         out -= block.rows(self.lse)

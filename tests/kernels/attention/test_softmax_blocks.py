@@ -117,6 +117,26 @@ def test_third_derivatives_and_repeated_passes_do_not_see_what_was_kept(kept, co
         assert (got - wanted).abs().max() < 2000 * EPS * (1 + wanted.abs().max())
 
 
+def test_the_default_device_and_type_are_those_of_others(make, monkeypatch):
+    """What hides keys lies where the tensors are, in their type."""
+    monkeypatch.setattr(autograd, "_compiled_is_faster", lambda *_: False)
+    q, k, v = (x.float().requires_grad_() for x in make(9, *[(2, 7, 4)] * 3))
+
+    def product():
+        o = attention(q, k, v, mask=Window(2, 1), path="sdpa")
+        first = torch.autograd.grad(o.square().sum(), (q, k, v), create_graph=True)
+        return torch.autograd.grad(sum(x.square().sum() for x in first), (q, k, v))
+
+    right = product()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            found = product()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(found, right, strict=True))
+
+
 def test_the_compiled_second_derivative_is_for_many_narrow_problems():
     def faster(lead, n, d):
         q = torch.zeros(*lead, n, d)
