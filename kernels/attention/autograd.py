@@ -275,7 +275,7 @@ def _second(path, problem, want, q, k, v, bias, tangents, g, by_products=(None,)
     found = None
     if not batched and path not in FUSED:
         return cpu.second(problem, q, k, v, bias, tangents, g, want)
-    if not batched and softmax_blocks.supports(problem, q):
+    if not batched and path == "sdpa" and softmax_blocks.supports(problem, q):
         if _compiled_is_faster(problem, q, k, v):
             return cpu.second(problem, q, k, v, bias, tangents, g, want)
         found = softmax_blocks.second(problem, q, k, v, bias, tangents, g, *by_products, want)
