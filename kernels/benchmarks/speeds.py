@@ -20,11 +20,8 @@ FAR = 3.0
 #: With as many queries as keys greater lengths are not timed: all paths grow as the pairs do.
 LONGEST = 512
 _SCORES = {"exponential": "sigmoid", "rational": "relu"}
-_WORK, _BYTES, _MOST = (
-    1 << 21,
-    1 << 26,
-    2048,
-)  # multiply-adds, bytes and problems of a call, where 16 problems take no more
+#: Multiply-adds, bytes of operands and problems of a call, where 16 problems take no more.
+_WORK, _BYTES, _MOST = 1 << 21, 1 << 26, 2048
 
 
 def time_table(
