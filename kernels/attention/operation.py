@@ -153,9 +153,8 @@ def attention(
         if plan is not None:
             if not statistics and not of_problems:
                 _remember(plan, q, k, v, score, mask, bias, scale, path)
-            if (
-                of_problems and bias is None and plan.path in ("c", "sdpa")
-            ):  # a call with a bias may be one that is kept
+            as_bias_only = of_problems and bias is None and not torch_internals.forward_mode_active()
+            if as_bias_only and plan.path in ("c", "sdpa"):  # a call with a bias may be one that is kept
                 hidden = additive(mask, q)
                 return attention(q, k, v, score=score, bias=hidden, scale=scale, statistics=statistics, path=plan.path)
             visible = mask.expand(*mask.shape[:-2], q.shape[-2], k.shape[-2]) if of_problems else None

@@ -130,6 +130,20 @@ def test_a_mask_for_each_problem_is_read_at_every_call(make):
     assert near(torch.autograd.grad(o.sum(), own)[0], right)
 
 
+@pytest.mark.parametrize("path", ["auto", "c", "sdpa"])
+def test_forward_mode_after_calls_with_a_mask_for_each_problem(path, make, needs_c):
+    """A plan that was made without forward mode serves a call with it: nothing is refused, and the tangent is right."""
+    q, k, v, t = make(8, *[(4, 9, 5)] * 4)
+    mask = make(9, (4, 9, 9))[0] > 0
+    mask[..., 0] = True
+    for _ in range(3):
+        attention(q.clone().requires_grad_(), k, v, mask=mask, path=path)
+    right = torch.func.jvp(lambda x: attention(x, k, v, mask=mask, path="reference"), (q,), (t,))[1]
+    with torch.autograd.forward_ad.dual_level():
+        dual = attention(torch.autograd.forward_ad.make_dual(q, t), k, v, mask=mask, path=path)
+        assert near(torch.autograd.forward_ad.unpack_dual(dual).tangent, right)
+
+
 def test_a_look_up_is_no_way_around_modes_and_transforms(make, needs_c):
     q, k, v, t = make(5, *[(9, 6, 4)] * 4)
     for _ in range(3):
