@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attnlab.kernels.attention import attention, cpu, plain, seen
+from attnlab.kernels.attention import attention, cpu, paths, plain, sdpa, seen
 from attnlab.kernels.attention import operation as package
 from attnlab.kernels.attention.masks import BlockSparse, Window
 from attnlab.kernels.attention.scores.f_over_g import Softmax
@@ -134,7 +134,7 @@ def test_a_mask_for_each_problem_is_read_at_every_call(make):
 def test_forward_mode_after_calls_with_a_mask_for_each_problem(path, make, needs_c):
     """A plan that was made without forward mode serves a call with it: nothing is refused, and the tangent is right."""
     q, k, v, t = make(8, *[(4, 9, 5)] * 4)
-    mask = make(9, (4, 9, 9))[0] > 0
+    mask = make(9, (4, 9, 9)) > 0
     mask[..., 0] = True
     for _ in range(3):
         attention(q.clone().requires_grad_(), k, v, mask=mask, path=path)
@@ -142,6 +142,21 @@ def test_forward_mode_after_calls_with_a_mask_for_each_problem(path, make, needs
     with torch.autograd.forward_ad.dual_level():
         dual = attention(torch.autograd.forward_ad.make_dual(q, t), k, v, mask=mask, path=path)
         assert near(torch.autograd.forward_ad.unpack_dual(dual).tangent, right)
+
+
+def test_what_is_kept_with_derivatives_does_not_serve_calls_without(make, monkeypatch, needs_c):
+    """The table may give them different paths: the one of a call does not depend on which came first."""
+    monkeypatch.setattr(paths, "choose_path", lambda possible, family, passes, *_: "c" if passes == "both" else "sdpa")
+    taken, forward, directly = [], cpu.Ready.carry_out, sdpa.directly
+    monkeypatch.setattr(cpu.Ready, "carry_out", lambda *args: taken.append("c") or forward(*args))
+    monkeypatch.setattr(sdpa, "directly", lambda *args: taken.append("sdpa") or directly(*args))
+    q, k, v, b = make(10, *[(2, 3, 20, 4)] * 3, (20, 20))
+    own = q.clone().requires_grad_()
+    for options in ({}, {"bias": b}):
+        for x, path in ((own, "c"), (q, "sdpa")) * 3 + ((q, "sdpa"),) * 3 + ((own, "c"),) * 3:
+            taken.clear()
+            attention(x, k, v, **options)
+            assert taken == [path], options
 
 
 def test_a_look_up_is_no_way_around_modes_and_transforms(make, needs_c):

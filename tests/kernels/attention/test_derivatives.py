@@ -1,5 +1,7 @@
 """First and second derivatives and forward mode of every path, by finite differences and between transforms."""
 
+import math
+
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
@@ -159,3 +161,17 @@ def test_keys_that_no_query_reads_have_gradients_of_zero(path, lead, needs_c):
                 first = torch.autograd.grad(o.square().sum(), (k, v), create_graph=True)
                 second = torch.autograd.grad(sum(x.square().sum() for x in first), (k, v), allow_unused=True)
                 assert all((x == 0).all() for x in (*first, *second) if x is not None)
+
+
+@pytest.mark.parametrize("path", ["c", "reference"])
+@pytest.mark.parametrize("logit", [-30.0, 0.0, 12.0, 30.0])
+def test_slope_of_a_saturated_sigmoid_keeps_its_digits(path, logit, needs_c):
+    """p (1 - p) where 1 - p rounds to 0 in float32: 1 / (2 + exp s + exp(-s)), first and second derivative."""
+    q = torch.tensor([[logit]], requires_grad=True)
+    one = torch.ones(1, 1)
+    o = attention(q, one, one, score="sigmoid", scale=1.0, path=path)
+    (slope,) = torch.autograd.grad(o, q, create_graph=True)
+    (curve,) = torch.autograd.grad(slope, q)
+    right = 1 / (2 + math.exp(logit) + math.exp(-logit))
+    assert slope.item() == pytest.approx(right, rel=1e-5, abs=0)
+    assert curve.item() == pytest.approx(-right * math.tanh(logit / 2), rel=1e-5, abs=1e-7 * right)
