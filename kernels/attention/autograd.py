@@ -112,14 +112,14 @@ def _prepared(ctx, q, k, v, bias, g, o, lse):
     if not softmax_blocks.worth_keeping(q, k, v):
         return path, None, None
     with torch.no_grad():
-        return path, *softmax_blocks.prepared(problem, q, k, v, bias, g, o, lse)
+        return path, *softmax_blocks.Call(problem, q, k, v, bias, g, o, lse).prepared()
 
 
 class Backward(Function):
     """(path, problem, want_bias, q, k, v, bias, g, o, lse, weights, slopes) -> dq, dk, dv, and dbias if wanted.
 
     o and lse are by-products of the forward pass that fused paths reuse (None on the compiled path), the last two are what
-    ``softmax_blocks.prepared`` made, or None; as functions of q, k, v and g they carry no derivative of their own.
+    ``softmax_blocks.Call.prepared`` made, or None; as functions of q, k, v and g they carry no derivative of their own.
     """
 
     @staticmethod
@@ -141,7 +141,7 @@ class Backward(Function):
             grads = formulas.backward(problem, q, k, v, bias, g)
             return grads if want_bias else grads[:3]
         if weights is not None:
-            grads = softmax_blocks.backward(problem, q, k, v, bias, g, o, lse, weights, slopes, want_bias)
+            grads = softmax_blocks.Call(problem, q, k, v, bias, g, o, lse).backward(weights, slopes, want_bias)
             if grads is not None:
                 return grads if want_bias else grads[:3]
         if path in FUSED:
@@ -278,7 +278,9 @@ def _second(path, problem, want, q, k, v, bias, tangents, g, by_products=(None,)
     if not batched and path == "sdpa" and softmax_blocks.supports(problem, q):
         if _compiled_is_faster(problem, q, k, v):
             return cpu.second(problem, q, k, v, bias, tangents, g, want)
-        found = softmax_blocks.second(problem, q, k, v, bias, tangents, g, *by_products, want)
+        found = softmax_blocks.Call(problem, q, k, v, bias, g, *by_products[:2]).second(
+            tangents, *by_products[2:], want
+        )
     return formulas.second(problem, q, k, v, bias, tangents, g) if found is None else found
 
 

@@ -51,101 +51,11 @@ def supports(problem: Problem, q: Tensor) -> bool:
 
 
 def worth_keeping(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether what ``prepared`` makes costs less once than in each pass."""
+    """Whether what ``Call.prepared`` makes costs less once than in each pass."""
     size, width = q.shape[:-1].numel() * k.shape[-2] * q.element_size(), q.shape[-1] + v.shape[-1]
     if size * width < SMALL:
         return False
     return size <= (KEPT_BYTES if width >= WIDE or k.shape[-2] < SHORT else BLOCK_BYTES)
-
-
-def prepared(
-    problem: Problem,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: Tensor | None,
-    g: Tensor,
-    o: Tensor | None,
-    lse: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """P and dP - delta, with one axis of problems in front: what a backward pass and its derivative share."""
-    call = _Call(problem, q, k, v, bias, g, o, lse)
-    shape, seen = (call.n, call.n_q, call.n_k), problem.rows.full
-    weights, slopes = (q.new_empty(shape) if seen else q.new_zeros(shape) for _ in range(2))
-    for block in call.blocks():
-        w = call.weights(block, weights[block.cut])
-        call.slopes(block, w, slopes[block.cut])
-    return weights, slopes
-
-
-def backward(
-    problem: Problem,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: Tensor | None,
-    g: Tensor,
-    o: Tensor | None,
-    lse: Tensor | None,
-    weights: Tensor | None,
-    slopes: Tensor | None,
-    want_bias: bool,
-) -> tuple[Tensor | None, ...] | None:
-    """Gradients (dq, dk, dv, dbias or None) for the cotangent ``g`` of the output ``o``."""
-    call = _Call(problem, q, k, v, bias, g, o, lse)
-    grads = _Gradients(call, want_bias)
-    room = call.room(2)
-    for block in call.blocks():
-        one, other = block.matrices(room)
-        w = call.weights(block, one) if weights is None else weights[block.cut]
-        ds = torch.mul(w, call.slopes(block, w, other) if slopes is None else slopes[block.cut], out=other)
-        grads.add(block, ((ds, block.rows(call.q), block.keys(call.k)),), w)
-    return grads.answer()
-
-
-def second(
-    problem: Problem,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: Tensor | None,
-    tangents: tuple[Tensor | None, ...],
-    g: Tensor | None,
-    o: Tensor | None,
-    lse: Tensor | None,
-    weights: Tensor | None,
-    slopes: Tensor | None,
-    want_bias: bool,
-) -> tuple[Tensor | None, ...] | None:
-    """As ``formulas.second``: (tangent,) or (tangent, dq, dk, dv, dbias or None)."""
-    call = _Call(problem, q, k, v, bias, g, o, lse)
-    qt, kt, vt = (_three(x, call.n) for x in tangents[:3])
-    bt = _matrices(tangents[3], call.n)
-    tangent = call.new(call.n_q, v.shape[-1])
-    grads = None if g is None else _Gradients(call, want_bias)
-    room, scale = call.room(5), problem.scale
-    for block in call.blocks():
-        w, s, wt, dp, ds = block.matrices(room)
-        q_, k_, qt_, kt_, vt_ = block.rows(call.q), block.keys(call.k), block.rows(qt), block.keys(kt), block.keys(vt)
-        w = call.weights(block, w) if weights is None else weights[block.cut]
-        s.baddbmm_(qt_, k_.mT, beta=0, alpha=scale).baddbmm_(q_, kt_.mT, alpha=scale)
-        if bt is not None:
-            s += _part(bt, *block.cut)
-        _softmax_backward(s, w, wt)
-        t = block.rows(tangent)
-        _add_product(t, wt, block.keys(call.v), fresh=True)
-        _add_product(t, w, vt_)
-        if grads is None:
-            continue
-        dp = call.slopes(block, w, dp) if slopes is None else slopes[block.cut]
-        torch.mul(w, dp, out=ds)
-        _less_its_mean(block.rows(call.g), vt_, t, s)
-        ds2 = s.mul_(w).addcmul_(wt, dp)
-        grads.add(block, ((ds2, q_, k_), (ds, qt_, kt_)), wt)
-    if grads is None:
-        return (call.shaped(tangent),) if torch_internals.all_finite(tangent) else None
-    found = grads.answer()
-    return None if found is None else (call.shaped(tangent), *found)
 
 
 @dataclass(frozen=True)
@@ -170,10 +80,24 @@ class _Block:
         return [x[:size].view(self.shape) for x in room]
 
 
-class _Call:
-    """The tensors of a call with one axis of problems in front, and how their matrix of weights is cut."""
+class Call:
+    """The tensors of a call with one axis of problems in front, and how their matrix of weights is cut.
 
-    def __init__(self, problem, q, k, v, bias, g, o, lse):
+    q (..., query, d), k (..., key, d), v (..., key, d_v), bias (..., query, key) or None, all with equal leading axes; ``g``: the
+    cotangent of the output, None where only a tangent is wanted; ``o``, ``lse``: output and log-sum-exp, or None.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        bias: Tensor | None,
+        g: Tensor | None,
+        o: Tensor | None,
+        lse: Tensor | None,
+    ) -> None:
         self.problem, self.lead = problem, q.shape[:-2]
         self.n, self.n_q, self.n_k = self.lead.numel(), q.shape[-2], k.shape[-2]
         self.q, self.k, self.v, self.g, self.o = (_three(x, self.n) for x in (q, k, v, g, o))
@@ -186,6 +110,60 @@ class _Call:
             self.n_queries = min(self.n_queries, max(FEWEST_QUERIES, -(-self.n_q // 8)))
         widest = max(self.n_queries, self.n_k) * max(q.shape[-1], v.shape[-1])
         self.n_problems = min(self.n, max(1, entries // max(self.n_queries * self.n_k, widest)))
+
+    def prepared(self) -> tuple[Tensor, Tensor]:
+        """P and dP - delta, with one axis of problems in front: what a backward pass and its derivative share."""
+        shape, seen = (self.n, self.n_q, self.n_k), self.problem.rows.full
+        weights, slopes = (self.q.new_empty(shape) if seen else self.q.new_zeros(shape) for _ in range(2))
+        for block in self.blocks():
+            w = self.weights(block, weights[block.cut])
+            self.slopes(block, w, slopes[block.cut])
+        return weights, slopes
+
+    def backward(
+        self, weights: Tensor | None, slopes: Tensor | None, want_bias: bool
+    ) -> tuple[Tensor | None, ...] | None:
+        """Gradients (dq, dk, dv, dbias or None) for the cotangent ``g`` of the output ``o``."""
+        grads, room = _Gradients(self, want_bias), self.room(2)
+        for block in self.blocks():
+            one, other = block.matrices(room)
+            w = self.weights(block, one) if weights is None else weights[block.cut]
+            ds = torch.mul(w, self.slopes(block, w, other) if slopes is None else slopes[block.cut], out=other)
+            grads.add(block, ((ds, block.rows(self.q), block.keys(self.k)),), w)
+        return grads.answer()
+
+    def second(
+        self, tangents: tuple[Tensor | None, ...], weights: Tensor | None, slopes: Tensor | None, want_bias: bool
+    ) -> tuple[Tensor | None, ...] | None:
+        """As ``formulas.second``: (tangent,) or (tangent, dq, dk, dv, dbias or None)."""
+        qt, kt, vt = (_three(x, self.n) for x in tangents[:3])
+        bt = _matrices(tangents[3], self.n)
+        tangent = self.new(self.n_q, self.v.shape[-1])
+        grads = None if self.g is None else _Gradients(self, want_bias)
+        room, scale = self.room(5), self.problem.scale
+        for block in self.blocks():
+            w, s, wt, dp, ds = block.matrices(room)
+            q, k, vt_ = block.rows(self.q), block.keys(self.k), block.keys(vt)
+            qt_, kt_ = block.rows(qt), block.keys(kt)
+            w = self.weights(block, w) if weights is None else weights[block.cut]
+            s.baddbmm_(qt_, k.mT, beta=0, alpha=scale).baddbmm_(q, kt_.mT, alpha=scale)
+            if bt is not None:
+                s += _part(bt, *block.cut)
+            _softmax_backward(s, w, wt)
+            t = block.rows(tangent)
+            _add_product(t, wt, block.keys(self.v), fresh=True)
+            _add_product(t, w, vt_)
+            if grads is None:
+                continue
+            dp = self.slopes(block, w, dp) if slopes is None else slopes[block.cut]
+            torch.mul(w, dp, out=ds)
+            _less_its_mean(block.rows(self.g), vt_, t, s)
+            ds2 = s.mul_(w).addcmul_(wt, dp)
+            grads.add(block, ((ds2, q, k), (ds, qt_, kt_)), wt)
+        if grads is None:
+            return (self.shaped(tangent),) if torch_internals.all_finite(tangent) else None
+        found = grads.answer()
+        return None if found is None else (self.shaped(tangent), *found)
 
     def blocks(self) -> Iterator[_Block]:
         rows, whole = self.problem.rows, self.n_queries == self.n_q and self.n_problems == self.n and not self.runs
@@ -233,7 +211,7 @@ class _Call:
 class _Gradients:
     """dq, dk, dv, and dbias if wanted, gathered from the blocks."""
 
-    def __init__(self, call: _Call, want_bias: bool):
+    def __init__(self, call: Call, want_bias: bool):
         self.call = call
         self.all_queries = call.n_queries == call.n_q and not call.runs  # then each block writes its own part
         self.dq = call.new(call.n_q, call.q.shape[-1])

@@ -58,12 +58,12 @@ def test_blocks_have_the_derivatives_of_plain_torch(mask, bias, known, make, blo
     o, g = o.detach(), g.detach()
     kept = {"nothing": (None,) * 4, "output": (o, lse, None, None)}.get(known)
     if kept is None:
-        kept = o, lse, *softmax_blocks.prepared(problem, *tensors, g, o, lse)
+        kept = o, lse, *softmax_blocks.Call(problem, *tensors, g, o, lse).prepared()
     want = bias != "none"
-    grads = softmax_blocks.backward(problem, *tensors, g, *kept, want)
+    grads = softmax_blocks.Call(problem, *tensors, g, *kept[:2]).backward(*kept[2:], want)
     tangents = (*along, None)[:4]
-    found = softmax_blocks.second(problem, *tensors, tangents, g, *kept, want)
-    (tangent,) = softmax_blocks.second(problem, *tensors, tangents, None, *kept, False)
+    found = softmax_blocks.Call(problem, *tensors, g, *kept[:2]).second(tangents, *kept[2:], want)
+    (tangent,) = softmax_blocks.Call(problem, *tensors, None, *kept[:2]).second(tangents, *kept[2:], False)
     pairs = (*zip(grads, first, strict=False), *zip(found, (dg, *again), strict=False), (tangent, dg))
     for got, expected in pairs:
         assert (got - expected).abs().max() < 200 * EPS * (1 + expected.abs().max())
@@ -74,7 +74,7 @@ def test_one_query_needs_no_product_of_matrices(make, blocks):
     tensors, problem, _ = given(make, None, "none", n_q=1)
     along, g = make(4, *(x.shape for x in tensors[:3])), make(5, (2, 3, 1, 3))
     expected = formulas.second(problem, *tensors, (*along, None), g)
-    found = softmax_blocks.second(problem, *tensors, (*along, None), g, *(None,) * 4, True)
+    found = softmax_blocks.Call(problem, *tensors, g, None, None).second((*along, None), None, None, True)
     for got, wanted in zip(found, expected, strict=True):
         assert (got - wanted).abs().max() < 100 * EPS * (1 + wanted.abs().max())
 
@@ -90,7 +90,7 @@ def test_a_hidden_number_that_is_not_finite_is_left_to_the_formulas(name, make, 
     monkeypatch.setattr(autograd, "_compiled_is_faster", lambda *_: False)
     expected = second()
     {"k": k, "v": v}[name][..., -1, 0] = torch.nan
-    assert softmax_blocks.second(problem, q, k, v, None, (*along, None), g, *(None,) * 4, False) is None
+    assert softmax_blocks.Call(problem, q, k, v, None, g, None, None).second((*along, None), None, None, False) is None
     for got, wanted in zip(second(), expected, strict=True):
         assert (got - wanted).abs().max() < 100 * EPS * (1 + wanted.abs().max())
 
