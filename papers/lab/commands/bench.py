@@ -18,7 +18,7 @@ from typing import Any
 from attnlab.analysis.writing import write_atomically
 from attnlab.papers.lab.commands.options import add_out, count, show
 from attnlab.papers.lab.commands.options import folder as results_folder
-from attnlab.papers.lab.errors import UsageError, environment_error
+from attnlab.papers.lab.errors import UsageError, environment_error, nearest
 from attnlab.theory.costs import own_kernels as kernel_work
 
 Records = list[dict[str, Any]]
@@ -82,12 +82,12 @@ _BESIDE = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """``kernels|training|points`` and how it is timed."""
+    """``kernels|training|points|growth`` and how it is timed."""
     parser.add_argument(
         "what",
-        choices=("kernels", "training", "points"),
+        choices=("kernels", "training", "points", "growth"),
         help="kernels: attention on the laboratory's shapes; training: steps of an ensemble; points: attention at random sizes, "
-        "each against the best plain torch",
+        "each against the best plain torch; growth: time and memory of every simulation as each size is doubled",
     )
     parser.add_argument(
         "--points", type=count, default=300, metavar="N", help="points: how many sizes to draw (default 300: hours)"
@@ -97,6 +97,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="NAME",
         help="points: what a call asks for, may be given again: softmax, 'constant bias', 'mask per problem', ... (default all)",
+    )
+    parser.add_argument(
+        "--simulation",
+        action="append",
+        metavar="NAME",
+        help="growth: which simulation, may be given again (default all: an hour)",
     )
     parser.add_argument("--rounds", type=count, default=9, metavar="N", help="rounds of each comparison (default 9)")
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="threads of every candidate (default 1)")
@@ -114,12 +120,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--dispatch measures the kernels on one thread: use `attnlab bench kernels --dispatch FILE`")
     if arguments.situation is not None and arguments.what != "points":
         raise UsageError("--situation chooses among random sizes: use `attnlab bench points --situation NAME`")
-    if arguments.what == "points" and arguments.threads != 1:
-        raise UsageError("random sizes are timed on one thread: leave --threads away")
+    if arguments.simulation is not None and arguments.what != "growth":
+        raise UsageError("--simulation chooses what is doubled: use `attnlab bench growth --simulation NAME`")
+    if arguments.what in ("points", "growth") and arguments.threads != 1:
+        raise UsageError(f"{arguments.what} is timed on one thread: leave --threads away")
     if arguments.threads > (os.cpu_count() or 1):
         raise UsageError(f"--threads {arguments.threads} is more than the {os.cpu_count()} cores of this machine")
     if arguments.dispatch is not None:
         show(arguments, *dispatch_table(Path(arguments.dispatch), arguments.rounds))
+    elif arguments.what == "growth":
+        show(arguments, *growth(arguments.simulation))
     elif arguments.what == "points":
         show(arguments, *points(arguments.points, arguments.situation, results_folder(arguments), arguments.rounds))
     else:
@@ -236,6 +246,25 @@ def points(n: int, situations: list[str] | None, folder: Path, rounds: int) -> t
         f"all points: {folder / 'points.json'}",
     ]
     return record, "\n\n".join(parts)
+
+
+def growth(names: list[str] | None) -> tuple[dict[str, Any], str]:
+    """Exponents of time and memory in each size of every simulation, or of those named."""
+    from attnlab.kernels.benchmarks import timing
+    from attnlab.simulators.ensemble import growth as doubled
+
+    known = [name for name, _ in doubled.all_simulations()]
+    for name in names or ():
+        if name not in known:
+            raise UsageError(f"--simulation {name!r} is unknown{nearest(name, known)}")
+    machine = timing.machine()
+    found = doubled.records(names or (), say=lambda text: print(text, file=sys.stderr, flush=True))
+    text = (
+        f"{_shown_machine(machine)}\n\nA block at the default setting, made smaller until it takes {doubled.LONGEST:g} s: "
+        "seconds, megabytes beyond what was held before, and log2 of what doubling each size alone does to the time [and to the "
+        f"memory, above {doubled.SMALL_MEMORY / 1e6:.0f} MB].\n\n{timing.markdown(doubled.table(found))}"
+    )
+    return {"bench": "growth", "machine": machine, "simulations": found}, text
 
 
 def _shown_machine(machine: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """One case: the call and its derivatives against the oracle; tolerances come from how the oracle itself moves.
 
 The allowed error is the number of roundings of a sum over keys and widths, times the change of the oracle when every input
-moves by one unit in the last place of the type (the largest of a few random moves), plus as many roundings of the result.
+moves by one unit in the last place of the type (the largest of a few random moves), plus as many roundings of the result, and
+of the terms of a second derivative: over a single key softplus / sum softplus is 1, and its second derivative, 0, a sum of large terms.
 Derivatives are differences of the oracle at five places, with what a step of twice the size changes as their own error; where a piecewise map changes
 its piece between them the case has no derivative.
 """
@@ -9,7 +10,7 @@ its piece between them the case has no derivative.
 import numpy as np
 import torch
 from cases import Call
-from oracle import REAL
+from oracle import REAL, logits
 from oracle import attention as oracle
 from torch.utils.checkpoint import checkpoint
 
@@ -44,6 +45,7 @@ def check(case):
             return
         right, more = {mode: slope}, 2 * abs(float(slope - coarse)) + 1e-11 * (1 + exact.size())
         allowed = exact.allowed(lambda o: {mode: o.derivative(order)[0]}, 4)
+        more += exact.roundings(4) * exact.terms() if order == 2 else 0.0
     for name, x in found.items():
         _compare(name, x, right[name], allowed[name] + more)
 
@@ -201,6 +203,27 @@ class Oracle:
         """How large the loss's terms are."""
         return float(sum(np.abs(np.where(np.isfinite(x), x, 0)).sum() for x in self.value().values()))
 
+    def roundings(self, passes):
+        """Those of a sum over keys and widths, as a share of its terms."""
+        return passes * (self.call.case["n_k"] + self.call.case["d"] + 8) * float(torch.finfo(self.call.dtype).eps)
+
+    def terms(self):
+        """How large the terms of a second derivative of the loss are, of which a map's quotient may leave nothing.
+
+        A row's are its largest tangent of a logit, squared, times its largest value; rows round independently.
+        """
+        h = REAL(STEP)
+        there, back = (
+            self._logits(
+                [x + t * np.asarray(u.numpy(), REAL) for x, u in zip(self.live, self.call.directions, strict=True)]
+            )
+            for t in (h, -h)
+        )
+        with np.errstate(invalid="ignore"):
+            tangent = np.nan_to_num(np.abs(there - back) / (2 * h), nan=0.0, posinf=0.0)
+        v = np.abs(np.nan_to_num(self.live[2], nan=0.0, posinf=0.0, neginf=0.0)).sum(-1).max(-1, initial=0)
+        return float(np.linalg.norm((tangent.max(-1, initial=0) ** 2 * (1 + v)[..., None]).ravel()))
+
     def allowed(self, quantities, passes=1):
         """Allowed error of each quantity: roundings times its change under moves of one unit in the last place."""
         call = self.call
@@ -214,13 +237,14 @@ class Oracle:
                 with np.errstate(invalid="ignore"):
                     change = np.nan_to_num(np.abs(there - here[name]), nan=0.0, posinf=0.0)
                 worst[name] = np.maximum(worst[name], change)
-        roundings, found = passes * (call.case["n_k"] + call.case["d"] + 8), {}
+        roundings, found = self.roundings(passes) / eps, {}
         for name, x in here.items():
             base = np.abs(np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0))
             found[name] = roundings * (4 * worst[name] + eps * (base + np.max(base, initial=0.0) + 1.0))
         return found
 
-    def _evaluate(self, live):
+    def _options(self, live):
+        """Bias, scale and sink at the numbers of ``live``, with the axes of the logits."""
         call, rest = self.call, list(live[3:])
 
         def pick(old):
@@ -239,11 +263,19 @@ class Oracle:
                 return x.reshape(*x.shape, *(1,) * (len(call.lead) + 2 - x.ndim))
             return x
 
-        seen = call.seen
+        return bias, widen(scale), widen(sink)
+
+    def _logits(self, live):
+        bias, scale, _ = self._options(live)
+        return logits(*live[:2], self.call.case["score"], bias, scale)
+
+    def _evaluate(self, live):
+        call, seen = self.call, self.call.seen
+        bias, scale, sink = self._options(live)
         q, k, v = live[:3]
         if call.case["poison"]:  # hidden from every query: any number will do
             k, v = (np.where(np.isfinite(x), x, 0) for x in (k, v))
-        o, found, signature = oracle(q, k, v, call.case["score"], seen, bias, widen(scale), widen(sink), call.masses)
+        o, found, signature = oracle(q, k, v, call.case["score"], seen, bias, scale, sink, call.masses)
         lead = np.broadcast_shapes(call.lead, o.shape[:-2])
         chosen = {"output": np.broadcast_to(o, (*lead, *o.shape[-2:]))}
         for key in call.case["statistics"]:

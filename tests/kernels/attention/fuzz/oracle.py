@@ -17,14 +17,9 @@ def attention(q, k, v, score, seen, bias, scale, sink, mass):
     q, k, v as arrays that broadcast, ``seen`` boolean and ``bias`` or None likewise; ``scale`` and ``sink`` arrays with two
     axes of length one last, or numbers; ``sink`` may be None.
     """
-    q, k, v = (np.asarray(x, REAL) for x in (q, k, v))
-    name, options = score
-    if name == "cosine":
-        q, k = _unit(q), _unit(k)
-        name, options = "softmax", {}
-    s = (q[..., :, None, :] * k[..., None, :, :]).sum(-1) * scale
-    if bias is not None:
-        s = s + bias
+    v = np.asarray(v, REAL)
+    s = logits(q, k, score, bias, scale)
+    name, options = score if score[0] != "cosine" else ("softmax", {})
     seen = np.broadcast_to(
         seen, np.broadcast_shapes(s.shape, np.shape(seen), np.shape(sink) if sink is not None else ())
     )
@@ -35,6 +30,15 @@ def attention(q, k, v, score, seen, bias, scale, sink, mass):
     w = np.where(seen, w, 0)
     o = (w[..., None] * np.where(seen[..., None], v[..., None, :, :], 0)).sum(-2)
     return o, _statistics(w, s, seen, z, mass), (signature, w.argmax(-1) if w.shape[-1] else 0, np.sign(w))
+
+
+def logits(q, k, score, bias, scale):
+    """What the score map is applied to."""
+    q, k = (np.asarray(x, REAL) for x in (q, k))
+    if score[0] == "cosine":
+        q, k = _unit(q), _unit(k)
+    s = (q[..., :, None, :] * k[..., None, :, :]).sum(-1) * scale
+    return s if bias is None else s + bias
 
 
 def _unit(x):
