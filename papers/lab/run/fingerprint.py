@@ -15,6 +15,7 @@ import importlib.util
 import sys
 import sysconfig
 import threading
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 _parsing = threading.RLock()  # Python's own parser fails now and then when threads use it at once
@@ -101,12 +102,31 @@ def _source_of(name: str) -> tuple[Path, bool] | None:
         file = getattr(sys.modules.get(name), "__file__", None)
         return (Path(file), False) if file else None
     try:
-        spec = importlib.util.find_spec(name)
+        spec = _spec_of(name)
     except (ImportError, ValueError, AttributeError):  # a part of the name is no package
         return None
     if spec is None or not spec.has_location or spec.origin is None:
         return None
     return Path(spec.origin), spec.submodule_search_locations is not None
+
+
+def _spec_of(name: str) -> ModuleSpec | None:
+    """As ``importlib.util.find_spec``, which imports what lies around a module: here nothing is run to be read."""
+    parent = name.rpartition(".")[0]
+    if not parent or name in sys.modules:
+        return importlib.util.find_spec(name)
+    if parent in sys.modules:
+        path = getattr(sys.modules[parent], "__path__", None)
+    else:
+        around = _spec_of(parent)
+        path = None if around is None else around.submodule_search_locations
+    if path is None:
+        return None
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, path)
+        if spec is not None:
+            return spec
+    return None
 
 
 def _imports(tree: ast.Module, package: str) -> set[str]:

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -60,6 +61,33 @@ def test_the_fingerprint_ignores_comments_and_docstrings_and_sees_code(tmp_path,
     assert fingerprint("def f(x):\n    return x + 2\n") != base
     assert fingerprint("from attnlab.papers.lab import errors\ndef f(x):\n    return x + 1\n") != base
     forget()
+
+
+def test_code_is_read_and_not_run(tmp_path, monkeypatch):
+    """Modules that a simulation imports late, packages around them and one that cannot be imported at all count with their text."""
+    monkeypatch.syspath_prepend(tmp_path)
+    deep = tmp_path / "quiet_pack" / "deep"
+    deep.mkdir(parents=True)
+    (tmp_path / "quiet_pack" / "__init__.py").write_text("")
+    (deep / "__init__.py").write_text("raise RuntimeError('run')\n")
+    (deep / "late.py").write_text("from quiet_pack.lost import THING\n")
+    (tmp_path / "quiet_pack" / "lost.py").write_text("import no_such_library\nTHING = 1\n")
+    (tmp_path / "quiet_pack" / "sim.py").write_text(
+        "def f():\n    from quiet_pack.deep.late import THING\n    return THING\n"
+    )
+    forget()
+    found = modules_behind("quiet_pack.sim")
+    names = {"quiet_pack", "quiet_pack.sim", "quiet_pack.lost", "quiet_pack.deep", "quiet_pack.deep.late"}
+    assert set(found) == names and not set(sys.modules) & names
+    (tmp_path / "quiet_pack" / "lost.py").write_text("import no_such_library\nTHING = 2\n")
+    forget()
+    after = modules_behind("quiet_pack.sim")
+    assert {name for name in names if after[name] != found[name]} == {"quiet_pack.lost"}
+    forget()
+    heavy = "import sys; from attnlab.papers.lab.run.fingerprint import modules_behind as m; m('attnlab.kernels.attention'); "
+    heavy += "assert 'attnlab.kernels.attention.scores.formula.derive' in m('attnlab.kernels.attention'); print('sympy' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
 
 
 def test_canonical_json_refuses_what_has_no_exact_text():
