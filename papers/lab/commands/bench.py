@@ -18,7 +18,7 @@ from typing import Any
 from attnlab.analysis.writing import write_atomically
 from attnlab.papers.lab.commands.options import add_out, count, show
 from attnlab.papers.lab.commands.options import folder as results_folder
-from attnlab.papers.lab.errors import UsageError, environment_error, nearest
+from attnlab.papers.lab.errors import UsageError, did_you_mean, environment_error
 from attnlab.theory.costs import own_kernels as kernel_work
 
 Records = list[dict[str, Any]]
@@ -102,7 +102,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--simulation",
         action="append",
         metavar="NAME",
-        help="growth: which simulation, may be given again (default all: an hour)",
+        help="growth: which simulation, may be given again (default all: an hour or two)",
     )
     parser.add_argument("--rounds", type=count, default=9, metavar="N", help="rounds of each comparison (default 9)")
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="threads of every candidate (default 1)")
@@ -256,7 +256,10 @@ def growth(names: list[str] | None) -> tuple[dict[str, Any], str]:
     known = [name for name, _ in doubled.all_simulations()]
     for name in names or ():
         if name not in known:
-            raise UsageError(f"--simulation {name!r} is unknown{nearest(name, known)}")
+            raise UsageError(
+                f"--simulation {name!r} is none of the {len(known)} simulations{did_you_mean(name, known)}; they are named "
+                "subject.function, like in_context_regression.train"
+            )
     machine = timing.machine()
     found = doubled.records(names or (), say=lambda text: print(text, file=sys.stderr, flush=True))
     text = (

@@ -163,6 +163,28 @@ def test_a_small_table_can_be_measured():
     assert all(len(row) == 2 for row in found["statistics"]["forward"]["float64"]["query"]["c"])
 
 
+def test_bench_growth_tells_what_doubling_does(capsys, monkeypatch):
+    from attnlab.simulators.ensemble import growth
+
+    heard = []
+    monkeypatch.setattr(
+        growth, "_measured", lambda run, setting, replicas: heard.append(run.name) or (0.5, 1e7 * replicas)
+    )
+    words = ["bench", "growth", "--simulation"]
+    assert (
+        cli.main([*words, "hard_attention_recognition.sharpness", *words[2:], "memorization.memorise", "--json"]) == 0
+    )
+    found = json.loads(capsys.readouterr().out)["simulations"]
+    assert [each["simulation"] for each in found] == ["hard_attention_recognition.sharpness", "memorization.memorise"]
+    assert set(heard) == {each["simulation"] for each in found}
+    assert found[1]["time"]["dim"] == 0 and found[1]["memory"] == {**found[1]["time"], "replicas": 1}
+    assert cli.main([*words, "memorization.memorize"]) == 2 and "memorization.memorise" in capsys.readouterr().err
+    assert cli.main(["bench", "growth", "--threads", "2"]) == 2 and "--threads" in capsys.readouterr().err
+    assert (
+        cli.main(["bench", "kernels", *words[2:], "memorization.memorise"]) == 2 and "growth" in capsys.readouterr().err
+    )
+
+
 def test_bench_points_writes_every_point(tmp_path, capsys, monkeypatch):
     from attnlab.kernels.benchmarks import points
 
