@@ -36,7 +36,7 @@ def searched(run: Run, claim: Claim, found: Found, evaluator: Evaluator) -> Verd
             found.doubts.append((point, seen))
     if found.doubts:
         return doubtful(part, *found.doubts[0])
-    if not found.absolute:
+    if not found.absolute and not found.out_of_time:
         return replace(part, outcome=Outcome.UNDECIDED, reason="no point was found that meets the assumptions")
     notes = []
     if found.exhausted:
