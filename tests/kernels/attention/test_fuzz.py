@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FUZZ = Path(__file__).parent / "fuzz"
@@ -30,6 +31,29 @@ def test_random_calls_are_what_the_oracle_says(first, fuzz, needs_c):
         if why is not None:
             simplest, why = fuzz.shrunk(case, why)
             pytest.fail(f"seed {seed}: {why}\n{simplest}\n{fuzz.snippet(simplest)}")
+
+
+def test_a_second_derivative_is_allowed_the_rounding_of_its_terms(fuzz):
+    """softplus / sum softplus over a single key is 1, with tangents of logits up to 30: 0 as a sum of terms of a thousand."""
+    case = fuzz.random_case(100287) | {
+        "lead": [17],
+        "own": [True] * 3,
+        "n_q": 1,
+        "n_k": 1,
+        "d": 3,
+        "dv": 3,
+        "mask": None,
+    }
+    case |= {"bias": None, "layout": ["plain"] * 3, "poison": False, "statistics": [], "path": "reference"}
+    assert (case["score"][0], case["mode"], case["dtype"]) == ("softplus", "forward of reverse", "float32")
+    assert fuzz.fails(case) is None
+    oracle, call = sys.modules["check"].Oracle(fuzz.Call(case)), fuzz.Call(case)
+    q, k, v = (x.detach().double().numpy() for x in call.tensors)
+    dq, dk, _ = (x.detach().double().numpy() for x in call.directions)
+    tangents = case["scale"] * ((dq * k).sum(-1) + (q * dk).sum(-1))  # one query, one key
+    by_hand = np.linalg.norm(tangents**2 * (1 + np.abs(v).sum(-1)))
+    assert oracle.terms() == pytest.approx(by_hand, rel=1e-6)
+    assert oracle.roundings(4) == 4 * (1 + case["d"] + 8) * 2.0**-23
 
 
 @pytest.mark.parametrize(
