@@ -120,13 +120,17 @@ def _spec_of(name: str) -> ModuleSpec | None:
     else:
         around = _spec_of(parent)
         path = None if around is None else around.submodule_search_locations
+        if path is not None and _places_itself(around):
+            return importlib.util.find_spec(name)
     if path is None:
         return None
-    for finder in sys.meta_path:
-        spec = finder.find_spec(name, path)
-        if spec is not None:
-            return spec
-    return None
+    finders = (finder for finder in sys.meta_path if hasattr(finder, "find_spec"))
+    return next(filter(None, (finder.find_spec(name, path) for finder in finders)), None)
+
+
+def _places_itself(package: ModuleSpec) -> bool:
+    """Whether a package says itself where its modules lie, which only running it tells."""
+    return bool(package.has_location and package.origin) and b"__path__" in Path(package.origin).read_bytes()
 
 
 def _imports(tree: ast.Module, package: str) -> set[str]:

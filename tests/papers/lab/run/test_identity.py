@@ -90,6 +90,22 @@ def test_code_is_read_and_not_run(tmp_path, monkeypatch):
     assert ran.stdout == "False\n"
 
 
+def test_a_package_that_says_itself_where_its_modules_lie_is_asked(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    wide, elsewhere = tmp_path / "moved_pack" / "wide", tmp_path / "elsewhere"
+    wide.mkdir(parents=True)
+    elsewhere.mkdir()
+    (tmp_path / "moved_pack" / "__init__.py").write_text("")
+    (wide / "__init__.py").write_text(f"__path__.append({str(elsewhere)!r})\n")
+    (elsewhere / "late.py").write_text("X = 1\n")
+    (tmp_path / "moved_pack" / "sim.py").write_text("def f():\n    from moved_pack.wide.late import X\n    return X\n")
+    forget()
+    assert "moved_pack.wide.late" in modules_behind("moved_pack.sim")
+    forget()
+    for name in [name for name in sys.modules if name.startswith("moved_pack")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
 def test_canonical_json_refuses_what_has_no_exact_text():
     assert canonical({"b": 1, "a": (0.1, "x")}) == '{"a":[0.1,"x"],"b":1}'
     with pytest.raises(ValueError, match="not JSON compliant"):
