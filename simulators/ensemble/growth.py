@@ -1,9 +1,9 @@
-"""How the time and the memory of a block grow with each size of a setting, measured for any simulation.
+r"""How the time and the memory of a block grow with each size of a setting, measured for any simulation.
 
 A size is a field that the simulation reads and that holds a whole number above 1, or a tuple of such; and the number of
 replicas in the block. Each is doubled alone, and what doubling does is told as a local exponent,
 
-.. math:: \\alpha = \\log_2 \\frac{T(2n)}{T(n)},
+.. math:: \alpha = \log_2 \frac{T(2n)}{T(n)},
 
 so 1 is linear, 2 quadratic, and an exponent below 1 says that something else costs most at this setting. Time is seconds of
 the processor, the least of repeated runs after a first one (which compiles); memory is what the process held at its largest
@@ -14,20 +14,19 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import importlib
 import math
 import multiprocessing
-import pkgutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 import torch
 
-from attnlab.simulators.ensemble.simulation import Simulation, simulations_of
+from attnlab.simulators.ensemble.simulation import Simulation
+from attnlab.simulators.ensemble.trainings import all_simulations
 
 #: Seconds: a block that takes longer is made smaller; repeated runs fill so many; a process is stopped after so many.
 LONGEST, REPEATED, STOPPED = 1.0, 0.2, 30.0
@@ -35,28 +34,22 @@ LONGEST, REPEATED, STOPPED = 1.0, 0.2, 30.0
 SMALL_MEMORY = 4 << 20
 
 
-def all_simulations() -> Iterator[tuple[str, Simulation]]:
-    """The simulations of this package by name."""
-    import attnlab.simulators as home
-
-    for module in sorted(each.name for each in pkgutil.iter_modules(home.__path__) if each.ispkg):
-        importlib.import_module(f"attnlab.simulators.{module}")
-        yield from simulations_of(f"attnlab.simulators.{module}").items()
-
-
-def records(names: Sequence[str] = (), say: Callable[[str], None] = lambda text: None) -> list[dict[str, Any]]:
+def records(
+    rounds: int, say: Callable[[str], None] = lambda text: None, names: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """One record for each simulation (of those named), see :func:`record`."""
     found = []
-    for name, simulation in all_simulations():
+    for name, simulation in all_simulations().items():
         if not names or name in names:
             say(name)
-            found.append({"simulation": name} | record(simulation))
+            found.append({"simulation": name} | record(simulation, rounds=rounds))
     return found
 
 
-def record(simulation: Simulation, setting: Any = None) -> dict[str, Any]:
+def record(simulation: Simulation, setting: Any = None, rounds: int = 9) -> dict[str, Any]:
     """Seconds and bytes of a block at a setting, the default one made small enough, and two exponents for each size.
 
+    A time is the least of at most ``rounds`` runs, fewer where they fill ``REPEATED`` seconds.
     ``sizes``: the sizes there; ``time`` and ``memory``: exponents by size, of memory only where it is above ``SMALL_MEMORY``;
     ``refused``: why a size could not be doubled.
     """
@@ -65,31 +58,29 @@ def record(simulation: Simulation, setting: Any = None) -> dict[str, Any]:
     except ValueError as error:
         return {"refused": {"setting": f"has no default: {error}"}}
     replicas = simulation.block
-    found = _measured(simulation, setting, replicas)
-    while isinstance(found, str) or found[0] > LONGEST:
-        if isinstance(found, str) and not found.startswith("stopped"):
-            return {"replicas": replicas, "refused": {"setting": found}}
+    found = _measured(simulation, setting, replicas, rounds)
+    while not isinstance(found, str) and found[0] > LONGEST:
         smaller = _halved(simulation, setting)
         if smaller is None and replicas == 1:
-            return {"replicas": replicas, "refused": {"setting": "takes too long at its smallest"}}
+            found = "takes too long at its smallest"
+            break
         setting, replicas = (setting, replicas // 2) if smaller is None else (smaller, replicas)
-        found = _measured(simulation, setting, replicas)
+        found = _measured(simulation, setting, replicas, rounds)
+    if isinstance(found, str):
+        return {"replicas": replicas, "refused": {"setting": found}}
     seconds, held = found
     sizes = {"replicas": replicas} | sizes_of(simulation, setting)
     answer: dict[str, Any] = {"replicas": replicas, "seconds": seconds, "bytes": held, "sizes": sizes}
     times, memories, refused = {}, {}, {}
     for name in sizes:
-        if name == "replicas":
-            twice = _measured(simulation, setting, 2 * replicas)
-        else:
-            try:
-                more = dataclasses.replace(setting, **{name: _times(sizes[name], 2)})
-            except ValueError as error:
-                refused[name] = str(error)
-                continue
-            twice = _measured(simulation, more, replicas)
-        if isinstance(twice, str):
-            refused[name] = twice
+        try:
+            more = setting if name == "replicas" else dataclasses.replace(setting, **{name: _times(sizes[name], 2)})
+        except ValueError as error:
+            refused[name] = str(error)
+            continue
+        twice = _measured(simulation, more, 2 * replicas if name == "replicas" else replicas, rounds)
+        if isinstance(twice, str) or math.isinf(twice[0]):
+            refused[name] = twice if isinstance(twice, str) else f"stopped after {STOPPED:.0f} s"
             continue
         times[name] = math.log2(twice[0] / seconds)
         if min(held, twice[1]) > SMALL_MEMORY:
@@ -125,16 +116,16 @@ def _halved(simulation: Simulation, setting: Any) -> Any:
     return None
 
 
-def _measured(simulation: Simulation, setting: Any, replicas: int) -> tuple[float, float] | str:
-    """Seconds and bytes of a block, or why there are none."""
+def _measured(simulation: Simulation, setting: Any, replicas: int, rounds: int) -> tuple[float, float] | str:
+    """Seconds and bytes of a block, infinity and 0 where it was stopped, or why there are none."""
     forking = multiprocessing.get_context("fork")
     mine, theirs = forking.Pipe(duplex=False)
-    child = forking.Process(target=_run, args=(theirs, simulation, setting, replicas), daemon=True)
+    child = forking.Process(target=_run, args=(theirs, simulation, setting, replicas, rounds), daemon=True)
     child.start()
     theirs.close()
     try:
         if not mine.poll(STOPPED):
-            return f"stopped after {STOPPED:.0f} s"
+            return math.inf, 0.0
         return mine.recv()
     except EOFError:
         return "its process ended without an answer"
@@ -144,7 +135,7 @@ def _measured(simulation: Simulation, setting: Any, replicas: int) -> tuple[floa
         mine.close()
 
 
-def _run(answer: Connection, simulation: Simulation, setting: Any, replicas: int) -> None:
+def _run(answer: Connection, simulation: Simulation, setting: Any, replicas: int, rounds: int) -> None:
     try:
         warnings.simplefilter("ignore")
         torch.set_num_threads(1)
@@ -153,7 +144,7 @@ def _run(answer: Connection, simulation: Simulation, setting: Any, replicas: int
         before = _without_garbage()
         took = [_timed(simulation, setting, seeds)]
         held = max(_status("VmHWM") - before, 0)
-        while sum(took) < REPEATED and len(took) < 100:
+        while sum(took) < REPEATED and len(took) < rounds:
             took.append(_timed(simulation, setting, seeds))
         answer.send((min(took), float(held)))
     except Exception as error:

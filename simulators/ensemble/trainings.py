@@ -5,7 +5,6 @@ Benchmarks time these trainings and tests hold each of them to autograd, so that
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -67,16 +66,20 @@ def training_of(simulation: Simulation, setting: Any = None, n_replicas: int = 1
     raise ValueError(f"{simulation.name} trains nothing at {setting!r}")
 
 
-def trained_simulations(trains: Callable[..., Any]) -> dict[str, Simulation]:
-    """All simulations of the laboratory whose function calls ``trains``, the trainer's function, by name."""
+def all_simulations() -> dict[str, Simulation]:
+    """The simulations of this package by name, in the order of their subjects."""
     import attnlab.simulators as home
 
-    found = {}
-    for module in sorted(each.name for each in pkgutil.iter_modules(home.__path__) if each.ispkg):
-        package = f"attnlab.simulators.{module}"
-        importlib.import_module(package)
-        for name, simulation in simulations_of(package).items():
-            function = simulation.function
-            if any(function.__globals__.get(word) is trains for word in function.__code__.co_names):
-                found[name] = simulation
-    return found
+    subjects = sorted(each.name for each in pkgutil.iter_modules(home.__path__) if each.ispkg)
+    return {
+        name: each for subject in subjects for name, each in simulations_of(f"attnlab.simulators.{subject}").items()
+    }
+
+
+def trained_simulations(trains: Callable[..., Any]) -> dict[str, Simulation]:
+    """All simulations of the laboratory whose function calls ``trains``, the trainer's function, by name."""
+    return {
+        name: each
+        for name, each in all_simulations().items()
+        if any(each.function.__globals__.get(word) is trains for word in each.function.__code__.co_names)
+    }

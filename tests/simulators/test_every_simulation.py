@@ -3,7 +3,6 @@
 import ast
 import importlib
 import inspect
-import pkgutil
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-import attnlab.simulators
-from attnlab.simulators.ensemble.simulation import simulation, simulations_of
+from attnlab.simulators.ensemble.simulation import simulation
+from attnlab.simulators.ensemble.trainings import all_simulations
 
 
 def beside(name):
@@ -27,14 +26,6 @@ def beside(name):
 PretendCuda, small = beside("pretend_cuda").PretendCuda, beside("small_settings").small
 
 SLOW = {"particle_flow_structure.merged_stacks", "particle_flow_structure.time_dependent_errors"}
-
-
-def all_simulations():
-    found = {}
-    for module in pkgutil.iter_modules(attnlab.simulators.__path__):
-        if module.ispkg:
-            found |= simulations_of(f"attnlab.simulators.{module.name}")
-    return found
 
 
 SIMULATIONS = all_simulations()

@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dispatch is not None:
         show(arguments, *dispatch_table(Path(arguments.dispatch), arguments.rounds))
     elif arguments.what == "growth":
-        show(arguments, *growth(arguments.simulation))
+        show(arguments, *growth(arguments.simulation, arguments.rounds))
     elif arguments.what == "points":
         show(arguments, *points(arguments.points, arguments.situation, results_folder(arguments), arguments.rounds))
     else:
@@ -248,12 +248,13 @@ def points(n: int, situations: list[str] | None, folder: Path, rounds: int) -> t
     return record, "\n\n".join(parts)
 
 
-def growth(names: list[str] | None) -> tuple[dict[str, Any], str]:
+def growth(names: list[str] | None, rounds: int) -> tuple[dict[str, Any], str]:
     """Exponents of time and memory in each size of every simulation, or of those named."""
     from attnlab.kernels.benchmarks import timing
     from attnlab.simulators.ensemble import growth as doubled
+    from attnlab.simulators.ensemble.trainings import all_simulations
 
-    known = [name for name, _ in doubled.all_simulations()]
+    known = list(all_simulations())
     for name in names or ():
         if name not in known:
             raise UsageError(
@@ -261,7 +262,7 @@ def growth(names: list[str] | None) -> tuple[dict[str, Any], str]:
                 "subject.function, like in_context_regression.train"
             )
     machine = timing.machine()
-    found = doubled.records(names or (), say=lambda text: print(text, file=sys.stderr, flush=True))
+    found = doubled.records(rounds, lambda text: print(text, file=sys.stderr, flush=True), names or ())
     text = (
         f"{_shown_machine(machine)}\n\nA block at the default setting, made smaller until it takes {doubled.LONGEST:g} s: "
         "seconds, megabytes beyond what was held before, and log2 of what doubling each size alone does to the time [and to the "

@@ -9,6 +9,7 @@ import pytest
 from attnlab.simulators.ensemble import growth
 from attnlab.simulators.ensemble.setting import checked
 from attnlab.simulators.ensemble.simulation import simulation
+from attnlab.simulators.ensemble.trainings import all_simulations
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def test_sizes_are_whole_numbers_above_one_that_are_read():
 def test_exponents_are_those_of_the_law(monkeypatch):
     """T = replicas n^2 sum(lengths) s and n^3 8 MB, exactly."""
 
-    def measured(simulation, setting, replicas):
+    def measured(simulation, setting, replicas, rounds):
         return 1e-4 * replicas * setting.n**2 * sum(setting.lengths), float(setting.n**3 << 23)
 
     monkeypatch.setattr(growth, "_measured", measured)
@@ -95,6 +96,23 @@ def test_what_takes_too_long_is_stopped_and_made_smaller(monkeypatch):
     assert found["sizes"] == {"replicas": 2, "n": 2} and found["refused"] == {"n": "stopped after 2 s"}
 
 
+def test_runs_are_repeated_as_often_as_asked_or_until_they_fill_their_time(monkeypatch):
+    runs = []
+    monkeypatch.setattr(growth, "_timed", lambda *_: runs.append(len(runs)) or [0.03, 0.02, 0.15, 0.01][len(runs) - 1])
+    told = []
+    line = type("Line", (), {"send": staticmethod(told.append), "close": staticmethod(lambda: None)})
+    growth._run(line, fails, Setting(), 2, 2)
+    assert told[-1][0] == 0.02 and len(runs) == 2
+    runs.clear()
+    growth._run(line, fails, Setting(), 2, 9)
+    assert told[-1][0] == 0.02 and len(runs) == 3  # 0.2 s
+
+
+def test_what_is_too_long_at_its_smallest_is_said(monkeypatch):
+    monkeypatch.setattr(growth, "_measured", lambda *_: (growth.math.inf, 0.0))
+    assert growth.record(hangs, Setting()) == {"replicas": 1, "refused": {"setting": "takes too long at its smallest"}}
+
+
 def test_every_simulation_is_known_by_its_name():
-    names = [name for name, _ in growth.all_simulations()]
-    assert len(set(names)) == len(names) > 250 and "memorization.memorise" in names
+    names = list(all_simulations())
+    assert len(names) > 250 and "memorization.memorise" in names

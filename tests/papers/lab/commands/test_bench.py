@@ -168,15 +168,26 @@ def test_bench_growth_tells_what_doubling_does(capsys, monkeypatch):
 
     heard = []
     monkeypatch.setattr(
-        growth, "_measured", lambda run, setting, replicas: heard.append(run.name) or (0.5, 1e7 * replicas)
+        growth, "_measured", lambda run, setting, n, rounds: heard.append((run.name, rounds)) or (0.5, 1e7 * n)
     )
     words = ["bench", "growth", "--simulation"]
     assert (
-        cli.main([*words, "hard_attention_recognition.sharpness", *words[2:], "memorization.memorise", "--json"]) == 0
+        cli.main(
+            [
+                *words,
+                "hard_attention_recognition.sharpness",
+                *words[2:],
+                "memorization.memorise",
+                "--rounds",
+                "3",
+                "--json",
+            ]
+        )
+        == 0
     )
     found = json.loads(capsys.readouterr().out)["simulations"]
     assert [each["simulation"] for each in found] == ["hard_attention_recognition.sharpness", "memorization.memorise"]
-    assert set(heard) == {each["simulation"] for each in found}
+    assert set(heard) == {(each["simulation"], 3) for each in found}
     assert found[1]["time"]["dim"] == 0 and found[1]["memory"] == {**found[1]["time"], "replicas": 1}
     assert cli.main([*words, "memorization.memorize"]) == 2 and "memorization.memorise" in capsys.readouterr().err
     assert cli.main(["bench", "growth", "--threads", "2"]) == 2 and "--threads" in capsys.readouterr().err
