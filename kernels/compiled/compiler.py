@@ -137,6 +137,11 @@ def cache_folder() -> Path:
         return Path(tempfile.gettempdir()) / f"attnlab-cache-{os.getuid()}"
 
 
+def private_cache(name: str) -> Path:
+    """The folder ``name`` of the cache, made if it is not there. Raises ``OSError`` if somebody else could fill it."""
+    return _private(cache_folder() / name)
+
+
 @functools.lru_cache(maxsize=256)
 def _load_cached(
     source: str, made: str, defines: tuple[tuple[str, int], ...], cc: str | None, arch: str, cache: str

@@ -19,7 +19,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from torch import Tensor
-from torch.utils.flop_counter import flop_registry
 
 from attnlab.kernels.torch_internals import DispatchMode, leaves
 
@@ -71,8 +70,10 @@ class _Operators(DispatchMode):
     """Counts torch operators as they run."""
 
     def __init__(self, work: Work):
+        from torch.utils.flop_counter import flop_registry  # imports Triton, which not every program needs
+
         super().__init__()
-        self.work = work
+        self.work, self.flops = work, flop_registry
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -89,8 +90,8 @@ class _Operators(DispatchMode):
             return out
         self.work.bytes_read += sum(map(_touched, inputs))
         self.work.bytes_written += sum(map(_touched, fresh))
-        if function.overloadpacket in flop_registry:
-            self.work.multiply_adds += flop_registry[function.overloadpacket](*args, **kwargs, out_val=out) // 2
+        if function.overloadpacket in self.flops:
+            self.work.multiply_adds += self.flops[function.overloadpacket](*args, **kwargs, out_val=out) // 2
         if name in _EXPONENTIALS:
             self.work.exponentials += sum(x.numel() for x in fresh)
         return out

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab.kernels.operators.hashing.yoso import Yoso
 from attnlab.kernels.operators.operator import QKV, Sizes
@@ -67,6 +66,8 @@ def against_pairs(setting: TableSetting, seeds: Sequence[np.random.SeedSequence]
 def counts(setting: TableSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Whole numbers (replica, cell): ``multiply_adds`` by buckets, counted by torch; ``additions`` to and from tables;
     ``softmax``: multiply-adds of softmax attention."""
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton
+
     table = []
     for n, d, d_v, bits, hashes in setting.cells:
         q, k, v, _, planes = _made(n, d, d_v, bits, hashes, 0)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab.simulators.ensemble.setting import checked, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
@@ -89,6 +88,8 @@ def count(setting: CountSetting, seeds: Sequence[np.random.SeedSequence], device
 
 def macs(run: Callable[..., Any], *arguments: Any) -> int:
     """Multiply-accumulates of the matrix products in a call."""
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton
+
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         run(*arguments)
     return counter.get_total_flops() // 2

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab.kernels.operators.operator import QKV
 from attnlab.kernels.operators.polynomial_attention.fast import Fast, monomials
@@ -146,6 +145,8 @@ def counts(setting: CostSetting, seeds: Sequence[np.random.SeedSequence], device
 
 
 def _features(n: int, d: int, d_v: int, order: int) -> int:
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton
+
     g = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 1, 1, n, width, generator=g) for width in (d, d, d_v))
     with FlopCounterMode(display=False) as counter:
@@ -154,6 +155,8 @@ def _features(n: int, d: int, d_v: int, order: int) -> int:
 
 
 def _softmax(n: int, d: int, d_v: int) -> int:
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton
+
     q, k, v = torch.ones(n, d), torch.ones(n, d), torch.ones(n, d_v)
     with FlopCounterMode(display=False) as counter:
         (q @ k.T).softmax(-1) @ v

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab.kernels.operators.operator import QKV, Sizes
 from attnlab.kernels.operators.positive_features.performer import Performer
@@ -137,6 +136,8 @@ def _call(n: int, d: int, d_v: int, m: int) -> Callable[[], Any]:
 
 
 def _features(n: int, d: int, d_v: int, m: int) -> int:
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton
+
     run = _call(n, d, d_v, m)
     with FlopCounterMode(display=False) as counter:
         run()
@@ -144,6 +145,8 @@ def _features(n: int, d: int, d_v: int, m: int) -> int:
 
 
 def _softmax(n: int, d: int, d_v: int) -> int:
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton
+
     q, k, v = torch.ones(n, d), torch.ones(n, d), torch.ones(n, d_v)
     with FlopCounterMode(display=False) as counter:
         (q @ k.T).softmax(-1) @ v

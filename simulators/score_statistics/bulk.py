@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
@@ -156,6 +155,8 @@ def decision_cost(
 ) -> dict[str, np.ndarray]:
     """``multiply_adds (replica, cell)`` of one decision from the moments, and of ``exact`` sums over all keys,
     counted by torch."""
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton
+
     counts = []
     for dim, n_local, n_bulk in setting.cells:
         query, mean, covariance = torch.ones(1, dim), torch.ones(dim, 1), torch.ones(dim, dim)

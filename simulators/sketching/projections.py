@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab.kernels.operators.operator import Sizes
 from attnlab.kernels.operators.sketching.linformer import Linformer
@@ -182,6 +181,8 @@ def values_only(setting: SketchSetting, seeds: Sequence[np.random.SeedSequence],
 @simulation(name="sketching_projections.counts", block=1, reads=("cells",))
 def counts(setting: CountSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Multiply-adds counted by torch, whole numbers (replica, cell): ``projected`` attention and ``softmax``."""
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton
+
     table = []
     for n, d, d_v, k in setting.cells:
         operator = Linformer(n_projected=k)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from attnlab.simulators.ensemble.setting import checked, require_at_least, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
@@ -75,6 +74,8 @@ def reach(setting: BlockSetting, seeds: Sequence[np.random.SeedSequence], device
 def counts(setting: CostSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """``multiply_adds (replica, cell)`` of products, counted by torch; ``difference``: largest from softmax masked to the same
     blocks."""
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton
+
     found: dict[str, list] = {"multiply_adds": [], "difference": []}
     for seed in seeds:
         rng, each = np.random.default_rng(seed), []

@@ -91,9 +91,14 @@ def run_plan(arguments: argparse.Namespace, plan: dict[str, Any], place: Path, n
     """Run the plan, print its verdicts, return the exit status."""
     check_address(arguments.on)
     from attnlab.papers.lab.commands.report_text import summary
-    from attnlab.papers.lab.run.plan import carry_out
+    from attnlab.papers.lab.run.catalogue import NAME
+    from attnlab.papers.lab.run.workers import one_ahead
 
-    result = carry_out(plan, place, workers=arguments.workers, address=arguments.on, number=number)
+    fresh = number is not None or not (place / NAME).exists()  # something is to be simulated, almost for certain
+    with one_ahead(fresh and arguments.on is None and (os.cpu_count() or 1) > 1):
+        from attnlab.papers.lab.run.plan import carry_out
+
+        result = carry_out(plan, place, workers=arguments.workers, address=arguments.on, number=number)
     text = summary(result)
     show(arguments, result, text)
     if arguments.json:

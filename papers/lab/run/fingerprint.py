@@ -7,7 +7,6 @@ With a module count the packages around it, and the sources and tables (C, heade
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib.metadata
@@ -18,6 +17,9 @@ import threading
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+from attnlab.papers.lab.run.read_code import ANY, read_code, remember
+
+_code = functools.cache(read_code)
 _parsing = threading.RLock()  # Python's own parser fails now and then when threads use it at once
 _BESIDE = {".c", ".h", ".cu", ".json", ".npz", ".npy", ".csv"}
 _LIBRARIES = tuple(
@@ -36,12 +38,14 @@ def code_fingerprint(*modules: str) -> str:
 def modules_behind(*modules: str) -> dict[str, str]:
     """Every module that the fingerprint covers, with the digest of its file and of what lies beside it; and packages."""
     with _parsing:
-        return dict(_behind(tuple(sorted(set(modules)))))
+        found = dict(_behind(tuple(sorted(set(modules)))))
+        remember()
+        return found
 
 
 def forget() -> None:
     """Read all files again: for tests that edit them."""
-    for cache in (_fingerprint, _behind, _contents, _source_of, _beside):
+    for cache in (_fingerprint, _behind, _code, _source_of, _beside):
         cache.cache_clear()
 
 
@@ -58,11 +62,14 @@ def _fingerprint(roots: tuple[str, ...]) -> str:
 def _behind(roots: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     own = {root.partition(".")[0] for root in roots} | {"attnlab"}
     found: dict[str, str] = {}
-    queue = list(roots)
+    held: set[str] = set()
+    queue = [(root, False) for root in roots]  # a module, and whether any attribute of it may be used
     while queue:
-        name = queue.pop()
+        name, holds = queue.pop()
         top = name.partition(".")[0]
-        if name in found or (top not in own and (top in found or top in sys.stdlib_module_names)):
+        if (name in found and (name in held or not holds)) or (
+            top not in own and (top in found or top in sys.stdlib_module_names)
+        ):
             continue
         place = _source_of(name if top in own else top) or _source_of(name)  # a namespace package has no file itself
         if place is None:
@@ -70,29 +77,48 @@ def _behind(roots: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
                 raise ModuleNotFoundError(
                     f"the code of a result includes the module {name!r}, which is not there", name=name
                 )
+            queue += [(module, True) for module in _offered(name)]
             continue
         if top not in own and _is_library(place[0]):
             found[top] = _version(top)
-        elif top not in own and name != top:
-            own.add(top)  # a user's own package: follow it as a whole
-            queue.append(name)
+        elif top not in own:
+            own.add(top)  # a user's own package: followed like the simulation's
+            queue.append((name, holds))
         else:
             path, is_package = place
-            digest, imports = _contents(path, name if is_package else name.rpartition(".")[0])
-            found[name] = f"{digest} {_beside(path.parent)}" if is_package else digest
-            queue += imports
-            queue += [name.rsplit(".", k)[0] for k in range(1, name.count(".") + 1)]  # the packages around it run, too
+            code = _code(path, name if is_package else name.rpartition(".")[0])
+            found[name] = f"{code.digest} {_beside(path.parent)}" if is_package else code.digest
+            queue += [(module, False) for module in code.runs]
+            queue += [(module, True) for module in code.holds]
+            queue += [
+                (name.rsplit(".", k)[0], False) for k in range(1, name.count(".") + 1)
+            ]  # packages around it run, too
+            if holds:
+                held.add(name)
+                queue += [(module, True) for module in _modules_offered(name, *code.offers)]
     return tuple(found.items())
 
 
-@functools.cache
-def _contents(path: Path, package: str) -> tuple[str, tuple[str, ...]]:
-    """Digest of a module's code, and what it imports."""
-    if path.suffix != ".py":  # a compiled extension: its bytes are its code
-        return hashlib.sha256(path.read_bytes()).hexdigest(), ()
-    tree = ast.parse(path.read_bytes())
-    imports = tuple(sorted(_imports(tree, package)))
-    return hashlib.sha256(ast.dump(_bare(tree)).encode()).hexdigest(), imports
+def _offered(name: str) -> list[str]:
+    """Where a name comes from that no file of its own holds, if the module before it offers it at first use."""
+    home, _, attribute = name.rpartition(".")
+    return _modules_offered(home, attribute) if home else []
+
+
+def _modules_offered(home: str, *names: str) -> list[str]:
+    """The modules behind names that the module ``home`` offers at first use."""
+    place = _source_of(home)
+    if place is None or _is_library(place[0]):
+        return []
+    path, is_package = place
+    package = home if is_package else home.rpartition(".")[0]
+    offers = _code(path, package).offers
+    if ANY in offers:  # it does not say what comes from where
+        files = path.parent.rglob("*.py") if is_package else []
+        inside = [file.relative_to(path.parent).with_suffix("").parts for file in files]
+        return [".".join([home, *parts]).removesuffix(".__init__") for parts in inside]
+    modules = {offers[name] for name in names if name in offers}
+    return [near if _source_of(near := f"{package}.{module.lstrip('.')}") else module for module in sorted(modules)]
 
 
 @functools.cache
@@ -133,40 +159,6 @@ def _places_itself(package: ModuleSpec) -> bool:
     return bool(package.has_location and package.origin) and b"__path__" in Path(package.origin).read_bytes()
 
 
-def _imports(tree: ast.Module, package: str) -> set[str]:
-    """Names that the tree imports, anywhere in it; of ``from a import b`` both a and a.b, which may be a module."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            home = node.module or ""
-            if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
-                home = ".".join([*above, *([home] if home else [])])
-            names |= {home, *(f"{home}.{alias.name}" for alias in node.names)} if home else set()
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
-                names.add(node.args[0].value)
-    return names
-
-
-def _bare(tree: ast.Module) -> ast.Module:
-    """The tree without docstrings."""
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            body = node.body
-            if (
-                body
-                and isinstance(body[0], ast.Expr)
-                and isinstance(body[0].value, ast.Constant)
-                and isinstance(body[0].value.value, str)
-            ):
-                node.body = body[1:] or [ast.Pass()]
-    return tree
-
-
 @functools.cache
 def _beside(folder: Path) -> str:
     """Digest of the sources and tables of a package that are not Python."""
@@ -191,12 +183,16 @@ def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        names = _distributions().get(package, [])
-        return (
-            " ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names))) or "unknown version"
-        )
+        names = _providers(package)
+        return " ".join(f"{name} {importlib.metadata.version(name)}" for name in names) or "unknown version"
 
 
-@functools.cache
-def _distributions() -> dict[str, list[str]]:
-    return dict(importlib.metadata.packages_distributions())
+def _providers(package: str) -> list[str]:
+    """Names of the installed distributions that hold a package, by their lists of files."""
+    starts = [f"{package}{end}" for end in ("/", ".py,", ".cpython", ".abi3")]
+    found = set()
+    for distribution in importlib.metadata.distributions():
+        files = "\n" + (distribution.read_text("RECORD") or "")
+        if any(f"\n{start}" in files for start in starts):
+            found.add(distribution.metadata["Name"])
+    return sorted(found or set(importlib.metadata.packages_distributions().get(package, [])))

@@ -1,19 +1,22 @@
 """Local worker processes: one block at a time each; one that dies costs its own block a retry, and nobody else anything.
 
 Each process is tended by a thread of the driver and talks to it over a pipe of its own, so that a process killed at any
-moment, even while it writes, harms no other. Workers end when the driver is gone, however it went.
+moment, even while it writes, harms no other. Workers end when the driver is gone, however it went. A process begins with
+reading its libraries, seconds; one may do so ahead, while the driver reads its own (:func:`one_ahead`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import os
 import queue
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from multiprocessing.connection import Connection
 from typing import Any
@@ -27,6 +30,38 @@ _STARTS = 300.0  # seconds in which a worker process must have started
 _PR_SET_PDEATHSIG = 1
 _READY, _TELLS, _DONE, _RAISED = range(4)
 Progress = Callable[[str, int, int, float | None], None]
+_ahead: list[tuple[Any, Connection]] = []  # a process that nothing has been asked of
+
+
+@contextlib.contextmanager
+def one_ahead(wanted: bool = True) -> Iterator[None]:
+    """Inside, if ``wanted``, a process is under way that the first worker will be; to be entered in the main thread."""
+    if wanted:
+        with contextlib.suppress(OSError, MemoryError):  # whoever needs a worker will hear of it
+            _ahead.append(_begin(SpawnContext(), ahead=True))
+    try:
+        yield
+    finally:
+        while _ahead:
+            process, pipe = _ahead.pop()
+            process.kill()
+            process.join()
+            pipe.close()
+
+
+def _next(context: SpawnContext) -> tuple[Any, Connection]:
+    try:
+        return _ahead.pop()
+    except IndexError:
+        return _begin(context)
+
+
+def _begin(context: SpawnContext, ahead: bool = False) -> tuple[Any, Connection]:
+    pipe, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, os.getpid(), ahead), daemon=True)
+    process.start()
+    theirs.close()
+    return process, pipe
 
 
 class LocalWorkers:
@@ -118,11 +153,8 @@ class LocalWorkers:
                 with self._starting:
                     if self._closed:
                         raise CancelledError
-                    pipe, theirs = self._context.Pipe()
-                    process = self._context.Process(target=_serve, args=(theirs, self._run, os.getpid()), daemon=True)
-                    process.start()
+                    process, pipe = _next(self._context)
                     self._processes.add(process)
-                    theirs.close()
             except OSError as error:
                 raise environment_error(error, "start a worker process") from error
             try:
@@ -137,7 +169,7 @@ class LocalWorkers:
         raise UsageError(f"worker processes end before they can begin ({how}); see what they wrote above")
 
     def _exchange(self, pipe: Connection, task: Any, name: str) -> Any:
-        pipe.send(task)
+        pipe.send((self._run, task))
         while True:
             kind, content = pipe.recv()
             if kind == _TELLS:
@@ -169,10 +201,8 @@ class _Job:
         self.deaths = 0
 
 
-def _serve(pipe: Connection, run: Callable[[Any], Any], driver: int) -> None:
-    """The life of a worker: leave Ctrl-C to the driver, end when it is gone, run what comes."""
-    from attnlab.papers.lab.run import executor
-
+def _serve(pipe: Connection, driver: int, ahead: bool) -> None:
+    """The life of a worker: leave Ctrl-C to the driver, end when it is gone, run what comes; ``ahead`` of that it has time."""
     ignore_ctrl_c()
     with contextlib.suppress(OSError):  # what a simulation prints must not stand among the verdicts, which may be JSON
         os.dup2(2, 1)
@@ -186,13 +216,22 @@ def _serve(pipe: Connection, run: Callable[[Any], Any], driver: int) -> None:
 
     with contextlib.suppress(UsageError):
         begun(watch)
+    if ahead:
+        importlib.import_module("torch")  # most simulations will want it
+
+    from attnlab.papers.lab.run import executor
+
     executor.tell_progress(lambda *told: pipe.send((_TELLS, told)))
     pipe.send((_READY, None))
     while True:
         try:
-            answer = (_DONE, run(pipe.recv()))
-        except (EOFError, OSError):
-            return
+            run, task = pipe.recv()
+            answer = (_DONE, run(task))
+        except (EOFError, OSError):  # the driver has no more
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError, AttributeError):
+                    stream.flush()
+            os._exit(0)  # the interpreter's own end, with all of torch in it, takes a second
         except Exception as error:  # the task cannot be read here: its module is missing, for example
             answer = (_RAISED, f"{type(error).__name__}: {error}")
         pipe.send(answer)

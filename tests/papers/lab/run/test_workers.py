@@ -8,7 +8,8 @@ import pytest
 
 from attnlab.papers.lab.errors import ItemError
 from attnlab.papers.lab.run import interrupt
-from attnlab.papers.lab.run.workers import LocalWorkers
+from attnlab.papers.lab.run import workers as workers_module
+from attnlab.papers.lab.run.workers import LocalWorkers, one_ahead
 
 
 @pytest.mark.slow
@@ -128,6 +129,50 @@ def test_workers_compute_and_one_that_dies_is_replaced(workers, tmp_path):
     pool, said = workers(_die_once, 1)
     assert pool.submit(str(tmp_path / "mark"), "block").result(60) == "alive"
     assert len(said) == 1 and "SIGKILL" in said[0] and "runs again" in said[0]
+
+
+def _who(_):
+    import os
+    import sys
+
+    return os.getpid(), "torch" in sys.modules
+
+
+def test_a_process_that_was_started_ahead_is_the_first_worker(workers):
+    with one_ahead():
+        ((process, _),) = tuple(workers_module._ahead)
+        pool, _ = workers(_who, 1)
+        assert [pool.submit(k, "block").result(60) for k in range(2)] == [(process.pid, True)] * 2
+        assert not workers_module._ahead
+    assert process.is_alive()  # it is the pool's
+    pool.close()
+    assert not process.is_alive() and process.exitcode == 0
+
+
+def test_a_process_that_nobody_took_ends_with_the_block_and_one_that_died_is_replaced(workers):
+    with one_ahead():
+        ((process, _),) = tuple(workers_module._ahead)
+    assert not process.is_alive() and not workers_module._ahead
+    with one_ahead():
+        ((process, _),) = tuple(workers_module._ahead)
+        process.kill()
+        pool, _ = workers(_who, 1)
+        pid, _ = pool.submit(None, "block").result(60)
+        assert pid != process.pid
+    with one_ahead(False):
+        assert not workers_module._ahead
+
+
+def test_workers_that_have_nothing_to_do_end_at_once_and_what_they_printed_is_there(workers, capfd):
+    pool, _ = workers(_print_late, 1)
+    pool.submit(3, "block").result(60)
+    (process,) = pool._processes
+    pool.close()
+    assert process.exitcode == 0 and "kept back" in capfd.readouterr().err
+
+
+def _print_late(x):
+    print("kept back until the end")
 
 
 def test_a_block_that_kills_its_worker_every_time_fails_with_its_name(workers):
