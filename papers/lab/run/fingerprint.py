@@ -163,8 +163,9 @@ def _places_itself(package: ModuleSpec) -> bool:
 def _beside(folder: Path) -> str:
     """Digest of the sources and tables of a package that are not Python."""
     digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _BESIDE and path.is_file():
+    tables = (path for path in folder.iterdir() if path.suffix in _BESIDE)
+    for path in sorted(tables, key=lambda path: path.name):
+        if path.is_file():
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 

@@ -107,7 +107,7 @@ def _imports(tree: ast.Module, package: str) -> tuple[set[str], set[str]]:
                 home = ".".join([*above, *([home] if home else [])])
             if home:
                 runs.add(home)
-                holds |= {f"{home}.{alias.name}" for alias in node.names}
+                holds |= {home if alias.name == "*" else f"{home}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             holds |= {alias.name for alias in node.names}
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):

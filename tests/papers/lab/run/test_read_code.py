@@ -128,11 +128,13 @@ def test_a_name_that_a_package_offers_at_first_use_leads_to_its_module(package, 
         rc_one="from rc_pack import f\n",
         rc_two="from rc_pack import h\n",
         rc_all="import rc_pack\n",
+        rc_star="from rc_pack import *\n",
         rc_inside="import rc_pack.near as near\n",
     )
     assert set(modules_behind("rc_one")) == {"rc_one", "rc_pack", "rc_pack.near"}
     assert set(modules_behind("rc_two")) == {"rc_two", "rc_pack", "rc_pack.far", "rc_deep"}
     assert set(modules_behind("rc_all")) == {"rc_all", "rc_pack", "rc_pack.near", "rc_pack.far", "rc_deep"}
+    assert set(modules_behind("rc_star")) == {"rc_star", "rc_pack", "rc_pack.near", "rc_pack.far", "rc_deep"}
     assert set(modules_behind("rc_inside")) == {"rc_inside", "rc_pack", "rc_pack.near"}
     before = code_fingerprint("rc_one"), code_fingerprint("rc_two")
     package(rc_deep="y = 2\n")
