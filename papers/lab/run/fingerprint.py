@@ -2,11 +2,13 @@
 
 Followed are the modules of attnlab, those of the same top-level package as the simulation, and every module that lies neither
 in the standard library nor in ``site-packages`` (a user's own files beside a paper); of other packages the version counts.
-With a module count the packages around it, and the sources and tables (C, headers, JSON) that lie beside it.
+With a module count the packages around it, the sources and tables (C, headers, JSON) that lie beside these, and of a user's
+module the tables that it names: beside it or in a folder there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -17,11 +19,11 @@ import threading
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from attnlab.papers.lab.run.read_code import ANY, read_code, remember
+from attnlab.papers.lab.run.read_code import ANY, TABLES, read_code, remember
 
 _code = functools.cache(read_code)
 _parsing = threading.RLock()  # Python's own parser fails now and then when threads use it at once
-_BESIDE = {".c", ".h", ".cu", ".json", ".npz", ".npy", ".csv"}
+_BESIDE = {".c", ".h", ".cu", *TABLES}
 _LIBRARIES = tuple(
     Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
@@ -45,7 +47,7 @@ def modules_behind(*modules: str) -> dict[str, str]:
 
 def forget() -> None:
     """Read all files again: for tests that edit them."""
-    for cache in (_fingerprint, _behind, _code, _source_of, _beside):
+    for cache in (_fingerprint, _behind, _code, _source_of, _beside, _named):
         cache.cache_clear()
 
 
@@ -88,6 +90,8 @@ def _behind(roots: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
             path, is_package = place
             code = _code(path, name if is_package else name.rpartition(".")[0])
             found[name] = f"{code.digest} {_beside(path.parent)}" if is_package else code.digest
+            if top != "attnlab":
+                found[name] += "".join(f" {_named(path.parent, table)}" for table in code.tables)
             queue += [(module, False) for module in code.runs]
             queue += [(module, True) for module in code.holds]
             queue += [
@@ -167,6 +171,18 @@ def _beside(folder: Path) -> str:
     for path in sorted(tables, key=lambda path: path.name):
         if path.is_file():
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _named(folder: Path, table: str) -> str:
+    """Digest of the files that a module in the folder may mean by the name of a table."""
+    digest = hashlib.sha256()
+    with contextlib.suppress(OSError):  # what cannot be read here cannot be read by the simulation
+        for place in ("", *sorted(each.name for each in folder.iterdir() if each.is_dir())):
+            path = folder / place / table
+            if path.is_file():
+                digest.update(f"{place}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 

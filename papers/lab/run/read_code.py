@@ -22,6 +22,7 @@ from attnlab.kernels.compiled.compiler import private_cache
 FORMAT = 1
 MOST = 8192  # files that are remembered; beyond, those that this process has not read are forgotten
 ANY = "*"
+TABLES = (".json", ".npz", ".npy", ".csv")
 
 
 class Code(NamedTuple):
@@ -30,12 +31,14 @@ class Code(NamedTuple):
     ``digest`` is of its code; ``runs`` are modules that it imports; ``holds`` are the names that come from them, each of which
     may be a module of which any attribute may be used. A module with a function ``__getattr__`` of its own ``offers`` names
     from other modules at first use: by name the module, or ``{ANY: ANY}`` where it does not say so in a plain dictionary.
+    ``tables`` are the names of data files that stand in it.
     """
 
     digest: str
     runs: list[str]
     holds: list[str]
     offers: dict[str, str]
+    tables: list[str]
 
 
 _known: dict[str, Code] | None = None
@@ -46,15 +49,15 @@ def read_code(path: Path, package: str) -> Code:
     """What the file says; ``package`` is where its relative imports begin."""
     text = path.read_bytes()
     if path.suffix != ".py":  # a compiled extension: its bytes are its code
-        return Code(hashlib.sha256(text).hexdigest(), [], [], {})
+        return Code(hashlib.sha256(text).hexdigest(), [], [], {}, [])
     key = hashlib.sha256(package.encode() + b"\0" + text).hexdigest()
     found = _used.get(key) or _remembered().get(key)
     if found is None:
         tree = ast.parse(text)
         runs, holds = _imports(tree, package)
-        offers = _offers(tree)
+        offers, tables = _offers(tree), sorted(_tables(tree))
         digest = hashlib.sha256(ast.dump(_bare(tree)).encode()).hexdigest()
-        found = Code(digest, sorted(runs), sorted(holds), offers)
+        found = Code(digest, sorted(runs), sorted(holds), offers, tables)
     _used[key] = found
     return found
 
@@ -141,6 +144,11 @@ def _offers(tree: ast.Module) -> dict[str, str]:
                         found |= dict.fromkeys(content, key)
     plain = all(isinstance(name, str) and isinstance(module, str) for name, module in found.items())
     return found if found and plain else {ANY: ANY}
+
+
+def _tables(tree: ast.Module) -> set[str]:
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return {text for text in texts if len(text) < 200 and text.endswith(TABLES) and "\n" not in text}
 
 
 def _bare(tree: ast.Module) -> ast.Module:

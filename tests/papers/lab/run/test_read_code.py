@@ -87,7 +87,7 @@ def test_what_others_could_write_is_not_read(cache, package, monkeypatch):
     package(rc_one="x = 1\n")
     first = code_fingerprint("rc_one")
     (path,) = (cache / "code").iterdir()
-    content = json.dumps({key: ["0" * 64, [], [], {}] for key in read_code._used}).encode()
+    content = json.dumps({key: ["0" * 64, [], [], {}, []] for key in read_code._used}).encode()
     path.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
     another_process(monkeypatch)
     assert code_fingerprint("rc_one") != first  # it is believed
@@ -167,3 +167,31 @@ def test_a_package_beside_a_simulation_is_followed_into_its_modules(package):
     inside = {"rc_pack", "rc_pack.core", "rc_pack.more", "rc_deep"}
     assert set(modules_behind("rc_one")) == {"rc_one", *inside}
     assert set(modules_behind("rc_two")) == {"rc_two", *inside, "numpy", "scipy"}
+
+
+def test_tables_that_a_users_module_names_count_wherever_it_may_find_them(package, tmp_path):
+    package(
+        rc_one="import numpy as np\nfrom pathlib import Path\n"
+        "def f():\n    return np.load(Path(__file__).parent / 'data' / 'rates.npy') + np.loadtxt('more.csv')\n",
+        rc_two="x = 1\n",
+    )
+    code = tmp_path / "code"
+
+    def found():
+        forget()
+        return code_fingerprint("rc_one"), code_fingerprint("rc_two")
+
+    seen = [found()]
+    (code / "data").mkdir()
+    for path, text in {"data/rates.npy": "1", "more.csv": "2"}.items():
+        (code / path).write_text(text)
+        seen.append(found())
+    (code / "data" / "rates.npy").write_text("3")
+    seen.append(found())
+    assert len({one for one, _ in seen}) == 4 and len({two for _, two in seen}) == 1
+    for other in ("other.csv", "data/other.npy"):  # nobody names them
+        (code / other).write_text("4")
+    assert found() == seen[-1]
+    (code / "more.csv").unlink()
+    (code / "more.csv").mkdir()
+    assert found()[0] not in {one for one, _ in seen[-2:]}
