@@ -9,7 +9,7 @@ import numpy as np
 from attnlab.analysis import figures
 from attnlab.papers.hyperattention.paper import ERRORS, MAPS, paper
 from attnlab.papers.lab.run.workbench import Lab
-from attnlab.simulators.hashing.sampled_attention import ErrorSetting, MapSetting, errors, hardness
+from attnlab.simulators.hashing.sampled_attention import ErrorSetting, MapSetting, errors, extreme_sums, hardness
 from attnlab.theory.hashing import hyper_attention as theory
 from attnlab.theory.hashing import sampling
 
@@ -46,7 +46,7 @@ def errors_against_samples(setting: ErrorSetting, lab: Lab) -> figures.Plate:
     "fig2",
     caption="Hardness of maps of Gaussian tokens against the spread of their scores: mean column weight with its law and "
     "e^(s^2) (dashed); "
-    "row sum of the longest over that of the shortest query, with the law at the mean lengths",
+    "row sum of the longest over that of the shortest query among 16 times as many tokens, with the law at the mean lengths",
     source="second panel of the sheet's figure",
     setting=MAPS,
     claims=("mean_column_weight", "row_sums_spread_by_length"),
@@ -60,11 +60,12 @@ def hardness_of_maps(setting: MapSetting, lab: Lab) -> figures.Plate:
     figures.prediction(plate[0, 0], fine, np.exp(fine**2), "wide heads")
     figures.measurement(plate[0, 0], setting.spreads, runs["mean"], "maps drawn", series="Gaussian tokens")
     plate[0, 0].labels(x="spread s of the scores", y="mean of n |P e_j|²")
-    ends = runs["queries"][:, -1] / runs["rate"][:, -1:]  # lengths of unit-variance queries
+    rows = lab.simulate(extreme_sums, replace(setting, n_tokens=16 * setting.n_tokens, n_replicas=512))
+    ends = rows["queries"][:, -1] / rows["rate"][:, -1:]  # lengths of unit-variance queries
     rates = (fine / d**0.5) ** 0.5
     sums = [np.mean([theory.kappa_limit(*(rate * e), rate) for e in ends]) for rate in rates]
     figures.prediction(plate[0, 1], fine, np.array(sums), "Gaussian tokens")
-    figures.measurement(plate[0, 1], setting.spreads, runs["sums"], "maps drawn", series="Gaussian tokens")
+    figures.measurement(plate[0, 1], setting.spreads, rows["sums"], "maps drawn", series="Gaussian tokens")
     plate[0, 1].labels(x="spread s of the scores", y="ratio of extreme row sums")
     plate.legend("below")
     return plate

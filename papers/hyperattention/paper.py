@@ -34,7 +34,13 @@ paper = Paper(
 
 _MAPS = MapSetting(n_tokens=1024, n_replicas=128)
 MAPS = Scales(_MAPS, _MAPS, replace(_MAPS, n_tokens=4096))
-SAMPLES = Scales(smoke=SampleSetting(n_replicas=16), desk=SampleSetting(), paper=SampleSetting(n_draws=20_000))
+_EXTREMES = MapSetting(n_tokens=16 * 1024, n_replicas=512)
+EXTREMES = Scales(_EXTREMES, _EXTREMES, replace(_EXTREMES, n_tokens=64 * 1024))
+SAMPLES = Scales(
+    smoke=SampleSetting(n_replicas=16),
+    desk=SampleSetting(n_replicas=512),
+    paper=SampleSetting(n_draws=20_000, n_replicas=512),
+)
 FLAT = Scales(*[SampleSetting(spread=0.25, n_draws=100, n_replicas=n) for n in (8, 16, 16)])
 COPIES = Scales(*[IdentitySetting(n_replicas=n) for n in (16, 32, 32)])
 ERRORS = Scales(

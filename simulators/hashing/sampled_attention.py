@@ -120,9 +120,8 @@ def sample_data(setting: SampleSetting) -> tuple[np.ndarray, np.ndarray]:
 @simulation(name="hashing_sampled_attention.hardness", block=4, reads=("n_tokens", "dim", "spreads"))
 def hardness(setting: MapSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """Of the map P, (replica, spread): ``mean``, ``largest`` of n |P e_j|^2; ``longest``: that of the longest key, ``key`` its
-    length; ``sums``: row sum of the longest over that of the shortest query, ``queries (replica, spread, 2)`` their lengths;
-    ``kappa``: largest over smallest row sum; ``rate``: standard deviation of one channel."""
-    names = ("mean", "largest", "longest", "key", "sums", "queries", "kappa", "rate")
+    length; ``kappa``: largest over smallest row sum; ``rate``: standard deviation of one channel."""
+    names = ("mean", "largest", "longest", "key", "kappa", "rate")
     found: dict[str, list] = {name: [] for name in names}
     for seed in seeds:
         q, k = np.random.default_rng(seed).standard_normal((2, setting.n_tokens, setting.dim))
@@ -132,24 +131,28 @@ def hardness(setting: MapSetting, seeds: Sequence[np.random.SeedSequence], devic
             A = np.exp(std**2 * q @ k.T)
             sums = A.sum(1)
             weight = setting.n_tokens * np.square(A / sums[:, None]).sum(0)
-            sizes, far = std * np.linalg.norm(q, axis=1), std * np.linalg.norm(k, axis=1)
-            long, short, key = sizes.argmax(), sizes.argmin(), far.argmax()
-            ends = [sizes[long], sizes[short]]
-            rows.append(
-                [
-                    weight.mean(),
-                    weight.max(),
-                    weight[key],
-                    far[key],
-                    sums[long] / sums[short],
-                    ends,
-                    sums.max() / sums.min(),
-                    std,
-                ]
-            )
+            far = std * np.linalg.norm(k, axis=1)
+            key = far.argmax()
+            rows.append([weight.mean(), weight.max(), weight[key], far[key], sums.max() / sums.min(), std])
         for name, values in zip(names, zip(*rows, strict=True), strict=True):
             found[name].append(values)
     return {name: np.array(values) for name, values in found.items()}
+
+
+@simulation(name="hashing_sampled_attention.extreme_sums", block=32, reads=("n_tokens", "dim", "spreads"))
+def extreme_sums(setting: MapSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
+    """Of two rows of the map, (replica, spread): ``sums``: row sum of the longest over that of the shortest query, ``queries
+    (replica, spread, 2)`` their lengths; ``rate``: standard deviation of one channel. Time and memory grow as n_tokens."""
+    sums, queries = [], []
+    rates = (np.array(setting.spreads) / setting.dim**0.5) ** 0.5
+    for seed in seeds:
+        q, k = np.random.default_rng(seed).standard_normal((2, setting.n_tokens, setting.dim))
+        sizes = np.square(q).sum(1)
+        ends = q[[sizes.argmax(), sizes.argmin()]]
+        long, short = np.exp(rates[:, None, None] ** 2 * (ends @ k.T)).sum(-1).T
+        sums.append(long / short)
+        queries.append(rates[:, None] * np.linalg.norm(ends, axis=1))
+    return {"sums": np.array(sums), "queries": np.array(queries), "rate": np.tile(rates, (len(seeds), 1))}
 
 
 @simulation(

@@ -50,7 +50,7 @@ def test_hardness(factor, outcome):
         law = np.exp(rate**2 * (ends[..., 0] ** 2 - ends[..., 1] ** 2) / 2)
         return {
             "mean": (1 + factor * excess) * noise,
-            "sums": law ** (1 + 3 * (factor - 1)) * noise,
+            "sums": law ** (1 + (factor - 1) / 2) * noise,
             "queries": ends,
             "rate": rate,
         }

@@ -12,8 +12,25 @@ SEEDS = [np.random.SeedSequence(0, spawn_key=(i,)) for i in range(2)]
 
 def test_flat_maps_are_as_easy_as_can_be():
     runs = simulations.hardness(simulations.MapSetting(32, 4, spreads=(1e-9,)), SEEDS, "cpu")
-    for name in ("mean", "largest", "kappa", "sums"):
+    for name in ("mean", "largest", "kappa"):
         assert runs[name] == pytest.approx(1, abs=1e-6)
+    assert simulations.extreme_sums(simulations.MapSetting(32, 4, spreads=(1e-9,)), SEEDS, "cpu")[
+        "sums"
+    ] == pytest.approx(1)
+
+
+def test_sums_of_two_rows_are_those_of_the_whole_map():
+    setting = simulations.MapSetting(50, 3, spreads=(0.3, 0.9))
+    runs = simulations.extreme_sums(setting, SEEDS, "cpu")
+    for replica, seed in enumerate(SEEDS):
+        q, k = np.random.default_rng(seed).standard_normal((2, 50, 3))
+        sizes = np.linalg.norm(q, axis=1)
+        for j, spread in enumerate(setting.spreads):
+            sums = np.exp(spread / 3**0.5 * q @ k.T).sum(1)
+            assert runs["sums"][replica, j] == pytest.approx(sums[sizes.argmax()] / sums[sizes.argmin()])
+            rate = runs["rate"][replica, j]
+            assert rate**4 * 3 == pytest.approx(spread**2)
+            assert runs["queries"][replica, j] == pytest.approx(rate * np.array([sizes.max(), sizes.min()]))
 
 
 def test_all_samples_of_flat_rows_agree():
