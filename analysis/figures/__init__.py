@@ -9,41 +9,37 @@
     figures.describe(plate, "Risk against context length.", seeds="seed 0, replicas 0 to 15")
     plate.save("out", "fig4")
 
-A prediction is a line, a measurement points with intervals, and what is drawn stands in the CSV beside the figure.
+A prediction is a line, a measurement points with intervals, and what is drawn stands in the CSV beside the figure. The
+names load on first use, and matplotlib with them.
 """
+
+from importlib import import_module
+from typing import Any
 
 from attnlab.analysis.figures import font_cache
 
-font_cache.give_a_place()  # before the modules below import matplotlib
+font_cache.give_a_place()  # before anything imports matplotlib
 
-# ruff: noqa: E402
-from attnlab.analysis.figures.caption import describe
-from attnlab.analysis.figures.colours import ColourScale, colour_scale
-from attnlab.analysis.figures.curves import band, estimate, measurement, power_law, prediction, reference, replica_lines
-from attnlab.analysis.figures.groups import bars, group_prediction, strip
-from attnlab.analysis.figures.maps import contour, heat_map, path
-from attnlab.analysis.figures.marks import Mark
-from attnlab.analysis.figures.panel import Panel
-from attnlab.analysis.figures.plate import Plate
+_MODULES = {
+    "caption": ("describe",),
+    "colours": ("ColourScale", "colour_scale"),
+    "curves": ("band", "estimate", "measurement", "power_law", "prediction", "reference", "replica_lines"),
+    "groups": ("bars", "group_prediction", "strip"),
+    "maps": ("contour", "heat_map", "path"),
+    "marks": ("Mark",),
+    "panel": ("Panel",),
+    "plate": ("Plate",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [
-    "ColourScale",
-    "Mark",
-    "Panel",
-    "Plate",
-    "band",
-    "bars",
-    "colour_scale",
-    "contour",
-    "describe",
-    "estimate",
-    "group_prediction",
-    "heat_map",
-    "measurement",
-    "path",
-    "power_law",
-    "prediction",
-    "reference",
-    "replica_lines",
-    "strip",
-]
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

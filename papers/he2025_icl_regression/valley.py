@@ -361,7 +361,7 @@ def dummy_heads(setting: ReducedSetting, lab: Lab) -> Verdict:
     setting=PLATEAU,
     formula="mu = (1 / (2 w)) / (1 + c sinh(d w^2) / w^2) at w = 0.13",
     assumptions=["d = 5, L = 40, sigma^2 = 0.1, the published sizes"],
-    judged="mu on the floor of the valley at the published omega equals the published mu within the last digits of both: 0.005 "
+    judged="the published mu equals that on the floor of the valley at the published omega within the last digits of both: 0.005 "
     "of omega, on a floor that falls like 1 / omega, and 0.005 of mu",
     covers={"dim": one_of(5), "trained_length": one_of(40)},
 )
@@ -373,8 +373,8 @@ def figure_3_pair(setting: ReducedSetting, lab: Lab) -> Verdict:
     omega, mu = 0.13, 3.45
     floor = float(theory.symmetric_pair_valley_mu_approx(omega, setting.dim, setting.trained_length, setting.noise_std))
     return agrees(
-        np.array([floor]),
-        mu,
+        np.array([mu]),
+        floor,
         of="every replica",
         unit="number",
         within=budget(relative(0.005 / omega, mu, "last digit of omega"), Piece("last digit of mu", 0.005)),

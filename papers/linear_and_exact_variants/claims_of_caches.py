@@ -262,8 +262,8 @@ def cache_factors(setting: KeyCacheSetting, lab: Lab) -> Verdict:
     square = cache_theory.cache_factor(1024, 16, 64)
     wide, keys = cache_theory.cache_factor(1024, 128, 128, stored=1024), cache_theory.cache_factor(1024, 128, 128)
     return all_of(
-        identical(np.array([square]), np.array([2.0]), twin=Twin.of("nothing saved", b=np.array([1.0]))).named(
+        identical(np.array([2.0]), np.array([square]), twin=Twin.of("nothing saved", b=np.array([1.0]))).named(
             "square"
         ),
-        identical(np.array([wide]), np.array([32.0]), twin=Twin.of("keys stored", a=np.array([keys]))).named("T5-11B"),
+        identical(np.array([32.0]), np.array([wide]), twin=Twin.of("keys stored", b=np.array([keys]))).named("T5-11B"),
     )

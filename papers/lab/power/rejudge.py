@@ -12,7 +12,7 @@ import inspect
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -62,10 +62,6 @@ class Replay:
             raise ItemError(f"{simulation.name} was not asked for in this order the first time")
         self._next += 1
         return self.notes[self._next - 1][2]
-
-    def once(self, key: Any, judge: Callable[[], Any]) -> Any:
-        """Computed anew each time."""
-        return judge()
 
     def quantified(self, claim: Claim, setting: Any) -> Verdict:
         """The verdict on a claim about all inputs."""

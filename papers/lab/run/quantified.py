@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import pickle
+from dataclasses import dataclass, replace
 from typing import Any
 
 from attnlab.analysis.theorems.check import LEVELS, check
 from attnlab.analysis.theorems.statement.claim import Claim as ForAll
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict, all_of
-from attnlab.papers.lab.declare import Claim
+from attnlab.papers.lab import registry
+from attnlab.papers.lab.declare import DECLARED, Claim
+from attnlab.papers.lab.run.fingerprint import code_fingerprint
 
 PROOF_BUDGET = 1_000_000  # evaluations that a proof may cost; registered proofs take far fewer
 
@@ -62,3 +65,42 @@ def combined(verdicts: dict[str, Verdict]) -> Verdict:
         return whole
     others = [f"{part.name} for {part.of}" for part in parts[1:]]
     return replace(whole, reason="; ".join([parts[0].reason, *others]))
+
+
+@dataclass(frozen=True)
+class SearchTask:
+    """What a worker needs to judge a claim: its paper is loaded by key there; ``setting`` is pickled, as its class may come
+    from the paper; ``code`` is the fingerprint of the code that judges it here."""
+
+    paper: str
+    claim: str
+    setting: bytes
+    seed: int
+    code: str
+
+
+def search_task(claim: Claim, setting: Any, seed: int) -> SearchTask | None:
+    """How another process judges the claim, or None if it cannot: its paper is not the one that is known by its key."""
+    paper = DECLARED.get(claim.paper)
+    try:
+        if paper is None or paper.claims.get(claim.name) is not claim or registry.load(claim.paper) is not paper:
+            return None
+        code = code_fingerprint(claim.function.__module__)
+        return SearchTask(claim.paper, claim.name, pickle.dumps(setting), seed, code)
+    except Exception:  # a key that is not known, a module without a file, a setting of a script
+        return None
+
+
+def search(task: SearchTask) -> Verdict | None:
+    """The verdict, in a worker; None where the claim or its code is another one, or raises: the driver will see the same."""
+    try:
+        claim = registry.load(task.paper).claims[task.claim]
+        if code_fingerprint(claim.function.__module__) != task.code:
+            return None
+        verdict = judge(claim, pickle.loads(task.setting), task.seed)
+        pickle.dumps(verdict)
+        return verdict
+    except MemoryError:
+        raise
+    except Exception:
+        return None

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attnlab.analysis.figures.caption import describe
 from attnlab.analysis.verdicts.ledger import ErrorLedger
 from attnlab.analysis.verdicts.verdict import Outcome, Verdict, percent
 from attnlab.papers.lab.declare import Claim, Item, PaperFigure, Scale
@@ -110,6 +109,8 @@ def reproduce(
         return record | {"looks": looks}
 
     def draw(figure: PaperFigure, lab: Lab) -> dict[str, Any]:
+        from attnlab.analysis.figures.caption import describe  # with matplotlib, half a second
+
         plate = figure.function(settings[figure.id], lab)
         seeds = f"seed {options.seed}" if lab.used else ""
         conditions = drawn_at(options, settings[figure.id])
@@ -152,6 +153,7 @@ def reproduce(
             bench.store.put_verdict(run, record)
         return record
 
+    bench.searches = sum(claim.forms is not None for claim in claims)
     bench.display.start(len(claims) + len(figures))
     judging_of: dict[str, Future] = {}
     try:

@@ -84,8 +84,10 @@ class Workbench:
         self._blocks: dict[str, Future] = {}
         self._executor: Any = cluster
         self._said: set[str] = set()
-        self._searching = threading.Lock()
-        self._found: dict[Any, Any] = {}
+        self.searches = 0  # claims about all inputs in this run
+        self._searching, self._by_workers = threading.Lock(), threading.Semaphore(workers)
+        self._found: dict[Any, threading.Lock] = {}
+        self._verdicts: dict[Any, Verdict] = {}
         self.seconds = 0.0
         self.closed = False
         self._running_here = threading.Lock()
@@ -143,18 +145,46 @@ class Workbench:
             _resolve(ready, error=error)
         return ready
 
-    def once(self, key: Any, judge: Callable[[], Any], name: str = "") -> Any:
-        """``judge()``, computed once for each key, one at a time: searches must not lose their seconds to each other."""
-        with self._searching:
+    def searched(self, claim: Claim, setting: Any) -> Verdict:
+        """The verdict on a claim about all inputs, found once.
+
+        Where a run has several such claims (:attr:`searches`) and several workers, the workers search, side by side; else, and
+        where a worker cannot load the claim, this process does, one claim at a time. The verdict is the same.
+        """
+        from attnlab.papers.lab.run.quantified import judge, search_task
+
+        key = claim.id, setting
+        with self._lock:
             if self.closed:
                 raise CancelledError
-            if key not in self._found:
-                self.display.judging(name or str(key))
-                try:
-                    self._found[key] = judge()
-                finally:
-                    self.display.judged(name or str(key), item=False)
-            return self._found[key]
+            mine = self._found.setdefault(key, threading.Lock())
+        with mine:
+            if key in self._verdicts:
+                return self._verdicts[key]
+            task = None
+            if self._workers > 1 and self.searches > 1 and self._cluster is None:
+                task = search_task(claim, setting, self.seed)
+            verdict = None if task is None else self._judging(claim, self._by_workers, lambda: self._there(task, claim))
+            if verdict is None:
+                verdict = self._judging(claim, self._searching, lambda: judge(claim, setting, self.seed))
+            self._verdicts[key] = verdict
+            return verdict
+
+    def _judging(self, claim: Claim, turn: Any, judge: Callable[[], Any]) -> Any:
+        """``judge()`` when it is its turn, shown meanwhile."""
+        with turn:
+            if self.closed:
+                raise CancelledError
+            self.display.judging(claim.id)
+            try:
+                return judge()
+            finally:
+                self.display.judged(claim.id, item=False)
+
+    def _there(self, task: Any, claim: Claim) -> Verdict | None:
+        from attnlab.papers.lab.run.quantified import search
+
+        return self._submit(task, claim.id, search).result()
 
     def _device(self, simulation: Any) -> str:
         """Where the simulation computes: the device of the run if it declares it, else the CPU, which is said once."""
@@ -225,13 +255,13 @@ class Workbench:
                 self._cluster.know(simulation.name, seconds)
         self._submit(task, name).add_done_callback(keep)
 
-    def _submit(self, task: BlockTask, name: str) -> Future:
+    def _submit(self, task: Any, name: str, run: Callable[[Any], Any] | None = None) -> Future:
         with self._lock:
             if self.closed:
                 raise CancelledError
             if self._executor is None:
                 self._executor = LocalWorkers(self._workers, run_block, self.display.progress, self.display.say)
-            return self._executor.submit(task, name)
+            return self._executor.submit(task, name) if run is None else self._executor.submit(task, name, run)
 
 
 def _failure(name: str, blame: str, message: str, trace: str) -> Exception:
@@ -272,9 +302,7 @@ class Lab:
 
     def quantified(self, claim: Claim, setting: Any) -> Verdict:
         """The verdict on a claim about all inputs, from those of its forms."""
-        from attnlab.papers.lab.run.quantified import judge
-
-        return self._bench.once((claim.id, setting), lambda: judge(claim, setting, self.seed), claim.id)
+        return self._bench.searched(claim, setting)
 
     def simulate(self, simulation: Any, *settings: Any) -> Any:
         """The runs of ``simulation`` at one setting, or the list of runs at several (computed side by side).

@@ -77,9 +77,9 @@ class LocalWorkers:
         self._most, self._given = n, 0
         self._threads: list[threading.Thread] = []
 
-    def submit(self, task: Any, name: str) -> Future:
+    def submit(self, task: Any, name: str, run: Callable[[Any], Any] | None = None) -> Future:
         """A future of ``run(task)``; ``name`` is how the task is called in messages. One caller at a time."""
-        job = _Job(task, name)
+        job = _Job(task, name, run or self._run)
         self._given += 1
         if len(self._threads) < min(self._most, self._given):  # no more of them than there are tasks
             try:
@@ -120,7 +120,7 @@ class LocalWorkers:
                         try:
                             if pipe is None:
                                 process, pipe = self._start()
-                            job.future.set_result(self._exchange(pipe, job.task, job.name))
+                            job.future.set_result(self._exchange(pipe, job))
                             break
                         except (EOFError, ConnectionError):
                             how = self._bury(process, pipe)
@@ -168,8 +168,8 @@ class LocalWorkers:
                     raise CancelledError from None
         raise UsageError(f"worker processes end before they can begin ({how}); see what they wrote above")
 
-    def _exchange(self, pipe: Connection, task: Any, name: str) -> Any:
-        pipe.send((self._run, task))
+    def _exchange(self, pipe: Connection, job: _Job) -> Any:
+        pipe.send((job.run, job.task))
         while True:
             kind, content = pipe.recv()
             if kind == _TELLS:
@@ -177,7 +177,7 @@ class LocalWorkers:
             elif kind == _DONE:
                 return content
             else:
-                raise ItemError(f"{name}: {content}")
+                raise ItemError(f"{job.name}: {content}")
 
     def _bury(self, process: Any, pipe: Connection) -> str:
         """Take the dead process away; how it ended."""
@@ -195,8 +195,8 @@ class LocalWorkers:
 
 
 class _Job:
-    def __init__(self, task: Any, name: str) -> None:
-        self.task, self.name = task, name
+    def __init__(self, task: Any, name: str, run: Callable[[Any], Any]) -> None:
+        self.task, self.name, self.run = task, name, run
         self.future: Future = Future()
         self.deaths = 0
 

@@ -153,6 +153,7 @@ def test_the_code_that_judges_a_claim_has_the_judges_in_it():
     behind = modules_behind("attnlab.papers.gatv2_dynamic_attention.rankings_and_maps")
     assert {"attnlab.analysis.judges.exact", "attnlab.analysis.judges.values"} <= set(behind)
     assert "attnlab.analysis.judges.rates" not in behind
+    assert "attnlab.analysis.figures.plate" in modules_behind("attnlab.papers.gatv2_dynamic_attention.figures")
     assert "attnlab.analysis.judges.exact" not in modules_behind("attnlab.simulators.graph_attention.lookup")
 
 
