@@ -40,7 +40,7 @@ _SETTINGS = {"within", "refined", "steps", "x", "sizes", "check", "rounding"}
 class StoredBench(Workbench):
     """A bench that reads the store and runs nothing."""
 
-    def _submit(self, task: Any, name: str) -> Any:
+    def _submit(self, task: Any, name: str, run: Any = None) -> Any:
         raise ItemError(f"no stored run of {task.identity.simulation}: run `attnlab reproduce` at this scale first")
 
 
