@@ -131,6 +131,7 @@ def _die(_):
     os._exit(7)
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_the_bench_and_one_that_kills_its_worker_fails_alone(bench, monkeypatch):
     claim, setting = claim_and_setting(NAMES[0])
     monkeypatch.setattr(quantified, "search", _die)
@@ -148,8 +149,10 @@ def test_a_search_ends_with_the_bench_and_one_that_kills_its_worker_fails_alone(
     threads = [threading.Thread(target=search) for _ in range(3)]
     for thread in threads:
         thread.start()
-    time.sleep(1.0)
+    deadline = time.monotonic() + 300
+    while not (waiting._executor and waiting._executor._processes) and time.monotonic() < deadline:
+        time.sleep(0.05)
     waiting.close(now=True)
     for thread in threads:
-        thread.join(20)
+        thread.join(300)
     assert len(raised) == 3
