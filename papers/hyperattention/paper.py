@@ -37,7 +37,7 @@ MAPS = Scales(_MAPS, _MAPS, replace(_MAPS, n_tokens=4096))
 _EXTREMES = MapSetting(n_tokens=16 * 1024, n_replicas=512)
 EXTREMES = Scales(_EXTREMES, _EXTREMES, replace(_EXTREMES, n_tokens=64 * 1024))
 SAMPLES = Scales(
-    smoke=SampleSetting(n_replicas=16),
+    smoke=SampleSetting(n_replicas=64),
     desk=SampleSetting(n_replicas=512),
     paper=SampleSetting(n_draws=20_000, n_replicas=512),
 )

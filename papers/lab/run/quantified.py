@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass, replace
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from attnlab.analysis.theorems.check import LEVELS, check
@@ -69,26 +69,23 @@ def combined(verdicts: dict[str, Verdict]) -> Verdict:
 
 @dataclass(frozen=True)
 class SearchTask:
-    """What a worker needs to judge a claim: its paper is loaded by key there; ``setting`` is pickled, as its class may come
-    from the paper; ``code`` is the fingerprint of the code that judges it here."""
+    """What a worker needs to judge a claim; ``code`` is the fingerprint of the code that judges it here."""
 
     paper: str
     claim: str
-    setting: bytes
+    setting: Any
     seed: int
     code: str
 
 
 def search_task(claim: Claim, setting: Any, seed: int) -> SearchTask | None:
-    """How another process judges the claim, or None if it cannot: its paper is not the one that is known by its key."""
-    paper = DECLARED.get(claim.paper)
-    try:
-        if paper is None or paper.claims.get(claim.name) is not claim or registry.load(claim.paper) is not paper:
-            return None
-        code = code_fingerprint(claim.function.__module__)
-        return SearchTask(claim.paper, claim.name, pickle.dumps(setting), seed, code)
-    except Exception:  # a key that is not known, a module without a file, a setting of a script
+    """How another process judges the claim, or None if it cannot: its paper is not one of attnlab."""
+    paper, modules = DECLARED.get(claim.paper), (claim.function.__module__, type(setting).__module__)
+    if paper is None or paper.claims.get(claim.name) is not claim or claim.paper not in registry.own_keys():
         return None
+    if not all(module.startswith("attnlab.") for module in modules):
+        return None
+    return SearchTask(claim.paper, claim.name, setting, seed, code_fingerprint(modules[0]))
 
 
 def search(task: SearchTask) -> Verdict | None:
@@ -97,8 +94,8 @@ def search(task: SearchTask) -> Verdict | None:
         claim = registry.load(task.paper).claims[task.claim]
         if code_fingerprint(claim.function.__module__) != task.code:
             return None
-        verdict = judge(claim, pickle.loads(task.setting), task.seed)
-        pickle.dumps(verdict)
+        verdict = judge(claim, task.setting, task.seed)
+        ForkingPickler.dumps(verdict)  # what cannot be sent is judged again by the driver
         return verdict
     except MemoryError:
         raise

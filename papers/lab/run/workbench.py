@@ -149,7 +149,7 @@ class Workbench:
         """The verdict on a claim about all inputs, found once.
 
         Where a run has several such claims (:attr:`searches`) and several workers, the workers search, side by side; else, and
-        where a worker cannot load the claim, this process does, one claim at a time. The verdict is the same.
+        where the paper is not one of attnlab, this process does, one claim at a time. The verdict is the same.
         """
         from attnlab.papers.lab.run.quantified import judge, search_task
 

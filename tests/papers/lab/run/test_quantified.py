@@ -1,6 +1,5 @@
 """Claims about all inputs are searched side by side by the workers of a run, with the verdicts that one process gives."""
 
-import pickle
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -87,8 +86,7 @@ def test_what_a_worker_cannot_load_or_finds_changed_is_judged_here(bench, monkey
     assert quantified.search(task) == quantified.judge(claim, setting, 0)
     assert quantified.search(replace(task, code="0" * 64)) is None
     assert quantified.search(replace(task, claim="no_such_claim")) is None
-    assert quantified.search(replace(task, setting=pickle.dumps(replace(setting, dim=2)))) is not None
-    assert quantified.search(replace(task, setting=b"no pickle")) is None
+    assert quantified.search(replace(task, setting="no setting")) is None
     monkeypatch.setattr(quantified, "judge", lambda *_: (_ for _ in ()).throw(ValueError("too few")))
     assert quantified.search(task) is None  # the driver raises it, with its own lines
     monkeypatch.setattr(quantified, "judge", lambda *_: (_ for _ in ()).throw(MemoryError()))
