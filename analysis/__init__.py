@@ -4,8 +4,9 @@ The public names below load on first use, so importing the package costs nothing
 what it offers here.
 """
 
-from importlib import import_module
 from typing import Any
+
+from attnlab.analysis import first_use
 
 _MODULES = {
     "verdicts.verdict": ("Outcome", "Twin", "Verdict", "all_of"),
@@ -58,16 +59,13 @@ _MODULES = {
     "statistics.sequences": ("betting_sequence", "empirical_bernstein_sequence", "gaussian_sequence", "mean_sequence"),
     "statistics.sequential": ("mean_within", "until_decided", "with_looks"),
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = sorted(_HOME)
+__all__ = first_use.names(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return first_use.load(__name__, _MODULES, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *__all__})

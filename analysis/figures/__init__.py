@@ -13,9 +13,9 @@ A prediction is a line, a measurement points with intervals, and what is drawn s
 names load on first use, and matplotlib with them.
 """
 
-from importlib import import_module
 from typing import Any
 
+from attnlab.analysis import first_use
 from attnlab.analysis.figures import font_cache
 
 font_cache.give_a_place()  # before anything imports matplotlib
@@ -30,16 +30,13 @@ _MODULES = {
     "panel": ("Panel",),
     "plate": ("Plate",),
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = sorted(_HOME)
+__all__ = first_use.names(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return first_use.load(__name__, _MODULES, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *__all__})

@@ -10,8 +10,9 @@ The names below load on first use. ``reproduce``, ``show``, ``papers`` and ``loa
 one; ``UsageError`` is what a bad argument raises.
 """
 
-from importlib import import_module
 from typing import Any
+
+from attnlab.analysis import first_use
 
 _MODULES = {
     "attnlab.papers.lab.python.calls": ("load_paper", "papers", "reproduce", "show"),
@@ -23,16 +24,13 @@ _MODULES = {
     "attnlab.papers.lab.run.workbench": ("Runs",),
     "attnlab.simulators.ensemble.simulation": ("simulation",),
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = sorted(_HOME)
+__all__ = first_use.names(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return first_use.load(__name__, _MODULES, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *__all__})
