@@ -86,8 +86,7 @@ class Workbench:
         self._said: set[str] = set()
         self.searches = 0  # claims about all inputs in this run
         self._searching, self._by_workers = threading.Lock(), threading.Semaphore(workers)
-        self._found: dict[Any, threading.Lock] = {}
-        self._verdicts: dict[Any, Verdict] = {}
+        self._found: dict[Any, Future] = {}
         self.seconds = 0.0
         self.closed = False
         self._running_here = threading.Lock()
@@ -153,22 +152,24 @@ class Workbench:
         """
         from attnlab.papers.lab.run.quantified import judge, search_task
 
-        key = claim.id, setting
         with self._lock:
             if self.closed:
                 raise CancelledError
-            mine = self._found.setdefault(key, threading.Lock())
-        with mine:
-            if key in self._verdicts:
-                return self._verdicts[key]
-            task = None
-            if self._workers > 1 and self.searches > 1 and self._cluster is None:
-                task = search_task(claim, setting, self.seed)
-            verdict = None if task is None else self._judging(claim, self._by_workers, lambda: self._there(task, claim))
-            if verdict is None:
-                verdict = self._judging(claim, self._searching, lambda: judge(claim, setting, self.seed))
-            self._verdicts[key] = verdict
-            return verdict
+            first = (claim.id, setting) not in self._found
+            found = self._found.setdefault((claim.id, setting), Future())
+        if first:
+            try:
+                task = verdict = None
+                if self._workers > 1 and self.searches > 1 and self._cluster is None:
+                    task = search_task(claim, setting, self.seed)
+                if task is not None:
+                    verdict = self._judging(claim, self._by_workers, lambda: self._there(task, claim))
+                if verdict is None:
+                    verdict = self._judging(claim, self._searching, lambda: judge(claim, setting, self.seed))
+                found.set_result(verdict)
+            except BaseException as error:  # whoever waits for it must hear of it
+                found.set_exception(error)
+        return found.result()
 
     def _judging(self, claim: Claim, turn: Any, judge: Callable[[], Any]) -> Any:
         """``judge()`` when it is its turn, shown meanwhile."""

@@ -9,6 +9,7 @@ import pytest
 from attnlab.papers.lab.errors import ItemError
 from attnlab.papers.lab.run import interrupt
 from attnlab.papers.lab.run import workers as workers_module
+from attnlab.papers.lab.run.catalogue import NAME
 from attnlab.papers.lab.run.workers import LocalWorkers, one_ahead
 
 
@@ -161,6 +162,28 @@ def test_a_process_that_nobody_took_ends_with_the_block_and_one_that_died_is_rep
         assert pid != process.pid
     with one_ahead(False):
         assert not workers_module._ahead
+
+
+def test_a_command_starts_a_worker_ahead_where_something_is_to_be_simulated(cli, monkeypatch, tmp_path):
+    from attnlab.papers.lab.commands import reproduce
+    from attnlab.papers.lab.run import plan
+
+    seen = []
+
+    def carry_out(*arguments, **options):
+        seen.append(len(workers_module._ahead))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plan, "carry_out", carry_out)
+    monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 2)
+    cli("reproduce", "toy.drift", out=tmp_path / "new")
+    monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 1)
+    cli("reproduce", "toy.drift", out=tmp_path / "new")
+    monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 2)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / NAME).touch()
+    cli("reproduce", "toy.drift", out=tmp_path / "old")
+    assert seen == [1, 0, 0] and not workers_module._ahead
 
 
 def test_workers_that_have_nothing_to_do_end_at_once_and_what_they_printed_is_there(workers, capfd):
