@@ -104,19 +104,23 @@ PARABOLAS = Scales(smoke=ParabolaSetting(n_replicas=4), desk=ParabolaSetting(), 
 MEDIATORS = Scales(*(MediatorSetting(),) * 3)
 LATENTS = Scales(
     smoke=LatentSetting(n_draws=10_000),
-    desk=LatentSetting(n_draws=10_000),
+    desk=LatentSetting(n_draws=10_000, n_replicas=96),
     paper=LatentSetting(n_draws=40_000, n_replicas=64),
 )
 BOTTLENECKS = Scales(*(BottleneckSetting(),) * 3)
 RECTIFIED = Scales(
     smoke=RectifiedSetting(n_keys=300, n_draws=60),
-    desk=RectifiedSetting(n_replicas=64),
+    desk=RectifiedSetting(n_keys=2000, n_replicas=256),
     paper=RectifiedSetting(128, 2000, 4, 400, 64),
 )
 GATES = Scales(*(GateSetting(),) * 3)
-SLOTS = Scales(smoke=SlotSetting(n_draws=200), desk=SlotSetting(), paper=SlotSetting(n_draws=4000, n_replicas=64))
+SLOTS = Scales(
+    smoke=SlotSetting(n_draws=200), desk=SlotSetting(n_replicas=2048), paper=SlotSetting(n_draws=4000, n_replicas=64)
+)
 BRANCHES = Scales(*(BranchSetting(),) * 3)
 GLOBALS = Scales(
-    smoke=GlobalSetting(n_replicas=16), desk=GlobalSetting(), paper=GlobalSetting(n_tokens=32_768, n_replicas=64)
+    smoke=GlobalSetting(n_replicas=16),
+    desk=GlobalSetting(n_replicas=96),
+    paper=GlobalSetting(n_tokens=32_768, n_replicas=64),
 )
 ROWS = Scales(*(RowSetting(),) * 3)

@@ -68,13 +68,15 @@ paper = Paper(
 paper.not_testable(8, "the quarter is a fit of a bilinear family, of which no law is known to us")
 paper.not_testable(9, "a convention; the table is a test of theory.mixers_and_channels.channel_band")
 
-WAVES = Scales(smoke=WaveSetting(), desk=WaveSetting(n_replicas=48), paper=WaveSetting(n_tokens=4096, n_replicas=64))
+WAVES = Scales(
+    smoke=WaveSetting(), desk=WaveSetting(n_tokens=2048, n_replicas=96), paper=WaveSetting(n_tokens=4096, n_replicas=64)
+)
 SUPPORTS = Scales(*(SupportSetting(),) * 3)
 BANDS = Scales(
     smoke=BandSetting(n_samples=100),
-    desk=BandSetting(),
+    desk=BandSetting(n_channels=1024),
     paper=BandSetting(n_channels=1024, n_samples=1000, n_replicas=64),
 )
 COSINES = Scales(
-    smoke=CosineSetting(), desk=CosineSetting(n_replicas=32), paper=CosineSetting(n_draws=20_000, n_replicas=64)
+    smoke=CosineSetting(), desk=CosineSetting(n_replicas=288), paper=CosineSetting(n_draws=20_000, n_replicas=64)
 )

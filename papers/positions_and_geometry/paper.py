@@ -83,14 +83,18 @@ paper.not_testable(
 )
 
 OFFSETS = Scales(*(OffsetSetting(),) * 3)
-SCORES = Scales(smoke=ScoreSetting(), desk=ScoreSetting(n_replicas=48), paper=ScoreSetting(256, 64, 64))
+SCORES = Scales(smoke=ScoreSetting(), desk=ScoreSetting(n_replicas=2048), paper=ScoreSetting(256, 64, 64))
 WAVES = Scales(
-    smoke=WaveSetting(n_draws=100), desk=WaveSetting(n_draws=1000), paper=WaveSetting(n_draws=4000, n_replicas=64)
+    smoke=WaveSetting(n_draws=100),
+    desk=WaveSetting(n_draws=1000, n_replicas=768),
+    paper=WaveSetting(n_draws=4000, n_replicas=64),
 )
 SHIFTS = Scales(*(ShiftSetting(),) * 3)
 ALTERNATIONS = Scales(*(AlternationSetting(),) * 3)
 FRAMES = Scales(
-    smoke=FrameSetting(n_draws=6000), desk=FrameSetting(), paper=FrameSetting(n_draws=40_000, n_replicas=64)
+    smoke=FrameSetting(n_draws=6000),
+    desk=FrameSetting(n_replicas=216),
+    paper=FrameSetting(n_draws=40_000, n_replicas=64),
 )
 SPHERES = Scales(*(SphereSetting(),) * 3)
 CLOUDS = Scales(*(CloudSetting(),) * 3)
