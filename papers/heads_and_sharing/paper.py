@@ -70,13 +70,17 @@ paper.not_testable(
 )
 
 POOLS = Scales(smoke=PoolSetting(), desk=PoolSetting(n_replicas=48), paper=PoolSetting(width=64, n_replicas=256))
-KEYS = Scales(smoke=KeySetting(), desk=KeySetting(), paper=KeySetting(width=64, n_keys=1000, n_replicas=64))
+KEYS = Scales(
+    smoke=KeySetting(), desk=KeySetting(n_replicas=288), paper=KeySetting(width=64, n_keys=1000, n_replicas=64)
+)
 BORROWS = Scales(
     smoke=BorrowSetting(n_rows=192),
-    desk=BorrowSetting(n_rows=256),
+    desk=BorrowSetting(n_rows=256, n_replicas=72),
     paper=BorrowSetting(n_keys=16_384, n_rows=512, n_replicas=64),
 )
 BASES = Scales(*(BasisSetting(),) * 3)
 MIXTURES = Scales(
-    smoke=MixtureSetting(n_tokens=100), desk=MixtureSetting(), paper=MixtureSetting(n_tokens=4000, n_replicas=64)
+    smoke=MixtureSetting(n_tokens=100),
+    desk=MixtureSetting(n_replicas=48),
+    paper=MixtureSetting(n_tokens=4000, n_replicas=64),
 )
