@@ -196,8 +196,7 @@ LINEAR = Scales(
     setting=LINEAR,
     formula="rms over directions |A|_F / sqrt d; on an eigenvector pair |exp(lambda h) - 1| / h",
     assumptions=["directions uniform on the sphere", "normal block for the eigenvector pair"],
-    judged="ratio of root mean squares 1 within what so many directions and replicas leave open, the spread from the "
-    "matrix; finite "
+    judged="root mean squares within what so many directions and replicas leave open, the spread from the matrix; finite "
     "steps to 200 roundings, those of the matrix exponential over the smallest step",
 )
 def linear_index_on_average(setting: LinearSetting, lab: Lab) -> Verdict:
@@ -209,14 +208,14 @@ def linear_index_on_average(setting: LinearSetting, lab: Lab) -> Verdict:
     runs = lab.simulate(linear_index, setting)
     predicted = np.array([theory.linear_index_rms(A) for A in runs["matrix"]])
     mean = np.linalg.svd(runs["matrix"], compute_uv=False).mean(-1)
-    spread = max(theory.linear_index_spread(A) for A in runs["matrix"]) / setting.n_directions**0.5
+    spreads = predicted * [theory.linear_index_spread(A) for A in runs["matrix"]] / setting.n_directions**0.5
     of = f"mean over replicas of {setting.n_directions} draws"
     rms = agrees(
-        runs["rms"] / predicted,
-        1.0,
-        within=budget(replicas(spread, runs.n, of=of)),
+        runs["rms"],
+        predicted,
+        within=budget(replicas(float(np.sqrt((spreads**2).mean())), runs.n, of=of)),
         of=of,
-        twin=Twin.of("mean singular value", predicted=float((mean / predicted).mean())),
+        twin=Twin.of("mean singular value", predicted=mean),
     )
     pairs = [complex(*pair) for pair in runs["eigenvalue"]]
     finite = np.array([[theory.eigenvector_index(pair, h) for h in setting.steps] for pair in pairs])
@@ -263,17 +262,17 @@ def random_depth(setting: StackSetting, lab: Lab) -> Verdict:
     null, rival = (
         f(setting.n_blocks)[t] for f in (theory.orthogonal_increments_index, theory.aligned_increments_index)
     )
-    ratio = runs["index"][:, t] / null
+    root = np.sqrt(1.0 + t)
     narrow = (256 / setting.dim) ** 0.5
     level = follows(
-        ratio,
-        np.ones(t.size),
+        runs["index"][:, t] * root,
+        null * root,
         within=budget(
             finite_size(setting.dim, of="d"), replicas(DEPTH_STD * narrow, runs.n, of="mean trajectory", points=t.size)
         ),
         of="mean trajectory",
         times=t.astype(float),
-        twin=Twin.of("aligned increments", predicted=rival / null),
+        twin=Twin.of("aligned increments", predicted=rival * root),
     )
     u = np.log(1 + t[1:]) - np.log(1 + t[1:]).mean()
     slopes = np.log(runs["index"][:, t[1:]]) @ u / (u @ u)

@@ -101,7 +101,7 @@ SPREAD_OF_GAPS = 0.06
     undecided_at_smoke="16 replicas leave the rate open by more than a second term of 1 / (T P) allows",
     formula="c_l proportional to P(l) e^{z_l}; T E|c_T - c|^2 -> sum c^2 / P - 2 sum c^3 / P + |c|^2 sum c^2 / P",
     assumptions=["tokens drawn independently", "random frequencies and logits"],
-    judged="the mean square gap over its limit is 1 at the longest sequences, and the mean gap falls like 1 / T; both within a "
+    judged="T times the mean square gap is its limit at the longest sequences, and the mean gap falls like 1 / T; both within a "
     "second term of relative size 1 / (T P), P = 1/12 the mean frequency",
 )
 def long_sequences(setting: SequenceSetting, lab: Lab) -> Verdict:
@@ -118,12 +118,13 @@ def long_sequences(setting: SequenceSetting, lab: Lab) -> Verdict:
     second = setting.n_tokens / lengths  # 1 / (T P)
     spread = SPREAD_OF_GAPS * (400 / setting.n_sequences) ** 0.5
     of = f"mean over replicas of {setting.n_sequences} draws"
+    size = float(limit.mean())
     coefficient = agrees(
-        gap[:, -1] * lengths[-1] / limit.mean(),
-        limit / limit.mean(),
+        gap[:, -1] * lengths[-1],
+        limit,
         of=of,
-        within=budget(Piece("1/(T P)", second[-1]), replicas(spread, len(gap), of=of)),
-        twin=Twin.of("independent fluctuations", predicted=(c[:, 0] ** 2 / P).sum(-1) / limit.mean()),
+        within=budget(relative(second[-1], size, "1/(T P)"), replicas(spread * size, len(gap), of=of)),
+        twin=Twin.of("independent fluctuations", predicted=(c[:, 0] ** 2 / P).sum(-1)),
     )
     rate = converges(
         lengths,
@@ -210,7 +211,7 @@ TINY = DecoderSetting(n_classes=2, vocabulary=34, overlap=0.0, rate=0.1, n_steps
     covers=WEAKLY,
     formula="speed = M (M - 1) h / (M - 1 + e^{M h}); peak (M - 1) e^{-u}, u = 1 + W((M - 1) / e)",
     assumptions=["frozen attention", "weak overlaps; orthonormal inputs at M = 34"],
-    judged="own coefficient of the gradient sent back, mean over classes, follows the curve, in units of its peak, within steps "
+    judged="own coefficient of the gradient sent back, mean over classes, follows the curve within steps "
     "and overlaps; at M = 34 it is that of the steps of descent up to rounding, and its peak has height and time of the "
     "formula within steps",
 )
@@ -225,18 +226,18 @@ def backward_speed(setting: DecoderSetting, lab: Lab) -> Verdict:
     steps, later = after_start(runs)
     visits, M = steps / setting.n_classes, setting.vocabulary
     speed = decoder.backward_speed_exact(visits, M, setting.rate)
-    peak, grown = speed.max(), decoder.decoder_growth_exact(visits, M, setting.rate)
-    own = np.einsum("rtnn->rt", runs["coefficients"])[:, later] / setting.n_classes / peak
-    whole, halved = (M * h * decoder.residual_exact(h, M) / peak for h in (descent(setting, k)[steps] for k in (1, 2)))
+    grown = decoder.decoder_growth_exact(visits, M, setting.rate)
+    own = np.einsum("rtnn->rt", runs["coefficients"])[:, later] / setting.n_classes
+    whole, halved = (M * h * decoder.residual_exact(h, M) for h in (descent(setting, k)[steps] for k in (1, 2)))
     linear = decoder.backward_speed_early_limit(visits, M, setting.rate) * decoder.residual_exact(grown, M)
     shape = follows(
         own,
-        speed / peak,
+        speed,
         within=budget(
-            step_size(whole, halved), Piece("overlaps", of_overlaps(setting, tuple(steps.astype(float)))["own"] / peak)
+            step_size(whole, halved), Piece("overlaps", of_overlaps(setting, tuple(steps.astype(float)))["own"])
         ),
         times=steps.astype(float),
-        twin=Twin.of("linear growth", predicted=linear / peak),
+        twin=Twin.of("linear growth", predicted=linear),
         null=frozen(own),
     )
     M, after = TINY.vocabulary, tiny["steps"][0]
