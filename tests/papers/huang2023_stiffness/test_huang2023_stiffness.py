@@ -108,7 +108,7 @@ def chain(end=1.0, blind=False):
     rng = np.random.default_rng(0)
     return {
         "time": np.tile(time, (n, 1)),
-        "error": best * (flows[blind] + 0.003 * rng.normal(size=(n, 21))),
+        "error": flows[blind] + 0.003 * best * rng.normal(size=(n, 21)),
         "slope": end * slopes[blind] + 0.001 * rng.normal(size=(n, 21)),
     }
 
