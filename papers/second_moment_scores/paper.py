@@ -41,11 +41,13 @@ paper.not_testable(1, "it is about heads of trained language models, which are n
 paper.not_testable(4, "it is a result on published benchmarks of long context")
 
 SUMS = Scales(
-    smoke=SumSetting(n_keys=256, n_rows=200, n_replicas=16), desk=SumSetting(), paper=SumSetting(16384, n_replicas=64)
+    smoke=SumSetting(n_keys=256, n_rows=200, n_replicas=16),
+    desk=SumSetting(n_replicas=160),
+    paper=SumSetting(16384, n_replicas=64),
 )
 BULK = Scales(
     smoke=BulkSetting(n_bulk=512, n_fit=256, half_width=0.6, n_queries=200, n_replicas=16),
-    desk=BulkSetting(),
+    desk=BulkSetting(n_replicas=80),
     paper=BulkSetting(dim=32, n_bulk=8192, n_fit=4096),
 )
 CLUSTERS = Scales(smoke=ClusterSetting(n_replicas=32), desk=ClusterSetting(), paper=ClusterSetting(n_keys=2**20))
