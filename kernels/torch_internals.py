@@ -156,6 +156,19 @@ def all_finite(*tensors: Tensor) -> bool:
         return math.isfinite(total)
 
 
+def sums_are_finite(*tensors: Tensor) -> bool:
+    """As ``all_finite``, in fewer steps: of plain tensors, outside traces and transforms."""
+    total = 0.0
+    for x in tensors:
+        total += x.detach().sum().item()
+    return math.isfinite(total)
+
+
+def keeps_what_is_saved() -> bool:
+    """Whether a graph may keep its inputs: nobody asked, by hooks, to store what is saved elsewhere (checkpoints do)."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(False) is None
+
+
 def all_true(x: Tensor) -> bool:
     """Whether all entries of a boolean tensor are true, also of one inside the wrappers of transforms."""
     with plain_tensors():

@@ -77,11 +77,7 @@ class Forward(Function):
                 *Backward.forward(path, ctx.problem, want, q, k, v, bias, g, o, lse, weights, None),
                 *(None,) * (not want),
             )
-        # detached: a graph through o would run this backward again, on zeros, in every second derivative
-        o = o if o is None else o.detach()
-        path, *known = _prepared(ctx, q, k, v, bias, g, o, lse)
-        ctx.kept = path, known[0]
-        grads = apply(Backward, path, ctx.problem, want, q, k, v, bias, g, o, lse, *known)
+        grads = backward_with_a_graph(ctx, want, q, k, v, bias, g, o, lse)
         return None, None, *grads, *(None,) * (not want)
 
     @staticmethod
@@ -94,6 +90,18 @@ class Forward(Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
         return Forward.apply(*mapped_in_front(info, in_dims, args)), (0, 0) if args[0] in FUSED else 0
+
+
+def backward_with_a_graph(ctx, want: bool, q, k, v, bias, g, o, lse) -> tuple[Tensor, ...]:
+    """The backward pass of ``Forward`` where it may be differentiated in turn.
+
+    ``ctx`` has the path and the problem, and receives as ``kept`` what later passes may use.
+    """
+    # detached: a graph through o would run this backward again, on zeros, in every second derivative
+    o = o if o is None else o.detach()
+    path, *known = _prepared(ctx, q, k, v, bias, g, o, lse)
+    ctx.kept = path, known[0]
+    return apply(Backward, path, ctx.problem, want, q, k, v, bias, g, o, lse, *known)
 
 
 def _prepared(ctx, q, k, v, bias, g, o, lse):

@@ -23,7 +23,7 @@ from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 _VECTOR = (
     64  # bytes: a row of fewer keys whose logits are all NaN is taken for a row that sees none, and answered with 0
 )
-_KEEP = 1 << 20  # masks of up to so many entries are kept with the problem they belong to, of larger ones the last two
+KEEP = 1 << 20  # masks of up to so many entries are kept with the problem they belong to, of larger ones the last two
 
 
 def supports(score: ScoreMap, dtype: torch.dtype) -> bool:
@@ -36,7 +36,7 @@ def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | No
     """Output and log-sum-exp (which the backward needs)."""
     if takes(problem, q, k, v):
         return directly(problem, q, k, v, bias)
-    causal, mask = _mask(problem, q, bias)
+    causal, mask = term(problem, q, bias)
     width, scale = max(q.shape[-1], v.shape[-1]), problem.scale
     query, scale = (q, scale) if scale > 0 else (q * scale, 1.0)  # the operator's own mask wants a positive scale
     operands = (_four(x, width) for x in (query, k, v))
@@ -47,14 +47,14 @@ def forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | No
 
 def directly(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """``forward`` of tensors that ``takes`` accepts."""
-    causal, mask = _mask(problem, q, bias)
+    causal, mask = term(problem, q, bias)
     o, lse = torch_internals.flash_operators()[0](q, k, v, 0.0, causal, attn_mask=mask, scale=problem.scale)
     return _checked(problem, q, k, v, bias, o), lse
 
 
 def _checked(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, o: Tensor) -> Tensor:
     """The output, or that of the specification where the operator may have multiplied what is hidden."""
-    hides, short = not problem.rows.full or bias is not None, k.shape[-2] * k.element_size() < _VECTOR
+    hides, short = not problem.rows.full or bias is not None, is_short(k)
     if (hides or short) and not torch_internals.all_finite(o, *((q, k) if short else ())):
         with torch.no_grad():
             visible = on_device(problem.rows, q.device)
@@ -77,7 +77,7 @@ def backward(
     if want_bias:
         raise NotImplementedError("path='sdpa' has no gradient of the bias; use path='auto' or 'reference'")
     operator = torch_internals.flash_operators()[1]
-    causal, mask = _mask(problem, q, bias)
+    causal, mask = term(problem, q, bias)
     if takes(problem, q, k, v, g, o):
         grads = operator(g, q, k, v, o, lse, 0.0, causal, attn_mask=mask, scale=problem.scale)
     else:
@@ -113,7 +113,12 @@ def _lead_of_four(lead: torch.Size) -> tuple[int, ...]:
     return (lead[:-1].numel(), lead[-1]) if lead else (1, 1)
 
 
-def _mask(problem: Problem, like: Tensor, bias: Tensor | None) -> tuple[bool, Tensor | None]:
+def is_short(k: Tensor) -> bool:
+    """Whether rows are so short that the operator may answer NaN with 0."""
+    return k.shape[-2] * k.element_size() < _VECTOR
+
+
+def term(problem: Problem, like: Tensor, bias: Tensor | None) -> tuple[bool, Tensor | None]:
     """Whether the operator's own causal mask serves, and the additive term where it does not."""
     rows = problem.rows
     if bias is None:
@@ -122,7 +127,7 @@ def _mask(problem: Problem, like: Tensor, bias: Tensor | None) -> tuple[bool, Te
         key = "additive", like.dtype
         if key in problem.kept:
             return False, problem.kept[key]
-        if rows.visible.numel() > _KEEP:
+        if rows.visible.numel() > KEEP:
             return False, _additive(rows, like.dtype)
         problem.kept[key] = _additive.__wrapped__(rows, like.dtype)
         return False, problem.kept[key]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from attnlab.kernels import torch_internals
-from attnlab.kernels.attention import autograd, cpu, plain, sdpa
+from attnlab.kernels.attention import autograd, cpu, formulas, plain, sdpa
 from attnlab.kernels.attention.masks import Causal, KeySubsample, Mask, Neighbourhood, Window
 from attnlab.kernels.attention.problem import Problem
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap
@@ -29,6 +29,9 @@ _TENSORS = frozenset((Tensor, torch.nn.Parameter))
 _MASKS = frozenset((type(None), str, Causal, Window, Neighbourhood, KeySubsample))
 _SCALES = frozenset((type(None), float, int))
 _ROW_MAJOR = torch.contiguous_format
+#: Up to so many multiply-adds torch's own graph is used: above, what an ``autograd.Function`` costs is no matter, and a second
+#: derivative would pay for a first one in vain.
+FEW = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,91 @@ class _AgainFused(Function):
     backward = autograd.Forward.backward
 
 
-_calls: dict[tuple, _Call | Problem] = {}
+@dataclass(frozen=True, eq=False)
+class _Fused:
+    """What is kept of a call on torch's fused operator.
+
+    ``causal`` and ``mask`` (an additive term) are the operator's; ``as_it_is``: the caller's bias is that term. ``hides``,
+    ``short``: whether o, or q and k too, must be finite, else the call takes the whole way. ``few``: so few numbers that
+    torch's own graph, with two hooks, is faster than an ``autograd.Function``.
+    """
+
+    problem: Problem
+    causal: bool
+    mask: Tensor | None
+    as_it_is: bool
+    hides: bool
+    short: bool
+    few: bool
+
+    def answer(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, derivative: bool) -> Tensor | None:
+        by_function = derivative and not (self.few and torch_internals.keeps_what_is_saved())
+        if by_function or (bias is not None and not self.as_it_is):
+            moved = None if bias is None else bias.expand(*q.shape[:-1], k.shape[-2])
+            if derivative:
+                return torch_internals.apply_directly(_AgainFused, "sdpa", self.problem, q, k, v, moved)
+            return sdpa.directly(self.problem, q, k, v, moved)[0]
+        mask = self.mask if bias is None else bias
+        fused = torch_internals.flash_operators()[0]
+        o = fused(q, k, v, 0.0, self.causal, attn_mask=mask, scale=self.problem.scale)[0]
+        if (self.hides or self.short) and not torch_internals.sums_are_finite(*((o, q, k) if self.short else (o,))):
+            return None
+        if derivative:
+            pulled = _Pulled(self.problem, q, k, v, bias, self.hides)
+            node = o.grad_fn
+            node.register_prehook(pulled.before)
+            node.register_hook(pulled.after)
+        return o
+
+
+class _Pulled:
+    """Hooks of torch's own backward pass: they put in that of ``Forward`` where it may be differentiated, or is not finite.
+
+    As ``ctx`` of ``autograd.backward_with_a_graph`` it holds the path, the problem and what is kept for later passes.
+    """
+
+    path = "sdpa"
+
+    def __init__(self, problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, hides: bool) -> None:
+        self.problem, self.tensors, self.hides = problem, (q, k, v, bias), hides
+        self.g: Tensor | None = None
+
+    def before(self, cotangents: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...] | None:
+        """Where torch's pass will not do: keep the cotangent, and let torch have zeros."""
+        g = cotangents[0]
+        assert g is not None  # the node runs for the output alone
+        if torch.is_grad_enabled() or torch_internals.transforms_active() or torch_internals.is_batched_gradient(g):
+            self.g = g
+            return (torch.zeros(self._shape(), dtype=g.dtype), *cotangents[1:])
+        return None
+
+    def after(
+        self, gradients: tuple[Tensor | None, ...], cotangents: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor | None, ...] | None:
+        g, self.g = self.g, None
+        if g is not None:
+            q, k, v, bias = self._operands()
+            with torch.no_grad():
+                o, lse = sdpa.directly(self.problem, q, k, v, bias)
+            found = autograd.backward_with_a_graph(self, False, q, k, v, bias, g, o, lse)
+        elif self.hides and not torch_internals.sums_are_finite(*(x for x in gradients[:3] if x is not None)):
+            with torch.no_grad():
+                found = formulas.backward(self.problem, *self._operands(), cotangents[0])[:3]
+        else:
+            return None
+        wanted = (None if old is None else new for old, new in zip(gradients, found, strict=False))
+        return (*wanted, *gradients[3:])
+
+    def _operands(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        q, k, v, bias = self.tensors
+        return q, k, v, None if bias is None else bias.expand(*q.shape[:-1], k.shape[-2])
+
+    def _shape(self) -> tuple[int, ...]:
+        q, _, v, _ = self.tensors
+        return *q.shape[:-1], v.shape[-1]
+
+
+_calls: dict[tuple, _Call | _Fused] = {}
 
 
 def answer(
@@ -112,15 +199,12 @@ def answer(
         return None
     if not all(reads):
         return None
-    fused = type(known) is Problem
-    if not (fused or derivative):
+    if type(known) is _Fused:
+        return known.answer(q, k, v, bias, derivative)
+    if not derivative:
         return known.output(reads)
     moved = None if bias is None else bias.expand(*q.shape[:-1], k.shape[-2])
-    if derivative:
-        return torch_internals.apply_directly(
-            _AgainFused if fused else _Again, "sdpa" if fused else "c", known, q, k, v, moved
-        )
-    return sdpa.directly(known, q, k, v, moved)[0]
+    return torch_internals.apply_directly(_Again, "c", known, q, k, v, moved)
 
 
 def _key(tensors: tuple[Tensor, ...], score, mask, scale, path: str, derivative: bool) -> tuple:
@@ -154,17 +238,30 @@ def keep(
         or (bias is not None and (bias.requires_grad or bias.dtype != q.dtype))
         or not lead == k.shape[:-2] == v.shape[:-2]
         or lead.numel() > (cpu.MANY if chosen == "c" else math.inf)
-        or (chosen == "sdpa" and not sdpa.takes(problem, q, k, v))
+        or (
+            chosen == "sdpa"
+            and not (sdpa.takes(problem, q, k, v) and (problem.rows.full or q.shape[-2] * k.shape[-2] <= sdpa.KEEP))
+        )
     ):
         return
-    made: _Call | Problem = problem
+    moved = None if bias is None else bias.expand(*q.shape[:-1], k.shape[-2])
     if chosen == "c":
         with torch_internals.kept_tensors():
             shape = *q.shape[:-1], v.shape[-1]
-            moved = None if bias is None else bias.expand(*q.shape[:-1], k.shape[-2])
             ready = cpu.ready_for("forward", 1, problem, (q, k, v, moved), (q.new_empty(shape), None, None))
-            made = _Call(ready, problem, q.new_empty(()).expand(shape))
+            made: _Call | _Fused = _Call(ready, problem, q.new_empty(()).expand(shape))
+    else:
+        made = _fused(problem, q, k, v, bias)
     if len(_calls) >= 512:
         _calls.clear()
     derivative = (q.requires_grad or k.requires_grad or v.requires_grad) and torch.is_grad_enabled()
     _calls[_key(tensors, score, mask, scale, path, derivative)] = made
+
+
+def _fused(problem: Problem, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> _Fused:
+    causal, mask = sdpa.term(problem, q, None)
+    rows = q.shape[-2], k.shape[-2]
+    whole = bias is not None and bias.shape in (rows, (*q.shape[:-2], *rows))
+    as_it_is = whole and problem.rows.full and bias.stride(-1) == 1
+    few = q.shape[:-1].numel() * k.shape[-2] * (q.shape[-1] + v.shape[-1]) <= FEW and (bias is None or as_it_is)
+    return _Fused(problem, causal, mask, as_it_is, not problem.rows.full or bias is not None, sdpa.is_short(k), few)

@@ -56,8 +56,8 @@ class Point:
     passes: str
 
 
-def draw(n: int, situations: Iterable[str] = SITUATIONS, seed: int = 0) -> Iterator[Point]:
-    """``n`` points for each situation; sizes are log-uniform, those above ``LARGEST`` drawn again."""
+def draw(n: int, situations: Iterable[str] = SITUATIONS, seed: int = 0, largest: int = LARGEST) -> Iterator[Point]:
+    """``n`` points for each situation; sizes are log-uniform, with problems x keys^2 x width up to ``largest``."""
     random = np.random.default_rng(seed)
 
     def size(low: int, high: int) -> int:
@@ -66,7 +66,7 @@ def draw(n: int, situations: Iterable[str] = SITUATIONS, seed: int = 0) -> Itera
     for _ in range(n):
         while True:
             problems, tokens, width = size(1, 4096), size(2, 4096), size(1, 128)
-            if problems * tokens**2 * width <= LARGEST:
+            if problems * tokens**2 * width <= largest:
                 break
         heads = int(random.choice([h for h in (1, 2, 4, 8) if problems % h == 0]))
         kind = ("query", "causal", "full")[int(random.integers(3))]

@@ -93,6 +93,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--points", type=count, default=300, metavar="N", help="points: how many sizes to draw (default 300: hours)"
     )
     parser.add_argument(
+        "--largest",
+        type=count,
+        default=33,
+        metavar="B",
+        help="points: sizes with problems x tokens^2 x width up to 2^B (default 33)",
+    )
+    parser.add_argument(
         "--situation",
         action="append",
         metavar="NAME",
@@ -124,6 +131,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--simulation chooses what is doubled: use `attnlab bench growth --simulation NAME`")
     if arguments.what in ("points", "growth") and arguments.threads != 1:
         raise UsageError(f"{arguments.what} is timed on one thread: leave --threads away")
+    if not 8 <= arguments.largest <= 40:
+        raise UsageError(f"--largest {arguments.largest} is the binary logarithm of a size: use 8 to 40")
     if arguments.threads > (os.cpu_count() or 1):
         raise UsageError(f"--threads {arguments.threads} is more than the {os.cpu_count()} cores of this machine")
     if arguments.dispatch is not None:
@@ -131,7 +140,12 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.what == "growth":
         show(arguments, *growth(arguments.simulation, arguments.rounds))
     elif arguments.what == "points":
-        show(arguments, *points(arguments.points, arguments.situation, results_folder(arguments), arguments.rounds))
+        show(
+            arguments,
+            *points(
+                arguments.points, arguments.situation, results_folder(arguments), arguments.rounds, arguments.largest
+            ),
+        )
     else:
         show(arguments, *bench(arguments.what, results_folder(arguments), arguments.rounds, arguments.threads))
     return 0
@@ -210,8 +224,13 @@ def bench(what: str, folder: Path, rounds: int, threads: int) -> tuple[dict[str,
     return record, _text(what, machine, tables, figure)
 
 
-def points(n: int, situations: list[str] | None, folder: Path, rounds: int) -> tuple[dict[str, Any], str]:
-    """Time ``attention()`` at ``n`` random sizes in each situation; all records go to ``folder``/bench/points.json."""
+def points(
+    n: int, situations: list[str] | None, folder: Path, rounds: int, largest: int = 33
+) -> tuple[dict[str, Any], str]:
+    """Time ``attention()`` at ``n`` random sizes in each situation; all records go to ``folder``/bench/points.json.
+
+    ``largest``: binary logarithm of the most problems x tokens^2 x width of a size.
+    """
     import torch
 
     from attnlab.kernels.benchmarks import points as bench_points
@@ -226,13 +245,20 @@ def points(n: int, situations: list[str] | None, folder: Path, rounds: int) -> t
     torch.set_num_threads(1)
     try:
         machine = timing.machine()
-        drawn = list(bench_points.draw(n, situations or bench_points.SITUATIONS))
+        drawn = list(bench_points.draw(n, situations or bench_points.SITUATIONS, largest=1 << largest))
         found = bench_points.records(drawn, rounds, say=lambda text: print(text, file=sys.stderr, flush=True))
     finally:
         torch.set_num_threads(before)
     summary = bench_points.summary(found)
     over = [record for record in found if record["over"]]
-    record = {"bench": "points", "machine": machine, "summary": summary, "points": found, "rounds": rounds}
+    record = {
+        "bench": "points",
+        "machine": machine,
+        "summary": summary,
+        "points": found,
+        "rounds": rounds,
+        "largest": largest,
+    }
     try:
         write_atomically(folder / "points.json", json.dumps(record, indent=1).encode())
     except OSError as error:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from attnlab.kernels.attention import attention, cpu, paths, plain, sdpa, seen
+from attnlab.kernels import torch_internals
+from attnlab.kernels.attention import attention, cpu, paths, plain, seen
 from attnlab.kernels.attention import operation as package
 from attnlab.kernels.attention.masks import BlockSparse, Window
 from attnlab.kernels.attention.scores.f_over_g import Softmax
@@ -147,9 +148,10 @@ def test_forward_mode_after_calls_with_a_mask_for_each_problem(path, make, needs
 def test_what_is_kept_with_derivatives_does_not_serve_calls_without(make, monkeypatch, needs_c):
     """The table may give them different paths: the one of a call does not depend on which came first."""
     monkeypatch.setattr(paths, "choose_path", lambda possible, family, passes, *_: "c" if passes == "both" else "sdpa")
-    taken, forward, directly = [], cpu.Ready.carry_out, sdpa.directly
+    taken, forward, (fused, *others) = [], cpu.Ready.carry_out, torch_internals.flash_operators()
     monkeypatch.setattr(cpu.Ready, "carry_out", lambda *args: taken.append("c") or forward(*args))
-    monkeypatch.setattr(sdpa, "directly", lambda *args: taken.append("sdpa") or directly(*args))
+    counted = (lambda *args, **options: taken.append("sdpa") or fused(*args, **options)), *others
+    monkeypatch.setattr(torch_internals, "flash_operators", lambda: counted)
     q, k, v, b = make(10, *[(2, 3, 20, 4)] * 3, (20, 20))
     own = q.clone().requires_grad_()
     for options in ({}, {"bias": b}):
