@@ -97,7 +97,7 @@ DECAYS = Scales(*(DecaySetting(),) * 3)
 STRIDES = Scales(*(StrideSetting(),) * 3)
 NORMS = Scales(
     smoke=NormSetting(n_draws=8, n_replicas=16),
-    desk=NormSetting(n_draws=64, n_replicas=48),
+    desk=NormSetting(n_draws=64, n_replicas=96),
     paper=NormSetting(n_draws=256, n_replicas=256),
 )
 HALOS = Scales(*(HaloSetting(),) * 3)
@@ -109,10 +109,10 @@ ENERGIES = Scales(
 CELLS = Scales(smoke=CellSetting(n_replicas=4), desk=CellSetting(n_replicas=16), paper=CellSetting(n_replicas=64))
 REGIONS = Scales(
     smoke=RegionSetting(n_regions=16, n_replicas=32),
-    desk=RegionSetting(n_replicas=48),
+    desk=RegionSetting(n_replicas=96),
     paper=RegionSetting(n_replicas=512),
 )
 SHARED = Scales(
-    smoke=SharedMapSetting(n_tokens=300), desk=SharedMapSetting(n_tokens=500, n_replicas=24),
+    smoke=SharedMapSetting(n_tokens=300), desk=SharedMapSetting(n_tokens=1000, n_replicas=24),
     paper=SharedMapSetting(n_tokens=1600, n_replicas=32),
 )  # fmt: skip

@@ -124,11 +124,11 @@ DILUTIONS = Scales(
     paper=DilutionSetting(n_rows=64, n_replicas=512),
 )
 HITS = Scales(
-    smoke=HitSetting(n_draws=1000, n_replicas=16), desk=HitSetting(n_draws=400, n_replicas=48),
+    smoke=HitSetting(n_draws=1000, n_replicas=16), desk=HitSetting(n_draws=400, n_replicas=96),
     paper=HitSetting(n_draws=2000, n_replicas=256),
 )  # fmt: skip
 NEEDLES = Scales(
-    smoke=NeedleSetting(n_replicas=128), desk=NeedleSetting(n_replicas=384), paper=NeedleSetting(1024, 128, 256)
+    smoke=NeedleSetting(n_replicas=128), desk=NeedleSetting(n_replicas=1536), paper=NeedleSetting(1024, 128, 256)
 )
 CLUSTERS = Scales(
     smoke=ClusterSetting(n_draws=8000, n_replicas=16), desk=ClusterSetting(n_draws=8000, n_replicas=48),
@@ -136,7 +136,7 @@ CLUSTERS = Scales(
 )  # fmt: skip
 UNIONS = Scales(
     smoke=UnionSetting(n_replicas=128),
-    desk=UnionSetting(n_replicas=256),
+    desk=UnionSetting(n_replicas=1536),
     paper=UnionSetting(2048, 256, n_replicas=1024),
 )
 PREDICTORS = Scales(
@@ -146,6 +146,6 @@ PREDICTORS = Scales(
 TILTS = Scales(smoke=TiltSetting(), desk=TiltSetting(n_replicas=48), paper=TiltSetting(n_keys=100_000, n_replicas=256))
 MASKINGS = Scales(smoke=MaskingSetting(), desk=MaskingSetting(n_tokens=192), paper=MaskingSetting(n_tokens=512))
 THRESHOLDS = Scales(
-    smoke=ThresholdSetting(n_draws=4000), desk=ThresholdSetting(n_draws=8000, n_replicas=48),
+    smoke=ThresholdSetting(n_draws=4000), desk=ThresholdSetting(n_draws=8000, n_replicas=64),
     paper=ThresholdSetting(n_draws=40_000, n_replicas=256),
 )  # fmt: skip
