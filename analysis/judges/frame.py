@@ -83,7 +83,14 @@ def why(outcome: Outcome, found: Located, n: int, low: float, high: float) -> st
         return found.caution
     half = (found.interval[1] - found.interval[0]) / 2
     room = min(abs(found.estimate - low), abs(found.estimate - high))
-    more = f"; about {math.ceil(n * (half / room) ** 2)} would" if math.isfinite(half) and half < 100 * room else ""
+    # how often the interval is too long towards an edge inside it, on that side: an interval of a median is lopsided
+    ends = [(edge, found.interval[edge > found.estimate]) for edge in (low, high)]
+    long = [
+        (end - found.estimate) / (edge - found.estimate)
+        for edge, end in ends
+        if found.interval[0] <= edge <= found.interval[1] and edge != found.estimate
+    ]
+    more = f"; about {max(n + 1, math.ceil(n * max(long) ** 2))} would" if long and max(long) < 100 else ""
     return f"n={n} does not decide: half-width {half:.3g}, {room:.3g} from the edge of the margin{more}"
 
 

@@ -1,4 +1,4 @@
-"""Pages that are made and not written: the reference of the public modules, and the index from equation to code and test."""
+"""Pages that are made and not written: the reference of the modules, the index from equation to code, the table of powers."""
 
 from __future__ import annotations
 
@@ -57,12 +57,43 @@ def write_pages(docs: Path) -> None:
         "\n\n"
     )
     (docs / "equations.md").write_text(head + markdown({key: index_of(load(key)) for key in own_keys()}) + "\n")
+    (docs / "power.md").write_text(power_table(docs / "measured"), encoding="utf-8")
     (api / "index.rst").write_text(
         "Reference\n=========\n\nEvery public function and class, from its docstring. The public door for Python is\n"
         ":mod:`attnlab.papers.lab`; the judges are in :mod:`attnlab.analysis`.\n\n"
         f".. toctree::\n   :maxdepth: 2\n\n{tree}\n",
         encoding="utf-8",
     )
+
+
+def power_table(measured: Path) -> str:
+    """One row for each ``measured/power_PAPER.md``: how many mutants its claims, and claims or tests, refute."""
+    lines = [
+        "# Would a wrong theory be seen?",
+        "",
+        "Theory is broken in one place at a time, and the claims of a paper are judged again on the same stored runs "
+        "(`attnlab power PAPER --mutants`). Of the mutants that move a judged number by more than 5 %, the share that claims "
+        "refute, and that claims or the tests of the module refute. *Resolves*: the median over its equality verdicts of the "
+        "smallest relative change of a prediction that the same data would have refuted.",
+        "",
+        "| paper | mutants | refuted by claims | by claims or tests | nobody sees | resolves |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for file in sorted(measured.glob("power_*.md")):
+        text, key = file.read_text(encoding="utf-8"), file.stem.removeprefix("power_")
+        row = re.search(r"^\| more than 5 % \| (\d+) \| (\d+) \(.*?\) \| (\d+) \| \d+ \| (\d+)", text, re.M)
+        if row is None:
+            raise ValueError(f"{file} has no row of mutants above 5 %: write it with `attnlab power {key} --mutants`")
+        mutants, claims, tests, nobody = map(int, row.groups())
+        shares = [f"{100 * n / mutants:.0f} %" if mutants else "" for n in (claims, claims + tests)]
+        median = re.search(r"Median over equality verdicts: (.*?)\.\n", text)
+        cells = (
+            f"[{key}](measured/{file.name})",
+            mutants,
+            *(f"{n} ({share})" for n, share in zip((claims, claims + tests), shares, strict=True)),
+        )
+        lines.append(f"| {' | '.join(map(str, (*cells, nobody, median[1] if median else '')))} |")
+    return "\n".join(lines) + "\n"
 
 
 def public_modules(folder: Path) -> list[str]:

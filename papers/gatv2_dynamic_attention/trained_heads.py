@@ -32,7 +32,7 @@ def trained_gat_is_static(setting: LookupSetting, lab: Lab) -> Verdict:
     "trained_gat_lags",
     source="section 4.1",
     statements=[4],
-    setting=TRAINING,
+    setting=MANY,
     covers={"score": one_of("gat")},
     formula="accuracy on training graphs: GAT below GATv2 by at least 1 / k",
     undecided_at_smoke="with four words one static head fits often enough to leave the median open",

@@ -151,6 +151,16 @@ def test_an_undecided_verdict_says_how_many_replicas_would_decide():
     assert agrees(rng.normal(0, 1, 8 * needed), 0.0, within=0.5, twin=3.0).holds
 
 
+def test_more_replicas_are_asked_for_than_there_are_however_lopsided_the_interval():
+    rng, asked = np.random.default_rng(1), []
+    for _ in range(40):
+        x = 10 ** rng.normal(0, 1, 24)
+        found = agrees(x, 1.0, within=float(rng.uniform(0.3, 3)), twin=30.0, of="median over replicas")
+        if "about" in found.reason:
+            asked.append(int(found.reason.split("about ")[1].split(" would")[0]))
+    assert len(asked) > 10 and min(asked) > 24
+
+
 def test_a_twin_inside_the_margin_makes_the_check_vacuous_or_invalid():
     tight = np.array([0.0, 0.01, -0.01, 0.0, 0.005, -0.005, 0.01, -0.01])
     both = agrees(tight, 0.0, within=0.2, twin=0.1)
