@@ -36,17 +36,17 @@ paper = Paper(
     },
 )
 
-SCORES = Scales(smoke=ScoreSetting(n=512, n_replicas=16), desk=ScoreSetting(), paper=ScoreSetting(4096))
+SCORES = Scales(smoke=ScoreSetting(n=512, n_replicas=16), desk=ScoreSetting(n_replicas=64), paper=ScoreSetting(4096))
 ROWS = Scales(
     smoke=AttentionRowSetting(n_rows=2000, n_replicas=16),
-    desk=AttentionRowSetting(n_rows=4000),
+    desk=AttentionRowSetting(n_rows=4000, n_replicas=96),
     paper=AttentionRowSetting(n_rows=16000, n_replicas=64),
 )
-MAPS = Scales(smoke=MapSetting(n=128, n_replicas=16), desk=MapSetting(n_replicas=16), paper=MapSetting(n=512))
+MAPS = Scales(smoke=MapSetting(n=128, n_replicas=16), desk=MapSetting(n_replicas=48), paper=MapSetting(n=512))
 _SPECTRA = MapSetting(
     n=128, spreads=(0.25, 0.5, 0.75), n_replicas=256
 )  # many maps, as an extreme eigenvalue scatters by 6 %
-SPECTRA = Scales(_SPECTRA, _SPECTRA, replace(_SPECTRA, n_replicas=2048))
+SPECTRA = Scales(_SPECTRA, replace(_SPECTRA, n_replicas=512), replace(_SPECTRA, n_replicas=2048))
 TIED = Scales(
     *[replace(each, weights="tied", spreads=(0.01, 0.05)) for each in (SPECTRA.smoke, SPECTRA.desk, SPECTRA.paper)]
 )
@@ -58,7 +58,7 @@ LOG_NORMAL_MAPS = Scales(
 )
 LOG_NORMAL_ROWS = Scales(
     smoke=LogNormalRowSetting(scales=(0.5, 1.0, 4.0), n_rows=16, n_replicas=16),
-    desk=LogNormalRowSetting(scales=(0.5, 1.0, 4.0), n_rows=24),
+    desk=LogNormalRowSetting(scales=(0.5, 1.0, 4.0), n_rows=40),
     paper=LogNormalRowSetting(scales=(0.5, 1.0, 4.0), n_rows=256),
 )
 # variances over few keys are unbiased too, and many queries are what their mean needs
@@ -67,5 +67,5 @@ MATCHED = Scales(
     desk=LogNormalRowSetting(n_keys=256, scales=(0.25, 1.0), n_rows=1024),
     paper=LogNormalRowSetting(n_keys=256, scales=(0.25, 1.0), n_rows=8192),
 )
-OWN = Scales(smoke=OwnKeySetting(n_replicas=16), desk=OwnKeySetting(), paper=OwnKeySetting(n=2048))
+OWN = Scales(smoke=OwnKeySetting(n_replicas=16), desk=OwnKeySetting(n_replicas=64), paper=OwnKeySetting(n=2048))
 paper.scales(smoke=MAPS.smoke, desk=MAPS.desk, paper=MAPS.paper)
