@@ -126,13 +126,13 @@ class _Pulled:
         self.g: Tensor | None = None
 
     def before(self, cotangents: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...] | None:
-        """Where torch's pass will not do: keep the cotangent, and let torch have zeros."""
+        """Where torch's pass will not do: keep the cotangent, and let torch have zeros. It reads neighbours along the width."""
         g = cotangents[0]
         assert g is not None  # the node runs for the output alone
         if torch.is_grad_enabled() or torch_internals.transforms_active() or torch_internals.is_batched_gradient(g):
             self.g = g
             return (torch.zeros(self._shape(), dtype=g.dtype), *cotangents[1:])
-        return None
+        return None if g.stride(-1) == 1 else (g.contiguous(), *cotangents[1:])
 
     def after(
         self, gradients: tuple[Tensor | None, ...], cotangents: tuple[Tensor | None, ...]

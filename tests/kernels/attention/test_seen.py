@@ -77,6 +77,23 @@ def test_second_derivatives_and_batches_of_gradients_are_those_of_the_specificat
             assert torch.allclose(old, new[i], rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cotangents_may_lie_in_any_way(make, dtype):
+    q, k, v = (x.to(dtype).requires_grad_() for x in make(4, *[(2, 2, 40, 8)] * 3))
+    ways = {
+        "one number": torch.ones(1).expand(2, 2, 40, 8),
+        "transposed": make(5, (2, 2, 8, 40)).mT,
+        "every second": make(6, (2, 2, 40, 16))[..., ::2],
+        "heads inside": make(7, (2, 40, 2, 8)).transpose(1, 2),
+        "negative bit": torch.view_as_complex(make(8, (2, 2, 40, 8, 2))).conj().imag,
+    }
+    for name, g in ways.items():
+        g = g.to(dtype) if name != "negative bit" or dtype is torch.float64 else g.to(dtype).clone()
+        right = torch.autograd.grad(attention(q, k, v, path="reference", mask="causal"), (q, k, v), g)
+        for old, new in zip(right, torch.autograd.grad(by_hooks(q, k, v, mask="causal"), (q, k, v), g), strict=True):
+            assert torch.allclose(old, new, rtol=1e-4 if dtype is torch.float32 else 1e-10, atol=1e-5), name
+
+
 def test_passes_of_both_kinds_may_follow_each_other_through_one_graph(make):
     q, k, v, g = operands(make)
     o = by_hooks(q, k, v, mask="causal")
