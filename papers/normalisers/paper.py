@@ -75,16 +75,20 @@ paper = Paper(
     },
 )
 
-ROWS = Scales(smoke=RowSetting(n_rows=25, n_replicas=16), desk=RowSetting(), paper=RowSetting(16384))
+ROWS = Scales(smoke=RowSetting(n_rows=25, n_replicas=16), desk=RowSetting(n_replicas=96), paper=RowSetting(16384))
 _SUMS = RowSetting(256, n_rows=2000, maps=("signed",))
-SUMS = Scales(smoke=replace(_SUMS, n_replicas=16), desk=_SUMS, paper=replace(_SUMS, n_rows=40_000))
+SUMS = Scales(
+    smoke=replace(_SUMS, n_replicas=16), desk=replace(_SUMS, n_replicas=96), paper=replace(_SUMS, n_rows=40_000)
+)
 HULL = Scales(smoke=HullSetting(n_replicas=16), desk=HullSetting(), paper=HullSetting(64))
 LENGTHS = Scales(
     smoke=LengthSetting(n_replicas=16, n_rows=32),
     desk=LengthSetting(n_rows=48),
     paper=LengthSetting(dim=64, lengths=(1024, 4096, 16384)),
 )
-NOTHING = Scales(smoke=NothingSetting(n_replicas=16), desk=NothingSetting(), paper=NothingSetting(n_rows=200_000))
+NOTHING = Scales(
+    smoke=NothingSetting(n_replicas=16), desk=NothingSetting(n_replicas=256), paper=NothingSetting(n_rows=200_000)
+)
 _IDLE = IdleSetting()
 IDLE = Scales(*[_IDLE] * 3)
 CLIPPED = Scales(*[IdleSetting(score="clipped", step=0.5)] * 3)
