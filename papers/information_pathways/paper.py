@@ -26,10 +26,10 @@ paper = Paper(
 )
 
 ROW = SubsetSetting(n_keys=1024)
-ROWS = Scales(smoke=replace(ROW, n_replicas=16), desk=ROW, paper=replace(ROW, n_draws=16384))
+ROWS = Scales(smoke=replace(ROW, n_replicas=16), desk=replace(ROW, n_replicas=80), paper=replace(ROW, n_draws=16384))
 MANY = SubsetSetting(n_draws=8192, ensembles=(1, 4, 256, 1024))  # few keys, as the bias is of order 1/n
 ENSEMBLES = Scales(smoke=replace(MANY, n_replicas=16), desk=MANY, paper=replace(MANY, n_draws=65536))
-PEAK = Scales(*[replace(ROW, n_keys=64, n_draws=8192, n_replicas=n) for n in (16, 32, 64)])
+PEAK = Scales(*[replace(ROW, n_keys=64, n_draws=8192, n_replicas=n) for n in (16, 64, 128)])
 WIDE = Scales(
     smoke=replace(ROW, n_keys=512, reduction=16, n_draws=512, n_replicas=16),
     desk=replace(ROW, n_keys=512, reduction=16, n_draws=512),
