@@ -60,12 +60,12 @@ def scales(smoke: int = 12, desk: int = 32, **numbers: object) -> Scales:
     )
 
 
-RANDOM = scales(operator="sparse_selection/random_keys")
+RANDOM = scales(desk=64, operator="sparse_selection/random_keys")
 SHARED = scales(desk=128, operator="hashing/hyper_attention", ladder="small blocks", rung=3, n_draws=4)
 BEST = scales(operator="sparse_selection/loki", ladder="all directions")
 BLOCKS = scales(operator="sparse_selection/moba")
-SERIES = scales(desk=128, operator="polynomial_attention/fast", ladder="series", rung=0)
-FEATURES = scales(operator="positive_features/performer", ladder="independent rows", spread=0.1, n_draws=8)
+SERIES = scales(desk=256, operator="polynomial_attention/fast", ladder="series", rung=0)
+FEATURES = scales(desk=256, operator="positive_features/performer", ladder="independent rows", spread=0.1, n_draws=8)
 PLANTED_RANDOM = scales(desk=96, operator="sparse_selection/random_keys", ensemble="planted")
 PLANTED_BEST = scales(operator="sparse_selection/loki", ladder="all directions", ensemble="planted")
 PLANTED_SERIES = scales(operator="polynomial_attention/fast", ladder="series", ensemble="planted")
