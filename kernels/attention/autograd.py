@@ -92,7 +92,17 @@ class Forward(Function):
         return Forward.apply(*mapped_in_front(info, in_dims, args)), (0, 0) if args[0] in FUSED else 0
 
 
-def backward_with_a_graph(ctx, want: bool, q, k, v, bias, g, o, lse) -> tuple[Tensor, ...]:
+def backward_with_a_graph(
+    ctx: Any,
+    want: bool,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    g: Tensor,
+    o: Tensor | None,
+    lse: Tensor | None,
+) -> tuple[Tensor, ...]:
     """The backward pass of ``Forward`` where it may be differentiated in turn.
 
     ``ctx`` has the path and the problem, and receives as ``kept`` what later passes may use.
