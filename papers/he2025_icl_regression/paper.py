@@ -170,6 +170,15 @@ def pair_of_scale(omega, dim, n_context, noise_std):
 TRAINED_SCALE = 0.16
 
 
+def finite_omega(dim, n_context, noise_std):
+    """What heads of trained size change in the step size and the risk of a pair: the difference from heads a hundredth as large.
+
+    Both are of pairs, so that a margin made of it does not grow with an error of the law of debiased gradient descent.
+    """
+    sizes = (pair_of_scale(scale, dim, n_context, noise_std) for scale in (TRAINED_SCALE, TRAINED_SCALE / 100))
+    return tuple(abs(large - small) for large, small in zip(*sizes, strict=True))
+
+
 def weighted(weights, values):
     """Mean over heads (the last axis) with the given weights."""
     return (weights * values).sum(-1) / weights.sum(-1)

@@ -35,7 +35,8 @@ WIDE = Scales(
     desk=replace(ROW, n_keys=512, reduction=16, n_draws=512),
     paper=replace(ROW, n_keys=512, reduction=16, n_draws=8192),
 )
-LISTED = Scales(smoke=ListedSetting(), desk=ListedSetting(), paper=ListedSetting(n_keys=20))
+_LISTED = ListedSetting(spread=0.15)
+LISTED = Scales(_LISTED, _LISTED, replace(_LISTED, n_keys=20))
 BLOCKS = Scales(
     smoke=BlockSetting(64, 8, n_draws=100, n_replicas=16),
     desk=BlockSetting(64, 8, n_draws=100),

@@ -70,6 +70,8 @@ MODELS = Scales(replace(_MODEL, n_replicas=2), _MODEL, replace(_MODEL, n_prompts
 PROGRAMS = Scales(ProgramSetting(modulus=5), ProgramSetting(), ProgramSetting(modulus=9))
 _SETS = SetSetting(n_pairs=16_000)
 SETS = Scales(_SETS, _SETS, replace(_SETS, n_replicas=64))
-CODES = Scales(CodeSetting(n_heads=2000), CodeSetting(n_heads=8000), CodeSetting(n_heads=8000, n_replicas=64))
+CODES = Scales(
+    CodeSetting(n_heads=2000), CodeSetting(n_heads=8000, n_replicas=48), CodeSetting(n_heads=8000, n_replicas=64)
+)
 LEAKS = Scales(LeakSetting(n_replicas=4), LeakSetting(), LeakSetting(n_tokens=64))
 paper.scales(smoke=MODELS.smoke, desk=MODELS.desk, paper=MODELS.paper)

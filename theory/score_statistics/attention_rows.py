@@ -17,7 +17,6 @@ from scipy import special
 
 from attnlab.theory.checks import check_count, check_positive
 from attnlab.theory.score_statistics import log_sum
-from attnlab.theory.score_statistics.gaussian_rows import entropy_approx
 
 _NODES = 8  # of the rule over the chi-square number v: exact for polynomials of degree 15
 
@@ -105,8 +104,15 @@ def entropy_limit(n: int, spread: float) -> float:
 
 
 def entropy_correction(n: int, spread: float) -> float:
-    """The first term in 1/n that the entropy of the log-normal law drops (that in 1/d is 0)."""
-    return entropy_approx(n, spread) - entropy_limit(n, spread)
+    r"""The first term in 1/n that the entropy of the log-normal law drops (that in 1/d is 0).
+
+    .. math:: \frac1n \Big( \sigma^2 e^{\sigma^2} - \frac{e^{\sigma^2} - 1}{2} \Big)
+
+    Why: :math:`H = F - s F'` with :math:`F = \ln n + s^2/2 - (e^{s^2} - 1) / 2n`, the mean log-sum-exp to first order in 1/n.
+    """
+    check_count(n=n)
+    check_positive(spread=spread)
+    return (spread**2 * math.exp(spread**2) - math.expm1(spread**2) / 2) / n
 
 
 def relative_variance_limit(spread: float) -> float:

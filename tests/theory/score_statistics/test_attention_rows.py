@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from attnlab.theory.score_statistics import attention_rows, gaussian_rows, spectra
+from attnlab.theory.score_statistics import attention_rows, gaussian_rows, log_sum, spectra
 
 RNG = np.random.default_rng(17)
 
@@ -46,6 +46,10 @@ def test_limits_and_corrections_are_those_of_long_rows_and_wide_heads():
     assert exact == pytest.approx(limit + first, abs=0.1 * abs(first)) and abs(first) > 1e-4
     corrected = attention_rows.entropy_limit(n, s) + attention_rows.entropy_correction(n, s)
     assert corrected == pytest.approx(attention_rows.entropy_exact(n, 256, s), abs=1e-5)
+    # the correction knows nothing of the limit: a margin made of it must not grow with an error of the law
+    assert attention_rows.entropy_limit(n, s) == pytest.approx(math.log(n) - 0.18, abs=1e-12)
+    dropped = log_sum.mean_entropy_exact(n, s) - (math.log(n) - 0.18)
+    assert attention_rows.entropy_correction(n, s) == pytest.approx(dropped, rel=0.01)
     flat = attention_rows.mean_log_weight_correction(n, [s] * 400, [s] * 400)
     assert flat == pytest.approx(math.expm1(s**2) / (2 * n), rel=0.002)
     assert attention_rows.mean_log_weight_correction(n, [1.0, 4.0], [1.0, 4.0]) == math.inf
