@@ -83,8 +83,9 @@ test-site: docs
 gpu-check: install
 	$(BIN)/python tests/gpu_check.py
 
-# all C under AddressSanitizer and UndefinedBehaviorSanitizer (gcc): the tests of the kernels and random calls
-SANITIZED := LD_PRELOAD=$$($${SANITIZED_CC:-cc} -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 \
+# all C under AddressSanitizer and UndefinedBehaviorSanitizer (gcc): the tests of the kernels and random calls. The library of C++
+# comes with it: without it the sanitizer ends the process where torch throws.
+SANITIZED := LD_PRELOAD="$$($${SANITIZED_CC:-cc} -print-file-name=libasan.so) libstdc++.so.6" ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 \
 	ATTNLAB_CC=$(CURDIR)/tests/kernels/sanitized_cc.sh ATTNLAB_CACHE=$(CURDIR)/.sanitized
 sanitize: install
 	$(SANITIZED) $(BIN)/python -m pytest -n 0 --timeout 1800 tests/kernels --ignore tests/kernels/attention/test_compiled.py \
