@@ -196,16 +196,19 @@ def test_bench_growth_tells_what_doubling_does(capsys, monkeypatch):
     )
 
 
-def test_bench_points_writes_every_point(tmp_path, capsys, monkeypatch):
-    from attnlab.kernels.benchmarks import points
-
-    monkeypatch.setattr(points, "LARGEST", 1 << 12)
-    assert cli.main(["bench", "points", "--points", "2", "--rounds", "2", "--out", str(tmp_path)]) == 0
+def test_bench_points_writes_every_point(tmp_path, capsys):
+    small = ["--rounds", "2", "--largest", "12", "--out", str(tmp_path)]
+    assert cli.main(["bench", "points", "--points", "2", *small]) == 0
     out = capsys.readouterr().out
     found = json.loads((tmp_path / "bench" / "points.json").read_text())
+    sizes = [each["problems"] * each["tokens"] ** 2 * each["width"] for each in found["points"]]
+    assert found["largest"] == 12 and max(sizes) <= 1 << 12
     assert len(found["points"]) == 18 and "second order" in out and "points_from_200_us" in out
     assert cli.main(["bench", "points", "--threads", "2"]) == 2 and "--threads" in capsys.readouterr().err
     assert cli.main(["bench", "points", "--situation", "hardmax"]) == 2 and "'band mask'" in capsys.readouterr().err
     assert cli.main(["bench", "kernels", "--situation", "relu"]) == 2 and "points" in capsys.readouterr().err
-    words = ["bench", "points", "--points", "3", "--rounds", "2", "--situation", "relu", "--out", str(tmp_path)]
-    assert cli.main(words) == 0 and capsys.readouterr().out.count("| relu") >= 1
+    assert cli.main(["bench", "points", "--largest", "3"]) == 2 and "use 8 to 40" in capsys.readouterr().err
+    assert (
+        cli.main(["bench", "points", "--points", "3", "--situation", "relu", *small]) == 0
+        and capsys.readouterr().out.count("| relu") >= 1
+    )
