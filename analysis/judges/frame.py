@@ -88,7 +88,7 @@ def why(outcome: Outcome, found: Located, n: int, low: float, high: float) -> st
     long = [
         (end - found.estimate) / (edge - found.estimate)
         for edge, end in ends
-        if found.interval[0] <= edge <= found.interval[1] and edge != found.estimate
+        if math.isfinite(half) and found.interval[0] <= edge <= found.interval[1] and edge != found.estimate
     ]
     more = f"; about {max(n + 1, math.ceil(n * max(long) ** 2))} would" if long and max(long) < 100 else ""
     return f"n={n} does not decide: half-width {half:.3g}, {room:.3g} from the edge of the margin{more}"

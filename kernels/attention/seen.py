@@ -129,7 +129,12 @@ class _Pulled:
         """Where torch's pass will not do: keep the cotangent, and let torch have zeros. It reads neighbours along the width."""
         g = cotangents[0]
         assert g is not None  # the node runs for the output alone
-        if torch.is_grad_enabled() or torch_internals.transforms_active() or torch_internals.is_batched_gradient(g):
+        if (
+            torch.is_grad_enabled()
+            or torch_internals.transforms_active()
+            or torch_internals.forward_mode_active()
+            or torch_internals.is_batched_gradient(g)
+        ):
             self.g = g
             return (torch.zeros(self._shape(), dtype=g.dtype), *cotangents[1:])
         return None if g.stride(-1) == 1 else (g.contiguous(), *cotangents[1:])
@@ -141,7 +146,7 @@ class _Pulled:
         if g is not None:
             q, k, v, bias = self._operands()
             with torch.no_grad():
-                o, lse = sdpa.directly(self.problem, q, k, v, bias)
+                o, lse = sdpa.directly(self.problem, *(None if x is None else x.detach() for x in (q, k, v, bias)))
             found = autograd.backward_with_a_graph(self, False, q, k, v, bias, g, o, lse)
         elif self.hides and not torch_internals.sums_are_finite(*(x for x in gradients[:3] if x is not None)):
             with torch.no_grad():

@@ -94,6 +94,20 @@ def test_cotangents_may_lie_in_any_way(make, dtype):
             assert torch.allclose(old, new, rtol=1e-4 if dtype is torch.float32 else 1e-10, atol=1e-5), name
 
 
+@pytest.mark.parametrize("n", range(6))
+def test_a_cotangent_may_be_dual(make, n):
+    """Forward mode over a graph that was made outside it: the tangent of the gradients is the pass of the tangent."""
+    q, k, v, g = operands(make)
+    options, t = cases(make)[n], make(9, SIZES)
+    right = torch.autograd.grad(attention(q, k, v, path="reference", **options), (q, k, v), t)
+    o = by_hooks(q, k, v, **options)
+    with torch.autograd.forward_ad.dual_level():
+        found = torch.autograd.grad(o, (q, k, v), torch.autograd.forward_ad.make_dual(g, t))
+        tangents = [torch.autograd.forward_ad.unpack_dual(x).tangent for x in found]
+    for old, new in zip(right, tangents, strict=True):
+        assert torch.allclose(old, new, rtol=1e-9, atol=1e-11)
+
+
 def test_passes_of_both_kinds_may_follow_each_other_through_one_graph(make):
     q, k, v, g = operands(make)
     o = by_hooks(q, k, v, mask="causal")
