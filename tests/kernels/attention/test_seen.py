@@ -168,10 +168,12 @@ def test_checkpoints_store_what_they_want_and_changed_inputs_are_refused(make):
     o = checkpoint(lambda *xs: attention(*xs, path="sdpa"), q, k, v, use_reentrant=False)
     right = torch.autograd.grad(by_hooks(q, k, v), (q, k, v), g)
     assert all(torch.equal(a, b) for a, b in zip(right, torch.autograd.grad(o, (q, k, v), g), strict=True))
-    stored = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: stored.append(x) or x, lambda x: x):
-        attention(q, k, v, path="sdpa")
-    assert stored
+    inner = q * 1.0
+    there = weakref.ref(inner)
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: x.detach().clone(), lambda x: x):
+        elsewhere = attention(inner, k, v, path="sdpa")  # its inputs are stored as copies: the graph itself keeps none
+    del inner
+    assert there() is None and elsewhere.requires_grad
     o = by_hooks(q, k, v)
     with torch.no_grad():
         k += 1
