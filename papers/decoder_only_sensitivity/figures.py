@@ -7,9 +7,19 @@ from dataclasses import replace
 import numpy as np
 
 from attnlab.analysis import figures
-from attnlab.papers.decoder_only_sensitivity.paper import FLOWS, LOOKUPS, SENSITIVITIES, paper
+from attnlab.papers.decoder_only_sensitivity.paper import (
+    DEPTHS,
+    FLAT_STACKS,
+    FLOWS,
+    LOOKUPS,
+    SENSITIVITIES,
+    STACKS,
+    paper,
+)
 from attnlab.papers.lab.run.workbench import Lab
+from attnlab.simulators.source_attention.depth import DepthSetting, deep_lookup
 from attnlab.simulators.source_attention.layers import FlowSetting, SensitivitySetting, flows, sensitivities
+from attnlab.simulators.source_attention.stacks import StackSetting, flat_stacks, stacks
 from attnlab.simulators.source_attention.trained import LookupSetting, lookup
 from attnlab.theory.score_statistics.log_sum import mean_participation_exact
 from attnlab.theory.source_attention import flow, mass, sensitivity
@@ -93,5 +103,59 @@ def trained_layers(setting: LookupSetting, lab: Lab) -> figures.Plate:
         panel.scale(x="log")
     plate[0, 0].labels(x="target tokens t", y=r"$\log_{10}$ of mean odds (1 - m)/m")
     plate[0, 1].labels(x="target tokens t", y=r"$\log_{10}$ of cross-entropy (nats)")
+    plate.legend("below")
+    return plate
+
+
+@paper.figure(
+    "fig4",
+    caption="Squared norm of the derivative of the last target token's output with respect to all source tokens: (a) flat layers "
+    "with a residual, drawn values (points), all paths (lines); (b) random layers with norms and softmax, with and without a "
+    "softmax over the source alone",
+    source="sensitivity to the source, at one layer and at four",
+    setting=FLAT_STACKS,
+    claims=("depth_slows_the_decay", "random_stacks_forget_slower"),
+)
+def stacks_against_length(setting: StackSetting, lab: Lab) -> figures.Plate:
+    plate = figures.Plate(columns=2, width="double")
+    flat, lengths = lab.simulate(flat_stacks, setting), np.array(setting.target_lengths)
+    fine = np.unique(np.geomspace(lengths.min(), lengths.max(), 30).astype(int))
+    for at, depth in enumerate(setting.depths):
+        name = f"{depth} layer" + "s" * (depth > 1)
+        law = [flow.stack_sensitivity_exact(setting.n_source, int(t), depth, setting.dim) for t in fine]
+        figures.prediction(plate[0, 0], fine, law, name)
+        figures.measurement(plate[0, 0], lengths, flat["square"][:, at], f"{name}, drawn")
+    other = STACKS.at(lab.scale)
+    drawn = lab.simulate(stacks, other)
+    for at, depth in enumerate(other.depths):
+        for number, (key, words) in enumerate((("joint", "one softmax"), ("branch", "with a branch"))):
+            name = f"{depth} layer{'s' * (depth > 1)}, {words}"
+            figures.measurement(plate[0, 1], other.target_lengths, drawn[key][:, at], name, dodge=2 * at + number)
+    for panel in (plate[0, 0], plate[0, 1]):
+        panel.scale(x="log", y="log")
+        panel.labels(x="target tokens t", y=r"$|\partial o / \partial S|^2$")
+    plate.legend("below")
+    return plate
+
+
+@paper.figure(
+    "fig5",
+    caption="Trained decoders of one, two and four layers on targets longer than in training: (a) logarithm of the "
+    "cross-entropy of the value that is looked up; (b) the source's share of the softmax, in the layer where it is largest",
+    source="attention degeneration, at several depths",
+    setting=DEPTHS,
+    claims=("trained_depth_does_not_repair",),
+)
+def trained_depths(setting: DepthSetting, lab: Lab) -> figures.Plate:
+    plate, depths = figures.Plate(columns=2, width="double"), (1, 2, 4)
+    every = lab.simulate(deep_lookup, *(replace(setting, n_layers=each) for each in depths))
+    for number, (depth, runs) in enumerate(zip(depths, every, strict=True)):
+        name = f"{depth} layer" + "s" * (depth > 1)
+        for panel, values in ((plate[0, 0], np.log10(runs["nats"])), (plate[0, 1], runs["mass"].max(-1))):
+            figures.measurement(panel, setting.target_lengths, values, name, dodge=3 * number)
+    for panel in (plate[0, 0], plate[0, 1]):
+        panel.scale(x="log")
+    plate[0, 0].labels(x="target tokens t", y=r"$\log_{10}$ of cross-entropy (nats)")
+    plate[0, 1].labels(x="target tokens t", y="largest share of the source")
     plate.legend("below")
     return plate

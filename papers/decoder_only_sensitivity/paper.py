@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from attnlab.papers.lab.declare import Paper, Scales, Source
+from attnlab.simulators.source_attention.depth import DepthSetting
 from attnlab.simulators.source_attention.layers import FlowSetting, GateSetting, MassSetting, SensitivitySetting
+from attnlab.simulators.source_attention.stacks import StackSetting
 from attnlab.simulators.source_attention.trained import LookupSetting
 
 TITLE = "Decoder-Only or Encoder-Decoder? Interpreting Language Model as a Regularized Encoder-Decoder"
@@ -45,4 +47,19 @@ LOOKUPS = Scales(
     LookupSetting(rate=0.02, n_steps=180, n_test=256),
     LookupSetting(n_test=256),
     LookupSetting(n_source=16, n_target=32, target_lengths=(32, 128, 512, 2048), dim=32, n_steps=2_000, n_replicas=32),
+)
+FLAT_STACKS = Scales(
+    StackSetting(target_lengths=(32, 128), n_draws=6),
+    StackSetting(n_draws=48, n_replicas=32),
+    StackSetting(dim=32, n_draws=100, n_replicas=64),
+)
+STACKS = Scales(
+    StackSetting(n_source=16, target_lengths=(1, 256), dim=8, n_draws=4),
+    StackSetting(),
+    StackSetting(dim=32, n_draws=8),
+)
+DEPTHS = Scales(
+    DepthSetting(rate=0.02, n_steps=180, target_lengths=(16, 1024), n_test=16),
+    DepthSetting(),
+    DepthSetting(n_source=16, n_target=32, target_lengths=(32, 128, 512, 2048), dim=32, n_steps=2_000, n_replicas=32),
 )

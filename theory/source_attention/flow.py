@@ -44,6 +44,26 @@ def lazy_flow_exact(n_source: int, n_target: int, n_layers: int, mixing: float) 
     return float(np.dot(weights, below))
 
 
+def stack_sensitivity_exact(n_source: int, n_target: int, n_layers: int, dim: int) -> float:
+    r"""Mean squared Frobenius norm of d output / d source tokens, of the last target token, of flat layers with a residual.
+
+    .. math:: E \lVert J \rVert^2 = d \sum_{k=1}^{L} \binom{L}{k} \sum_{s \le n} \big((A^k)_{n+t, s}\big)^2, \qquad
+        x \leftarrow x + A x V_\ell
+
+    with A the means over tokens up to each one and the entries of the :math:`V_\ell` independent of variance 1/d. Why: a path
+    takes k of the L layers, a product of k independent matrices has mean squared norm d, and two different products have mean
+    product 0.
+    """
+    check_count(n_source=n_source, n_target=n_target, n_layers=n_layers, dim=dim)
+    places = np.arange(1, n_source + n_target + 1)
+    row = (places == places[-1]).astype(float)
+    total = 0.0
+    for k in range(1, n_layers + 1):
+        row = np.cumsum((row / places)[::-1])[::-1]  # row A
+        total += math.comb(n_layers, k) * float(np.sum(row[:n_source] ** 2))
+    return dim * total
+
+
 def _hops(n_source: int, n_target: int, n_layers: int) -> np.ndarray:
     """Probabilities of N = 0, ..., L: power series of the product."""
     check_count(n_source=n_source, n_target=n_target, n_layers=n_layers)

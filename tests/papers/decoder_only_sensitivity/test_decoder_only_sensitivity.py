@@ -6,7 +6,7 @@ import pytest
 from attnlab.papers.lab.registry import load
 from attnlab.papers.lab.run.planted import LiveLab, PlantedLab
 from attnlab.theory.score_statistics.log_sum import mean_participation_exact
-from attnlab.theory.source_attention import mass, sensitivity
+from attnlab.theory.source_attention import flow, mass, sensitivity
 
 paper = load("decoder_only_sensitivity")
 
@@ -98,3 +98,55 @@ def test_trained_layers_on_planted_runs(given, outcomes):
     claims = [paper.claims[name] for name in ("odds_are_affine", "a_bias_is_enough", "low_mass_is_not_lost")]
     found = [each.judge(each.setting.desk, PlantedLab(lookups(**given))).outcome.value for each in claims]
     assert tuple(found) == outcomes
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, "HOLDS"), (1.15, "REFUTED"), (0.85, "REFUTED")])
+def test_flat_stacks_on_planted_runs(factor, outcome):
+    def felt(setting):
+        laws = [
+            [flow.stack_sensitivity_exact(setting.n_source, t, depth, setting.dim) for t in setting.target_lengths]
+            for depth in setting.depths
+        ]
+        return {"square": around(factor * np.array(laws), setting)}
+
+    claim = paper.claims["depth_slows_the_decay"]
+    assert claim.judge(claim.setting.desk, PlantedLab(felt)).outcome.value == outcome
+
+
+@pytest.mark.parametrize(
+    ("joint", "branch", "outcome"),
+    [((200, 30), (2, 2), "HOLDS"), ((30, 200), (2, 2), "REFUTED"), ((200, 30), (60, 60), "REFUTED")],
+)
+def test_random_stacks_on_planted_runs(joint, branch, outcome):
+    def felt(setting):
+        lost = {"joint": np.array(joint, dtype=float), "branch": np.array(branch, dtype=float)}
+        steps = np.linspace(0, 1, len(setting.target_lengths))
+        return {name: around(x[:, None] ** -steps, setting) for name, x in lost.items()}
+
+    claim = paper.claims["random_stacks_forget_slower"]
+    assert claim.judge(claim.setting.desk, PlantedLab(felt)).outcome.value == outcome
+
+
+@pytest.mark.parametrize(
+    ("four", "share", "trained", "outcome"),
+    [
+        (4.0, 0.2, True, "HOLDS"),
+        (0.05, 0.2, True, "REFUTED"),  # depth repairs
+        (4.0, 0.7, True, "REFUTED"),
+        (4.0, 0.2, False, "REFUTED"),  # nothing is learnt
+    ],
+)
+def test_trained_decoders_on_planted_runs(four, share, trained, outcome):
+    def made(setting):
+        deep = setting.n_layers == 4
+        start = {"nats": np.array([3.6, 3.5, 3.5, 3.5]), "mass": np.full((4, setting.n_layers), 0.01)}
+        end = {
+            "nats": np.array([0.0005, 0.001, 0.01, four if deep else 0.2]),
+            "mass": np.full((4, setting.n_layers), share if deep else 0.7),
+        }
+        now = end if trained else start
+        start = {f"start_{name}": x for name, x in start.items()}
+        return {name: around(x, setting) for name, x in (now | start).items()}
+
+    claim = paper.claims["trained_depth_does_not_repair"]
+    assert claim.judge(claim.setting.desk, PlantedLab(made)).outcome.value == outcome

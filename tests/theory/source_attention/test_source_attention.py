@@ -119,3 +119,24 @@ def test_mean_odds_are_affine_and_scatter_as_drawn_keys_do():
     steps = np.diff([mass.mean_odds_exact(own, target, inverse, k) for k in (1, 2, 3, 9)])
     assert steps[0] == pytest.approx(steps[1]) and steps[2] == pytest.approx(6 * steps[0])
     assert mass.mean_odds_exact(own, target, inverse, 1) == pytest.approx((own * inverse).mean())
+
+
+def test_the_sensitivity_of_flat_stacks_is_that_of_sampled_products():
+    n, t, L, d, rows = 3, 5, 3, 4, 4000
+    rng = np.random.default_rng(6)
+    A = np.tril(np.ones((n + t, n + t))) / np.arange(1, n + t + 1)[:, None]
+    squares = []
+    for _ in range(rows):
+        J = np.eye((n + t) * d)
+        for V in rng.standard_normal((L, d, d)) / d**0.5:
+            J = J + np.kron(A, V) @ J
+        squares.append(np.sum(J[-d:, : n * d] ** 2))
+    law = flow.stack_sensitivity_exact(n, t, L, d)
+    assert np.mean(squares) == pytest.approx(law, abs=4 * np.std(squares) / math.sqrt(rows))
+    assert abs(np.mean(squares) - L * flow.stack_sensitivity_exact(n, t, 1, d)) > 4 * np.std(squares) / math.sqrt(rows)
+
+
+def test_one_flat_layer_is_felt_directly_and_many_by_all_paths():
+    assert flow.stack_sensitivity_exact(7, 3, 1, 5) == pytest.approx(5 * 7 / 100)
+    # two layers on one source and one target token: A = ((1, 0), (1/2, 1/2)), A^2 has 3/4 there
+    assert flow.stack_sensitivity_exact(1, 1, 2, 3) == pytest.approx(3 * (2 * 0.25 + 0.5625))
