@@ -35,7 +35,7 @@ def tree(tmp_path):
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, tmp_path / "checkout" / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path / "checkout")
-    (tmp_path / "checkout" / "docs").mkdir()
+    shutil.copytree(ROOT / "docs" / "_site", tmp_path / "checkout" / "docs" / "_site")  # tests/docs mirrors it
     shutil.copy(ROOT / "docs" / "references.bib", tmp_path / "checkout" / "docs")  # the operators' test reads it
     (tmp_path / "link").mkdir()
     (tmp_path / "link" / "attnlab").symlink_to(tmp_path / "checkout", target_is_directory=True)
