@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -249,10 +250,16 @@ def start(toy, tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=tmp_path,
+            preexec_fn=_hears_ctrl_c,
             **more,
         )
 
     return run
+
+
+def _hears_ctrl_c():
+    """A suite that a shell script started in the background ignores the signal, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
