@@ -22,7 +22,7 @@ from attnlab.analysis.writing import fault_point, write_atomically
 from attnlab.papers.lab.errors import UsageError, environment_error
 from attnlab.papers.lab.run.blocks import pack, unpack
 from attnlab.papers.lab.run.fingerprint import code_fingerprint
-from attnlab.papers.lab.run.identity import BlockIdentity, fields_of, replica_seeds
+from attnlab.papers.lab.run.identity import BlockIdentity, attribute_of, fields_of, replica_seeds
 from attnlab.papers.lab.run.machine import one_thread, platform
 from attnlab.papers.lab.run.ran import VERSIONS, here
 
@@ -82,6 +82,8 @@ def _run(task: BlockTask, started: float) -> BlockResult:
 
     asked = task.identity
     simulation = getattr(importlib.import_module(task.module), task.function)
+    if simulation.name != asked.simulation:
+        raise UsageError(f"{task.module}.{task.function} is {simulation.name} here, not {asked.simulation}")
     code = code_fingerprint(*task.roots)
     with one_thread():
         if code != asked.code or any(platform(asked.device).get(n) != asked.platform.get(n) for n in VERSIONS):
@@ -95,9 +97,10 @@ def _run(task: BlockTask, started: float) -> BlockResult:
 
 
 def has_module(simulation: Any) -> bool:
-    """Whether another process finds the simulation: it lies in a module that is not the main one."""
+    """Whether another process finds the simulation: it lies in a module that is not the main one, under some name."""
     module = simulation.module
-    return module != "__main__" and getattr(sys.modules.get(module), "__spec__", None) is not None
+    known = module != "__main__" and getattr(sys.modules.get(module), "__spec__", None) is not None
+    return known and attribute_of(simulation) is not None
 
 
 def run_here(simulation: Any, setting: Any, seed: int, index: int, device: str) -> tuple[dict[str, np.ndarray], float]:

@@ -19,11 +19,11 @@ import threading
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from attnlab.papers.lab.run.read_code import ANY, TABLES, read_code, remember
+from attnlab.papers.lab.run.read_code import ANY, read_code, remember
 
 _code = functools.cache(read_code)
 _parsing = threading.RLock()  # Python's own parser fails now and then when threads use it at once
-_BESIDE = {".c", ".h", ".cu", *TABLES}
+_BESIDE = {".c", ".h", ".cu", ".json", ".npz", ".npy", ".csv"}
 _LIBRARIES = tuple(
     Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
@@ -47,7 +47,7 @@ def modules_behind(*modules: str) -> dict[str, str]:
 
 def forget() -> None:
     """Read all files again: for tests that edit them."""
-    for cache in (_fingerprint, _behind, _code, _source_of, _beside, _named):
+    for cache in (_fingerprint, _behind, _code, _source_of, _beside, _named, _folders):
         cache.cache_clear()
 
 
@@ -91,7 +91,7 @@ def _behind(roots: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
             code = _code(path, name if is_package else name.rpartition(".")[0])
             found[name] = f"{code.digest} {_beside(path.parent)}" if is_package else code.digest
             if top != "attnlab":
-                found[name] += "".join(f" {_named(path.parent, table)}" for table in code.tables)
+                found[name] += "".join(_named(path.parent, table) for table in code.tables)
             queue += [(module, False) for module in code.runs]
             queue += [(module, True) for module in code.holds]
             queue += [
@@ -176,14 +176,21 @@ def _beside(folder: Path) -> str:
 
 @functools.cache
 def _named(folder: Path, table: str) -> str:
-    """Digest of the files that a module in the folder may mean by the name of a table."""
-    digest = hashlib.sha256()
-    with contextlib.suppress(OSError):  # what cannot be read here cannot be read by the simulation
-        for place in ("", *sorted(each.name for each in folder.iterdir() if each.is_dir())):
+    """Digests of the files that a module in the folder may mean by a text, whatever their ending; "" where there is none."""
+    found = ""
+    with contextlib.suppress(OSError, ValueError):  # what cannot be read here cannot be read by the simulation
+        for place in ("", *_folders(folder)):
             path = folder / place / table
             if path.is_file():
-                digest.update(f"{place}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+                found += f" {table}\0{place}\0{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return found
+
+
+@functools.cache
+def _folders(folder: Path) -> tuple[str, ...]:
+    with contextlib.suppress(OSError):
+        return tuple(sorted(each.name for each in folder.iterdir() if each.is_dir()))
+    return ()
 
 
 def _is_library(path: Path) -> bool:

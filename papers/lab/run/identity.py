@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
+import typing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 
 from attnlab.papers.lab.run.fingerprint import code_fingerprint
 from attnlab.papers.lab.run.machine import platform
+from attnlab.simulators.ensemble.setting import field_types
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,45 @@ def code_roots(simulation: Any, setting: Any) -> tuple[str, ...]:
 
 
 def fields_of(simulation: Any, setting: Any) -> dict[str, Any]:
-    """The fields of the setting that the simulation reads, as JSON has them."""
-    return json.loads(canonical({name: _plain(getattr(setting, name)) for name in sorted(simulation.reads)}))
+    """The fields of the setting that the simulation reads, as JSON has them.
+
+    A simulation that its module holds under another name than its function's, one of several that a function made, says so.
+    """
+    types = field_types(type(setting))
+    fields = {name: _plain(getattr(setting, name), types.get(name)) for name in sorted(simulation.reads)}
+    held = attribute_of(simulation)
+    if held not in (None, simulation.function.__name__):
+        fields["held as"] = held
+    return json.loads(canonical(fields))
 
 
-def _plain(value: Any) -> Any:
-    """A field's value as JSON has it: a setting inside a setting as a record."""
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+def attribute_of(simulation: Any) -> str | None:
+    """The name under which the simulation's module holds it: mostly its function's, which may stand for another by now."""
+    members = vars(sys.modules.get(simulation.module, object))
+    name = simulation.function.__name__
+    if members.get(name) is simulation:
+        return name
+    return next((name for name, each in members.items() if each is simulation), None)
+
+
+def _plain(value: Any, declared: Any = None) -> Any:
+    """A field's value as JSON has it: a setting inside a setting as a record.
+
+    The record says its class unless that is the one that the field is ``declared`` with: two classes may have equal fields.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        types = field_types(kind)
+        record = {
+            field.name: _plain(getattr(value, field.name), types.get(field.name)) for field in dataclasses.fields(value)
+        }
+        return record if kind is declared else {"class": f"{kind.__module__}.{kind.__qualname__}"} | record
+    if isinstance(value, (list, tuple)):
+        inner = typing.get_args(declared)
+        return [_plain(each, inner[0] if inner else None) for each in value]
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return value
 
 
 def _words(text: str) -> tuple[int, ...]:

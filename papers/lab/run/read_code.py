@@ -19,10 +19,10 @@ from typing import NamedTuple
 from attnlab.analysis.writing import write_atomically
 from attnlab.kernels.compiled.compiler import private_cache
 
-FORMAT = 1
+FORMAT = 2
 MOST = 8192  # files that are remembered; beyond, those that this process has not read are forgotten
 ANY = "*"
-TABLES = (".json", ".npz", ".npy", ".csv")
+LONGEST = 200  # characters of a text that may be the name of a file
 
 
 class Code(NamedTuple):
@@ -31,7 +31,7 @@ class Code(NamedTuple):
     ``digest`` is of its code; ``runs`` are modules that it imports; ``holds`` are the names that come from them, each of which
     may be a module of which any attribute may be used. A module with a function ``__getattr__`` of its own ``offers`` names
     from other modules at first use: by name the module, or ``{ANY: ANY}`` where it does not say so in a plain dictionary.
-    ``tables`` are the names of data files that stand in it.
+    ``tables`` are the texts that stand in it in full and may be names of data files; those that are count.
     """
 
     digest: str
@@ -148,7 +148,7 @@ def _offers(tree: ast.Module) -> dict[str, str]:
 
 def _tables(tree: ast.Module) -> set[str]:
     texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
-    return {text for text in texts if len(text) < 200 and text.endswith(TABLES) and "\n" not in text}
+    return {text for text in texts if 0 < len(text) < LONGEST and text.isprintable() and not text.endswith(".py")}
 
 
 def _bare(tree: ast.Module) -> ast.Module:

@@ -23,7 +23,7 @@ from attnlab.papers.lab.run.blocks import DamagedBlock
 from attnlab.papers.lab.run.care import adopt
 from attnlab.papers.lab.run.display import Display
 from attnlab.papers.lab.run.executor import BlockTask, has_module, run_block, run_here
-from attnlab.papers.lab.run.identity import BlockIdentity, block_identity, code_roots
+from attnlab.papers.lab.run.identity import BlockIdentity, attribute_of, block_identity, code_roots
 from attnlab.papers.lab.run.machine import platform
 from attnlab.papers.lab.run.ran import settled
 from attnlab.papers.lab.run.store import Store
@@ -91,6 +91,7 @@ class Workbench:
         self.closed = False
         self._running_here = threading.Lock()
         self.codes: dict[str, str] = {}
+        self._simulations: dict[str, Any] = {}
 
     def block(self, simulation: Any, setting: Any, index: int) -> Future:
         """A future of the arrays of block ``index``.
@@ -98,6 +99,13 @@ class Workbench:
         It is always resolved: with the arrays, with :class:`ItemError` where the simulation cannot give them, with
         :class:`UsageError` where the environment is at fault, or with ``CancelledError`` once the bench is closed.
         """
+        if self._simulations.setdefault(simulation.name, simulation) is not simulation:
+            twice: Future = Future()
+            _resolve(twice, error=ItemError(
+                f"two simulations are called {simulation.name!r}; a name stands for one simulation, at the top level of its "
+                "module, and seeds its replicas: give the other another name, or make what differs a field of its setting"
+            ))  # fmt: skip
+            return twice
         if not has_module(simulation):
             return self._here(simulation, setting, index)
         device = self._device(simulation)
@@ -130,8 +138,8 @@ class Workbench:
             ready: Future = Future()
             self._blocks[key] = ready
         self.say_once(
-            f"{simulation.name} is defined in a script or a cell: it runs in this process, and its results are not stored; "
-            "move it into a module beside to use workers and the store"
+            f"{simulation.name} is defined in a script or a cell: it runs in this process, and its results are not "
+            "stored; move it into a module beside to use workers and the store"
         )
         try:
             with self._running_here:
@@ -224,7 +232,7 @@ class Workbench:
         task = BlockTask(
             identity,
             simulation.module,
-            simulation.function.__name__,
+            attribute_of(simulation) or simulation.function.__name__,
             setting,
             code_roots(simulation, setting),
             checkpoint,

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from attnlab.papers.lab.errors import ItemError, UsageError, environment_error
@@ -169,7 +170,8 @@ class LocalWorkers:
         raise UsageError(f"worker processes end before they can begin ({how}); see what they wrote above")
 
     def _exchange(self, pipe: Connection, job: _Job) -> Any:
-        pipe.send((job.run, job.task))
+        task = bytes(ForkingPickler.dumps((job.run, job.task)))
+        pipe.send((sys.path, task))  # a process that began ahead has not seen where the papers lie
         while True:
             kind, content = pipe.recv()
             if kind == _TELLS:
@@ -225,7 +227,11 @@ def _serve(pipe: Connection, driver: int, ahead: bool) -> None:
     pipe.send((_READY, None))
     while True:
         try:
-            run, task = pipe.recv()
+            path, task = pipe.recv()
+            if path != sys.path:
+                sys.path[:] = path
+                importlib.invalidate_caches()
+            run, task = ForkingPickler.loads(task)
             answer = (_DONE, run(task))
         except (EOFError, OSError):  # the driver has no more
             for stream in (sys.stdout, sys.stderr):

@@ -10,9 +10,17 @@ import pytest
 from attnlab.papers.lab.errors import UsageError
 from attnlab.papers.lab.run.executor import BlockTask, run_block
 from attnlab.papers.lab.run.fingerprint import code_fingerprint, forget, modules_behind
-from attnlab.papers.lab.run.identity import block_identity, canonical, code_roots, replica_seeds
+from attnlab.papers.lab.run.identity import (
+    attribute_of,
+    block_identity,
+    canonical,
+    code_roots,
+    fields_of,
+    replica_seeds,
+)
 from attnlab.papers.lab.run.machine import one_thread, threads
 from attnlab.papers.lab.run.ran import settled
+from attnlab.simulators.ensemble.simulation import simulation
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,10 @@ class Setting:
 class Simulation:
     name, block, reads, module = "toy.run", 4, ("dim",), "attnlab.papers.lab.errors"
 
+    @staticmethod
+    def function(setting, seeds, device):
+        """Never called."""
+
 
 def test_only_the_fields_that_are_read_enter_the_identity():
     base = block_identity(Simulation, Setting(), 0, 0, "cpu").key
@@ -35,6 +47,67 @@ def test_only_the_fields_that_are_read_enter_the_identity():
         block_identity(Simulation, Setting(), 0, 1, "cpu"),
     ]
     assert len({base, *(o.key for o in others)}) == 4
+
+
+@dataclass(frozen=True)
+class Cosine:
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Linear:
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Nested:
+    schedule: object = Cosine()
+    parts: tuple[Cosine, ...] = (Cosine(),)
+    own: Cosine = Cosine()
+    n_replicas: int = 8
+
+
+class NestedSimulation(Simulation):
+    reads = ("schedule", "parts", "own")
+
+
+def test_settings_inside_a_setting_count_with_their_class_unless_it_is_the_declared_one():
+    def key(**fields):
+        return block_identity(NestedSimulation, Nested(**fields), 0, 0, "cpu").key
+
+    settings = ({}, {"schedule": Linear()}, {"parts": (Linear(),)}, {"parts": (Cosine(), Cosine())}, {"own": Linear()})
+    assert len({key(**fields) for fields in settings}) == len(settings)
+    record = fields_of(NestedSimulation, Nested())
+    assert record["own"] == record["parts"][0] == {"rate": 1.0}
+    assert record["schedule"] == {"class": f"{__name__}.Cosine", "rate": 1.0}
+
+
+def _made(value):
+    @simulation(name="toy.made", block=2)
+    def made(setting: Setting, seeds, device):
+        return {"value": np.full(len(seeds), value)}
+
+    return made
+
+
+made, other = _made(1.0), _made(7.0)
+
+
+def test_a_simulation_is_found_under_the_name_that_its_module_holds_it_by():
+    """``made`` and ``other`` come from one function: what runs for one is not kept for the other."""
+    assert [attribute_of(each) for each in (made, other, _made(2.0))] == ["made", "other", None]
+    one, two = (block_identity(each, Setting(), 0, 0, "cpu") for each in (made, other))
+    assert one.key != two.key
+    for each, identity, value in ((made, one, 1.0), (other, two, 7.0)):
+        found = run_block(BlockTask(identity, __name__, attribute_of(each), Setting(), code_roots(each, Setting())))
+        assert found.failed is None and (found.arrays["value"] == value).all()
+    wrong = run_block(BlockTask(one, __name__, "toy_of_another_name", Setting(), code_roots(made, Setting())))
+    assert wrong.failed[0] == "environment" and "toy.another" in wrong.failed[1]
+
+
+@simulation(name="toy.another")
+def toy_of_another_name(setting: Setting, seeds, device):
+    return {"value": np.zeros(len(seeds))}
 
 
 def test_seeds_depend_on_replica_simulation_fields_and_seed_and_on_nothing_else():

@@ -170,6 +170,19 @@ def test_a_package_beside_a_simulation_is_followed_into_its_modules(package):
     assert set(modules_behind("rc_two")) == {"rc_two", *inside, "numpy", "scipy"}
 
 
+@pytest.mark.parametrize("name", ["weights.txt", "W.CSV", "rates.pt", "a b.tsv", "weights", "more/rates.toml"])
+def test_files_that_a_users_module_names_count_whatever_their_ending(package, tmp_path, name):
+    package(rc_one=f"def f():\n    return open({name!r}).read()\n")
+    path = tmp_path / "code" / name
+    path.parent.mkdir(exist_ok=True)
+    seen = set()
+    for text in ("1", "9"):
+        path.write_text(text)
+        forget()
+        seen.add(code_fingerprint("rc_one"))
+    assert len(seen) == 2
+
+
 def test_tables_that_a_users_module_names_count_wherever_it_may_find_them(package, tmp_path):
     package(
         rc_one="import numpy as np\nfrom pathlib import Path\n"

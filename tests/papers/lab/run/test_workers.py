@@ -1,5 +1,6 @@
 """One item that fails costs nobody else a verdict; no error hangs; Ctrl-C ends at any moment."""
 
+import importlib
 import signal
 import threading
 import time
@@ -122,6 +123,15 @@ def workers():
     yield make
     for each in made:
         each.close(now=True)
+
+
+def test_a_worker_that_began_ahead_sees_where_papers_lie(workers, tmp_path, monkeypatch):
+    """It begins before the driver has put a paper's folder on its path; the first run of a user's own paper failed."""
+    (tmp_path / "beside2026.py").write_text("def thrice(x):\n    return 3 * x\n")
+    with one_ahead():
+        monkeypatch.syspath_prepend(tmp_path)
+        pool, _ = workers(importlib.import_module("beside2026").thrice, 1)
+        assert pool.submit(2, "two").result(60) == 6
 
 
 def test_workers_compute_and_one_that_dies_is_replaced(workers, tmp_path):
