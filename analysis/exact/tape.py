@@ -28,8 +28,11 @@ _TOTAL = frozenset(UNARY) - {"log", "log1p", "sqrt", "tan", "asin", "acos", "aco
 MAX_ENTRIES = 60_000  # beyond this neither balls nor sympy finish in useful time
 
 
-class NotTraceable(Exception):
-    """A side uses something that cannot be recorded: a branch on a value, or a function the tape does not know."""
+class NotTraceable(BaseException):
+    """A side uses something that cannot be recorded: a branch on a value, or a function the tape does not know.
+
+    No ``Exception``: a side that catches those must not answer the recorder's question with what it does about errors.
+    """
 
 
 def operands(op: str, args: Sequence[Any]) -> Sequence[int]:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from attnlab.analysis.judges.arguments import as_twin, margin
 from attnlab.analysis.judges.frame import judge
+from attnlab.analysis.statistics.intervals import unmasked
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 
 
@@ -135,7 +136,7 @@ def exhaustive(
 
 
 def _numbers(name: str, values: ArrayLike) -> np.ndarray:
-    x = np.asarray(values)
+    x = unmasked(name, values)
     if x.dtype.kind not in "fiubc":
         raise ValueError(f"{name} must hold numbers, got dtype {x.dtype}")
     return x

@@ -21,7 +21,7 @@ from attnlab.analysis.judges.frame import (
 )
 from attnlab.analysis.judges.located import Located, known, locate
 from attnlab.analysis.judges.resolution import rival_distance
-from attnlab.analysis.statistics.intervals import clopper_pearson, difference_interval, has_spread, skew_guard
+from attnlab.analysis.statistics.intervals import clopper_pearson, difference_interval, has_spread, skew_guard, unmasked
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 from attnlab.analysis.verdicts.wording import read_of
@@ -144,7 +144,7 @@ def share(
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must be a share in [0, 1], got {value!r}")
         low, high = _region(name, value, within)
-        hits = np.asarray(successes)
+        hits = unmasked("successes", successes)
         if hits.dtype != np.bool_ or hits.ndim != 1:
             raise ValueError(f"successes must be boolean, shape (replica,), got dtype {hits.dtype}, shape {hits.shape}")
         blank = Verdict(

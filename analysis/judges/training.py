@@ -12,7 +12,7 @@ from attnlab.analysis.judges.arguments import as_null, as_twin, margin, per_repl
 from attnlab.analysis.judges.frame import decide, judge, nothing_to_judge, out_of_reach, values_witness, why
 from attnlab.analysis.judges.located import locate
 from attnlab.analysis.judges.resolution import changed, rival_distance
-from attnlab.analysis.statistics.intervals import finite_array
+from attnlab.analysis.statistics.intervals import finite_array, finite_mean
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import Outcome, Twin, Verdict
 from attnlab.analysis.verdicts.wording import read_of
@@ -80,7 +80,7 @@ def settles(
         if len(y) == 0:
             return nothing_to_judge(blank, unit)
         last, half = y[:, -1] - p, y[:, np.searchsorted(t, t[-1] / 2, side="right") - 1] - p
-        found, centre = locate(last, of, error), float(np.mean(p))
+        found, centre = locate(last, of, error), finite_mean(p)
         blank = replace(
             blank,
             predicted=centre,

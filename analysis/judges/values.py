@@ -22,6 +22,7 @@ from attnlab.analysis.judges.frame import (
 )
 from attnlab.analysis.judges.located import locate
 from attnlab.analysis.judges.resolution import changed, resolution, resolving, rival_distance
+from attnlab.analysis.statistics.intervals import finite_mean
 from attnlab.analysis.verdicts.ledger import draw
 from attnlab.analysis.verdicts.verdict import NoRival, Outcome, Twin, Verdict
 from attnlab.analysis.verdicts.wording import read_of
@@ -87,7 +88,7 @@ def agrees(
         )
         if x.size == 0:
             return nothing_to_judge(blank, unit)
-        d, centre = x - p, float(np.mean(p))
+        d, centre = x - p, finite_mean(p)
         found = locate(d, of, error, _bounds(low, high, p))
         estimate = float(d[np.argmax(np.abs(d))]) if kind == "every" else found.estimate
         blank = replace(
@@ -167,7 +168,7 @@ def bounded(
         )
         if x.size == 0:
             return nothing_to_judge(blank, unit)
-        d, centre = x - b, float(np.mean(b))
+        d, centre = x - b, finite_mean(b)
         found = locate(d, of, error, _bounds(least, most, b))
         low, high = (-math.inf, slack) if side == "above" else (-slack, math.inf)
         estimate = float(d[np.argmax(sign * d)]) if kind == "every" else found.estimate

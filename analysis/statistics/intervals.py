@@ -258,9 +258,27 @@ def finite_vector(name: str, values: ArrayLike, at_least: int = 0, axis: str = "
     return x
 
 
+def unmasked(name: str, values: ArrayLike) -> np.ndarray:
+    """``values`` as an array; ``ValueError`` where a mask hides some of them, since an array has none."""
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} is masked at {int(np.ma.count_masked(values))} of {np.ma.asarray(values).size} entries; pass "
+            f"{name}.compressed() and state the rule that leaves them out"
+        )
+    return np.asarray(values)
+
+
+def finite_mean(values: np.ndarray) -> float:
+    """The mean of finite values of any size; their plain sum may overflow."""
+    with np.errstate(over="ignore"):
+        mean = float(np.mean(values))
+    size = float(np.max(np.abs(values)))
+    return mean if np.isfinite(mean) else float(np.mean(values / size)) * size
+
+
 def finite_array(name: str, values: ArrayLike, axis: str = "replica") -> np.ndarray:
     """``values`` as a float64 array; an error names the first entry that is not finite, the first index by ``axis``."""
-    x = np.asarray(values)
+    x = unmasked(name, values)
     if x.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold real numbers, got dtype {x.dtype}")
     x = x.astype(np.float64)

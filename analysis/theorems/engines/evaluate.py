@@ -15,14 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from attnlab.analysis.exact.tape import NotTraceable
 from attnlab.analysis.exact.values import torch_values
 from attnlab.analysis.theorems.engines.exact_form import (
     FAILURES,
+    Drawn,
     Recorded,
     as_tensor,
     at_one_point,
+    no_draws,
     quietly,
     record,
     record_claim,
@@ -279,9 +282,12 @@ class _Side:
             there = tensors(probe)
             for t in there.values():
                 t.requires_grad_(t.is_floating_point())
+            swallowed = Swallowed()
             try:
-                with sides_in_float64(), quietly():
+                with sides_in_float64(), quietly(), swallowed, no_draws():
                     out = self._batched(there, 2)
+                if swallowed.seen and (mode, gradients) != ways[-1]:
+                    continue  # what the side does about an error of batching is not the side
                 if not out.numel():
                     raise ClaimError(f"the {self.label} returns no entries, an array of shape {tuple(out.shape[1:])}")
                 if out.is_complex():
@@ -291,6 +297,11 @@ class _Side:
                 return tuple(out.shape[1:])
             except ClaimError:
                 raise
+            except Drawn:
+                raise ClaimError(
+                    f"the {self.label} draws random numbers of numpy or Python, so that it is no function of its variables; make "
+                    "the generator inside from a fixed seed, or claim a mean with .on_average(...)"
+                ) from None
             except NotTraceable as reason:  # sympy with whole numbers: recorded anew at each of their values
                 raise ClaimError(
                     f"the {self.label}, {self.side}, has no numerical form ({reason}); write it as a function"
@@ -359,6 +370,21 @@ class _Condition:
             strict = torch.tensor(found.strict)
             rows.append(torch.where(strict & (values == 0), torch.full_like(values, -1e-300), values))
         return torch.stack(rows)
+
+
+class Swallowed(TorchFunctionMode):
+    """Whether any call of torch raised inside: where all went well in the end, the side has caught the error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = False
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        try:
+            return function(*arguments, **(named or {}))
+        except Exception:
+            self.seen = True
+            raise
 
 
 @contextmanager

@@ -7,6 +7,7 @@ a float64 number.
 
 from __future__ import annotations
 
+import random
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -203,6 +204,35 @@ def quietly() -> Iterator[None]:
         yield
 
 
+class Drawn(NotTraceable):
+    """A side draws random numbers of numpy or Python."""
+
+
+@contextmanager
+def no_draws() -> Iterator[None]:
+    """Raises :class:`Drawn` if numpy's or Python's random numbers are drawn inside: they are no constants."""
+    before, fresh = (np.random.get_state(legacy=False), random.getstate()), np.random.default_rng  # noqa: NPY002
+    unseeded = []
+
+    def default_rng(seed: Any = None) -> np.random.Generator:
+        if seed is None:
+            unseeded.append(True)
+        return fresh(seed)
+
+    np.random.default_rng = default_rng  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        np.random.default_rng = fresh
+    after = np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
+    if unseeded or before[1] != after[1] or not _same_state(before[0], after[0]):
+        raise Drawn("the side draws random numbers")
+
+
+def _same_state(a: Any, b: Any) -> bool:
+    return bool(np.array_equal(a["state"]["key"], b["state"]["key"]) and a["state"]["pos"] == b["state"]["pos"])
+
+
 _INSIDE = threading.Lock()
 _DEFAULTS: list[Any] = []  # the default type before the first of those who are inside now, once per entry
 
@@ -292,7 +322,8 @@ class _Recording:
                 from attnlab.analysis.exact.numpy_recording import record_numpy
 
                 run, function, point = record_numpy, one, {k: v[()] for k, v in self.point.items()}
-            entries, conditions = run(function, point, self.entries, self.tape, self.may_branch)
+            with no_draws():
+                entries, conditions = run(function, point, self.entries, self.tape, self.may_branch)
         self.path.extend(conditions)
         return entries
 

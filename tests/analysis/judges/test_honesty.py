@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from attnlab.analysis import Outcome, agrees, all_of, bounded, exponent, follows, mean_interval, ordered
+from attnlab.analysis import (
+    Outcome,
+    agrees,
+    all_of,
+    bounded,
+    exponent,
+    follows,
+    identical,
+    mean_interval,
+    ordered,
+    share,
+)
 from attnlab.analysis.statistics.intervals import difference_interval, guarded_mean_interval, skew_guard, two_groups
 from attnlab.analysis.statistics.sequences import (
     betting_sequence,
@@ -128,3 +139,25 @@ def test_unpaired_orders_carry_the_guard():
     a, b = RNG.standard_normal(8), 10 + RNG.standard_normal(12)
     verdict = ordered(a, b, by=-20.0, twin=40.0)
     assert np.ptp(verdict.interval) == pytest.approx(skew_guard(8, 0.99) * np.ptp(difference_interval(a, b, 0.99)))
+
+
+@pytest.mark.parametrize(
+    "judged",
+    [
+        lambda x: agrees(x, 1.0, within=0.1, twin=2.0),
+        lambda x: bounded(x, 2.0, twin=0.5),
+        lambda x: ordered(x, np.full(16, 3.0), by=1.0, twin=9.0),
+        lambda x: identical(x, np.ones(16), twin=2.0),
+        lambda x: share(x > 0, at_least=0.5, twin=0.9),
+    ],
+)
+def test_values_behind_a_mask_are_not_judged_and_not_dropped_unseen(judged):
+    spoilt = np.where(np.arange(16) < 8, NORMAL, 5.0)
+    with pytest.raises(ValueError, match=r"masked at 8 of 16 entries.*compressed"):
+        judged(np.ma.masked_array(spoilt, mask=spoilt == 5))
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_values_whose_sum_overflows_keep_their_prediction_and_interval():
+    verdict = agrees(1e307 * NORMAL, 1e307, within=1e306, twin=2e307)
+    assert verdict.holds and verdict.predicted == 1e307 and np.isfinite(verdict.interval).all()

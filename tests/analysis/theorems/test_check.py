@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from attnlab.analysis.theorems.engines.coordinates import Latent
 from attnlab.analysis.theorems.engines.evaluate import Evaluator
 from attnlab.analysis.theorems.engines.lbfgs import minimise
 from attnlab.analysis.theorems.engines.search import search
-from attnlab.analysis.theorems.statement.claim import exists, for_all
+from attnlab.analysis.theorems.statement.claim import ClaimError, exists, for_all
 from attnlab.analysis.theorems.statement.domains import (
     Distribution,
     Integer,
@@ -348,3 +349,67 @@ def test_a_bound_that_is_sharp_where_both_sides_vanish_is_called_sharp(n, seed):
     verdict = check(sides, level="searched", seed=seed)
     assert verdict.outcome is Outcome.HOLDS and verdict.tightness > 0.998
     assert verdict.predicted > 1e-9  # not at rounding
+
+
+def _guarded(x):
+    """1 above 0.9; what is refused in a batch, or by the recorder, it answers with 0."""
+    try:
+        return 1.0 if float(x) > 0.9 else 0.0
+    except Exception:
+        return 0.0 * x
+
+
+def _apart(x):
+    try:
+        return x[0] - x[1] if x[0] > x[1] else x[1] - x[0]
+    except RuntimeError:
+        return 0 * x[0]
+
+
+def _high(x):
+    try:
+        return bool(x > 0.8)
+    except Exception:
+        return x < 0.4
+
+
+def _in_numpy(x):
+    try:
+        return float(np.abs(x.numpy()).max())
+    except Exception:
+        return 0 * x.sum()
+
+
+@pytest.mark.parametrize("level", ["sampled", "searched", "certified", "symbolic"])
+@pytest.mark.parametrize(
+    "claim",
+    [
+        for_all(x=Real(0, 1)).bound(_guarded, at_most=0.5),
+        for_all(x=Vector(2, 0, 1)).bound(_apart, at_most=0.5),
+        for_all(x=Real(-1, 1)).bound(lambda x: x, at_most=0.5, assuming=_high),
+        for_all(x=Vector(2, -1, 1)).bound(_in_numpy, at_most=0.5),
+    ],
+    ids=["guarded", "apart", "assumption", "numpy"],
+)
+def test_what_a_side_does_about_errors_of_ours_is_not_the_side(claim, level):
+    """Such sides catch the refusal of a batch or of the recorder; the claims are false where they are called plainly."""
+    assert check(claim, level, budget=2000).outcome.value == "REFUTED"
+
+
+@pytest.mark.parametrize(
+    "side",
+    [
+        lambda x: x + (np.random.rand() < 1e-2) * 1.0,  # noqa: NPY002
+        lambda x: x * random.choice([1] * 30 + [2]),
+        lambda x: 0 * x + np.random.default_rng().normal(),
+    ],
+    ids=["numpy", "python", "unseeded"],
+)
+def test_a_side_that_draws_random_numbers_is_refused(side):
+    with pytest.raises(ClaimError, match="draws random numbers"):
+        check(for_all(x=Real(-1, 1)).bound(side, at_most=3), "searched", budget=1000)
+
+
+def test_a_side_with_a_generator_of_its_own_is_a_function():
+    claim = for_all(x=Real(-1, 1)).bound(lambda x: x * np.random.default_rng(0).uniform(0.5, 0.6), at_most=0.6)
+    assert check(claim, budget=1000).holds
