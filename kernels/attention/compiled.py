@@ -79,9 +79,9 @@ def attention(
             visible = visible.expand(*lead, n_q, n_k)
         elif visible is not None:
             visible = visible.expand(n_q, n_k)
-        o, raw, _ = operator(
-            q, k, v, bias, visible, causal, scale, number, parameter, path, " ".join(names), list(mass.keys)
-        )
+        learned = bias is not None and bias.requires_grad and torch.is_grad_enabled()
+        options = causal, scale, number, parameter, path, " ".join(names), list(mass.keys), learned
+        o, raw, _ = operator(q, k, v, bias, visible, *options)
         found = {name: cpu.named(raw, name) for name in names}
     else:
         if causal:
@@ -116,7 +116,7 @@ def _has_compiler() -> bool:
     return cpu.library(0, torch.float32, 1, 1, 1) is not None
 
 
-def _call(q, v, bias, visible, causal, scale, number, parameter, path, names, mass):
+def _call(q, v, bias, visible, causal, scale, number, parameter, path, names, mass, learned):
     """The path, the record and the bias of a call, as outside torch.compile."""
     n_q, n_k = q.shape[-2], 0 if v is None else v.shape[-2]
     score = cpu.score_of(number, parameter)
@@ -129,7 +129,7 @@ def _call(q, v, bias, visible, causal, scale, number, parameter, path, names, ma
     if torch_internals.forward_mode_active():  # torch would drop the tangents without a word
         raise NotImplementedError("attnlab::attention has no forward mode; call attention() outside torch.compile")
     path = "c" if names else path
-    chosen = path_of(path, score, q, v, q.shape[:-2], rows, visible, bias, tuple(names.split()))
+    chosen = path_of(path, score, q, v, q.shape[:-2], rows, visible, bias, tuple(names.split()), learned=learned)
     if rows is None:
         bias = additive(visible, q) if bias is None else torch.where(visible, bias, -torch.inf).to(q)
         rows = rows_of_mask(None, n_q, n_k)
@@ -150,13 +150,14 @@ def operator(
     path: str,
     names: str,
     mass: list[int],
+    learned: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output, raw statistics (empty if none is wanted), and the record of each row that the fused path's backward needs.
 
     Leading axes are equal, ``visible`` is (query, key) or has them too; ``number`` and ``parameter`` name a map of ``cpu``,
-    ``names`` the statistics, with spaces between.
+    ``names`` the statistics, with spaces between. ``learned``: the bias needs a gradient, which no tensor says in here.
     """
-    chosen, problem, bias = _call(q, v, bias, visible, causal, scale, number, parameter, path, names, mass)
+    chosen, problem, bias = _call(q, v, bias, visible, causal, scale, number, parameter, path, names, mass, learned)
     raw, record = q.new_empty(0), q.new_zeros(q.shape[:-1])
     if chosen == "c":
         o, raw_found, _ = cpu.forward(problem, q, k, v, bias, with_stats=bool(names))
@@ -170,7 +171,7 @@ def operator(
 
 
 @operator.register_fake
-def _(q, k, v, bias, visible, causal, scale, number, parameter, path, names, mass):
+def _(q, k, v, bias, visible, causal, scale, number, parameter, path, names, mass, learned):
     rows = q.shape[:-1]
     return q.new_empty((*rows, v.shape[-1])), q.new_empty((*rows, len(cpu.RAW)) if names else 0), q.new_empty(rows)
 
@@ -193,30 +194,33 @@ def backward_operator(
     path: str,
     names: str,
     mass: list[int],
+    learned: bool,
     want_bias: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of q, k, v and the bias (empty if it is not wanted) for cotangents of output and raw statistics."""
-    options = causal, scale, number, parameter, path, names, mass
+    options = causal, scale, number, parameter, path, names, mass, learned
     chosen, problem, hidden = _call(q, v, bias, visible, *options)
     if chosen == "c":
         grads = cpu.backward(problem, q, k, v, hidden, g, want_bias, graw if names else None)
-    elif chosen == "sdpa":
+    elif chosen == "sdpa" and not want_bias:
         grads = sdpa.backward(problem, q, k, v, o, record, g, hidden)
     else:
         grads = formulas.backward(problem, q, k, v, hidden, g)
     grads = [x.contiguous() for x in grads if x is not None]
-    return (*grads[:3], grads[3] if want_bias and len(grads) > 3 else q.new_empty(0))
+    return (*grads[:3], grads[3] if want_bias else q.new_empty(0))
 
 
 @backward_operator.register_fake
-def _(q, k, v, bias, g, graw, o, record, visible, causal, scale, number, parameter, path, names, mass, want_bias):
+def _(
+    q, k, v, bias, g, graw, o, record, visible, causal, scale, number, parameter, path, names, mass, learned, want_bias
+):
     grads = (x.new_empty(x.shape) for x in (q, k, v))
     return (*grads, q.new_empty((*q.shape[:-1], k.shape[-2]) if want_bias else 0))
 
 
 def _differentiable(q, k, v, bias, visible, options):
     """The operands as leaves, and output and raw statistics as plain operations on them."""
-    causal, scale, number, parameter, _, names, mass = options
+    causal, scale, number, parameter, _, names, mass, _ = options
     if causal:
         visible = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
     with torch.enable_grad():
@@ -255,7 +259,7 @@ def _backward(ctx, g, graw, _):
     want = bias is not None and ctx.needs_input_grad[3]
     graw = graw if ctx.options[5] else None
     *grads, db = backward_operator(q, k, v, bias, g, graw, o.detach(), record, visible, *ctx.options, want)
-    return *grads, db if want else None, *[None] * 8
+    return *grads, db if want else None, *[None] * 9
 
 
 def _keep_second(ctx, inputs, output):
@@ -283,7 +287,7 @@ def _second_derivatives(ctx, q, k, v, bias, g, graw, visible, cotangents):
     dbias = own[3] if bias is not None else None
     dg = again[len(live)]
     dgraw = again[len(live) + 1] if graw is not None else None
-    return *own[:3], dbias, dg, dgraw, *[None] * 11
+    return *own[:3], dbias, dg, dgraw, *[None] * 12
 
 
 operator.register_autograd(_backward, setup_context=_keep)

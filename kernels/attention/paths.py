@@ -24,8 +24,9 @@ def path_of(
     bias: Tensor | None,
     names: tuple[str, ...],
     derivative: bool = True,
+    learned: bool = False,
 ) -> str:
-    """The path of a call; ``derivative``: whether anything may ask for one."""
+    """The path of a call; ``derivative``: whether anything may ask for one; ``learned``: surely of the bias."""
     on_cpu = q.device.type == "cpu"
     widths = q.shape[-1], v.shape[-1]
     can_c = on_cpu and cpu.supports(score, q.dtype, *widths)
@@ -35,7 +36,7 @@ def path_of(
         and set(names) <= set(OF_COLUMNS)
         and lead.numel() * q.shape[-2] > 0
         and not (rows is not None and rows.some_empty)
-        and (bias is None or not needs_derivative(bias))
+        and (bias is None or not (learned or needs_derivative(bias)))
         and (visible is None or not torch_internals.transforms_active())
     )
     if path == "c" and not can_c:

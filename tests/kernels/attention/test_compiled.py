@@ -189,8 +189,30 @@ def test_what_the_operator_has_no_derivative_for_raises(make, needs_c):
     with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="no forward mode"):
         bare = x.detach()
         torch.ops.attnlab.attention(
-            forward_ad.make_dual(bare, bare), bare, bare, None, None, False, 1.0, 0, -torch.inf, "auto", "", [0]
+            forward_ad.make_dual(bare, bare), bare, bare, None, None, False, 1.0, 0, -torch.inf, "auto", "", [0], False
         )
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("per_problem", [False, True])
+def test_a_learned_bias_has_its_gradient_where_the_fused_operator_is_the_fastest(per_problem, backend, make):
+    torch._dynamo.reset()
+    *qkv, bias = make(10, *[(1, 2, 16, 64)] * 3, (16, 16), dtype=torch.float32)
+    mask = torch.arange(512).reshape(1, 2, 16, 16) % 7 > 1 if per_problem else None
+    run = lambda bias: attention(*qkv, bias=bias, mask=mask)  # noqa: E731
+    compiled = torch.compile(run, backend=backend, fullgraph=True)
+    assert near(compiled(bias), run(bias), 1e-5)  # without a gradient first: another graph
+    assert near(gradients(compiled, [bias]), gradients(run, [bias]), 1e-5)
+
+
+def test_a_compiled_call_of_a_path_without_a_gradient_of_the_bias_is_refused_as_outside(make):
+    torch._dynamo.reset()
+    q, bias = make(11, (1, 2, 16, 64), (16, 16))
+    compiled = torch.compile(lambda b: attention(q, q, q, bias=b, path="sdpa"), backend="eager", fullgraph=True)
+    with pytest.raises(ValueError, match="biases without a gradient"):
+        compiled(bias.requires_grad_())
+    with torch.no_grad():
+        assert compiled(bias).shape == q.shape
 
 
 @pytest.mark.slow
