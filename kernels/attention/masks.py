@@ -40,7 +40,7 @@ class Mask:
     """
 
     def visible(self, n_queries: int, n_keys: int) -> Tensor:
-        """Boolean (query, key)."""
+        """Boolean (query, key); an axis of length 1 stands for all queries, or all keys."""
         raise NotImplementedError
 
     def __and__(self, other: Mask) -> Mask:
@@ -57,7 +57,7 @@ class Both(Mask):
     second: Mask
 
     def visible(self, n_queries: int, n_keys: int) -> Tensor:
-        return self.first.visible(n_queries, n_keys) & self.second.visible(n_queries, n_keys)
+        return matrix_of(self.first, n_queries, n_keys) & matrix_of(self.second, n_queries, n_keys)
 
 
 def _grid(n_queries: int, n_keys: int) -> tuple[Tensor, Tensor]:
@@ -221,6 +221,19 @@ class KeySubsample(Mask):
         return seen.expand(n_queries, n_keys)
 
 
+def matrix_of(mask: Mask, n_queries: int, n_keys: int) -> Tensor:
+    """What a mask object answers, a user's too: a boolean matrix (query, key), with all its rows and columns."""
+    x = mask.visible(n_queries, n_keys)
+    if isinstance(x, Tensor) and x.dtype == torch.bool and x.ndim == 2:
+        if x.shape[0] in (1, n_queries) and x.shape[1] in (1, n_keys):
+            return x.expand(n_queries, n_keys)
+    found = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+    raise ValueError(
+        f"mask={mask!r}: visible() returned {found}; it must return a boolean tensor (query, key) of shape "
+        f"{(n_queries, n_keys)}, or with 1 for an axis that makes no difference"
+    )
+
+
 def as_visible(mask: str | Mask | Tensor | None, n_queries: int, n_keys: int, device: torch.device) -> Tensor | None:
     """The boolean tensor of a mask argument, or None if every query sees every key."""
     if mask is None:
@@ -230,7 +243,7 @@ def as_visible(mask: str | Mask | Tensor | None, n_queries: int, n_keys: int, de
             raise ValueError(f"mask={mask!r} is unknown; use 'causal', a Mask object or a boolean tensor")
         mask = Causal()
     if isinstance(mask, Mask):
-        return mask.visible(n_queries, n_keys).to(device)
+        return matrix_of(mask, n_queries, n_keys).to(device)
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         kind = str(mask.dtype) if isinstance(mask, Tensor) else type(mask).__name__
         raise ValueError(f"mask must be boolean (True where a query sees a key), got {kind}; pass numbers as bias=")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels import torch_internals
-from attnlab.kernels.attention.masks import Causal, Mask
+from attnlab.kernels.attention.masks import Causal, Mask, matrix_of
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap
 from attnlab.kernels.attention.statistics import Mass
 
@@ -60,7 +60,7 @@ def rows_of_mask(mask: Mask | None, n_queries: int, n_keys: int) -> Rows:
         full = np.full(n_queries, n_keys, dtype=np.int32)
         return Rows(None, np.zeros(n_queries, dtype=np.int32), full, None, False, True, n_keys == 0)
     with torch_internals.kept_tensors():
-        return rows_of_visible(mask.visible(n_queries, n_keys), causal=mask == Causal())
+        return rows_of_visible(matrix_of(mask, n_queries, n_keys), causal=mask == Causal())
 
 
 def rows_of_visible(visible: Tensor, causal: bool = False) -> Rows:

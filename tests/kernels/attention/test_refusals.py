@@ -105,6 +105,49 @@ def test_masks_that_can_change_are_read_at_every_call(n, make, needs_c):
         assert (now - old).abs().max() > 1e-3
 
 
+@dataclass(frozen=True)
+class Told(Mask):
+    """A mask of the user's own that answers what it was told, as nested tuples."""
+
+    answer: tuple
+    kind: str = "bool"
+
+    def visible(self, n_queries, n_keys):
+        return torch.tensor(self.answer, dtype=getattr(torch, self.kind))
+
+
+@pytest.mark.parametrize("path", ["auto", "c", "reference"])
+@pytest.mark.parametrize("answer", [((True, True, False, True),), ((True,), (False,), (True,), (True,))])
+def test_an_axis_of_length_one_of_a_users_mask_stands_for_all(answer, path, make, needs_c):
+    q, k, v = make(6, (9, 4, 3), (9, 4, 3), (9, 4, 3))
+    whole = torch.tensor(answer).expand(4, 4)
+    right = attention(q, k, v, mask=whole, path="reference")
+    assert (attention(q, k, v, mask=Told(answer), path=path) - right).abs().max() < 1e-12
+    both = attention(q, k, v, mask=Causal() & Told(answer), path=path)
+    assert (both - attention(q, k, v, mask=whole.tril(), path="reference")).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("path", ["auto", "c", "reference"])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        Told(((1, 0, 1, 1),) * 4, "uint8"),
+        Told(((1.0, 0.0, 1.0, 1.0),) * 4, "float64"),
+        Told((True,) * 4),
+        Told(((True,) * 3,) * 4),
+        Told(((True,) * 4,) * 2),
+        Told((((True,) * 4,) * 4,)),
+        Causal() & Told(((True,) * 4,) * 4, "int64"),
+    ],
+    ids=str,
+)
+def test_what_a_users_mask_may_not_answer_is_refused(mask, path, make):
+    q, k, v = make(7, (9, 4, 3), (9, 4, 3), (9, 4, 3))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"mask=Told.*visible\(\) returned .*; it must return a boolean tensor"):
+            attention(q, k, v, mask=mask, path=path)
+
+
 def test_nothing_in_a_tuple_of_biases_adds_nothing(make):
     q, k, v, bias = make(5, (9, 4, 3), (9, 4, 3), (9, 4, 3), (4, 4))
     assert torch.equal(attention(q, k, v, bias=(bias, None)), attention(q, k, v, bias=bias))
