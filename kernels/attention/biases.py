@@ -93,6 +93,18 @@ class ForgetGate(Bias):
         return torch.where(apart, -torch.inf, c[..., first:, None] - c[..., None, :])
 
 
+def _matrix_of(bias: Bias, n_queries: int, n_keys: int, like: Tensor) -> Tensor:
+    """What a bias object answers, a user's too, in the type of ``like``."""
+    x = bias.matrix(n_queries, n_keys, like)
+    if isinstance(x, Tensor) and x.dtype != torch.bool and not x.is_complex():
+        if x.ndim >= 2 and x.shape[-2] in (1, n_queries) and x.shape[-1] in (1, n_keys):
+            return x.to(like)
+    found = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+    raise ValueError(
+        f"bias={bias!r}: matrix() returned {found}; it must return a real tensor (..., {n_queries} queries, {n_keys} keys)"
+    )
+
+
 def as_bias(bias: Bias | Tensor | tuple | None, n_queries: int, n_keys: int, like: Tensor) -> Tensor | None:
     """The tensor of a bias argument, or None."""
     if bias is None:
@@ -101,7 +113,7 @@ def as_bias(bias: Bias | Tensor | tuple | None, n_queries: int, n_keys: int, lik
         parts = [as_bias(part, n_queries, n_keys, like) for part in bias if part is not None]
         return sum(parts[1:], parts[0]) if parts else None
     if isinstance(bias, Bias):
-        return bias.matrix(n_queries, n_keys, like)
+        return _matrix_of(bias, n_queries, n_keys, like)
     if not isinstance(bias, Tensor) or not bias.is_floating_point():
         kind = str(bias.dtype) if isinstance(bias, Tensor) else type(bias).__name__
         raise ValueError(f"bias must be a floating-point tensor, a Bias object or a tuple of them, got {kind}")

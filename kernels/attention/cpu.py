@@ -350,10 +350,15 @@ def ready_for(
     count: bool = False,
 ) -> Ready:
     """What is kept of a call of tensors that lie like these, or is worked out now."""
-    lies: list[Any] = [function, count, reads[0].dtype]
+    dtype = reads[0].dtype
+    lies: list[Any] = [function, count, dtype]
     for x in reads:
         if x is None:
             lies.append(None)
+        elif x.dtype is not dtype:  # the kernel would read its memory as other numbers
+            raise TypeError(
+                f"path='c' reads tensors of one type, got {x.dtype} beside q of {dtype}; convert with .to(q)"
+            )
         else:
             lies += x.shape, x.stride()
     lies += [x is None for x in writes]

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.kernels.attention import attention
-from attnlab.kernels.attention.biases import ALiBi, ForgetGate, RelativePosition
+from attnlab.kernels.attention import attention, cpu
+from attnlab.kernels.attention.biases import ALiBi, Bias, ForgetGate, RelativePosition
 from attnlab.kernels.attention.masks import BlockSparse, Causal, KeySubsample, Mask, Neighbourhood, Window
+from attnlab.kernels.attention.problem import Problem, rows_of_mask
+from attnlab.kernels.attention.scores import Softmax
+from attnlab.kernels.attention.statistics import Mass
 
 
 @pytest.mark.parametrize("n", [1, 9])
@@ -146,6 +149,47 @@ def test_what_a_users_mask_may_not_answer_is_refused(mask, path, make):
     for _ in range(2):
         with pytest.raises(ValueError, match=r"mask=Told.*visible\(\) returned .*; it must return a boolean tensor"):
             attention(q, k, v, mask=mask, path=path)
+
+
+class Given(Bias):
+    """A bias of the user's own that answers what it was given, whatever its type."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def matrix(self, n_queries, n_keys, like):
+        return self.x
+
+
+@pytest.mark.parametrize("path", ["auto", "c", "reference"])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, torch.int64])
+@pytest.mark.parametrize("own", [torch.float32, torch.float64])
+def test_a_users_bias_of_another_type_is_converted(own, kind, path, make, needs_c):
+    *qkv, bias = make(8, *[(9, 4, 3)] * 3, (4, 4), dtype=own)
+    bias = (2 * bias).to(kind)
+    found = attention(*qkv, bias=Given(bias), path=path)
+    assert found.dtype == own and torch.equal(found, attention(*qkv, bias=bias.to(own), path=path))
+    assert torch.equal(attention(*qkv, bias=(Given(bias), None), path=path), found)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [[[0.0] * 4] * 4, torch.ones(4, 4, dtype=torch.bool), torch.zeros(4, 4) * 1j, torch.zeros(4), torch.zeros(3, 4)],
+    ids=["list", "boolean", "complex", "one axis", "queries"],
+)
+def test_what_a_users_bias_may_not_answer_is_refused(answer, make):
+    q, k, v = make(9, (9, 4, 3), (9, 4, 3), (9, 4, 3))
+    with pytest.raises(ValueError, match=r"bias=.*Given.*matrix\(\) returned .*; it must return a real tensor"):
+        attention(q, k, v, bias=Given(answer))
+
+
+def test_the_compiled_path_reads_tensors_of_one_type(make, needs_c):
+    q, k, v, bias = make(10, *[(9, 4, 3)] * 3, (9, 4, 4))
+    problem = Problem(1.0, Softmax(), rows_of_mask(None, 4, 4), (), Mass())
+    cpu.forward(problem, q, k, v, bias)
+    for others in ((k, v, bias.float()), (k.float(), v, bias)):
+        with pytest.raises(TypeError, match=r"one type, got torch\.float32 beside q of torch\.float64"):
+            cpu.forward(problem, q, *others)
 
 
 def test_nothing_in_a_tuple_of_biases_adds_nothing(make):
