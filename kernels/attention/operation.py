@@ -188,7 +188,7 @@ def attention(
     derivative = derivative or autograd.wanted(q, bias)  # also of a scale and a bias
     chosen = path_of(path, score, q, v, lead, rows, visible, bias, names, derivative)
     plan = Plan(chosen if ordinary else "reference", Problem(scale, score, rows, names, mass), lead)
-    if key is not None and whole is score:
+    if key is not None and whole is score and type(score).prepare is ScoreMap.prepare:  # a plan prepares nothing
         _keep(key, plan)
     return _carry_out(plan, q, k, v, bias, visible)
 

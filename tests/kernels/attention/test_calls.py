@@ -1,5 +1,7 @@
 """What a repeated call remembers, and what it must not; vectors of different width; the short way into torch's autograd."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from attnlab.kernels import torch_internals
 from attnlab.kernels.attention import attention, cpu, paths, plain, seen
 from attnlab.kernels.attention import operation as package
 from attnlab.kernels.attention.masks import BlockSparse, Window
-from attnlab.kernels.attention.scores.f_over_g import Softmax
+from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
 from attnlab.kernels.compiled import compiler, counters
 
 EPS = torch.finfo(torch.float64).eps
@@ -41,6 +43,30 @@ def test_a_repeated_call_gives_the_same_bits_and_options_are_not_mixed_up(make):
     for option, o in zip(options, again, strict=True):
         assert near(o, attention(q, k, v, **{**option, "path": "reference"}))
     assert not near(again[0], again[1]) and not near(again[0], again[3])  # the twin: one plan for all
+
+
+@dataclass(frozen=True)
+class Halved(ScoreMap):
+    """A map of the user's own that prepares queries, and is its own map of logits."""
+
+    def prepare(self, q, k):
+        return q / 2, k
+
+    def weights(self, s, visible):
+        return Softmax().weights(s, visible)
+
+
+@pytest.mark.parametrize("path", ["auto", "reference"])
+def test_a_map_prepares_queries_and_keys_at_every_call(path, make):
+    q, k, v = make(1, *[(8, 9, 3)] * 3)
+    for options in ({}, {"mask": "causal"}, {"statistics": ("entropy",)}):
+        right = attention(q / 2, k, v, path="reference", **options)
+        for _ in range(3):
+            found = attention(q, k, v, score=Halved(), path=path, **options)
+            if options.get("statistics"):
+                assert near(found[0], right[0]) and near(found[1]["entropy"], right[1]["entropy"])
+            else:
+                assert near(found, right)
 
 
 def test_a_call_like_an_earlier_one_gives_its_bits_whatever_lies_how(make, needs_c):
