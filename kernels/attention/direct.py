@@ -94,7 +94,10 @@ def _run(q, k, v, bias, visible, scale, score, names, mass):
 
 
 class _Sigmoid(torch.autograd.Function):
-    """The sigmoid, with a slope that keeps its digits where 1 - p rounds to 0: p (1 - p) from the smaller of the two."""
+    """The sigmoid, with a slope that keeps its digits where 1 - p rounds to 0: p (1 - p) from the smaller of the two.
+
+    Not by |s|, whose slope at 0 is 0: derivatives of all orders come from this one.
+    """
 
     @staticmethod
     def forward(ctx, s):
@@ -105,7 +108,7 @@ class _Sigmoid(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         (s,) = ctx.saved_tensors
-        return torch.ops.aten.sigmoid_backward(g, s.abs().neg_().sigmoid_())
+        return torch.ops.aten.sigmoid_backward(g, torch.where(s >= 0, -s, s).sigmoid_())
 
     jvp = backward
 

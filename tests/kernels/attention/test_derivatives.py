@@ -164,6 +164,20 @@ def test_keys_that_no_query_reads_have_gradients_of_zero(path, lead, needs_c):
 
 
 @pytest.mark.parametrize("path", ["c", "reference"])
+@pytest.mark.parametrize("hides", [False, True])
+def test_sigmoid_weights_have_derivatives_of_all_orders_at_a_logit_of_zero(hides, path, needs_c):
+    """1/2 + s/4 - s^3/48 + s^5/480: what is written by |s| loses those of odd order."""
+    s, one = torch.zeros(1, 1, dtype=torch.float64, requires_grad=True), torch.ones(1, 1, dtype=torch.float64)
+    mask = one > 0 if hides else None
+    found = [attention(s, one, one, score="sigmoid", scale=1.0, mask=mask, path=path)]
+    for _ in range(5):
+        found += torch.autograd.grad(found[-1].sum(), s, create_graph=True)
+    assert torch.allclose(
+        torch.cat(found).flatten().detach(), torch.tensor([1 / 2, 1 / 4, 0, -1 / 8, 0, 1 / 4]).double()
+    )
+
+
+@pytest.mark.parametrize("path", ["c", "reference"])
 @pytest.mark.parametrize("logit", [-30.0, 0.0, 12.0, 30.0])
 def test_slope_of_a_saturated_sigmoid_keeps_its_digits(path, logit, needs_c):
     """p (1 - p) where 1 - p rounds to 0 in float32: 1 / (2 + exp s + exp(-s)), first and second derivative."""
