@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 
@@ -25,7 +26,35 @@ def by_value(mask: str | Mask | Tensor | None) -> bool:
         return True
     if not isinstance(mask, Mask) or type(mask).__hash__ in (None, object.__hash__):
         return False
-    return all(_is_value(getattr(mask, name)) for name in getattr(mask, "__dataclass_fields__", ()))
+    return is_compared(mask) and all(
+        _is_value(getattr(mask, name)) for name in getattr(mask, "__dataclass_fields__", ())
+    )
+
+
+def is_compared(x: object) -> bool:
+    """Whether ``==`` sees all that a mask or a score map holds, however deep, so that equal ones can stand for each other."""
+    if isinstance(x, tuple):
+        return all(map(is_compared, x))
+    if not isinstance(x, (Mask, ScoreMap)):
+        return True
+    compared, others = _compared(type(x))
+    if compared is None:
+        return True
+    return not others and vars(x).keys() <= compared and all(is_compared(getattr(x, name)) for name in compared)
+
+
+@functools.lru_cache(maxsize=256)
+def _compared(kind: type) -> tuple[frozenset[str] | None, bool]:
+    """The fields that ``==`` compares (None: it asks for the same object), and whether the class has others."""
+    owner = next(base for base in kind.__mro__ if "__eq__" in vars(base))
+    if owner is object:
+        return None, False
+    own, all_of_them = (dataclasses.fields(x) if dataclasses.is_dataclass(x) else () for x in (owner, kind))
+    compared = frozenset(field.name for field in own if field.compare)
+    slots = (vars(base).get("__slots__", ()) for base in kind.__mro__)
+    names = {name for part in slots for name in ((part,) if isinstance(part, str) else part)}
+    names |= {field.name for field in all_of_them}
+    return compared, not names - {"__dict__", "__weakref__"} <= compared
 
 
 def _is_value(x: object) -> bool:

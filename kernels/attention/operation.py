@@ -30,6 +30,7 @@ from attnlab.kernels.attention.arguments import (
     check_matrix,
     check_shapes,
     checked_tensors,
+    is_compared,
     leading_of_all,
     no_keys,
     scaled,
@@ -145,7 +146,8 @@ def attention(
         path = "reference"
     derivative = autograd.wanted(q, k, v)
     of_problems = _is_of_problems(mask, q)
-    if ordinary and _is_plain(bias) and not isinstance(scale, Tensor) and (of_problems or by_value(mask)):
+    plain_options = _is_plain(bias) and not isinstance(scale, Tensor) and is_compared(score)
+    if ordinary and plain_options and (of_problems or by_value(mask)):
         moved = None if bias is None else (bias.shape, bias.dtype, needs_derivative(bias))
         kind = ("a mask for each", mask.shape) if of_problems else mask
         key = q.shape, k.shape, v.shape, q.dtype, q.device, score, kind, scale, path, statistics, derivative, moved

@@ -1,6 +1,6 @@
 """What a repeated call remembers, and what it must not; vectors of different width; the short way into torch's autograd."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -8,8 +8,8 @@ import torch
 from attnlab.kernels import torch_internals
 from attnlab.kernels.attention import attention, cpu, paths, plain, seen
 from attnlab.kernels.attention import operation as package
-from attnlab.kernels.attention.masks import BlockSparse, Window
-from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
+from attnlab.kernels.attention.masks import BlockSparse, Causal, Window
+from attnlab.kernels.attention.scores.f_over_g import Cosine, ScoreMap, Softmax
 from attnlab.kernels.compiled import compiler, counters
 
 EPS = torch.finfo(torch.float64).eps
@@ -43,6 +43,80 @@ def test_a_repeated_call_gives_the_same_bits_and_options_are_not_mixed_up(make):
     for option, o in zip(options, again, strict=True):
         assert near(o, attention(q, k, v, **{**option, "path": "reference"}))
     assert not near(again[0], again[1]) and not near(again[0], again[3])  # the twin: one plan for all
+
+
+class WithGap(Causal):
+    """A causal mask with a number beside its fields, which its comparison does not see."""
+
+    def __init__(self, gap):
+        super().__init__()
+        object.__setattr__(self, "gap", gap)
+
+    def visible(self, n_queries, n_keys):
+        return torch.ones(n_queries, n_keys, dtype=torch.bool).tril(n_keys - n_queries - self.gap)
+
+
+@dataclass(frozen=True, eq=False)
+class WithField(Causal):
+    """The same with a field, and the comparison of the class above."""
+
+    gap: int = 0
+    visible = WithGap.visible
+
+
+@dataclass(frozen=True)
+class WithQuietField(Causal):
+    """The same with a field that says that it is not compared."""
+
+    gap: int = field(default=0, compare=False)
+    visible = WithGap.visible
+
+
+class WithSlot(Causal):
+    """The same with a slot."""
+
+    __slots__ = ("gap",)
+    visible = WithGap.visible
+
+    def __init__(self, gap):
+        Causal.__init__(self)
+        object.__setattr__(self, "gap", gap)
+
+
+@pytest.mark.parametrize("path", ["auto", "c", "reference"])
+@pytest.mark.parametrize("kind", [WithGap, WithSlot, WithField, WithQuietField])
+def test_masks_that_are_equal_but_show_other_keys_are_not_mixed_up(kind, path, make, needs_c):
+    q, k, v = make(1, *[(9, 6, 3)] * 3)
+    masks = [kind(gap=0), kind(gap=2), kind(gap=0) & Window(3), kind(gap=2) & Window(3)]
+    assert masks[0] == masks[1] and hash(masks[0]) == hash(masks[1])
+    for mask in masks * 2:
+        right = attention(q, k, v, mask=mask.visible(6, 6), path="reference")
+        assert near(attention(q, k, v, mask=mask, path=path), right)
+
+
+@dataclass(frozen=True)
+class Steeper(ScoreMap):
+    """A map of the user's own with a number beside its fields, or in the map inside it."""
+
+    inner: ScoreMap | None = None
+
+    def by(self, factor):
+        object.__setattr__(self, "factor", factor)
+        return self
+
+    def weights(self, s, visible):
+        return self.inner.weights(s, visible) if self.inner else Softmax().weights(self.factor * s, visible)
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, Steeper, Cosine])
+def test_maps_that_are_equal_but_weigh_otherwise_are_not_mixed_up(wrap, make):
+    q, k, v = make(2, *[(8, 9, 3)] * 3)
+    one, two = (wrap(Steeper().by(factor)) for factor in (1.0, 2.0))
+    assert one == two
+    for _ in range(2):
+        a, b = (attention(q, k, v, score=score, scale=1.0) for score in (one, two))
+        c = attention(q, k, v, score=one, scale=2.0)
+        assert near(b, c) and not near(a, b)
 
 
 @dataclass(frozen=True)
