@@ -5,8 +5,10 @@ source with equation number. Shapes: leading axes are (replica, batch, head); ro
 
 .. math:: y = \mathrm{post}(M(\text{inputs})\, \mathrm{values}(\text{inputs})), \qquad M \in \mathbb R^{n_q \times n_k},
 
-unless ``no_matrix`` says why there is no such map. What it declares (:class:`Facts`, :class:`Limit`) is tested in both
-directions by ``tests/kernels/operators/test_every_operator.py``, which runs over :mod:`attnlab.kernels.operators.listing`.
+unless ``no_matrix`` says why there is no such map. Of fewer queries than keys the last sits at the last key: they get the last
+rows of the whole call, or ``ValueError`` where a row needs the other queries, too; a member whose queries are a set of their
+own says so in ``skips``. What it declares (:class:`Facts`, :class:`Limit`) is tested in both directions by
+``tests/kernels/operators/test_every_operator.py``, which runs over :mod:`attnlab.kernels.operators.listing`.
 """
 
 from __future__ import annotations

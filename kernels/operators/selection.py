@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attnlab.kernels.attention import attention
-from attnlab.kernels.operators.operator import Cache, Operator, Parameters, checked
+from attnlab.kernels.operators.operator import QKV, Cache, Operator, Parameters, checked
 
 
 class Selecting(Operator):
@@ -64,7 +64,7 @@ def masked_softmax(s: Tensor, seen: Tensor) -> Tensor:
     return torch.where(seen, p, 0.0)
 
 
-def one_query_per_key(inputs: Cache, name: str) -> None:
+def one_query_per_key(inputs: QKV | Cache, name: str) -> None:
     """Raise ``ValueError`` unless there are as many queries as keys."""
     n_q, n_k = inputs.q.shape[-2], inputs.k.shape[-2]
     if n_q != n_k:

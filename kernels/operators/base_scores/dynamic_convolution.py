@@ -47,6 +47,7 @@ class DynamicConvolution(Operator):
     facts: ClassVar[Facts] = Facts(
         1.0, causal="none", content="query",
         causal_reason="recurrent over the queries; the keys are a memory that is all there",
+        skips={"last_queries": "recurrent from the first query, which is that of a decoder and sits at no key"},
     )  # fmt: skip
     budget: ClassVar[float] = 1e-4
     prior: ClassVar[tuple[float, ...]] = tuple(beta_binomial(10, 0.1, 0.9))

@@ -47,6 +47,7 @@ class LocationRelative(Operator):
     facts: ClassVar[Facts] = Facts(
         "free", causal="none", content="query",
         causal_reason="recurrent over the queries; the keys are a memory that is all there",
+        skips={"last_queries": "centres move from the first query, which is that of a decoder and sits at no key"},
     )  # fmt: skip
     budget: ClassVar[float] = 1e-4
 

@@ -14,6 +14,7 @@ from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import past, per_head
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
 from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, State, checked
+from attnlab.kernels.operators.selection import one_query_per_key
 
 
 def positive(x: Tensor) -> Tensor:
@@ -50,8 +51,7 @@ class CompressiveMemory(Operator):
     def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         q, k, v = inputs.q, inputs.k, inputs.v
-        if q.shape[-2] != k.shape[-2]:
-            raise ValueError(f"q has {q.shape[-2]} tokens and k {k.shape[-2]}; segments need one query per key")
+        one_query_per_key(inputs, type(self).__name__)
         state, outputs = None, []
         for first in range(0, q.shape[-2], self.segment):
             part = QKV(*(x[..., first : first + self.segment, :] for x in (q, k, v)))
@@ -64,6 +64,7 @@ class CompressiveMemory(Operator):
     def matrix(
         self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
     ) -> Tensor:
+        one_query_per_key(inputs, "CompressiveMemory")
         n = inputs.k.shape[-2]
         block = torch.arange(n, device=inputs.k.device) // self.segment
         s = inputs.q @ inputs.k.mT / inputs.q.shape[-1] ** 0.5

@@ -76,6 +76,7 @@ class HyperAttention(Operator):
             row_sum=1.0, causal="none", content="pair", smooth=False, n_uniform=lambda sizes: self.samples,
             causal_reason="the block of a query is its place among all codes, later ones too: the published recursive split "
             "masks weights and not this choice",
+            skips={"last_queries": "the block of a query is its place among all queries, a set of its own"},
         )  # fmt: skip
 
     def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:

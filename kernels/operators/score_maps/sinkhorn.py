@@ -38,6 +38,7 @@ class Sinkhorn(Operator):
     facts: ClassVar[Facts] = Facts(
         1.0, causal="none", content="pair", equivariant=("permutation", "rotation"),
         causal_reason="the first query sees one key, which cannot have weight 1 and 1/n of the mass",
+        skips={"last_queries": "the plan is one of all queries, a set of its own, which share the mass of every key"},
     )  # fmt: skip
     limits: ClassVar[tuple[Limit, ...]] = (
         Limit("no iteration, unit vectors", lambda: Sinkhorn(0.25, 0), lambda: DotProduct(4.0), _unit),

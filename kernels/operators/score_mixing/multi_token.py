@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d, pad
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
 from attnlab.kernels.operators.operator import QKV, Approximation, Facts, Limit, Operator, Parameters, Sizes, checked
-from attnlab.kernels.operators.selection import masked_softmax, visible_past
+from attnlab.kernels.operators.selection import masked_softmax, one_query_per_key, visible_past
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class MultiToken(Operator):
 
     "kernel" (replica, head, c_q, c_k) is the identity at the start; the mask is set again after the convolution. ``weights_too``
     convolves the weights, too, with "weight_kernel", masked to 0: rows then sum to the kernel's sum in the interior.
-    Mixing of heads, the norm per head and the gate of large models are not built. Explicit scores, n^2 memory.
-    Golovneva et al. 2025 (arXiv 2504.00927), equations 5 to 8.
+    With c_q > 1 a query needs those before it: as many queries as keys. Mixing of heads, the norm per head and the gate of
+    large models are not built. Explicit scores, n^2 memory. Golovneva et al. 2025 (arXiv 2504.00927), equations 5 to 8.
     """
 
     queries: int = 2
@@ -65,6 +65,8 @@ class MultiToken(Operator):
         self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None
     ) -> Tensor:
         checked(inputs, self)
+        if self.queries > 1:
+            one_query_per_key(inputs, "MultiToken, which mixes the scores of neighbouring queries,")
         S = inputs.q @ inputs.k.mT / inputs.k.shape[-1] ** 0.5
         seen = visible_past(*S.shape[-2:], causal)
         W = masked_softmax(self.mixed(torch.where(seen, S, 0.0), parameters["kernel"]), seen)

@@ -12,7 +12,7 @@ from torch import Tensor
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
 from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal, uniform
-from attnlab.kernels.operators.selection import query_places
+from attnlab.kernels.operators.selection import one_query_per_key, query_places
 
 
 def _static(inputs, parameters):
@@ -64,7 +64,8 @@ class RescaledSparse(Operator):
         }
 
     def remembered(self, inputs: QKV) -> dict:
-        """Parameters after a dense step on these inputs."""
+        """Parameters after a dense step on these inputs, one query per key."""
+        one_query_per_key(inputs, "the dense step, which leaves a number per place,")
         q, k, v = inputs.q, inputs.k, inputs.v
         dense, of_all = attention(q, k, v, statistics=("log_sum_exp",))
         sparse, of_window = attention(q, k, v, mask=self._seen(q, k), statistics=("log_sum_exp",))
@@ -84,11 +85,21 @@ class RescaledSparse(Operator):
         return self._mix(inputs, unit.expand(*inputs.k.shape[:-2], n, n), parameters)
 
     def post(self, mixed: Tensor, inputs: QKV, parameters: Parameters) -> Tensor:
-        return mixed + parameters["residual"][..., : mixed.shape[-2], :]
+        return mixed + parameters["residual"][..., self._places(inputs), :]
 
     def _mix(self, inputs, values, parameters):
         sparse = attention(inputs.q, inputs.k, values, mask=self._seen(inputs.q, inputs.k))
-        return parameters["ratio"][..., : sparse.shape[-2], None] * sparse
+        return parameters["ratio"][..., self._places(inputs), None] * sparse
+
+    @staticmethod
+    def _places(inputs):
+        """Where the queries sit among what is remembered: the last one at the last key."""
+        n_q, n_k = inputs.q.shape[-2], inputs.k.shape[-2]
+        if n_q > n_k:
+            raise ValueError(
+                f"q has {n_q} and k {n_k} tokens; RescaledSparse remembers one place per key, give no more queries"
+            )
+        return slice(n_k - n_q, n_k)
 
     def _seen(self, q, k):
         i, j = query_places(q.shape[-2], k.shape[-2]), torch.arange(k.shape[-2])

@@ -22,6 +22,7 @@ from attnlab.kernels.operators.operator import (
     checked,
     normal,
 )
+from attnlab.kernels.operators.selection import one_query_per_key
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Routing(Operator):
     def apply(self, inputs: QKV, parameters: Parameters, *, causal: bool = False, draw: Tensor | None = None) -> Tensor:
         checked(inputs, self)
         self.not_causal(causal)
+        one_query_per_key(inputs, "Routing, whose queries compete for places,")
         q, k, v = inputs.q, inputs.k, inputs.v
         mine, theirs = self._members(q, parameters), self._members(k, parameters)  # (..., cluster, place)
         parts = (_taken(x, at) for x, at in ((q, mine), (k, theirs), (v, theirs)))

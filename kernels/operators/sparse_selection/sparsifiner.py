@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
 from attnlab.kernels.operators.operator import Approximation, Cache, Facts, Limit, Parameters, Sizes, normal
-from attnlab.kernels.operators.selection import Selecting, largest
+from attnlab.kernels.operators.selection import Selecting, largest, query_places
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Sparsifiner(Selecting):
 
     "into_query", "into_key" (replica, head, d, c) with c = d/2 (at least 1), token projection "tokens" (replica, head, n_max, r)
     and "basis" (replica, head, r, n_max) are trained on the true map (by its reconstruction), not through the choice. Row 0,
-    the class token's, is dense. Fixed length. The scale of the prediction is 1/sqrt c (the code's is that of its own head
-    width). Wei et al. 2023 (arXiv 2303.13755), section 3.
+    the class token's, is dense: that of the query at key 0. Fixed length. The scale of the prediction is 1/sqrt c (the code's is
+    that of its own head width). Wei et al. 2023 (arXiv 2303.13755), section 3.
     """
 
     keep: int = 3
@@ -58,7 +58,7 @@ class Sparsifiner(Selecting):
 
     def select(self, cache: Cache, parameters: Parameters, *, causal: bool = False) -> Tensor:
         seen = largest(self.predicted(cache, parameters), torch.tensor(True), self.keep)
-        first = torch.arange(seen.shape[-2])[:, None] == 0
+        first = query_places(*seen.shape[-2:])[:, None] == 0
         return seen | first
 
     def predicted(self, cache: Cache, parameters: Parameters) -> Tensor:

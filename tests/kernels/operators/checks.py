@@ -16,7 +16,7 @@ from attnlab.kernels.compiled.compiler import compiler_report
 from attnlab.kernels.compiled.counters import counting
 from attnlab.kernels.operators.operator import QKV, Cache, Graph, Grid, Sizes, Tokens
 
-from .checks_of_the_map import axes, causality, content, equivariance, matrix, rank, reach, row_sums
+from .checks_of_the_map import axes, causality, content, equivariance, last_queries, matrix, rank, reach, row_sums
 from .given import (
     BATCH,
     EPS,
@@ -201,7 +201,7 @@ def errors(operator):
 CHECKS = {
     each.__name__: each
     for each in (
-        axes, matrix, row_sums, causality, reach, content, equivariance, rank, low_precision, gradients, limits,
-        recurrence, cost, seeds, errors,
+        axes, matrix, last_queries, row_sums, causality, reach, content, equivariance, rank, low_precision, gradients,
+        limits, recurrence, cost, seeds, errors,
     )
 }  # fmt: skip

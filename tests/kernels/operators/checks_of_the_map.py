@@ -1,9 +1,10 @@
-"""Checks of what the map is: axes, matrix, row sums, causality, reach, content, symmetries and rank."""
+"""Checks of what the map is: axes, matrix, places of queries, row sums, causality, reach, content, symmetries and rank."""
 
 from __future__ import annotations
 
 import itertools
 import math
+import re
 from dataclasses import replace
 
 import torch
@@ -82,6 +83,31 @@ def _acts_alike_on_channels(operator, inputs, parameters, draw, causal) -> bool:
     none = replace(inputs, x=0 * inputs.x)
     f = [operator.apply(each, parameters, causal=causal, draw=draw) for each in (both, inputs, other, none)]
     return not far(f[0] + f[3], f[1] + f[2])
+
+
+def last_queries(operator):
+    """The last queries alone get the last rows of the whole call, from apply and from matrix, or are refused by name."""
+    inputs, parameters, draw = make(operator), parameters_of(operator), draw_of(operator)
+    if not hasattr(inputs, "q"):
+        return
+    calls = [operator.apply] if operator.no_matrix else [operator.apply, operator.matrix]
+    for causal, call, n in itertools.product(causal_forms(operator), calls, (1, 2)):
+        whole = call(inputs, parameters, causal=causal, draw=draw)[..., -n:, :]
+        own = draw if draw is None else draw[:, -operator.facts.n_uniform(replace(SMALL, n_q=n)) :]
+        part = replace(inputs, q=inputs.q[..., -n:, :], **_past(inputs, n))
+        try:
+            found = call(part, parameters, causal=causal, draw=own)
+        except ValueError as error:
+            assert re.match("q(, k, v)? ha(s|ve) ", str(error)), f"the refusal does not name the queries: {error}"
+            continue
+        assert close(found, whole), (
+            f"the last {n} of {SMALL.n} queries alone do not get the last rows of {call.__name__}, causal={causal}: count "
+            "places from the last key (query_places, visible_past), or refuse with one_query_per_key"
+        )
+
+
+def _past(inputs, n):
+    return {"n_past": inputs.k.shape[-2] - n} if isinstance(inputs, Cache) else {}
 
 
 def row_sums(operator):

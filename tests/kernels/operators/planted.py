@@ -18,6 +18,11 @@ from attnlab.theory.base_scores import dot_product
 PAIR = Facts(row_sum=1.0, causal="mask", content="pair", equivariant=("permutation", "rotation"))
 
 
+def past_of(s: Tensor) -> Tensor:
+    """Boolean (query, key) of scores: the last query sits at the last key."""
+    return torch.ones(s.shape[-2:], dtype=torch.bool).tril(s.shape[-1] - s.shape[-2])
+
+
 class Law:
     """The cost of an operator that forms all scores by plain products."""
 
@@ -46,16 +51,26 @@ class Planted(Operator):
         self.not_causal(causal)
         s = self.scores(inputs.q, inputs.k, parameters)
         if causal:
-            past = torch.ones(s.shape[-2:], dtype=torch.bool).tril(s.shape[-1] - s.shape[-2])
-            s = torch.where(past, s, -torch.inf)
+            s = torch.where(past_of(s), s, -torch.inf)
         return self.weights(s) @ inputs.v
 
 
 class ScaleForgotten(Planted):
     def matrix(self, inputs, parameters, *, causal=False, draw=None):
         s = inputs.q @ inputs.k.mT
-        past = torch.ones(s.shape[-2:], dtype=torch.bool).tril() if causal else torch.tensor(True)
+        past = past_of(s) if causal else torch.tensor(True)
         return torch.where(past, s, -torch.inf).softmax(-1)
+
+
+class FirstQueryAtTheFirstKey(Planted):
+    """A causal mask that counts the places of queries from the first key: as good as the other while both are as many."""
+
+    def apply(self, inputs, parameters, *, causal=False, draw=None):
+        checked(inputs, self)
+        s = self.scores(inputs.q, inputs.k, parameters)
+        if causal:
+            s = torch.where(torch.ones(s.shape[-2:], dtype=torch.bool).tril(), s, -torch.inf)
+        return self.weights(s) @ inputs.v
 
 
 class SinkWithRowSumOne(Planted):
@@ -77,9 +92,9 @@ class RoutingDeclaredCausal(Planted):
         s, n = q @ k.mT / q.shape[-1] ** 0.5, k.shape[-2]
         norm = k.square().sum(-1)
         chosen = norm >= norm.topk(n // 2 + n % 2, -1).values[..., -1:]
-        seen = chosen[..., None, :] | torch.eye(n, dtype=torch.bool)
+        seen = chosen[..., None, :] | torch.eye(n, dtype=torch.bool)[-q.shape[-2] :]
         if causal:
-            seen = seen & torch.ones(n, n, dtype=torch.bool).tril()
+            seen = seen & past_of(s)
         return torch.where(seen, s, -torch.inf).softmax(-1) @ inputs.v
 
 
@@ -104,7 +119,8 @@ class RandomFourierTables(Planted):
         angle = torch.rand(64, q.shape[-1] // 2, generator=g, dtype=torch.float64).to(q) * 2 * math.pi
 
         def turned(x):
-            c, s = angle[: x.shape[-2]].cos(), angle[: x.shape[-2]].sin()
+            n = k.shape[-2]
+            c, s = angle[n - x.shape[-2] : n].cos(), angle[n - x.shape[-2] : n].sin()
             a, b = x[..., : c.shape[-1]], x[..., c.shape[-1] : 2 * c.shape[-1]]
             return torch.cat([a * c - b * s, a * s + b * c, x[..., 2 * c.shape[-1] :]], -1)
 
@@ -229,7 +245,7 @@ class ReachTooShort(Planted):
 
     def scores(self, q, k, parameters):
         at = torch.arange(k.shape[-2])
-        near = (at[:, None] - at[None]).abs() <= 2
+        near = (at[-q.shape[-2] :, None] - at[None]).abs() <= 2
         return torch.where(near, super().scores(q, k, parameters), -torch.inf)
 
 
@@ -248,7 +264,7 @@ class BiasedAfterNormalising(Planted):
         checked(inputs, self)
         s = self.scores(inputs.q, inputs.k, parameters) * 3 * draw[:, :, None, None, None]
         if causal:
-            s = torch.where(torch.ones(s.shape[-2:], dtype=torch.bool).tril(), s, -torch.inf)
+            s = torch.where(past_of(s), s, -torch.inf)
         return s.softmax(-1) @ inputs.v
 
     def expectation(self, inputs, parameters):
@@ -257,7 +273,7 @@ class BiasedAfterNormalising(Planted):
     def matrix(self, inputs, parameters, *, causal=False, draw=None):
         s = self.scores(inputs.q, inputs.k, parameters) * 3 * draw[:, :, None, None, None]
         if causal:
-            s = torch.where(torch.ones(s.shape[-2:], dtype=torch.bool).tril(), s, -torch.inf)
+            s = torch.where(past_of(s), s, -torch.inf)
         return s.softmax(-1)
 
     facts = Facts(row_sum=1.0, causal="mask", content="pair", equivariant=("permutation", "rotation"),
@@ -270,7 +286,7 @@ class ErrorsUnchecked(Planted):
         width, n = min(q.shape[-1], k.shape[-1]), min(k.shape[-2], v.shape[-2])
         s = q[..., :width] @ k[..., :n, :width].mT / width**0.5
         if causal:
-            s = torch.where(torch.ones(s.shape[-2:], dtype=torch.bool).tril(), s, -torch.inf)
+            s = torch.where(past_of(s), s, -torch.inf)
         return s.softmax(-1) @ v[..., :n, :]
 
 
@@ -288,7 +304,7 @@ class UntrainedParameter(Planted):
 #: member -> the one check that fails
 PLANTED = {
     ScaleForgotten: "matrix", SinkWithRowSumOne: "row_sums", RoutingDeclaredCausal: "causality",
-    SelectionFromTheFuture: "causality",
+    SelectionFromTheFuture: "causality", FirstQueryAtTheFirstKey: "last_queries",
     SmallPositionBias: "equivariance", RandomFourierTables: "equivariance", MeanOverTheBatch: "axes",
     NoMaximumShift: "low_precision", KeysDetached: "gradients", WrongScaleOfTheLimit: "limits",
     ScaledOutput: "recurrence", TooFewFeaturesCharged: "cost", RankOneTooLarge: "rank", StaticScores: "content",
