@@ -41,7 +41,10 @@ def iterations_needed(condition: float, tolerance: float) -> float:
 def multiply_adds(
     sizes: Any, *, causal: bool = False, n_landmarks: int = 2, n_iterations: int = 20, factor: float = 1.8
 ) -> int:
-    """Multiply-adds of one call: three projections; per head kernels n m d + m^2 d, three products, Newton 2 T m^3."""
-    n, m, d = sizes.n, n_landmarks, sizes.d
+    """Multiply-adds of one call: three projections; per head kernels n m d + m^2 d, three products, Newton 2 T m^3.
+
+    m landmarks, at most one per token.
+    """
+    n, m, d = sizes.n, min(n_landmarks, sizes.n), sizes.d
     per_head = 3 * n * m * d + 2 * m * m * d + 2 * n_iterations * m**3
     return head_projections(sizes, 3) + sizes.n_heads * per_head

@@ -23,11 +23,12 @@ def gaussian_kernel(x: Tensor, y: Tensor) -> Tensor:
 class Nystrom(Operator):
     r"""Kernel attention through landmarks: :math:`\hat S = C A^{-1} C^\top`, C = S(q, l), A = S(l, l).
 
-    q = k = x W per head, landmarks l the means of ``n_landmarks`` consecutive parts of the tokens (the paper has a strided
-    convolution or pooling). The inverse by ``n_iterations`` of Newton's iteration :math:`X \leftarrow X (2 - A X)` from
-    X = alpha A, alpha = ``factor`` / \|A\|_1^2: 1.8, as 2 fails where all rows of A have one sum. Not normalised: S has a unit
-    diagonal. Row-normalised at n landmarks it would be softmax with a bias -\|k\|^2 / (2 sqrt d). Lu et al. 2021
-    (arXiv 2110.11945), equations 5 to 8 and algorithm 1; their normalised version divides by the landmarks' row sums.
+    q = k = x W per head, landmarks l the means of ``n_landmarks`` consecutive parts of the tokens, at most one per token (the
+    paper has a strided convolution or pooling). The inverse by ``n_iterations`` of Newton's iteration
+    :math:`X \leftarrow X (2 - A X)` from X = alpha A, alpha = ``factor`` / \|A\|_1^2: 1.8, as 2 fails where all rows of A have
+    one sum. Not normalised: S has a unit diagonal. Row-normalised at n landmarks it would be softmax with a bias
+    -\|k\|^2 / (2 sqrt d). Lu et al. 2021 (arXiv 2110.11945), equations 5 to 8 and algorithm 1; their normalised version divides
+    by the landmarks' row sums.
     """
 
     n_landmarks: int = 2
@@ -74,5 +75,6 @@ class Nystrom(Operator):
 
     def _factors(self, x, parameters):
         q = into_heads(x, parameters["query"])
-        landmarks = torch.stack([part.mean(-2) for part in q.tensor_split(self.n_landmarks, -2)], -2)
+        parts = q.tensor_split(min(self.n_landmarks, q.shape[-2]), -2)  # fewer tokens than landmarks: each is one
+        landmarks = torch.stack([part.mean(-2) for part in parts], -2)
         return gaussian_kernel(q, landmarks), self.newton(gaussian_kernel(landmarks, landmarks))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.kernels.operators.operator import QKV, Sizes
+from attnlab.kernels.operators.operator import QKV, Sizes, Tokens
 from attnlab.kernels.operators.sketching.linformer import Linformer
 from attnlab.kernels.operators.sketching.nystrom import Nystrom, gaussian_kernel
 from attnlab.theory.sketching import linformer, nystrom
@@ -42,6 +42,18 @@ def test_projections_fix_the_length():
     x = torch.zeros(1, 1, 1, 6, 3, dtype=torch.float64)
     with pytest.raises(ValueError, match="initialise with n=6"):
         operator.apply(QKV(x, x, x), parameters)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_with_fewer_tokens_than_landmarks_every_token_is_one(n):
+    """C A^{-1} C^T is then S itself; the work is that of n landmarks."""
+    operator, sizes = Nystrom(n_landmarks=4, n_iterations=40), Sizes(n=n, d=3, d_v=3)
+    parameters = operator.initialise(sizes, [torch.Generator().manual_seed(0)], torch.float64)
+    x = torch.randn(1, 1, n, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    q = (x[:, :, None] @ parameters["query"][:, None])[0, 0, 0]
+    assert (operator.matrix(Tokens(x), parameters)[0, 0, 0] - gaussian_kernel(q, q)).abs().max() < 1e-9
+    assert operator.apply(Tokens(x), parameters).isfinite().all()
+    assert nystrom.multiply_adds(sizes, n_landmarks=4) == nystrom.multiply_adds(sizes, n_landmarks=n)
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.8])
