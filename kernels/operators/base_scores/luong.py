@@ -13,6 +13,7 @@ from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import beside_problems, past
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
 from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, Parameters, Sizes, checked, normal
+from attnlab.kernels.operators.selection import masked_softmax
 
 
 def additive_scores(q: Tensor, k: Tensor, into_query: Tensor, into_key: Tensor, readout: Tensor) -> Tensor:
@@ -23,10 +24,8 @@ def additive_scores(q: Tensor, k: Tensor, into_query: Tensor, into_key: Tensor, 
 
 
 def softmax_of(scores: Tensor, causal: bool) -> Tensor:
-    """Softmax over the visible keys."""
-    if causal:
-        scores = torch.where(past(*scores.shape[-2:], scores.device), scores, -torch.inf)
-    return scores.softmax(-1)
+    """Softmax over the visible keys; a row that sees none is zero."""
+    return masked_softmax(scores, past(*scores.shape[-2:], scores.device)) if causal else scores.softmax(-1)
 
 
 def _identity(inputs, parameters):

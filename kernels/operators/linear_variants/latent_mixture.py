@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from attnlab.kernels.operators.axes import past
 from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, State, checked
@@ -42,8 +43,8 @@ class LatentMixture(Operator):
     ) -> Tensor:
         P, k = inputs.q.softmax(-1), inputs.k
         log_z = k.logcumsumexp(-2) if causal else k.logsumexp(-2, keepdim=True)
-        if causal and log_z.shape[-2] != P.shape[-2]:
-            log_z = log_z[..., -P.shape[-2] :, :]
+        if causal:  # one row per query, the last at the last key; those before the first key see none
+            log_z = pad(log_z, (0, 0, P.shape[-2] - k.shape[-2], 0))
         gap = k[..., None, :, :] - log_z[..., :, None, :]  # (..., query, key, latent), at most 0 in the past
         if causal:
             gap = torch.where(past(P.shape[-2], k.shape[-2], k.device)[..., None], gap, -torch.inf)

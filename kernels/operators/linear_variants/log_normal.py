@@ -11,6 +11,7 @@ from torch import Tensor
 from attnlab.kernels.operators.axes import past
 from attnlab.kernels.operators.convolutions import with_ones
 from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, State, checked
+from attnlab.kernels.operators.selection import masked_softmax
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class LogNormal(Operator):
     ) -> Tensor:
         q, k = self.query_scale * inputs.q, self.key_scale * inputs.k
         s = (q[..., :, None, :] + k[..., None, :, :]).logsumexp(-1)
-        return (torch.where(past(*s.shape[-2:], s.device), s, -torch.inf) if causal else s).softmax(-1)
+        return masked_softmax(s, past(*s.shape[-2:], s.device)) if causal else s.softmax(-1)
 
     def start(self, token: Any) -> State:
         read = torch.zeros_like(token.k[..., None] * with_ones(token.v)[..., None, :])

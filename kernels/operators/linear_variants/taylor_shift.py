@@ -68,7 +68,8 @@ class TaylorShift(Operator):
         s = q @ k.mT
         w = self.square * s.square() + self.linear * s + self.constant
         w = torch.where(past(*w.shape[-2:], w.device), w, 0.0) if causal else w
-        return w / w.sum(-1, keepdim=True)
+        total = w.sum(-1, keepdim=True)
+        return w / torch.where(total == 0, 1.0, total)  # 0 where a row sees no key
 
     def start(self, token: Any) -> State:
         d = token.k.shape[-1]

@@ -83,7 +83,8 @@ class Fast(Operator):
         s = q @ k.mT
         w = sum(s**degree / math.factorial(degree) for degree in range(self.order + 1))
         w = torch.where(past(*w.shape[-2:], w.device), w, 0.0) if causal else w
-        return w / w.sum(-1, keepdim=True)
+        total = w.sum(-1, keepdim=True)
+        return w / torch.where(total == 0, 1.0, total)  # 0 where a row sees no key
 
     def start(self, token: Any) -> State:
         m = math.comb(token.k.shape[-1] + self.order, self.order)

@@ -74,6 +74,10 @@ class GroupTransport(Operator):
     def transported(self, inputs: QKV, parameters: Parameters) -> tuple[QKV, Tensor]:
         """Queries, keys and values in one frame, and the inverse elements of the queries (replica, 1, 1, query, b, b)."""
         n_q, n_k = inputs.q.shape[-2], inputs.k.shape[-2]
+        if n_q > n_k:
+            raise ValueError(
+                f"q has {n_q} and k {n_k} tokens; a query has the pose of its key, give no more queries than keys"
+            )
         g = parameters["elements"][:, None, None, :n_k]
         back = torch.linalg.inv(g[..., n_k - n_q :, :, :])
         q = transport(back.mT, inputs.q)

@@ -58,7 +58,8 @@ class LengthScaledSoftplus(Operator):
         w = torch.nn.functional.softplus(s, threshold=40.0)  # cosines times ln d ln n: nothing can underflow
         if causal:
             w = torch.where(past(*s.shape[-2:], s.device), w, 0.0)
-        A = w / w.sum(-1, keepdim=True)
+        total = w.sum(-1, keepdim=True)
+        A = w / torch.where(total == 0, 1.0, total)  # 0 where a row sees no key
         if self.power == 1 and self.offset == 0:
             return A
         raised = torch.relu(visible * A - self.offset)

@@ -86,7 +86,10 @@ def _acts_alike_on_channels(operator, inputs, parameters, draw, causal) -> bool:
 
 
 def last_queries(operator):
-    """The last queries alone get the last rows of the whole call, from apply and from matrix, or are refused by name."""
+    """The last queries alone get the last rows of the whole call, from apply and from matrix, or are refused by name.
+
+    So are more queries than keys, or those before the first key, which see none, get 0 in the causal form.
+    """
     inputs, parameters, draw = make(operator), parameters_of(operator), draw_of(operator)
     if not hasattr(inputs, "q"):
         return
@@ -104,6 +107,19 @@ def last_queries(operator):
             f"the last {n} of {SMALL.n} queries alone do not get the last rows of {call.__name__}, causal={causal}: count "
             "places from the last key (query_places, visible_past), or refuse with one_query_per_key"
         )
+    sizes = replace(SMALL, n=3, n_q=5)
+    inputs, parameters, draw = make(operator, sizes), parameters_of(operator, sizes), draw_of(operator, sizes)
+    for causal, call in itertools.product(causal_forms(operator), calls):
+        try:
+            found = call(inputs, parameters, causal=causal, draw=draw)
+        except ValueError as error:
+            assert re.match("q(, k, v)? ha(s|ve) ", str(error)), f"the refusal does not name the queries: {error}"
+            continue
+        assert found.shape[-2] == 5 and found.isfinite().all(), f"5 queries of 3 keys: {call.__name__} is not finite"
+        if causal:
+            assert not found[..., :2, :].any(), (
+                f"queries before the first key see none: {call.__name__} must be 0 there"
+            )
 
 
 def _past(inputs, n):

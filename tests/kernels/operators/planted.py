@@ -12,7 +12,8 @@ from torch import Tensor
 from attnlab.kernels.attention import attention
 from attnlab.kernels.attention.scores import Softmax
 from attnlab.kernels.operators.base_scores.dot_product import DotProduct
-from attnlab.kernels.operators.operator import Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.operator import QKV, Facts, Limit, Operator, checked, normal
+from attnlab.kernels.operators.selection import one_query_per_key
 from attnlab.theory.base_scores import dot_product
 
 PAIR = Facts(row_sum=1.0, causal="mask", content="pair", equivariant=("permutation", "rotation"))
@@ -21,6 +22,11 @@ PAIR = Facts(row_sum=1.0, causal="mask", content="pair", equivariant=("permutati
 def past_of(s: Tensor) -> Tensor:
     """Boolean (query, key) of scores: the last query sits at the last key."""
     return torch.ones(s.shape[-2:], dtype=torch.bool).tril(s.shape[-1] - s.shape[-2])
+
+
+def masked(weights: Tensor, seen: Tensor) -> Tensor:
+    """Weights, 0 where nothing is seen: a row that sees no key is 0 and not NaN."""
+    return torch.where(seen, weights, 0.0)
 
 
 class Law:
@@ -51,7 +57,7 @@ class Planted(Operator):
         self.not_causal(causal)
         s = self.scores(inputs.q, inputs.k, parameters)
         if causal:
-            s = torch.where(past_of(s), s, -torch.inf)
+            return masked(self.weights(torch.where(past_of(s), s, -torch.inf)), past_of(s)) @ inputs.v
         return self.weights(s) @ inputs.v
 
 
@@ -59,7 +65,7 @@ class ScaleForgotten(Planted):
     def matrix(self, inputs, parameters, *, causal=False, draw=None):
         s = inputs.q @ inputs.k.mT
         past = past_of(s) if causal else torch.tensor(True)
-        return torch.where(past, s, -torch.inf).softmax(-1)
+        return masked(torch.where(past, s, -torch.inf).softmax(-1), past)
 
 
 class FirstQueryAtTheFirstKey(Planted):
@@ -71,6 +77,15 @@ class FirstQueryAtTheFirstKey(Planted):
         if causal:
             s = torch.where(torch.ones(s.shape[-2:], dtype=torch.bool).tril(), s, -torch.inf)
         return self.weights(s) @ inputs.v
+
+
+class NoKeyNoNumber(Planted):
+    """Rows that see no key are NaN: softmax of nothing."""
+
+    def apply(self, inputs, parameters, *, causal=False, draw=None):
+        checked(inputs, self)
+        s = self.scores(inputs.q, inputs.k, parameters)
+        return (torch.where(past_of(s), s, -torch.inf) if causal else s).softmax(-1) @ inputs.v
 
 
 class SinkWithRowSumOne(Planted):
@@ -88,11 +103,12 @@ class RoutingDeclaredCausal(Planted):
 
     def apply(self, inputs, parameters, *, causal=False, draw=None):
         checked(inputs, self)
+        one_query_per_key(inputs, "the routing")
         q, k = inputs.q, inputs.k
         s, n = q @ k.mT / q.shape[-1] ** 0.5, k.shape[-2]
         norm = k.square().sum(-1)
         chosen = norm >= norm.topk(n // 2 + n % 2, -1).values[..., -1:]
-        seen = chosen[..., None, :] | torch.eye(n, dtype=torch.bool)[-q.shape[-2] :]
+        seen = chosen[..., None, :] | torch.eye(n, dtype=torch.bool)
         if causal:
             seen = seen & past_of(s)
         return torch.where(seen, s, -torch.inf).softmax(-1) @ inputs.v
@@ -118,9 +134,10 @@ class RandomFourierTables(Planted):
         g = torch.Generator().manual_seed(0)
         angle = torch.rand(64, q.shape[-1] // 2, generator=g, dtype=torch.float64).to(q) * 2 * math.pi
 
+        one_query_per_key(QKV(q, k, k), "the table")
+
         def turned(x):
-            n = k.shape[-2]
-            c, s = angle[n - x.shape[-2] : n].cos(), angle[n - x.shape[-2] : n].sin()
+            c, s = angle[: x.shape[-2]].cos(), angle[: x.shape[-2]].sin()
             a, b = x[..., : c.shape[-1]], x[..., c.shape[-1] : 2 * c.shape[-1]]
             return torch.cat([a * c - b * s, a * s + b * c, x[..., 2 * c.shape[-1] :]], -1)
 
@@ -244,8 +261,9 @@ class ReachTooShort(Planted):
                   reach=lambda sizes: 1)  # fmt: skip
 
     def scores(self, q, k, parameters):
+        one_query_per_key(QKV(q, k, k), "the window")
         at = torch.arange(k.shape[-2])
-        near = (at[-q.shape[-2] :, None] - at[None]).abs() <= 2
+        near = (at[:, None] - at[None]).abs() <= 2
         return torch.where(near, super().scores(q, k, parameters), -torch.inf)
 
 
@@ -262,6 +280,7 @@ class BiasedAfterNormalising(Planted):
 
     def apply(self, inputs, parameters, *, causal=False, draw=None):
         checked(inputs, self)
+        one_query_per_key(inputs, "the random map")
         s = self.scores(inputs.q, inputs.k, parameters) * 3 * draw[:, :, None, None, None]
         if causal:
             s = torch.where(past_of(s), s, -torch.inf)
@@ -271,6 +290,7 @@ class BiasedAfterNormalising(Planted):
         return (1.5 * self.scores(inputs.q, inputs.k, parameters)).softmax(-1) @ inputs.v
 
     def matrix(self, inputs, parameters, *, causal=False, draw=None):
+        one_query_per_key(inputs, "the random map")
         s = self.scores(inputs.q, inputs.k, parameters) * 3 * draw[:, :, None, None, None]
         if causal:
             s = torch.where(past_of(s), s, -torch.inf)
@@ -285,9 +305,8 @@ class ErrorsUnchecked(Planted):
         q, k, v = (getattr(inputs, name, torch.zeros(1, 1, 1, 2, 2)) for name in "qkv")
         width, n = min(q.shape[-1], k.shape[-1]), min(k.shape[-2], v.shape[-2])
         s = q[..., :width] @ k[..., :n, :width].mT / width**0.5
-        if causal:
-            s = torch.where(past_of(s), s, -torch.inf)
-        return s.softmax(-1) @ v[..., :n, :]
+        past = past_of(s) if causal else torch.tensor(True)
+        return masked(torch.where(past, s, -torch.inf).softmax(-1), past) @ v[..., :n, :]
 
 
 @dataclass(frozen=True)
@@ -305,6 +324,7 @@ class UntrainedParameter(Planted):
 PLANTED = {
     ScaleForgotten: "matrix", SinkWithRowSumOne: "row_sums", RoutingDeclaredCausal: "causality",
     SelectionFromTheFuture: "causality", FirstQueryAtTheFirstKey: "last_queries",
+    NoKeyNoNumber: "last_queries",
     SmallPositionBias: "equivariance", RandomFourierTables: "equivariance", MeanOverTheBatch: "axes",
     NoMaximumShift: "low_precision", KeysDetached: "gradients", WrongScaleOfTheLimit: "limits",
     ScaledOutput: "recurrence", TooFewFeaturesCharged: "cost", RankOneTooLarge: "rank", StaticScores: "content",
