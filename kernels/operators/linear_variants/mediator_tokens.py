@@ -77,8 +77,8 @@ class MediatorTokens(Operator):
     def maps(self, inputs: Grid, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Mediators from tokens (..., m, n), and tokens from mediators (..., n, m)."""
         q, k = (into_heads(inputs.x, parameters[name]) for name in ("query", "key"))
-        image = q.mT.reshape(-1, q.shape[-1], *inputs.shape)
-        A = adaptive_avg_pool2d(image, self.mediators).flatten(-2).mT.reshape(*q.shape[:-2], -1, q.shape[-1])
+        image = q.mT.flatten(0, 2).unflatten(-1, inputs.shape)
+        A = adaptive_avg_pool2d(image, self.mediators).flatten(-2).mT.unflatten(0, q.shape[:-2])
         scale = q.shape[-1] ** -0.5
         collect = (A @ k.mT * scale + self._bias(parameters["collect"], inputs.shape)).softmax(-1)
         return collect, (q @ A.mT * scale + self._bias(parameters["give"], inputs.shape).mT).softmax(-1)

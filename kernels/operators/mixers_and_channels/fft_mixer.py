@@ -55,6 +55,8 @@ class FFTMixer(Operator):
             raise ValueError(
                 f"x has {x.shape[-2]} tokens and the filter {n} frequencies; parameters belong to one length"
             )
+        if not x.numel():  # an empty batch, which the transform refuses
+            return x * parameters["real"][:, None]
         read = (x.mean(-2, keepdim=True) @ parameters["into"][:, None]).tanh() @ parameters["out"][:, None]
         w = torch.complex(parameters["real"], parameters["imaginary"])[:, None] * (1 + read.mT)
         z = w * torch.fft.fft(x, dim=-2, norm="ortho")

@@ -77,7 +77,7 @@ class FourierPositions(Operator):
         tables = []
         for name, wave in (("cosines", angle.cos()), ("sines", angle.sin())):
             mixed = (wave[..., None] * parameters[name][:, None, :, None]).sum(-2)  # (replica, 1, head, token, F)
-            tables.append(torch.cat([mixed, torch.ones_like(x[:, :1, ..., : half - mixed.shape[-1]])], -1))
+            tables.append(torch.cat([mixed, mixed.new_ones(*mixed.shape[:-1], half - mixed.shape[-1])], -1))
         c, s = tables
         a, b = x[..., :half], x[..., half : 2 * half]
         return torch.cat([a * c - b * s, b * c + a * s, x[..., 2 * half :]], -1)

@@ -71,7 +71,9 @@ class GeometricAlgebra(Operator):
         invariants, covariant = pairs(u) if self.order == 2 else triples(u)
         n, lead = u.shape[-2], invariants.shape[:-1]
         own = [
-            v.reshape(*v.shape[:2], *(n if axis == place else 1 for axis in range(self.order)), -1).expand(*lead, -1)
+            v.reshape(*v.shape[:2], *(n if axis == place else 1 for axis in range(self.order)), v.shape[-1]).expand(
+                *lead, -1
+            )
             for place in range(self.order)
         ]
         joined = torch.cat([invariants, *own], -1)

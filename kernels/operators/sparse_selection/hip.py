@@ -62,7 +62,7 @@ class HiP(Selecting):
             worth = torch.where(low < high, score.gather(-1, at.clamp(0, n - 1)), -torch.inf)
             best = worth.argsort(dim=-1, descending=True, stable=True)[..., : self.keep]
             low, high = low.gather(-1, best), high.gather(-1, best)
-            if int((high - low).max()) <= 1:
+            if not (high - low > 1).any():
                 break
             middle = (low + high + 1) // 2
             low, high = torch.cat([low, middle], -1), torch.cat([middle, high], -1)

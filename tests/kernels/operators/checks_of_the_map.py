@@ -31,7 +31,7 @@ from .given import (
 
 
 def axes(operator):
-    """A stack of replicas and batches equals the stack of single calls; a NaN in one replica stays there."""
+    """A stack of replicas and batches equals the stack of single calls, also an empty one; a NaN in one replica stays there."""
     inputs, parameters, draw = make(operator), parameters_of(operator), draw_of(operator)
     for causal in causal_forms(operator):
         whole = operator.apply(inputs, parameters, causal=causal, draw=draw)
@@ -44,6 +44,13 @@ def axes(operator):
             own = {name: x[r : r + 1] for name, x in parameters.items()}
             single = operator.apply(one, own, causal=causal, draw=None if draw is None else draw[r : r + 1])
             assert close(single[0, 0], whole[r, b]), "a single call differs from its row in the stack: keep axes apart"
+        empty = replace(
+            inputs,
+            **{name: x[:, :0] for name, x in main_tensors(inputs).items()},
+            **({"edges": inputs.edges[:0]} if isinstance(inputs, Graph) else {}),
+        )
+        found = operator.apply(empty, parameters, causal=causal, draw=draw)
+        assert found.shape == whole[:, :0].shape, f"an empty batch has outputs {tuple(found.shape)}"
     bad = replace(inputs, **{name: x.clone() for name, x in main_tensors(inputs).items()})
     for x in main_tensors(bad).values():
         x[1] = math.nan

@@ -149,6 +149,14 @@ class MeanOverTheBatch(Planted):
         return super().scores(q, k + 0.5 * k.mean(1, keepdim=True), parameters)
 
 
+class WidthGuessed(Planted):
+    """An axis that torch is to find from the number of elements, which an empty batch does not tell."""
+
+    def apply(self, inputs, parameters, *, causal=False, draw=None):
+        y = super().apply(inputs, parameters, causal=causal)
+        return y.reshape(*y.shape[:-1], -1)
+
+
 class NoMaximumShift(Planted):
     def weights(self, s):
         e = s.exp()
@@ -326,6 +334,7 @@ PLANTED = {
     SelectionFromTheFuture: "causality", FirstQueryAtTheFirstKey: "last_queries",
     NoKeyNoNumber: "last_queries",
     SmallPositionBias: "equivariance", RandomFourierTables: "equivariance", MeanOverTheBatch: "axes",
+    WidthGuessed: "axes",
     NoMaximumShift: "low_precision", KeysDetached: "gradients", WrongScaleOfTheLimit: "limits",
     ScaledOutput: "recurrence", TooFewFeaturesCharged: "cost", RankOneTooLarge: "rank", StaticScores: "content",
     ReachTooShort: "reach", GlobalGenerator: "seeds", BiasedAfterNormalising: "seeds", ErrorsUnchecked: "errors",
