@@ -219,7 +219,7 @@ def no_draws() -> Iterator[None]:
             unseeded.append(True)
         return fresh(seed)
 
-    np.random.default_rng = default_rng  # type: ignore[assignment]
+    np.random.default_rng = default_rng
     try:
         yield
     finally:
