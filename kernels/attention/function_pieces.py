@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,19 @@ def lowered(*tensors: Tensor | None) -> bool:
         and not torch_internals.forward_mode_active()
         and any(x is not None and x.requires_grad for x in tensors)
     )
+
+
+def is_pure(run: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> bool:
+    """Whether ``run``, tried once, draws no random numbers and depends on no other tensor that needs a gradient."""
+    device = tensors[0].device
+    if device.type not in ("cpu", "cuda"):
+        return False
+    state = torch.get_rng_state if device.type == "cpu" else functools.partial(torch.cuda.get_rng_state, device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.enable_grad():
+        with torch_internals.full_precision(device.type):
+            before = state()
+            out = run(*(x.detach() for x in tensors))
+            return torch.equal(before, state()) and not any(x.requires_grad for x in out)
 
 
 class FullPrecision(Function):

@@ -36,12 +36,12 @@ from attnlab.kernels.attention.arguments import (
     scaled,
 )
 from attnlab.kernels.attention.biases import Bias, as_bias
-from attnlab.kernels.attention.function_pieces import FullPrecision, lowered
+from attnlab.kernels.attention.function_pieces import FullPrecision, is_pure, lowered
 from attnlab.kernels.attention.masks import Causal, Mask, additive, as_visible
 from attnlab.kernels.attention.paths import needs_derivative, path_of
 from attnlab.kernels.attention.problem import Problem, Rows, on_device, rows_of_mask, rows_of_visible, rows_with_sink
 from attnlab.kernels.attention.scores.f_over_g import ScoreMap, Softmax
-from attnlab.kernels.attention.scores.registry import has_no_tensors, score_map
+from attnlab.kernels.attention.scores.registry import has_no_tensors, holds_numbers_only, score_map
 from attnlab.kernels.attention.statistics import OF_COLUMNS, Mass, check_names
 
 
@@ -320,7 +320,7 @@ def _on_reference(problem: Problem, q, k, v, bias, lead, visible):
 def _derivatives_are_lowered(score: ScoreMap, *tensors: Tensor | None) -> bool:
     """Whether autocast would round a backward pass, and the map holds no tensor that could not be told apart."""
     sink = getattr(score, "sink", None)
-    known = has_no_tensors(score) or type(score) is Softmax
+    known = has_no_tensors(score) or type(score) is Softmax or holds_numbers_only(score)
     return known and lowered(*tensors, sink if isinstance(sink, Tensor) else None)
 
 
@@ -337,8 +337,16 @@ def _with_exact_derivatives(run, q, k, v, bias, options):
         o, found = run(q, k, v, moved, visible, scale, chosen, names, mass)
         return (o, *(found[name] for name in names))
 
-    o, *rows = FullPrecision.apply(plain_run, q, k, v, *more)
+    own = has_no_tensors(score) or type(score) is Softmax
+    precisely = FullPrecision.apply if own or is_pure(plain_run, q, k, v, *more) else _as_it_is
+    o, *rows = precisely(plain_run, q, k, v, *more)
     return o, dict(zip(names, rows, strict=True))
+
+
+def _as_it_is(run, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """``run`` with torch's own derivatives: of a map that reads more than it holds."""
+    with torch_internals.full_precision(tensors[0].device.type):
+        return run(*tensors)
 
 
 def _hiding(problem: Problem, device: torch.device) -> Tensor | None:

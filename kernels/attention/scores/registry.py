@@ -84,6 +84,18 @@ def has_no_tensors(score: ScoreMap) -> bool:
     return type(score) in _OURS and not isinstance(getattr(score, "sink", None), Tensor)
 
 
+def holds_numbers_only(score: object) -> bool:
+    """Whether a user's map is a frozen dataclass of numbers, names, tuples of such and maps like it: no tensor of its own."""
+    if score is None or isinstance(score, (int, float, str)):
+        return True
+    if isinstance(score, tuple):
+        return all(map(holds_numbers_only, score))
+    if not isinstance(score, ScoreMap):
+        return False
+    settings = getattr(type(score), "__dataclass_params__", None)
+    return settings is not None and settings.frozen and all(map(holds_numbers_only, vars(score).values()))
+
+
 @functools.lru_cache(maxsize=256)
 def _formula_map(formula: str, divide: str, plus: float) -> FormulaMap:
     from attnlab.kernels.attention.scores.formula.examine import examine

@@ -1,10 +1,12 @@
 """Autocast changes no number: values and derivatives are those in full precision, inside it and outside."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
 from attnlab.kernels.attention import attention
-from attnlab.kernels.attention.scores import SCORE_MAPS, Softmax
+from attnlab.kernels.attention.scores import SCORE_MAPS, Cosine, ScoreMap, Softmax
 
 
 @pytest.mark.parametrize("score", ["softmax", "sigmoid", "entmax"])
@@ -56,6 +58,54 @@ def test_backward_under_autocast_may_be_mapped(make):
         (batched,) = torch.autograd.grad(o, q, cotangents, is_grads_batched=True)
     for found in (mapped, batched):
         assert (found - torch.stack(each)).abs().max() < 32 * torch.finfo(torch.float32).eps
+
+
+GAIN = torch.ones((), requires_grad=True)
+
+
+@dataclass(frozen=True)
+class Own(ScoreMap):
+    """A map of the user's own that holds numbers and names only, and may read a parameter that it does not hold, or draw."""
+
+    power: float = 2.0
+    kind: str = "plain"
+    bounds: tuple[float, ...] = (-1.0, 1.0)
+    inner: ScoreMap = SCORE_MAPS["softmax"]
+
+    def weights(self, s, visible):
+        w, log_z = self.inner.weights(s.clamp(*self.bounds) * self.power, visible)
+        if self.kind == "draws":
+            return w * torch.bernoulli(torch.full_like(w, 0.5)), log_z
+        return w * GAIN if self.kind == "reads" else w, log_z
+
+
+def test_derivatives_of_a_users_map_are_not_rounded_under_autocast(make):
+    q, k, v, bias = (x.requires_grad_() for x in make(35, *[(3, 6, 4)] * 3, (6, 6), dtype=torch.float32))
+
+    def slopes(score, **options):
+        o = attention(q, k, v, score=score, **options)
+        return torch.autograd.grad(o.sin().sum(), (q, k, v) + ((bias,) if options else ()))
+
+    for score in (Own(), Cosine(Own(power=3.0))):
+        for options in ({}, {"bias": bias, "mask": "causal"}):
+            right = slopes(score, **options)
+            with torch.autocast("cpu", torch.bfloat16):
+                assert all(torch.equal(a, b) for a, b in zip(slopes(score, **options), right, strict=True))
+
+
+def test_a_users_map_that_reads_a_parameter_or_draws_keeps_its_derivatives_under_autocast(make):
+    """Such a map is computed once, with torch's own derivatives: the parameter's is there, and the drawn zeros are the output's."""
+    q, k, v = (x.requires_grad_() for x in make(36, *[(3, 6, 4)] * 3, dtype=torch.float32))
+    (right,) = torch.autograd.grad(attention(q, k, v, score=Own(kind="reads")).square().sum(), GAIN)
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = torch.autograd.grad(attention(q, k, v, score=Own(kind="reads")).square().sum(), GAIN)
+        torch.manual_seed(0)
+        o = attention(q, k, v, score=Own(kind="draws"))
+        (slope,) = torch.autograd.grad(o.sum(), v)
+    torch.manual_seed(0)
+    assert torch.equal(o, attention(q, k, v, score=Own(kind="draws")))
+    assert (found - right).abs() < 0.1 * right.abs()  # rounded to 8 bits; the twin is a gradient of 0
+    assert ((slope * v).sum() - o.sum()).abs() < 1e-2 * o.abs().sum()
 
 
 @pytest.mark.parametrize("score", ["softmax", "sigmoid", "softpick", "entmax", "softmax_plus_one"])
