@@ -52,6 +52,10 @@ class DynamicConvolution(Operator):
     budget: ClassVar[float] = 1e-4
     prior: ClassVar[tuple[float, ...]] = tuple(beta_binomial(10, 0.1, 0.9))
 
+    def __post_init__(self):
+        if self.taps < 1 or self.taps % 2 == 0:
+            raise ValueError(f"taps={self.taps!r} must be odd and positive: filters are centred")
+
     def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         f, h = self.n_filters, self.hidden
         return {

@@ -39,6 +39,10 @@ class ReluLinear(Operator):
     )  # fmt: skip
     budget: ClassVar[float] = 1e-4
 
+    def __post_init__(self):
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"kernel={self.kernel!r} must be odd and positive: a kernel has a middle")
+
     def initialise(self, sizes: Sizes, generators: Sequence[torch.Generator], dtype: torch.dtype) -> Parameters:
         made, D = projections(sizes, generators, dtype), sizes.d_model
         made["scale"] = torch.full((len(generators), sizes.n_heads), sizes.d**-0.5, dtype=dtype)

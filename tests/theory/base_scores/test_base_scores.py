@@ -200,6 +200,7 @@ def test_general_scores_have_a_state_and_a_cost():
         lambda: MultiSource(outer="mean"),
         lambda: LocationRelative("V3"),
         lambda: DynamicRouting(0),
+        lambda: DynamicConvolution(taps=8),
         lambda: luong.pair_share(0.0),
         lambda: pointer.largest_weight_bound(0, 1.0),
         lambda: predicted_window.flat_row_sum(0),

@@ -299,6 +299,7 @@ def test_branches_merge_and_a_token_costs_the_same_however_long_the_text():
         lambda: cosine_linear.output_size(0, 4),
         lambda: taylor_shift.half_mass_temperature(1),
         lambda: log_normal.matching_scale(-1.0, 4),
+        lambda: ReluLinear(kernel=8),
         lambda: relu_linear.excess_participation(0),
         lambda: mediator_tokens.distance_from_identity_bound(0, 1),
         lambda: additive_global_query.isotropic_size_limit(0, 1),
