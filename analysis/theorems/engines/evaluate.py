@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ from attnlab.analysis.theorems.engines.exact_form import (
     Recorded,
     as_tensor,
     at_one_point,
-    no_draws,
     quietly,
     record,
     record_claim,
@@ -33,6 +33,7 @@ from attnlab.analysis.theorems.engines.exact_form import (
     sides_in_float64,
     tensors_of,
     whole_at,
+    without_draws,
     written_in,
 )
 from attnlab.analysis.theorems.statement.claim import Claim, ClaimError
@@ -284,8 +285,8 @@ class _Side:
                 t.requires_grad_(t.is_floating_point())
             swallowed = Swallowed()
             try:
-                with sides_in_float64(), quietly(), swallowed, no_draws():
-                    out = self._batched(there, 2)
+                with sides_in_float64(), quietly(), swallowed:
+                    out = without_draws(partial(self._batched, there, 2))
                 if swallowed.seen and (mode, gradients) != ways[-1]:
                     continue  # what the side does about an error of batching is not the side
                 if not out.numel():
