@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
+import sys
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from attnlab.kernels.attention.statistics import OF_COLUMNS
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 #: Types that are computed in float32 on the CPU.
 LOW = (torch.bfloat16, torch.float16)
+#: The largest finite number: whole numbers may be larger.
+LARGEST = sys.float_info.max
 PATHS = ("auto", "c", "sdpa", "gpu", "reference")
 
 
@@ -133,11 +135,11 @@ def scaled(q: Tensor, scale: float | Tensor | None, score: ScoreMap, lead: torch
         return q, score.default_scale(q.shape[-1])
     if not isinstance(scale, Tensor):
         try:
-            finite = -math.inf < scale < math.inf  # also of a number that torch.compile has made a symbol
+            finite = -LARGEST <= scale <= LARGEST  # also of a number that torch.compile has made a symbol
         except (TypeError, ValueError):
             raise ValueError(f"scale={scale!r} must be a real number or a tensor") from None
         if not finite:
-            raise ValueError(f"scale={scale!r} must be finite")
+            raise ValueError(f"scale={scale!r} must be finite, of a size that a floating-point number has")
         return q, float(scale)
     if scale.is_complex():
         raise ValueError(f"scale has dtype {scale.dtype}; it must be real")

@@ -58,7 +58,7 @@ def attention(
     causal = n_q == n_k and (
         mask == "causal" if isinstance(mask, str) else mask == Causal() if mask is not None else False
     )
-    visible = None if mask is None or causal else as_visible(mask, n_q, n_k, q.device)
+    visible = None if mask is None or causal else as_visible(mask, n_q, n_k, q.device).to(q.device)
     arguments.check_matrix("bias", bias, n_q, n_k)
     arguments.check_matrix("mask", visible, n_q, n_k)
     lead = arguments.leading_of_all(q, k, v, bias, visible)

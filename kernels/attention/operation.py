@@ -131,7 +131,7 @@ def attention(
     """
     if torch_internals.tracing():
         return compiled.attention(q, k, v, score, mask, bias, scale, statistics, path)
-    if not statistics:
+    if not statistics and statistics is not None:
         known = seen.answer(q, k, v, score, mask, bias, scale, path)
         if known is not None:
             return known

@@ -54,15 +54,19 @@ class Mass:
     keys: tuple[int, ...] = (0,)
 
     def __post_init__(self):
-        if not self.keys or any(not isinstance(key, int) or key < 0 for key in self.keys):
-            raise ValueError(f"keys={self.keys!r} must be a non-empty tuple of key indices")
-        object.__setattr__(self, "keys", tuple(sorted(set(self.keys))))  # a set: no key counts twice
+        keys = self.keys.tolist() if isinstance(self.keys, Tensor) else self.keys
+        keys = list(keys) if hasattr(keys, "__iter__") else []
+        if not keys or any(not isinstance(key, int) or key < 0 for key in keys):
+            raise ValueError(f"keys={self.keys!r} must be a non-empty tuple of key indices, such as Mass((0,))")
+        object.__setattr__(self, "keys", tuple(sorted(set(keys))))  # a set: no key counts twice
 
 
 def check_names(statistics: tuple, n_keys: int) -> tuple[tuple[str, ...], Mass]:
     """The names asked for, and the keys of the statistic "mass"; an unknown name is an error."""
     if isinstance(statistics, (str, Mass)):
         statistics = (statistics,)
+    if not hasattr(statistics, "__iter__"):
+        raise ValueError(f"statistics={statistics!r} must be a tuple of names, such as ('entropy',), or () for none")
     names, mass = [], None
     for item in statistics:
         if isinstance(item, Mass) or item == "mass":

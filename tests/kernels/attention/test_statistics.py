@@ -11,6 +11,13 @@ from attnlab.kernels.attention.statistics import NAMES, Mass
 EPS = torch.finfo(torch.float64).eps
 
 
+def test_the_keys_of_a_mass_come_in_whatever_holds_them():
+    assert Mass(torch.tensor([3, 1])) == Mass([3, 1, 1]) == Mass(range(1, 4, 2)) == Mass((1, 3))
+    for bad in (3, torch.tensor(3), torch.ones(2), (), (-1,), "a", None):
+        with pytest.raises(ValueError, match=r"keys=.* must be a non-empty tuple of key indices, such as Mass"):
+            Mass(bad)
+
+
 def test_statistics_are_their_formulas(make, needs_c):
     q, k, v = make(1, (4, 3), (5, 3), (5, 2))
     s = (q @ k.T / math.sqrt(3)).tolist()

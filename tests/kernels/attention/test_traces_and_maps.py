@@ -83,6 +83,12 @@ def test_tensors_without_numbers_have_shapes(options, n):
     assert linear_attention(q, q, q)[0].shape == q.shape
 
 
+@pytest.mark.parametrize("lead", [(), (9,)])
+def test_a_mask_with_numbers_serves_tensors_without(lead):
+    q, mask = torch.empty(9, 4, 3, device="meta"), torch.ones(*lead, 4, 4, dtype=torch.bool)
+    assert attention(q, q, q, mask=mask).shape == q.shape
+
+
 @pytest.mark.parametrize("path", ["auto", "c", "sdpa", "reference"])
 def test_the_default_device_and_type_are_those_of_others(path, make, needs_c):
     q, k, v = make(7, (9, 5, 3), (9, 5, 3), (9, 5, 3), dtype=torch.float32)
