@@ -64,6 +64,12 @@ def masked_softmax(s: Tensor, seen: Tensor) -> Tensor:
     return torch.where(seen, p, 0.0)
 
 
+def shares(w: Tensor) -> Tensor:
+    """Weights (..., query, key) over the sum of their row; a row of zeros, which sees no key, stays zero."""
+    total = w.sum(-1, keepdim=True)
+    return w / torch.where(total == 0, 1.0, total)
+
+
 def one_query_per_key(inputs: QKV | Cache, name: str) -> None:
     """Raise ``ValueError`` unless there are as many queries as keys."""
     n_q, n_k = inputs.q.shape[-2], inputs.k.shape[-2]

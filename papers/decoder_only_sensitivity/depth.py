@@ -35,7 +35,7 @@ TWO_DEPTHS = {"depths": that(lambda x: len(x) == 2 and x[0] == 1 < x[1], "one la
     covers=TWO_DEPTHS,
 )
 def depth_slows_the_decay(setting: StackSetting, lab: Lab) -> Verdict:
-    """In flat layers with a residual the sensitivity to the source is that of all paths through it, and falls slower with depth.
+    """In flat layers with a residual the sensitivity to the source is that of all paths through the layers.
 
     Twin: direct paths alone, L d n / (n + t)^2; at one layer, where all are direct, a row longer by an eighth.
     """
@@ -72,7 +72,8 @@ def depth_slows_the_decay(setting: StackSetting, lab: Lab) -> Verdict:
     covers=TWO_DEPTHS | {"target_lengths": GROWS},
 )
 def random_stacks_forget_slower(setting: StackSetting, lab: Lab) -> Verdict:
-    """Random stacks lose sensitivity to the source with the target's length: several layers less than one, a branch hardly.
+    """Random stacks lose sensitivity to the source with the target's length: several layers by less than half the factor of one,
+    and with a branch by less than half of theirs.
 
     Twins: by a factor of a hundred thousand.
     """

@@ -11,7 +11,7 @@ A target token that has looked up its value carries it, so that in later layers 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from attnlab.simulators.ensemble.schedules import cosine
 from attnlab.simulators.ensemble.setting import checked, require_positive
 from attnlab.simulators.ensemble.simulation import simulation
 from attnlab.simulators.ensemble.trainer import train
-from attnlab.simulators.source_attention.trained import Lookup, nats
+from attnlab.simulators.source_attention.trained import Lookup, fresh, nats, normal_start, require_every_key
 
 MATRICES = ("query", "key", "value", "out")
 
@@ -55,10 +55,7 @@ class DepthSetting:
         checked(self)
         require_positive(self, "n_layers", "n_source", "n_target", "target_lengths", "dim", "batch", "rate", "n_steps")
         require_positive(self, "n_test", "n_replicas")
-        if self.n_test % self.n_source:
-            raise ValueError(
-                f"n_test={self.n_test} is not a multiple of n_source={self.n_source}: all keys are asked for"
-            )
+        require_every_key(self)
 
 
 @dataclass(frozen=True)
@@ -74,11 +71,7 @@ class Decoder:
         d, n = self.dim, self.n_source
         shapes = {"token": (2 * n + 2, d), "read": (d, n)}
         shapes |= {name: (self.n_layers, d, d) for name in MATRICES}
-        start = {}
-        for name, shape in shapes.items():
-            std = 1.0 if name == "token" else d**-0.5
-            start[name] = torch.stack([std * torch.randn(shape, generator=each, dtype=dtype) for each in streams])
-        return start
+        return normal_start(shapes, d, streams, dtype)
 
     def projected(self, parameters: Parameters, x: Tensor, layer: int) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of a layer, ``(replica, batch, token, dim)``."""
@@ -140,13 +133,7 @@ def deep_lookup(setting: DepthSetting, seeds: Sequence[np.random.SeedSequence], 
     )
     trained = {name: x.cpu() for name, x in run.parameters.items()}
     found: dict[str, list[Tensor]] = {name: [] for name in ("nats", "mass", "start_nats", "start_mass")}
-    streams = random_streams.generators(seeds, "test")
-    for t in setting.target_lengths:
-        test = replace(task, n_target=t, batch=setting.n_test, n_last=1)
-        numbers = torch.empty(len(seeds), test.numbers_per_step)
-        for row, stream in zip(numbers, streams, strict=True):
-            test.fill(row, stream)
-        tokens, answers = test.sequences(numbers, every_key=True)
+    for tokens, answers in fresh(task, setting.target_lengths, setting.n_test, seeds):
         with torch.no_grad():
             for when, parameters in (("", trained), ("start_", start)):
                 logits, mass = model.last(parameters, tokens)

@@ -11,8 +11,9 @@ random keys, and each of them asks for the value that the source stores with its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,10 +56,26 @@ class LookupSetting:
         require_one_of(self, "layer", LAYERS)
         require_positive(self, "n_source", "n_target", "target_lengths", "dim", "batch", "rate", "n_steps", "n_test")
         require_positive(self, "n_replicas")
-        if self.n_test % self.n_source:
-            raise ValueError(
-                f"n_test={self.n_test} is not a multiple of n_source={self.n_source}: all keys are asked for"
-            )
+        require_every_key(self)
+
+
+def require_every_key(setting: Any) -> None:
+    """``ValueError`` unless a test asks for all keys equally often."""
+    if setting.n_test % setting.n_source:
+        raise ValueError(
+            f"n_test={setting.n_test} is not a multiple of n_source={setting.n_source}: all keys are asked for"
+        )
+
+
+def normal_start(
+    shapes: Mapping[str, tuple[int, ...]], dim: int, streams: Sequence[torch.Generator], dtype: torch.dtype
+) -> Parameters:
+    """Normal entries, (replica, *shape) by name: embeddings "token" of variance 1, matrices of variance 1 / dim."""
+    start = {}
+    for name, shape in shapes.items():
+        std = 1.0 if name == "token" else dim**-0.5
+        start[name] = torch.stack([std * torch.randn(shape, generator=each, dtype=dtype) for each in streams])
+    return start
 
 
 @dataclass(frozen=True)
@@ -75,11 +92,7 @@ class SourceLayer:
         shapes = {"token": (2 * n + 2, d), "read": (d, n)} | dict.fromkeys(("query", "key", "value", "out"), (d, d))
         if self.layer == "branch":
             shapes["branch"] = (d, d)
-        start = {}
-        for name, shape in shapes.items():
-            std = 1.0 if name == "token" else d**-0.5
-            start[name] = torch.stack([std * torch.randn(shape, generator=each, dtype=dtype) for each in streams])
-        return start
+        return normal_start(shapes, d, streams, dtype)
 
     def scores(self, parameters: Parameters, tokens: Tensor, n_last: int) -> Tensor:
         """``(replica, batch, query, token)`` of the last queries; those of later tokens are -10 000."""
@@ -156,6 +169,19 @@ def nats(logits: Tensor, answers: Tensor) -> Tensor:
     return cross_entropy(logits.flatten(0, 2), answers.flatten(), reduction="none").view(answers.shape)
 
 
+def fresh(
+    task: Lookup, lengths: Sequence[int], n_test: int, seeds: Sequence[np.random.SeedSequence]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each length of the target ``n_test`` sequences of each replica and the answers at their last token."""
+    streams = random_streams.generators(seeds, "test")
+    for t in lengths:
+        test = replace(task, n_target=t, batch=n_test, n_last=1)
+        numbers = torch.empty(len(seeds), test.numbers_per_step)
+        for row, stream in zip(numbers, streams, strict=True):
+            test.fill(row, stream)
+        yield test.sequences(numbers, every_key=True)
+
+
 @simulation(name="source_attention.lookup", block=8)
 def lookup(setting: LookupSetting, seeds: Sequence[np.random.SeedSequence], device: str) -> dict[str, np.ndarray]:
     """At the last token of fresh sequences of each length, the keys that are asked for in turn, ``(replica, length)``: ``nats``,
@@ -179,13 +205,7 @@ def lookup(setting: LookupSetting, seeds: Sequence[np.random.SeedSequence], devi
     trained = {name: x.cpu() for name, x in run.parameters.items()}
     names = ("nats", "start_nats", "odds", "mass", "start_mass", "inverse", "inverse2")
     found: dict[str, list[Tensor]] = {name: [] for name in names}
-    streams = random_streams.generators(seeds, "test")
-    for t in setting.target_lengths:
-        test = replace(task, n_target=t, batch=setting.n_test, n_last=1)
-        numbers = torch.empty(len(seeds), test.numbers_per_step)
-        for row, stream in zip(numbers, streams, strict=True):
-            test.fill(row, stream)
-        tokens, answers = test.sequences(numbers, every_key=True)
+    for tokens, answers in fresh(task, setting.target_lengths, setting.n_test, seeds):
         with torch.no_grad():
             found["nats"].append(nats(model(trained, tokens, 1), answers).mean((1, 2)))
             found["start_nats"].append(nats(model(start, tokens, 1), answers).mean((1, 2)))

@@ -14,6 +14,7 @@ from attnlab.kernels.linear_attention import linear_attention
 from attnlab.kernels.operators.axes import past, per_head
 from attnlab.kernels.operators.convolutions import with_ones
 from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, Sizes, State, checked
+from attnlab.kernels.operators.selection import shares
 
 
 def polynomial_features(x: Tensor, square: float, linear: float, constant: float) -> Tensor:
@@ -68,8 +69,7 @@ class TaylorShift(Operator):
         s = q @ k.mT
         w = self.square * s.square() + self.linear * s + self.constant
         w = torch.where(past(*w.shape[-2:], w.device), w, 0.0) if causal else w
-        total = w.sum(-1, keepdim=True)
-        return w / torch.where(total == 0, 1.0, total)  # 0 where a row sees no key
+        return shares(w)
 
     def start(self, token: Any) -> State:
         d = token.k.shape[-1]

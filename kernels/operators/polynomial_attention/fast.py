@@ -15,6 +15,7 @@ from attnlab.kernels.linear_attention import linear_attention
 from attnlab.kernels.operators.axes import past
 from attnlab.kernels.operators.convolutions import with_ones
 from attnlab.kernels.operators.operator import QKV, Approximation, Facts, Operator, Parameters, State, checked
+from attnlab.kernels.operators.selection import shares
 
 
 def monomials(x: Tensor, order: int) -> Tensor:
@@ -83,8 +84,7 @@ class Fast(Operator):
         s = q @ k.mT
         w = sum(s**degree / math.factorial(degree) for degree in range(self.order + 1))
         w = torch.where(past(*w.shape[-2:], w.device), w, 0.0) if causal else w
-        total = w.sum(-1, keepdim=True)
-        return w / torch.where(total == 0, 1.0, total)  # 0 where a row sees no key
+        return shares(w)
 
     def start(self, token: Any) -> State:
         m = math.comb(token.k.shape[-1] + self.order, self.order)

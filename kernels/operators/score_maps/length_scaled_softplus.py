@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from attnlab.kernels.attention import attention
 from attnlab.kernels.operators.axes import past
 from attnlab.kernels.operators.operator import QKV, Facts, Operator, Parameters, checked
+from attnlab.kernels.operators.selection import shares
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ class LengthScaledSoftplus(Operator):
         w = torch.nn.functional.softplus(s, threshold=40.0)  # cosines times ln d ln n: nothing can underflow
         if causal:
             w = torch.where(past(*s.shape[-2:], s.device), w, 0.0)
-        total = w.sum(-1, keepdim=True)
-        A = w / torch.where(total == 0, 1.0, total)  # 0 where a row sees no key
+        A = shares(w)
         if self.power == 1 and self.offset == 0:
             return A
         raised = torch.relu(visible * A - self.offset)

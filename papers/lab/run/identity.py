@@ -119,7 +119,10 @@ def _plain(value: Any, declared: Any = None) -> Any:
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
-        types = field_types(kind)
+        try:
+            types = field_types(kind)
+        except NameError:  # an annotation that only a type checker reads: nothing is declared
+            types = {}
         record = {
             field.name: _plain(getattr(value, field.name), types.get(field.name)) for field in dataclasses.fields(value)
         }

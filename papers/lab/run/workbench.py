@@ -229,14 +229,9 @@ class Workbench:
 
     def _compute(self, simulation: Any, setting: Any, identity: BlockIdentity, ready: Future) -> None:
         checkpoint = None if self._cluster else str(self.store.checkpoint_path(identity.key))
-        task = BlockTask(
-            identity,
-            simulation.module,
-            attribute_of(simulation) or simulation.function.__name__,
-            setting,
-            code_roots(simulation, setting),
-            checkpoint,
-        )
+        held = attribute_of(simulation)
+        assert held is not None  # else it runs here
+        task = BlockTask(identity, simulation.module, held, setting, code_roots(simulation, setting), checkpoint)
         last = identity.first + identity.size - 1
         name = f"{simulation.name} {_short(setting, simulation)} [{identity.first}–{last}]".replace("  ", " ")
         self.display.add(identity.key, name)

@@ -82,6 +82,14 @@ def test_settings_inside_a_setting_count_with_their_class_unless_it_is_the_decla
     assert record["schedule"] == {"class": f"{__name__}.Cosine", "rate": 1.0}
 
 
+def test_an_annotation_that_only_a_type_checker_reads_declares_nothing():
+    @dataclass(frozen=True)
+    class Odd:
+        rate: "Nowhere" = 1.0  # noqa: F821
+
+    assert fields_of(NestedSimulation, Nested(schedule=Odd()))["schedule"]["rate"] == 1.0
+
+
 def _made(value):
     @simulation(name="toy.made", block=2)
     def made(setting: Setting, seeds, device):
